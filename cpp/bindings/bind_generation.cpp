@@ -1,0 +1,7 @@
+#include "bindings.h"
+
+namespace notellm::python {
+
+void bind_generation(py::module_& /*m*/) {}
+
+}  // namespace notellm::python

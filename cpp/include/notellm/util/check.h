@@ -1,0 +1,55 @@
+#pragma once
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace notellm {
+
+/// A configuration that cannot be used. Python: `notellm.ConfigError`, a `ValueError`.
+class ConfigError : public std::invalid_argument {
+ public:
+  using std::invalid_argument::invalid_argument;
+};
+
+/// An input file or its content that cannot be used. Python: `notellm.DataError`, a `RuntimeError`.
+class DataError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A feature this build or model lacks. Python: `notellm.NotSupportedError`, a
+/// `NotImplementedError`.
+class NotSupportedError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A long call stopped because its progress callback asked for it.
+class Interrupted : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+namespace internal {
+
+/// Throws `Error("<where>: <parts...>")`; house form of a message: `where: what must hold, but is
+/// X; try Y`.
+template <typename Error, typename... Parts>
+[[noreturn]] void throw_error(std::string_view where, const Parts&... parts) {
+  std::ostringstream message;
+  message << where << ": ";
+  (message << ... << parts);
+  throw Error(message.str());
+}
+
+}  // namespace internal
+}  // namespace notellm
+
+/// Throws `std::invalid_argument("<function>: <parts...>")` unless `condition` holds.
+#define NOTELLM_CHECK_ARG(condition, ...)                                             \
+  do {                                                                                \
+    if (!(condition))                                                                 \
+      ::notellm::internal::throw_error<std::invalid_argument>(__func__, __VA_ARGS__); \
+  } while (false)

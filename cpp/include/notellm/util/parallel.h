@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "notellm/util/progress.h"
+
+namespace notellm {
+
+/// Sets the number of threads of our torch-free loops (`run_tasks`); 0 = all hardware threads.
+/// @throws std::invalid_argument if negative.
+void set_num_threads(int count);
+
+/// Threads that `run_tasks` uses when it is given 0.
+int num_threads();
+
+/// Runs `task(0) ... task(count - 1)`, each once, on `threads` threads (0 = `num_threads()`).
+///
+/// Tasks are handed out in increasing order; which thread runs one is unspecified, so a task must
+/// write only what belongs to its index. The first exception a task throws is rethrown here after
+/// all threads have stopped. `progress` is told (finished tasks, count) on the calling thread,
+/// about twenty times a second.
+void run_tasks(int64_t count,
+               int threads,
+               const std::function<void(int64_t)>& task,
+               const ProgressFn& progress = {});
+
+}  // namespace notellm

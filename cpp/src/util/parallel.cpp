@@ -1,0 +1,86 @@
+#include "notellm/util/parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "notellm/util/check.h"
+
+namespace notellm {
+namespace {
+
+std::atomic<int> g_threads{0};
+
+// The queue the workers share; everything but `next` is guarded by `mutex`.
+struct TaskQueue {
+  std::atomic<int64_t> next{0};
+  std::mutex mutex;
+  std::condition_variable changed;
+  int64_t finished = 0;
+  int running = 0;
+  std::exception_ptr error;
+};
+
+void work(TaskQueue& queue, int64_t count, const std::function<void(int64_t)>& task) {
+  for (int64_t i = queue.next++; i < count; i = queue.next++) {
+    try {
+      task(i);
+    } catch (...) {
+      std::lock_guard lock(queue.mutex);
+      if (!queue.error) queue.error = std::current_exception();
+      queue.next = count;
+    }
+    std::lock_guard lock(queue.mutex);
+    ++queue.finished;
+  }
+  std::lock_guard lock(queue.mutex);
+  --queue.running;
+  queue.changed.notify_all();
+}
+
+}  // namespace
+
+void set_num_threads(int count) {
+  NOTELLM_CHECK_ARG(count >= 0, "the number of threads must be at least 0, but is ", count);
+  g_threads = count;
+}
+
+int num_threads() {
+  const int wanted = g_threads;
+  return wanted > 0 ? wanted : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+void run_tasks(int64_t count,
+               int threads,
+               const std::function<void(int64_t)>& task,
+               const ProgressFn& progress) {
+  if (count <= 0) return;
+  TaskQueue queue;
+  const int64_t wanted = threads > 0 ? threads : num_threads();
+  queue.running = static_cast<int>(std::min<int64_t>(wanted, count));
+  std::vector<std::jthread> workers;
+  for (int t = queue.running; t > 0; --t) workers.emplace_back([&] { work(queue, count, task); });
+
+  // The caller only waits and reports, so that `progress` never runs on a foreign thread.
+  std::unique_lock lock(queue.mutex);
+  while (queue.running > 0) {
+    queue.changed.wait_for(lock, std::chrono::milliseconds(50));
+    const int64_t finished = queue.finished;
+    lock.unlock();
+    try {
+      report_progress(progress, finished, count);
+    } catch (...) {
+      queue.next = count;
+      throw;  // the jthreads join while the stack unwinds
+    }
+    lock.lock();
+  }
+  if (queue.error) std::rethrow_exception(queue.error);
+}
+
+}  // namespace notellm
