@@ -32,8 +32,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(folder: Path, single: str = SINGLE) -> dict[str, Tensor]:
     """Reads every tensor of a folder's safetensors, sharded or not.
+
+    Args:
+        folder: The model folder.
+        single: Name of the file where the weights are not sharded.
 
     Returns:
         Tensors by their names in the checkpoint, in memory of their own (so that kernels meet the same alignment
@@ -43,7 +47,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         DataError: If a file is missing or damaged.
     """
     index = folder / INDEX
-    files = sorted(set(read_json(index)["weight_map"].values())) if index.exists() else [SINGLE]
+    is_sharded = single == SINGLE and index.exists()
+    files = sorted(set(read_json(index)["weight_map"].values())) if is_sharded else [single]
     weights: dict[str, Tensor] = {}
     for name in files:
         try:
