@@ -88,7 +88,6 @@ TEST(PairSampler, DropsTheIncompleteLastBatch) {
 TEST(PairSampler, PlansTheSameInAnyOrder) {
   const SamplingOptions options{.pairs_per_step = 4, .seed = 8};
   const PairSampler once = sampler(options), again = sampler(options);
-
   std::vector<PlannedBatch> forward;
   for (int64_t step = 0; step < 12; ++step) forward.push_back(once.plan(step));
   for (int64_t step = 11; step >= 0; --step) expect_same(again.plan(step), forward[step]);
