@@ -38,10 +38,10 @@ def generate_category(
     Raises:
         ValueError: If a limit is below 1 or the dtype unknown.
     """
-    prompt = model.prompt
-    requests = [prompt.request(i, "category") for i in range(len(notes))]
-    outputs = _decode(model, notes, requests, max_new_tokens, dtype, batch_tokens, progress)
-    return [prompt.clean_category(output) for output in outputs]
+    tokenized = model.prompt.tokenize(notes)
+    rows = model.prompt.rows(tokenized, range(len(notes)), task="category", mode="generate")
+    outputs = _decode(model, tokenized, rows, max_new_tokens, dtype, batch_tokens, progress)
+    return [model.prompt.parse_category(output) for output in outputs]
 
 
 def generate_hashtags(
@@ -71,16 +71,16 @@ def generate_hashtags(
     Raises:
         ValueError: If the count has no prompt, a limit is below 1 or the dtype unknown.
     """
-    prompt = model.prompt
-    requests = [prompt.request(i, "hashtags", count=count) for i in range(len(notes))]
-    outputs = _decode(model, notes, requests, max_new_tokens, dtype, batch_tokens, progress)
-    return [prompt.clean_hashtags(output) for output in outputs]
+    tokenized = model.prompt.tokenize(notes)
+    rows = model.prompt.rows(tokenized, range(len(notes)), task="hashtags", mode="generate", count=count)
+    outputs = _decode(model, tokenized, rows, max_new_tokens, dtype, batch_tokens, progress)
+    return [model.prompt.parse_hashtags(output) for output in outputs]
 
 
 def _decode(
     model: "NoteLLM",
-    notes: Notes,
-    requests: Sequence["_core.prompts.NotePrompt"],
+    tokenized: "_core.prompts.TokenizedNotes",
+    rows: Sequence["_core.prompts.NotePrompt"],
     max_new_tokens: int,
     dtype: str,
     batch_tokens: int,
@@ -92,8 +92,8 @@ def _decode(
         model.head_weight,
         model.model.config,
         model.prompt.core,
-        model.prompt.tokenize(notes),
-        requests,
+        tokenized,
+        rows,
         max_new_tokens,
         compute,
         batch_tokens,

@@ -69,7 +69,7 @@ class Trainer:
             hashtag_share=self.options.hashtag_share,
             seed=self.options.seed,
         )
-        by_epochs = self.options.epochs * self.sampler.steps_per_epoch()
+        by_epochs = self.options.epochs * self.sampler.steps_per_epoch
         self.total_steps = self.options.max_steps or by_epochs
         self.warmup_steps = int(self.options.warmup_share * self.total_steps)
         self.optimizer = self._make_optimizer()
@@ -144,7 +144,7 @@ class Trainer:
     def _micro_batches(self, plan: "_core.prompts.PlannedBatch") -> list["_core.prompts.PackedBatch"]:
         size = len(plan.prompts) // self.options.accumulation
         parts = [plan.prompts[i : i + size] for i in range(0, len(plan.prompts), size)]
-        return [self.model.prompt.pack(self.tokenized, part, "train") for part in parts]
+        return [self.model.prompt.pack_rows(self.tokenized, part) for part in parts]
 
     def _backward(
         self, batches: Sequence["_core.prompts.PackedBatch"], note_ids: NDArray[np.int64]

@@ -34,10 +34,9 @@ def test_a_note_alone_equals_the_note_in_any_batch(dtype, batch_tokens, tiny, no
 
 
 def test_equals_the_training_forward(tiny, notes):
-    rows = [tiny.prompt.request(i, "category") for i in range(len(notes))]
     tokenized = tiny.prompt.tokenize(notes)
     with torch.no_grad():
-        states = tiny(tiny.prompt.pack(tokenized, rows, "train"))
+        states = tiny(tiny.prompt.pack(tokenized, range(len(notes))))
     expected = torch.nn.functional.normalize(states.embeddings, dim=1)
     torch.testing.assert_close(vectors(tiny, notes), expected, rtol=0, atol=1e-5)
 
@@ -48,8 +47,7 @@ def test_the_compression_position(tiny, notes):
     tiny.model.embed_tokens.weight.data[tiny.emb_token_id] += 1.0
     assert torch.equal(vectors(tiny, notes), before)
     tokenized = tiny.prompt.tokenize(notes)
-    rows = [tiny.prompt.request(i, "category") for i in range(len(notes))]
-    batch = tiny.prompt.pack(tokenized, rows, "train")
+    batch = tiny.prompt.pack(tokenized, range(len(notes)))
     last_content = batch.tokens[batch.compression[1] - 8]
     tiny.model.embed_tokens.weight.data[last_content] += 1.0
     assert not torch.allclose(vectors(tiny, notes)[1], before[1], atol=1e-4)

@@ -7,7 +7,7 @@ from notellm.generation import generate_category, generate_hashtags
 
 def naive_greedy(model, notes, row, limit):
     """One note, no cache: the whole sequence anew for every token."""
-    batch = model.prompt.pack(model.prompt.tokenize(notes), [row], "generate")
+    batch = model.prompt.pack_rows(model.prompt.tokenize(notes), [row], mode="generate")
     tokens = torch.tensor(batch.tokens)
     output = []
     while len(output) < limit:
@@ -20,6 +20,10 @@ def naive_greedy(model, notes, row, limit):
         output.append(best)
         tokens = torch.cat([tokens, torch.tensor([best])])
     return output
+
+
+def category_rows(model, notes):
+    return model.prompt.rows(model.prompt.tokenize(notes), range(len(notes)), mode="generate")
 
 
 def decode(model, notes, rows, limit, batch_tokens=8192):
@@ -38,15 +42,18 @@ def decode(model, notes, rows, limit, batch_tokens=8192):
 
 @pytest.mark.parametrize("batch_tokens", [1, 300, 8192])
 def test_cached_batches_equal_the_naive_loop(batch_tokens, tiny, notes):
-    rows = [tiny.prompt.request(i, "category") for i in range(len(notes))]
-    rows += [tiny.prompt.request(i, "hashtags", count=1 + i % 3) for i in range(len(notes))]
+    rows = category_rows(tiny, notes)
+    tokenized = tiny.prompt.tokenize(notes)
+    for count in (1, 2, 3):
+        some = range(count, len(notes), 3)
+        rows += tiny.prompt.rows(tokenized, some, task="hashtags", mode="generate", count=count)
     expected = [naive_greedy(tiny, notes, row, 7) for row in rows]
     assert decode(tiny, notes, rows, 7, batch_tokens) == expected
     assert len({tuple(output) for output in expected}) > 5
 
 
 def test_stops_at_the_end_token(tiny, notes):
-    rows = [tiny.prompt.request(i, "category") for i in range(len(notes))]
+    rows = category_rows(tiny, notes)
     free = decode(tiny, notes, rows, 7)
     # make a token that was written early the end token by giving the end token's row its direction, only longer
     early = free[3][2]
