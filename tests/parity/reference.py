@@ -42,3 +42,43 @@ def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     scores = torch.einsum("ihe,jhe->hij", q, k) / q.shape[2] ** 0.5
     weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
     return torch.einsum("hij,jhe->ihe", weights, v).flatten(1)
+
+
+def encode(tokenizer, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def training_sequence(tokenizer, config, notes, index: int, task: str, chosen: list[str], emb: int, eos: int):
+    """One note's training prompt from the specification: pieces tokenised alone, ids end to end.
+
+    Returns the ids, the position whose state is the embedding, and the output ids with EOS.
+    """
+
+    def value(text: str, limit: int | None = None) -> list[int]:
+        return encode(tokenizer, config.slot_lead + text)[:limit] if text else []
+
+    def tags(names: list[str]) -> list[int]:
+        separator = encode(tokenizer, config.hashtag_separator)
+        ids: list[int] = []
+        for name in names:
+            ids += (separator if ids else []) + value(name)
+        return ids
+
+    topics = [topic[: config.max_hashtag_chars] for topic in notes.topics[index]][: config.max_hashtags]
+    slots = {
+        "<title>": value(notes.titles[index], config.title_tokens),
+        "<topics>": tags(topics),
+        "<content>": value(notes.contents[index], config.content_tokens),
+        "<emb>": [emb],
+        "<category>": value(notes.categories[index]),
+        "<hashtags>": tags(chosen),
+    }
+    ids: list[int] = []
+    position, output_begin = -1, -1
+    for piece in config.category if task == "category" else config.hashtags:
+        if piece == "<emb>":
+            position = len(ids) - 1
+        if piece in ("<category>", "<hashtags>"):
+            output_begin = len(ids)
+        ids += slots.get(piece) or ([] if piece in slots else encode(tokenizer, piece.replace("<j>", str(len(chosen)))))
+    return ids, position, ids[output_begin:] + [eos]
