@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from notellm.files import atomic_folder, atomic_write
+from notellm.files import atomic_folder, atomic_write, scratch_folder
 
 
 def dead_pid():
@@ -110,3 +110,13 @@ def test_a_folder_with_files_is_kept_unless_it_may_be_replaced(tmp_path):
         (temporary / "new").write_text("y")
     assert names(path) == ["new"]
     assert names(tmp_path) == ["model"]
+
+
+def test_a_scratch_folder_is_gone_afterwards(tmp_path):
+    with scratch_folder(tmp_path / "deep" / "model") as scratch:
+        (scratch / "download").write_text("x")
+        assert scratch.parent == tmp_path / "deep"
+        with atomic_folder(tmp_path / "deep" / "model"):
+            pass
+        assert scratch.exists()
+    assert names(tmp_path / "deep") == ["model"]

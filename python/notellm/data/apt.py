@@ -21,6 +21,13 @@ COMPONENTS = {"Debian": ("main",), "Ubuntu": ("main", "universe")}
 
 Stanzas = Iterator[dict[str, str]]
 
+_WITHOUT_HOOKS = """\
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+"""
+"""Configuration that keeps an update from the machine's own caches; only a file can clear lists."""
+
 _REMEDY = "try your own files instead: Notes.read and Interactions.read"
 
 
@@ -43,6 +50,7 @@ def catalogue(folder: Path, progress: ProgressFn | None = None) -> Iterator[tupl
         )
     folder = folder.resolve()
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    (folder / "apt.conf").write_text(_WITHOUT_HOOKS)
     said = _update(folder, progress)
     targets = [target for target in _targets(folder) if target.is_ours]
     if not any(target.kind == "Packages" for target in targets):
@@ -104,7 +112,8 @@ def _options(folder: Path) -> list[str]:
         "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
         "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
     }
-    return [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
+    options = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
+    return ["--config-file", str(folder / "apt.conf"), *options]
 
 
 def _update(folder: Path, progress: ProgressFn | None) -> str:

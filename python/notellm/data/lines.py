@@ -7,6 +7,8 @@ scans run only over the first line, or once an error is certain.
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,17 @@ from notellm.errors import DataError
 
 __all__ = ["csv_header", "diagnose", "first_object", "is_integer", "jsonl_header", "place"]
 
+_HEADER_OBJECTS = 1000
+"""How many objects of a JSON lines file are looked at for the names of its columns."""
+
 
 def place(path: Path, row: int) -> str:
     """Names a data row (from 0) for a message: ``file:line``, or ``file: row n`` without lines."""
     walk = {".csv": _csv_rows, ".jsonl": _jsonl_rows}.get(path.suffix)
     if walk is not None:
-        try:
-            for number, (line, _) in enumerate(walk(path)):
-                if number == row:
-                    return f"{path}:{line}"
-        except (csv.Error, UnicodeDecodeError):
-            pass
+        with suppress(csv.Error, UnicodeDecodeError):
+            for line, _ in islice(walk(path), row, row + 1):
+                return f"{path}:{line}"
     return f"{path}: row {row + 1}"
 
 
@@ -56,8 +58,12 @@ def first_object(path: Path) -> dict[str, Any]:
 
 
 def jsonl_header(path: Path) -> list[str]:
-    """The names in the first object of a JSON lines file."""
-    return list(first_object(path))
+    """The names in the first objects of a JSON lines file: any one object may lack what is null."""
+    first_object(path)
+    names: dict[str, None] = {}
+    for line, text in islice(_jsonl_rows(path), _HEADER_OBJECTS):
+        names |= dict.fromkeys(_object(path, line, text))
+    return list(names)
 
 
 def diagnose(path: Path, kinds: Mapping[str, str], error: Exception) -> DataError:
@@ -108,12 +114,10 @@ def _not_utf8(path: Path) -> DataError | None:
 
 def _ragged(path: Path) -> DataError | None:
     width = len(csv_header(path))
-    try:
+    with suppress(csv.Error):  # a field beyond the csv module's limit: pyarrow's own words will do
         for line, row in _csv_rows(path):
             if len(row) != width:
                 return DataError(f"{path}:{line}: must have {width} columns, but has {len(row)}")
-    except csv.Error as error:
-        return DataError(f"{path}: must be CSV, but {error}")
     return None
 
 

@@ -94,7 +94,7 @@ def read_table(
     wanted = {names[name]: kind for name, kind in present.items()}
     try:
         data = _READERS[_suffix(path)](path, wanted)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
         raise lines.diagnose(path, {name: kind.value for name, kind in wanted.items()}, error) from error
     if data.num_rows == 0:
         raise DataError(f"{path}: must hold at least one row, but is empty")
@@ -162,8 +162,8 @@ def _present(
 def _parquet_header(path: Path) -> list[str]:
     try:
         return list(pq.read_schema(path).names)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: must be a Parquet file, but {error}") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: must be a Parquet file, but {' '.join(str(error).split())}") from error
 
 
 _HEADERS: dict[str, Callable[[Path], list[str]]] = {
@@ -174,7 +174,8 @@ _HEADERS: dict[str, Callable[[Path], list[str]]] = {
 
 
 def _read_parquet(path: Path, wanted: Mapping[str, Kind]) -> pa.Table:
-    return pq.read_table(path, columns=list(wanted))
+    # Without partitioning=None a folder called "time=1" would add a column.
+    return pq.read_table(path, columns=list(wanted), partitioning=None)
 
 
 def _read_csv(path: Path, wanted: Mapping[str, Kind]) -> pa.Table:
@@ -303,25 +304,32 @@ def _converted(table: Table, there: str, column: pa.ChunkedArray, kind: pa.DataT
         raise
 
 
+def _plain(table: pa.Table) -> pa.Table:
+    """The table with its dictionary columns written out, for formats that have none."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(index, field.name, table[field.name].cast(field.type.value_type))
+    return table
+
+
 def _write_csv(path: Path, table: pa.Table) -> None:
     for index, field in enumerate(table.schema):
-        if pa.types.is_list(field.type):
-            for topic in pc.list_flatten(table[field.name]).to_pylist():
-                if TOPIC_SEPARATOR in topic:
-                    raise ValueError(
-                        f"{field.name}: topics in CSV must not contain {TOPIC_SEPARATOR!r}, but one is "
-                        f"{topic!r}; try .parquet or .jsonl"
-                    )
-            joined = pc.binary_join(table[field.name].cast(pa.list_(pa.string())), TOPIC_SEPARATOR)
-            table = table.set_column(index, field.name, joined)
-        elif pa.types.is_dictionary(field.type):
-            table = table.set_column(index, field.name, table[field.name].cast(field.type.value_type))
-    pyarrow.csv.write_csv(table, path)
+        if not pa.types.is_list(field.type):
+            continue
+        for topic in pc.list_flatten(table[field.name]).to_pylist():
+            if TOPIC_SEPARATOR in topic:
+                raise ValueError(
+                    f"{field.name}: topics in CSV must not contain {TOPIC_SEPARATOR!r}, but one is "
+                    f"{topic!r}; try .parquet or .jsonl"
+                )
+        joined = pc.binary_join(table[field.name].cast(pa.list_(pa.string())), TOPIC_SEPARATOR)
+        table = table.set_column(index, field.name, joined)
+    pyarrow.csv.write_csv(_plain(table), path)
 
 
 def _write_jsonl(path: Path, table: pa.Table) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for batch in table.to_batches(max_chunksize=10_000):
+        for batch in _plain(table).to_batches(max_chunksize=10_000):
             rows: list[dict[str, Any]] = batch.to_pylist()
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 

@@ -9,7 +9,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from notellm.errors import DataError
+from notellm.files import scratch_folder
 from notellm.models.gguf import gguf_to_folder
 from notellm.progress import ProgressFn
 
@@ -49,13 +49,12 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
     folder = Path(folder)
     if (folder / "model.safetensors").is_file() and (folder / "config.json").is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     installed = find_gguf()
     if installed is not None:
         _check(installed)
         return gguf_to_folder(installed, folder, progress=_in_mib(progress, 0))
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        downloaded = _download(Path(scratch), progress)
+    with scratch_folder(folder) as scratch:
+        downloaded = _download(scratch, progress)
         return gguf_to_folder(downloaded, folder, progress=_in_mib(progress, WHEEL_BYTES))
 
 
