@@ -76,7 +76,8 @@ void bind_tokens(py::module_& m) {
   def_array(lists, "ids", &TokenLists::ids);
   def_array(lists, "offsets", &TokenLists::offsets);
 
-  py::class_<TokenizedNotes> notes(m, "TokenizedNotes");
+  py::class_<TokenizedNotes> notes(
+      m, "TokenizedNotes", "Notes, tokenised and truncated once; made by `Prompt.tokenize`.");
   notes
       .def(
           py::init([](const TokenLists& titles, const TokenLists& contents,
@@ -123,7 +124,10 @@ void bind_templates(py::module_& m) {
 }
 
 void bind_packing(py::module_& m) {
-  py::class_<NotePrompt>(m, "NotePrompt")
+  py::class_<NotePrompt>(
+      m, "NotePrompt",
+      "One row of a batch: a note, its task, how many hashtags are asked for, and "
+      "which of the note's hashtags are to be written, in order.")
       .def(py::init([](int64_t note, Task task, int count, std::vector<int32_t> chosen) {
              return NotePrompt{note, task, count, std::move(chosen)};
            }),
@@ -134,7 +138,19 @@ void bind_packing(py::module_& m) {
       .def_readonly("count", &NotePrompt::count)
       .def_readonly("chosen", &NotePrompt::chosen);
 
-  py::class_<PackedBatch> batch(m, "PackedBatch");
+  py::class_<PackedBatch> batch(m, "PackedBatch",
+                                R"(n prompts as T tokens in S segments; int64 arrays.
+
+Attributes:
+    tokens: Shape ``(T,)``.
+    segment_offsets: Shape ``(S+1,)``; segment s is ``tokens[offsets[s]:offsets[s + 1]]``.
+    segment_parents: Shape ``(S,)``; the segment it continues, -1 for none.
+    compression: Shape ``(n,)``; index of the token just before [EMB].
+    last: Shape ``(n,)``; index of the note's last token.
+    label_positions: Shape ``(M,)``; the state of this token must predict the label.
+    labels: Shape ``(M,)``.
+    label_offsets: Shape ``(n+1,)``; note i owns labels ``[offsets[i], offsets[i + 1])``.
+)");
   def_array(batch, "tokens", &PackedBatch::tokens);
   def_array(batch, "segment_offsets", &PackedBatch::segment_offsets);
   def_array(batch, "segment_parents", &PackedBatch::segment_parents);
@@ -164,12 +180,22 @@ void bind_packing(py::module_& m) {
 }
 
 void bind_sampling(py::module_& m) {
-  py::class_<PlannedBatch> planned(m, "PlannedBatch");
+  py::class_<PlannedBatch> planned(m, "PlannedBatch", R"(One step of a training run.
+
+Attributes:
+    note_ids: Shape ``(2B,)``; indices of notes, rows 2b and 2b + 1 are pair b.
+    prompts: The same 2B rows with their tasks.
+    hashtag_shortfall: Hashtag tasks that found no note with hashtags.
+)");
   def_array(planned, "note_ids", &PlannedBatch::note_ids);
   planned.def_readonly("prompts", &PlannedBatch::prompts)
       .def_readonly("hashtag_shortfall", &PlannedBatch::hashtag_shortfall);
 
-  py::class_<PairSampler>(m, "PairSampler")
+  py::class_<PairSampler>(m, "PairSampler", R"(Plans batches; see `Prompt.sampler`.
+
+Attributes:
+    steps_per_epoch: Full batches in one pass through the pairs.
+)")
       .def(py::init([](const Array<int64_t>& sources, const Array<int64_t>& targets,
                        const Array<int64_t>& hashtag_counts, int64_t pairs_per_step,
                        double hashtag_share, uint64_t seed, CountPolicy count_policy,
@@ -181,7 +207,9 @@ void bind_sampling(py::module_& m) {
            py::arg("pairs_per_step"), py::arg("hashtag_share"), py::arg("seed"),
            py::arg("count_policy"), py::arg("max_count"))
       .def_property_readonly("steps_per_epoch", &PairSampler::steps_per_epoch)
-      .def("plan", &PairSampler::plan, py::arg("step"), py::call_guard<py::gil_scoped_release>());
+      .def("plan", &PairSampler::plan, py::arg("step"),
+           "The batch of one step; steps count from 0 and run through the epochs.",
+           py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace

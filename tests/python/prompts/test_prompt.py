@@ -1,0 +1,255 @@
+"""Batches against a naive reference that joins tokenised strings."""
+
+import dataclasses
+import gc
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from notellm._core.prompts import NotePrompt, Task
+from notellm.prompts import load_prompt
+
+CONFIGS = ["paper", "release_zh"]
+
+
+class NaivePrompt:
+    """The definition of a prompt, written as strings are joined."""
+
+    def __init__(self, config, tokenizer, emb, eos):
+        self.config, self.tokenizer, self.emb, self.eos = config, tokenizer, emb, eos
+
+    def encode(self, text):
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def value(self, text):
+        for newline in ("\r\n", *"\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"):
+            text = text.replace(newline, " ")
+        return self.encode(self.config.slot_lead + text) if text.strip() else []
+
+    def tags(self, topics):
+        tags = []
+        for topic in topics:
+            cut = topic.replace("\r\n", "\n")[: self.config.max_hashtag_chars]
+            if self.value(cut) and self.value(cut) not in tags:
+                tags.append(self.value(cut))
+        return tags[: self.config.max_hashtags]
+
+    def join(self, tags):
+        joined = []
+        for i, tag in enumerate(tags):
+            joined += (self.encode(self.config.hashtag_separator) if i else []) + tag
+        return joined
+
+    def build(self, note, task, chosen=(), count=1):
+        """Tokens of each part: before <emb>, from there to the output, the output."""
+        title, content, topics, category = note
+        tags = self.tags(topics)
+        shown = [tag for i, tag in enumerate(tags) if i not in chosen]
+        slots = {
+            "<title>": self.value(title)[: self.config.title_tokens],
+            "<content>": self.value(content)[: self.config.content_tokens],
+            "<topics>": self.join(tags if task == "category" else shown if chosen else []),
+            "<category>": self.value(category),
+            "<hashtags>": self.join([tags[i] for i in chosen]),
+            "<emb>": [self.emb],
+        }
+        parts, part = [[], [], []], 0
+        for piece in getattr(self.config, task):
+            part = {"<emb>": 1, "<category>": 2, "<hashtags>": 2}.get(piece, part)
+            parts[part] += slots[piece] if piece in slots else self.encode(piece.replace("<j>", str(count)))
+        return parts
+
+
+@pytest.fixture(scope="session")
+def naive(tokenizer):
+    emb = tokenizer.token_to_id("[EMB]")
+    return {name: NaivePrompt(load_prompt(name), tokenizer, emb, 0) for name in CONFIGS}
+
+
+def own_tokens(batch, i):
+    """The tokens of note i: its root's, then its own; and where they begin in the batch."""
+    segment = len(batch.segment_parents) - len(batch) + i
+    root = batch.segment_parents[segment]
+    cut = [slice(batch.segment_offsets[s], batch.segment_offsets[s + 1]) for s in (root, segment)]
+    return batch.tokens[cut[0]].tolist() + batch.tokens[cut[1]].tolist(), cut[1].stop
+
+
+def labels_of(batch, i):
+    mine = slice(batch.label_offsets[i], batch.label_offsets[i + 1])
+    return batch.label_positions[mine], batch.labels[mine]
+
+
+tag = st.one_of(st.sampled_from(["games", "role-playing-and-more", "note"]), st.text(max_size=20))
+words = st.one_of(
+    st.text(max_size=60), st.text(alphabet="ab \"'{},:\n\r", max_size=60), st.just("the note " * 40)
+)
+note = st.tuples(words, words, st.lists(tag, max_size=12), st.one_of(st.just(""), st.text(max_size=10)))
+
+
+# Notes, and for each whether it takes the hashtag task and with which draws.
+requests = st.lists(st.tuples(note, st.booleans(), st.integers(0, 2**31)), min_size=1, max_size=5)
+
+
+def plan_rows(tokenized, requests):
+    """Random choices, valid for the tokenised notes."""
+    rows = []
+    owned = np.diff(tokenized.hashtag_offsets)
+    for i, (_, wants_hashtags, seed) in enumerate(requests):
+        if wants_hashtags and owned[i]:
+            count = 1 + seed % owned[i]
+            chosen = np.random.default_rng(seed).permutation(owned[i])[:count].tolist()
+            rows.append(NotePrompt(i, Task.hashtags, count, chosen))
+        else:
+            rows.append(NotePrompt(i, Task.category))
+    return rows
+
+
+def as_notes(requests):
+    notes = [request[0] for request in requests]
+    titles, contents, topics, categories = map(list, zip(*notes, strict=True))
+    return SimpleNamespace(titles=titles, contents=contents, topics=topics, categories=categories)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@settings(max_examples=60, deadline=None)
+@given(requests=requests)
+def test_every_mode_equals_the_naive_prompt(name, naive, compile_prompt, requests):
+    prompt, reference = compile_prompt(name), naive[name]
+    tokenized = prompt.tokenize(as_notes(requests))
+    rows = plan_rows(tokenized, requests)
+    batches = {mode: prompt.pack_rows(tokenized, rows, mode=mode) for mode in ("train", "embed", "generate")}
+    for i, row in enumerate(rows):
+        before, guidance, output = reference.build(requests[i][0], row.task.name, row.chosen, row.count)
+        has_output = bool(row.chosen) or bool(reference.value(requests[i][0][3]))
+        expected = {
+            "embed": before,
+            "generate": before + guidance,
+            "train": before + guidance + output if has_output else before,
+        }
+        for mode, batch in batches.items():
+            tokens, end = own_tokens(batch, i)
+            assert tokens == expected[mode], mode
+            assert batch.last[i] == end - 1
+            assert batch.compression[i] == end - 1 - (len(tokens) - len(before))
+        positions, labels = labels_of(batches["train"], i)
+        end = batches["train"].last[i]
+        expected_labels = [*output, 0] if has_output else []
+        assert labels.tolist() == expected_labels
+        assert positions.tolist() == list(range(end - len(expected_labels) + 1, end + 1))
+        assert not len(batches["embed"].labels)
+        assert not len(batches["generate"].labels)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_token_after_the_compressed_position_is_emb(name, compile_prompt, notes):
+    prompt = compile_prompt(name)
+    tokenized = prompt.tokenize(notes)
+    batch = prompt.pack(tokenized, range(4), mode="generate")
+    assert (batch.tokens[batch.compression + 1] == prompt.emb_token_id).all()
+    assert np.count_nonzero(batch.tokens == prompt.emb_token_id) == 4
+
+
+def test_each_label_is_predicted_by_the_state_one_before(paper, notes):
+    batch = paper.pack(paper.tokenize(notes), range(4))
+    is_output = batch.labels != paper.eos_token_id
+    assert (batch.tokens[batch.label_positions[is_output] + 1] == batch.labels[is_output]).all()
+    assert batch.label_positions[~is_output].tolist() == batch.last[:2].tolist()  # EOS after the last token
+    assert np.diff(batch.label_offsets).tolist() == [len(batch.labels) // 2] * 2 + [0, 0]
+
+
+def test_a_root_is_shared_once_for_each_template(paper, notes):
+    tokenized = paper.tokenize(notes)
+    rows = [
+        *paper.rows(tokenized, [0, 1, 2, 0]),
+        *paper.rows(tokenized, [0, 1, 0], task="hashtags", count=1),
+        *paper.rows(tokenized, [0], task="hashtags", count=3),
+    ]
+    batch = paper.pack_rows(tokenized, rows)
+    assert batch.segment_parents.tolist() == [-1, -1, -1, 0, 0, 0, 0, 1, 1, 1, 2]
+    lengths = np.diff(batch.segment_offsets)
+    assert lengths.sum() == len(batch.tokens)
+    first_pieces = "".join(text for _, text in paper.config.pieces("hashtags", count=3)[:2])
+    assert paper.piece_tokenizer.decode(batch.tokens[lengths[:2].sum() : lengths[:3].sum()]) == first_pieces
+
+
+def test_generation_asks_for_more_hashtags_than_the_note_has(release_zh, notes):
+    tokenized = release_zh.tokenize(notes)
+    batch = release_zh.pack(tokenized, [1, 2], task="hashtags", mode="generate", count=5)
+    for i in range(2):
+        text = release_zh.piece_tokenizer.decode(own_tokens(batch, i)[0])
+        assert '"话题":""' in text
+        assert text.endswith("生成笔记5个话题：")
+
+
+def test_release_zh_is_exactly_the_release_string(release_zh, notes):
+    tokenized = release_zh.tokenize(notes)
+    category, _ = own_tokens(release_zh.pack(tokenized, [0]), 0)
+    assert release_zh.piece_tokenizer.decode(category) == (
+        '笔记：{"标题":"A \'quoted\' title","话题":"games，role-playing-adv，note，x11",'
+        '"内容":"First line second line"}，压缩为一个词：“[EMB]”。生成笔记类目：games。'
+    )
+    row = NotePrompt(0, Task.hashtags, 2, [2, 0])
+    hashtags, _ = own_tokens(release_zh.pack_rows(tokenized, [row]), 0)
+    assert release_zh.piece_tokenizer.decode(hashtags) == (
+        '笔记：{"标题":"A \'quoted\' title","话题":"role-playing-adv，x11",'
+        '"内容":"First line second line"}，压缩为一个词：“[EMB]”。生成笔记2个话题：note，games。'
+    )
+
+
+def test_arrays_are_views_that_outlive_the_batch(paper, notes):
+    tokenized = paper.tokenize(notes)
+    tokens = paper.pack(tokenized, [0]).tokens
+    expected = tokens.copy()
+    assert not tokens.flags.owndata
+    gc.collect()
+    paper.pack(tokenized, [1, 2, 3])
+    np.testing.assert_array_equal(tokens, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        ({"task": "topics"}, "task must be one of category, hashtags, but is 'topics'"),
+        ({"mode": "test"}, "mode must be one of train, embed, generate, but is 'test'"),
+        ({"task": "hashtags", "count": 0}, "must be in [1, 10], but is 0"),
+        ({"task": "hashtags", "count": 0, "mode": "generate"}, "must be in [1, 10], but is 0"),
+        ({"task": "hashtags", "count": 11, "mode": "generate"}, "must be in [1, 10], but is 11"),
+        ({"task": "hashtags", "notes": [2]}, "note 2 asks for 1 and chooses 0"),
+    ],
+)
+def test_bad_requests_say_what_must_hold(paper, notes, arguments, fragment):
+    tokenized = paper.tokenize(notes)
+    with pytest.raises(ValueError, match="must") as caught:
+        paper.pack(tokenized, arguments.pop("notes", [0]), **arguments)
+    assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize("index", [-1, 4])
+def test_a_note_that_does_not_exist_is_an_index_error(paper, notes, index):
+    with pytest.raises(IndexError, match=rf"note must be in \[0, 4\), but is {index}"):
+        paper.pack(paper.tokenize(notes), [index])
+
+
+def test_output_is_read_as_it_was_asked_for(paper, release_zh):
+    assert release_zh.parse_category("games。") == "games"
+    assert paper.parse_category(" games") == "games"
+    assert paper.parse_hashtags(" games, role, games,, x11") == ["games", "role", "x11"]
+    assert release_zh.parse_hashtags("a，b。") == ["a", "b"]
+
+
+def test_values_are_encoded_as_in_a_slot(paper, notes):
+    tokenized = paper.tokenize(notes)
+    offsets = tokenized.categories.offsets
+    assert paper.encode_values(["games", ""]) == [tokenized.categories.ids[: offsets[1]].tolist(), []]
+
+
+def test_changing_what_follows_emb_leaves_the_embedded_prefix(compile_prompt, paper, notes):
+    pieces = [*load_prompt("paper").category[:-2], " Another guidance:", "<category>", " and more"]
+    other = compile_prompt(dataclasses.replace(paper.config, category=tuple(pieces)))
+    tokenized = paper.tokenize(notes)
+    np.testing.assert_array_equal(
+        other.pack(tokenized, [0, 1], mode="embed").tokens, paper.pack(tokenized, [0, 1], mode="embed").tokens
+    )

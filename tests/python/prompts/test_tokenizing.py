@@ -1,0 +1,125 @@
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from notellm.prompts import Prompt, load_prompt
+from notellm.prompts.tokenizing import NOTES_PER_CHUNK, PieceTokenizer
+
+
+def lists(tokens):
+    return [tokens.ids[a:b].tolist() for a, b in zip(tokens.offsets, tokens.offsets[1:], strict=False)]
+
+
+def encode(tokenizer, text):
+    return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def test_fields_are_led_by_a_space_and_truncated(paper, tokenizer, notes):
+    tokenized = paper.tokenize(notes)
+    assert len(tokenized) == 4
+    assert lists(tokenized.titles) == [encode(tokenizer, " " + t)[:20] if t else [] for t in notes.titles]
+    assert len(lists(tokenized.contents)[2]) == 80
+    assert lists(tokenized.categories)[0] == encode(tokenizer, " games")
+    assert lists(tokenized.categories)[2] == []
+    assert tokenized.hashtag_offsets.tolist() == [0, 4, 5, 5, 5]
+
+
+def test_newlines_become_spaces(paper, tokenizer, notes):
+    assert lists(paper.tokenize(notes).contents)[0] == encode(tokenizer, " First line second line")
+
+
+def test_hashtags_are_cut_limited_and_not_repeated(paper, tokenizer, notes):
+    many = [f"t{i}" for i in range(20)]
+    notes.topics = [["long-hashtag-name-1", "long-hashtag-name-2", "", " ", *many], [], [], []]
+    tokenized = paper.tokenize(notes)
+    expected = ["long-hashtag-nam", *many[:9]]
+    assert lists(tokenized.hashtags) == [encode(tokenizer, " " + tag) for tag in expected]
+    assert tokenized.hashtag_offsets.tolist() == [0, 10, 10, 10, 10]
+
+
+def test_a_note_cannot_write_special_tokens(paper, tokenizer, notes):
+    emb, eos = tokenizer.token_to_id("[EMB]"), tokenizer.token_to_id("</s>")
+    notes.titles[0] = "x [EMB] y </s>"
+    title = lists(paper.tokenize(notes).titles)[0]
+    assert emb not in title
+    assert eos not in title
+    assert tokenizer.decode(title) == " x [EMB] y </s>"
+
+
+def test_progress_ends_at_the_number_of_notes(paper, notes):
+    copies = NOTES_PER_CHUNK
+    for field in ("titles", "contents", "topics", "categories"):
+        setattr(notes, field, getattr(notes, field) * copies)
+    reports = []
+    paper.tokenize(notes, progress=lambda done, total: reports.append((done, total)))
+    assert reports == [(NOTES_PER_CHUNK * (i + 1), 4 * copies) for i in range(4)]
+
+
+def test_the_callers_padding_and_truncation_are_ignored_and_kept(paper, tokenizer, notes):
+    padded = Tokenizer.from_str(tokenizer.to_str())
+    padded.enable_padding(length=50)
+    padded.enable_truncation(3)
+    prompt = Prompt(paper.config, padded, paper.emb_token_id, paper.eos_token_id)
+    assert lists(prompt.tokenize(notes).titles) == lists(paper.tokenize(notes).titles)
+    assert padded.padding["length"] == 50
+    assert padded.truncation["max_length"] == 3
+
+
+def word_tokenizer():
+    """Knows single letters and the space mark of SentencePiece."""
+    vocabulary = {token: i for i, token in enumerate(["<unk>", "<s>", "</s>", "\u2581", "a", "b"])}
+    return Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
+
+
+@pytest.mark.parametrize("form", ["metaspace", "prepend", "sequence"])
+def test_no_dummy_space_is_added(form):
+    tokenizer = word_tokenizer()
+    prepend = [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    if form == "metaspace":
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    elif form == "prepend":
+        tokenizer.normalizer = prepend[0]
+    else:
+        tokenizer.normalizer = normalizers.Sequence(prepend)
+    assert encode(tokenizer, "ab") == [3, 4, 5]
+    pieces = PieceTokenizer(tokenizer)
+    assert pieces.encode_text("ab") == [4, 5]
+    assert pieces.encode_values(["b"], "") == [[5]]
+    if form != "prepend":
+        assert pieces.encode_text(" ab") == [3, 4, 5]
+
+
+def test_no_dummy_space_from_byte_level_bpe(tokenizer):
+    spaced = Tokenizer.from_str(tokenizer.to_str())
+    spaced.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(add_prefix_space=True)])
+    assert encode(spaced, "note") == encode(tokenizer, " note")
+    assert PieceTokenizer(spaced).encode_text("note") == encode(tokenizer, "note")
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [(None, []), ("$A </s>", []), ("<s> $A", [1]), ("<s> $A </s>", [1]), ("<s> </s> $A", [1, 2])],
+)
+def test_bos_is_what_the_tokenizers_configuration_puts_first(form, expected):
+    tokenizer = word_tokenizer()
+    tokenizer.add_special_tokens(["<s>", "</s>"])
+    if form:
+        special = [("<s>", 1), ("</s>", 2)]
+        tokenizer.post_processor = processors.TemplateProcessing(single=form, special_tokens=special)
+    assert PieceTokenizer(tokenizer).bos() == expected
+
+
+def test_bos_comes_first_in_every_root(tokenizer, paper, notes):
+    led = Tokenizer.from_str(tokenizer.to_str())
+    led.post_processor = processors.TemplateProcessing(single="</s> $A", special_tokens=[("</s>", 0)])
+    prompt = Prompt(paper.config, led, paper.emb_token_id, paper.eos_token_id)
+    tokenized = prompt.tokenize(notes)
+    batch = prompt.pack(tokenized, [0, 1])
+    plain = paper.pack(tokenized, [0, 1])
+    assert batch.tokens.tolist() == [0, *plain.tokens.tolist()]
+    override = Prompt(paper.config, led, paper.emb_token_id, paper.eos_token_id, bos_token_ids=[])
+    assert override.pack(tokenized, [0, 1]).tokens.tolist() == plain.tokens.tolist()
+
+
+def test_a_tokenizer_without_the_compression_token_is_refused(tokenizer):
+    with pytest.raises(ValueError, match=r"must have the compression token 100000.*add_special_tokens"):
+        Prompt(load_prompt("paper"), tokenizer, 100000, 0)
