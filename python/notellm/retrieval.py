@@ -1,7 +1,7 @@
 """Ranks and neighbours in a pool of embeddings, exact unless an approximate index is asked for.
 
 Scores are inner products, which is the cosine for normalised embeddings. Each is one fixed-order sum in
-float64 of the vectors as given, so equal vectors tie and results depend neither on batch sizes nor on threads.
+float64 of the vectors as given, so equal vectors tie and neither batch sizes nor threads change a result.
 """
 
 from typing import NamedTuple
