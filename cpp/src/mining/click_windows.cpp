@@ -1,10 +1,9 @@
 #include "click_windows.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
-
-#include "notellm/util/check.h"
+#include <span>
+#include <utility>
 
 namespace notellm::internal {
 namespace {
@@ -71,8 +70,8 @@ class WindowBuilder {
     is_first_.next_round();
     click_events_.clear();
     int64_t distinct = 0;
-    for (int64_t event = end - 1; event >= begin;
-         --event) {  // backwards: the last click is met first
+    // Backwards, so that the last click of a note is met first.
+    for (int64_t event = end - 1; event >= begin; --event) {
       if (!log_.is_click(event)) continue;
       const bool is_last_click = is_first_(log_.notes[event]);
       distinct += is_last_click;
