@@ -106,7 +106,7 @@ def notes(
 
 def _truth(note: NoteExample) -> Html:
     tags = [el("span", tag, class_="tag") for tag in note.hashtags] or "no hashtags"
-    return _row("Truth", _chip(note.category), tags)
+    return _row("Truth", el("span", note.category or "no category", class_="tag"), tags)
 
 
 def _written(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from notellm.report.results import Difference, Evaluation, Interval
 
 TRAINED, UNTRAINED = "trained", "zero_shot_prompt"
@@ -25,6 +27,16 @@ def interval_text(interval: Interval) -> str:
         '18.8\u201327.1'
     """
     return f"{percent(interval.low)}\u2013{percent(interval.high)}"
+
+
+def signed(fraction: float) -> str:
+    """A change of a share in percentage points, with its sign.
+
+    Example:
+        >>> signed(0.0412), signed(-0.0151)
+        ('+4.1', '\u22121.5')
+    """
+    return f"{100 * fraction:+.1f}".replace("-", "\u2212")
 
 
 def main_cutoff(evaluation: Evaluation) -> int:
@@ -51,31 +63,41 @@ def training_verdict(evaluation: Evaluation) -> str | None:
     return f"{claim} ({setting}): {_change(difference)}. {end}"
 
 
-def tfidf_verdicts(evaluation: Evaluation) -> list[str]:
-    """Where plain TF-IDF is better, worse, or not to be told apart: one sentence for each TF-IDF baseline."""
+@dataclass(frozen=True)
+class Verdict:
+    """How the trained model stands against one baseline: one claim a line, the uncomfortable one first."""
+
+    baseline: str
+    claims: list[str]
+
+    def __str__(self) -> str:
+        return f"Against {self.baseline}: {'; '.join(self.claims)}."
+
+
+def tfidf_verdicts(evaluation: Evaluation) -> list[Verdict]:
+    """Where plain TF-IDF is better, not to be told apart, or worse, for each TF-IDF baseline."""
     baselines = [s for s in evaluation.systems if s.key == "tfidf" or s.key.startswith("tfidf_")]
-    verdicts = [_against(evaluation, baseline.key, baseline.name) for baseline in baselines]
-    return [verdict for verdict in verdicts if verdict is not None]
+    verdicts = []
+    for baseline in baselines:
+        candidates = (evaluation.difference(TRAINED, baseline.key, k) for k in evaluation.ks)
+        differences = [difference for difference in candidates if difference is not None]
+        if differences:
+            verdicts.append(Verdict(baseline.name, _claims(differences)))
+    return verdicts
 
 
-def _against(evaluation: Evaluation, baseline: str, name: str) -> str | None:
-    candidates = (evaluation.difference(TRAINED, baseline, k) for k in evaluation.ks)
-    differences = [difference for difference in candidates if difference is not None]
-    if not differences:
-        return None
+def _claims(differences: list[Difference]) -> list[str]:
     losses = [d for d in differences if d.is_clear and d.interval.value < 0]
+    unsettled = [d for d in differences if not d.is_clear]
     wins = [d for d in differences if d.is_clear and d.interval.value > 0]
-    open_ = [d for d in differences if not d.is_clear]
-    clauses = []
-    if losses:
-        clauses.append(f"{name} still wins at {_listing(losses)}")
-    else:
-        clauses.append(f"{name} wins at no cut-off beyond doubt")
-    if open_:
-        clauses.append(f"the interval includes 0 at {_listing(open_)}, so neither can be called better there")
+    claims = [
+        f"TF-IDF still wins at {_listing(losses)}" if losses else "TF-IDF wins at no cut-off beyond doubt"
+    ]
+    if unsettled:
+        claims.append(f"neither can be called better at {_listing(unsettled)}: the interval includes 0")
     if wins:
-        clauses.append(f"the trained model wins at {_listing(wins)}")
-    return "; ".join(clauses) + "."
+        claims.append(f"the trained model wins at {_listing(wins)}")
+    return claims
 
 
 def _listing(differences: list[Difference]) -> str:
@@ -84,9 +106,5 @@ def _listing(differences: list[Difference]) -> str:
 
 
 def _change(difference: Difference) -> str:
-    """Trained minus the other, in percentage points, with a true minus sign."""
-    value, low, high = (
-        f"{100 * x:+.1f}".replace("-", "\u2212")
-        for x in (difference.interval.value, difference.interval.low, difference.interval.high)
-    )
-    return f"{value} points, 95 % interval {low} to {high}"
+    interval = difference.interval
+    return f"{signed(interval.value)} points, 95 %: {signed(interval.low)} to {signed(interval.high)}"

@@ -160,19 +160,29 @@ def _how_it_was_made(run: RunFolder) -> Html:
     shown = " ".join(map(str, command)) if isinstance(command, list) else command
     return join(
         el("pre", el("code", str(shown))) if shown else missing("run.json", "train"),
-        _facts(facts) if facts else None,
+        _facts(facts, "") if facts else None,
         el("details", el("summary", "Resolved configuration"), el("pre", el("code", run.config)))
         if run.config
         else missing("config.yaml", "train"),
     )
 
 
-def _facts(facts: Mapping[str, Any]) -> Html:
-    """Names and values; what is nested gets a list of its own, long rows of numbers are left out."""
+def _facts(facts: Mapping[str, Any], separator: str = ",") -> Html:
+    """Names and values; what is nested gets a list of its own, long rows of numbers are left out.
+
+    Args:
+        facts: What to show.
+        separator: Between thousands: ``","``, or none for numbers that are names, such as a seed.
+
+    Returns:
+        Definition lists under headings.
+    """
     flat = {name: value for name, value in facts.items() if not isinstance(value, Mapping | list)}
-    nested = {name: value for name, value in facts.items() if isinstance(value, Mapping)}
-    terms = [el("div", el("dt", _words(name)), el("dd", _value(value, name))) for name, value in flat.items()]
-    groups = [join(el("h3", _words(name)), _facts(value)) for name, value in nested.items() if value]
+    nested = {name: value for name, value in facts.items() if isinstance(value, Mapping) and value}
+    terms = [
+        el("div", el("dt", _words(name)), el("dd", _value(value, separator))) for name, value in flat.items()
+    ]
+    groups = [join(el("h3", _words(name)), _facts(value, separator)) for name, value in nested.items()]
     return join(el("dl", terms, class_="facts") if terms else None, groups)
 
 
@@ -180,13 +190,13 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _value(value: object, name: str) -> str:
+def _value(value: object, separator: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int) and name != "seed":
-        return f"{value:,}"
+    if isinstance(value, int):
+        return f"{value:{separator}}"
     if isinstance(value, float):
-        return f"{value:,.4g}"
+        return f"{value:{separator}.4g}"
     return "\u2013" if value is None else str(value)
 
 

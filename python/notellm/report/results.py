@@ -111,7 +111,7 @@ def parse_evaluation(document: Mapping[str, Any], where: str = "evaluation.json"
         pool=int(top.at("pool").number()),
         queries=int(top.at("queries").number()),
         ks=[int(k) for k in ks],
-        ties=top.text("ties", "mean"),
+        ties=_ties(top),
         prompt=top.text("prompt", ""),
         truncation={name: int(length.number()) for name, length in top.entries("truncation").items()},
         systems=[_retrieval(system, [int(k) for k in ks]) for system in top.at("systems").items()],
@@ -190,6 +190,13 @@ class Node:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _ties(top: Node) -> str:
+    ties = top.text("ties", "mean")
+    if ties not in ("mean", "optimistic", "pessimistic"):
+        raise DataError(f"{top.where}: ties: must be mean, optimistic or pessimistic, but is {_short(ties)}")
+    return ties
 
 
 def _interval(node: Node) -> Interval:

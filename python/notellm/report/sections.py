@@ -3,37 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import log
 
 from notellm.report.figures import Bar, bars, curve
 from notellm.report.findings import (
+    TRAINED,
+    Verdict,
     interval_text,
     main_cutoff,
     percent,
+    signed,
     tfidf_verdicts,
     training_verdict,
 )
 from notellm.report.markup import Html, el, join
-from notellm.report.results import Evaluation, GenerationResult, Interval, RetrievalResult
+from notellm.report.results import Difference, Evaluation, GenerationResult, Interval, RetrievalResult
 from notellm.report.run_folder import TrainingLog
 
 SIDES = {"low": "seldom seen", "high": "often seen"}
 
 
-def figures(panels: Iterable[tuple[str, Html]], caption: str) -> Html:
-    """Panels with a heading each, in as many columns as fit, under one caption."""
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: whose it is, under what name, and its cells."""
+
+    key: str
+    name: str
+    cells: Sequence[str | Html]
+
+
+def figures(panels: Sequence[tuple[str | Html, Html]], caption: str) -> Html:
+    """Panels with a heading each, two or three abreast where they fit, under one caption."""
     cells = [el("div", el("h3", title), svg, class_="panel") for title, svg in panels]
-    return el("figure", el("div", cells, class_="panels"), el("figcaption", caption))
+    abreast = "panels three" if len(panels) % 3 == 0 else "panels"
+    return el("figure", el("div", cells, class_=abreast), el("figcaption", caption))
 
 
-def table(caption: str, header: Sequence[str], rows: Iterable[tuple[str, Sequence[str | Html]]]) -> Html:
+def table(caption: str, header: Sequence[str], rows: Iterable[Row]) -> Html:
     """A table with the systems down the side; scrolls sideways where it does not fit."""
     head = el("tr", [el("th", name, scope="col") for name in header])
-    body = [
-        el("tr", el("th", name, scope="row"), [el("td", cell) for cell in cells], class_=_row_class(name))
-        for name, cells in rows
-    ]
-    grid = el("table", el("caption", caption), el("thead", head), el("tbody", body))
+    body = []
+    for row in rows:
+        cells = [el("td", cell) for cell in row.cells]
+        emphasis = "trained" if row.key == TRAINED else None
+        body.append(el("tr", el("th", row.name, scope="row"), cells, class_=emphasis))
+    grid = el("table", el("caption", el("span", caption)), el("thead", head), el("tbody", body))
     return el("div", grid, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
@@ -43,17 +58,20 @@ def verdict(evaluation: Evaluation) -> Html:
     against = tfidf_verdicts(evaluation)
     return join(
         el("p", trained, class_="lead") if trained else None,
-        el("div", el("h3", "Against TF-IDF"), [el("p", sentence) for sentence in against], class_="honest")
-        if against
-        else None,
+        el("div", [_claims(verdict) for verdict in against], class_="against") if against else None,
     )
+
+
+def _claims(verdict: Verdict) -> Html:
+    sentences = [el("li", f"{claim[0].upper()}{claim[1:]}.") for claim in verdict.claims]
+    return el("div", el("h3", f"Against {verdict.baseline}"), el("ul", sentences), class_="honest")
 
 
 def retrieval(evaluation: Evaluation) -> Html:
     """The table of recalls, its bars, and the rules it was made by."""
     ks = evaluation.ks
     rows = [
-        (system.name, [*(share(system.recall[k]) for k in ks), mrr(system.mrr)])
+        Row(system.key, system.name, [*(share(system.recall[k]) for k in ks), mrr(system.mrr)])
         for system in evaluation.systems
     ]
     caption = f"{evaluation.queries:,} queries, {evaluation.pool:,} notes in the pool"
@@ -78,7 +96,7 @@ def exposure(evaluation: Evaluation) -> Html | None:
         having = [system for system in systems if side in system.exposure]
         for system in having:
             cells = [share(system.exposure[side].recall[k]) for k in ks]
-            rows.append((f"{system.name}, {words}", cells))
+            rows.append(Row(system.key, f"{system.name}, target {words}", cells))
         k, queries = main_cutoff(evaluation), max((s.exposure[side].queries for s in having), default=0)
         title = f"Recall@{k}, target {words}"
         drawn = bars(title, [_bar(system, system.exposure[side].recall[k]) for system in having])
@@ -87,7 +105,7 @@ def exposure(evaluation: Evaluation) -> Html | None:
         "Seldom seen: the target is among the least exposed 30 % of the test notes; often seen: among the "
         "most exposed 10 %."
     )
-    header = ["System, target", *(f"Recall@{k}" for k in ks)]
+    header = ["System", *(f"Recall@{k}" for k in ks)]
     full = el("details", el("summary", "All cut-offs"), table("Recall by exposure", header, rows))
     return join(figures(panels, caption), full)
 
@@ -100,7 +118,7 @@ def training(log_: TrainingLog) -> Html:
     panels = [
         ("Contrastive loss", curve("Contrastive loss", log_.steps, contrastive, chance)),
         ("Generative loss", curve("Generative loss", log_.steps, generative)),
-        ("Learned scale e^\u03c4", curve("Learned scale", log_.steps, scale)),
+        (join("Learned scale e", el("sup", "\u03c4")), curve("Learned scale", log_.steps, scale)),
     ]
     speed = f", {log_.tokens / log_.seconds:,.0f} tokens a second" if log_.seconds > 0 else ""
     caption = (
@@ -116,7 +134,7 @@ def generation(evaluation: Evaluation) -> Html | None:
     if not evaluation.generation:
         return None
     header = ["System", "Category Acc.", "Ill.", "ROUGE-1", "ROUGE-L"]
-    rows = [(writer.name, _written(writer)) for writer in evaluation.generation]
+    rows = [Row(writer.key, writer.name, _written(writer)) for writer in evaluation.generation]
     tagged = max(writer.hashtag_notes for writer in evaluation.generation)
     caption = f"{evaluation.generated_notes:,} held-out notes; ROUGE over the {tagged:,} that have hashtags"
     return join(
@@ -136,10 +154,6 @@ def mrr(interval: Interval) -> Html:
     """A mean reciprocal rank with its interval beneath."""
     bounds = f"{interval.low:.3f}\u2013{interval.high:.3f}"
     return join(el("b", f"{interval.value:.3f}"), el("span", bounds))
-
-
-def _row_class(name: str) -> str | None:
-    return "trained" if "trained" in name.lower() else None
 
 
 def _bar(system: RetrievalResult, interval: Interval) -> Bar:
@@ -171,19 +185,22 @@ def _differences(evaluation: Evaluation) -> Html | None:
     names = {system.key: system.name for system in evaluation.systems}
     by_pair: dict[tuple[str, str], dict[int, Html]] = {}
     for d in evaluation.differences:
-        cell = join(el("b", _signed(d.interval.value)), el("span", _bounds(d.interval)))
-        by_pair.setdefault((d.a, d.b), {})[d.k] = cell
+        by_pair.setdefault((d.a, d.b), {})[d.k] = _change(d)
     rows = [
-        (f"{names.get(a, a)} \u2212 {names.get(b, b)}", [cells.get(k, "\u2013") for k in evaluation.ks])
+        Row(
+            key=f"{a}-{b}",
+            name=f"{names.get(a, a)} \u2212 {names.get(b, b)}",
+            cells=[cells.get(k, "\u2013") for k in evaluation.ks],
+        )
         for (a, b), cells in by_pair.items()
     ]
-    header = ["Difference", *(f"Recall@{k}" for k in evaluation.ks)]
-    return table("Paired differences in percentage points, with 95 % intervals", header, rows)
+    caption = (
+        "Paired differences in percentage points, with 95 % intervals; bold where the interval leaves out 0"
+    )
+    return table(caption, ["Difference", *(f"Recall@{k}" for k in evaluation.ks)], rows)
 
 
-def _signed(fraction: float) -> str:
-    return f"{100 * fraction:+.1f}".replace("-", "\u2212")
-
-
-def _bounds(interval: Interval) -> str:
-    return f"{_signed(interval.low)} to {_signed(interval.high)}"
+def _change(difference: Difference) -> Html:
+    interval = difference.interval
+    value = el("b", signed(interval.value), class_="clear" if difference.is_clear else None)
+    return join(value, el("span", f"{signed(interval.low)} to {signed(interval.high)}"))

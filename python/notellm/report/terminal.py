@@ -40,12 +40,14 @@ def print_evaluation(document: Mapping[str, Any], stream: TextIO | None = None) 
         console = Console(file=stream, highlight=False, width=PLAIN_WIDTH, color_system=None)
     for table in _tables(evaluation, box.SIMPLE_HEAD if console.is_terminal else box.ASCII2):
         console.print(table)
+        console.print()
     console.print(
         Text("Percent (MRR: 0 to 1), with 95 % bootstrap intervals over queries or notes.\n", "dim")
     )
     verdict = training_verdict(evaluation)
-    for sentence in [*([] if verdict is None else [verdict]), *tfidf_verdicts(evaluation)]:
-        console.print(Text(sentence))
+    for sentence in (verdict, *tfidf_verdicts(evaluation)):
+        if sentence is not None:
+            console.print(Text(f"{sentence}"))
 
 
 def _tables(evaluation: Evaluation, edges: box.Box) -> list[Table]:

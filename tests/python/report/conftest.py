@@ -20,10 +20,22 @@ TITLES = [
     "3D chess for X11", "Python bindings for the libgit2 library", "fast incremental file transfer program",
     "Perl module to parse MIME messages", "graphical password manager with browser plug-in",
     "OCR engine for scanned documents", "JavaScript engine embedded in <script> tags & more",
-    "modular software synthesiser", "ray tracer with a very long synopsis that does not fit on one line of a phone",
+    "modular software synthesiser",
+    "ray tracer with a very long synopsis that does not fit on one line of a phone",
 ]  # fmt: skip
 CATEGORIES = ["utils", "net", "games", "python", "perl", "sound", "graphics", "web", "editors", "admin"]
-TAGS = ["user-interface", "console", "editor", "x11", "playing", "network", "client", "library", "web", "viewer"]
+TAGS = [
+    "user-interface",
+    "console",
+    "editor",
+    "x11",
+    "playing",
+    "network",
+    "client",
+    "library",
+    "web",
+    "viewer",
+]
 CONFIG = """\
 model:
   path: models/smollm2-135m
@@ -72,11 +84,12 @@ def differences():
 
 
 def make_evaluation():
+    scores = [("zero_shot_prompt", 0.015, 0.93, 0.081), ("trained", 0.465, 0.05, 0.322)]
     generation = [
         {"key": key, "name": SYSTEMS[key][0], "category_accuracy": interval(accuracy, 0.05),
          "illusory": interval(illusory, 0.04), "rouge1": interval(rouge, 0.03),
          "rougeL": interval(rouge * 0.9, 0.03), "hashtag_notes": 71}
-        for key, accuracy, illusory, rouge in [("zero_shot_prompt", 0.015, 0.93, 0.081), ("trained", 0.465, 0.05, 0.322)]
+        for key, accuracy, illusory, rouge in scores
     ]  # fmt: skip
     return {
         "pool": 2938,
@@ -108,7 +121,11 @@ def train_lines(rng, steps=60):
 
 def make_neighbours(rng):
     def note(number):
-        return {"id": f"note-{number}", "title": TITLES[number], "category": CATEGORIES[number % len(CATEGORIES)]}
+        return {
+            "id": f"note-{number}",
+            "title": TITLES[number],
+            "category": CATEGORIES[number % len(CATEGORIES)],
+        }
 
     def found(key, target, rank):
         others = [n for n in rng.permutation(len(TITLES)).tolist() if n != target][:5]
@@ -131,13 +148,17 @@ def generation_lines(rng):
         topics = rng.choice(TAGS, 3, replace=False).tolist() if number % 3 else []
         category = CATEGORIES[number % len(CATEGORIES)]
         guess = CATEGORIES[rng.integers(len(CATEGORIES))] if number % 2 else category
-        yield {
-            "id": f"note-{number}", "title": TITLES[number % len(TITLES)], "category": category, "topics": topics,
-            "systems": {
-                "zero_shot_prompt": {"category": "The note", "hashtags": ["compression", "x11"], "raw": "The note"},
-                "trained": {"category": guess, "hashtags": [*topics[:2], "web", "terminal"], "raw": guess},
+        systems = {
+            "zero_shot_prompt": {
+                "category": "The note",
+                "hashtags": ["compression", "x11"],
+                "raw": "The note",
             },
-        }  # fmt: skip
+            "trained": {"category": guess, "hashtags": [*topics[:2], "web", "terminal"], "raw": guess},
+        }
+        title = TITLES[number % len(TITLES)]
+        note = {"id": f"note-{number}", "title": title, "category": category, "topics": topics}
+        yield {**note, "systems": systems}
 
 
 RUN = {
