@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from notellm.errors import NotSupportedError
 from notellm.progress import ProgressFn
+from notellm.retrieval import Ranks
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -19,15 +21,6 @@ Scores = npt.NDArray[np.float64]
 
 BLOCK_ENTRIES = 1 << 23
 """Scores held at a time while ranking: 8 Mi doubles, 64 MiB."""
-
-
-class CountedRanks(NamedTuple):
-    """Where each query's target stands, by counting (the two fields of ``notellm.retrieval.Ranks``)."""
-
-    greater: Indices
-    """Shape ``(Q,)``: pool texts that score higher than the target."""
-    equal: Indices
-    """Shape ``(Q,)``: other pool texts that score the same as the target."""
 
 
 class TfidfIndex:
@@ -50,7 +43,7 @@ class TfidfIndex:
     Example:
         >>> index = TfidfIndex(["a chess engine", "play chess online", "mail server", "chess engine"])
         >>> index.ranks([0, 0], [3, 1])
-        CountedRanks(greater=array([0, 1]), equal=array([0, 0]))
+        Ranks(greater=tensor([0, 1]), equal=tensor([0, 0]))
         >>> index.nearest(0, 2)[0].tolist()
         [3, 1]
     """
@@ -90,7 +83,7 @@ class TfidfIndex:
         *,
         exclude: npt.ArrayLike | None = None,
         progress: ProgressFn | None = None,
-    ) -> CountedRanks:
+    ) -> Ranks:
         """Ranks each query's target among the pool, by counting.
 
         Args:
@@ -101,7 +94,7 @@ class TfidfIndex:
             progress: Called as ``(queries done, queries)``.
 
         Returns:
-            ``greater`` and ``equal``; neither counts the target or what is excluded.
+            Counts in which neither the target nor what is excluded appears.
 
         Raises:
             ValueError: If the lengths differ, or a target is excluded.
@@ -120,7 +113,7 @@ class TfidfIndex:
             greater[rows], equal[rows] = _count(self.scores(query[rows]), target[rows], left_out[rows])
             if progress is not None:
                 progress(rows.stop, len(query))
-        return CountedRanks(greater, equal)
+        return Ranks(torch.from_numpy(greater), torch.from_numpy(equal))
 
     def nearest(self, query: int, count: int = 10) -> tuple[Indices, Scores]:
         """The texts most like one of the pool, best first, without itself; ties by position.

@@ -113,6 +113,35 @@ def curve(
     return panel.svg
 
 
+def histogram(title: str, edges: Sequence[float], counts: Sequence[int]) -> Html:
+    """How many things fall between each two edges, every bin as wide as the next.
+
+    Args:
+        title: What is counted.
+        edges: Ascending, one more than counts.
+        counts: Of each bin.
+
+    Returns:
+        An ``<svg>`` element of ``WIDTH`` units.
+
+    Raises:
+        NotSupportedError: If matplotlib is not installed.
+    """
+    bins = zip(edges[:-1], edges[1:], counts, strict=True)
+    summary = "; ".join(f"{low:g} to {high:g}: {count:,}" for low, high, count in bins)
+    with _panel(title, 215.0, Margins(left=58, right=12, bottom=24)) as panel:
+        panel.description = f"{title}. {summary}."
+        axes = panel.axes
+        axes.bar(range(len(counts)), counts, align="edge", width=0.9, color=COLOURS[TRAINED], linewidth=0)
+        every = max(1, len(edges) // 6)
+        axes.set_xticks(range(0, len(edges), every), [f"{edge:.2g}" for edge in edges[::every]])
+        axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
+        axes.grid(axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    return panel.svg
+
+
 def running_mean(values: Sequence[float], share: float = 0.05) -> list[float]:
     """Mean over the steps around each step, so that it neither lags nor leads.
 

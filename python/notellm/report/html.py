@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib.resources import files
@@ -9,6 +10,7 @@ from string import Template
 from typing import Any
 
 from notellm.report import examples, sections
+from notellm.report.figures import histogram
 from notellm.report.findings import interval_text, main_cutoff, percent
 from notellm.report.markup import Content, Html, el, join
 from notellm.report.results import Evaluation
@@ -34,7 +36,7 @@ GLOSSARY = {
     "subsequence of words (F-measure).",
     "Contrastive loss": "How badly a note picks out its partner among the notes of a batch, in nats (GCL).",
     "Generative loss": "How surprised the model is by the true category or hashtags, in nats a token (CSFT).",
-    "Learned scale e^\u03c4": "The factor on the cosines before the softmax; starts at e^3 = 20.1.",
+    "Learned scale exp(\u03c4)": "The factor on the cosines before the softmax; starts at exp(3) = 20.1.",
 }
 
 
@@ -79,7 +81,7 @@ def _sections(run: RunFolder) -> Iterator[tuple[str, Content]]:
         examples.neighbours(run.queries) if run.queries else missing("neighbours.json", "evaluate"),
     )
     yield "Categories and hashtags, true and generated", _notes(run)
-    yield "Data", _facts(run.data) if run.data else missing("data.json", "train")
+    yield "Data", _data(run) if run.data else missing("data.json", "train")
     yield "How to read it", _how_to_read(evaluation)
     yield "How it was made", _how_it_was_made(run)
 
@@ -142,6 +144,15 @@ def _notes(run: RunFolder) -> Html:
     return examples.notes(run.notes, names, categories, hashtags)
 
 
+def _data(run: RunFolder) -> Html:
+    facts = _facts(run.data or {})
+    if run.scores is None:
+        return facts
+    drawn = histogram("Scores of the pairs found", run.scores.edges, run.scores.counts)
+    caption = "Co-occurrence score of the pairs found in the log, before the bounds; bins double in width."
+    return join(facts, sections.figures([("Scores of the pairs found", drawn)], caption))
+
+
 def _how_to_read(evaluation: Evaluation | None) -> Html:
     terms = [el("div", el("dt", term), el("dd", meaning)) for term, meaning in GLOSSARY.items()]
     if evaluation is None:
@@ -157,7 +168,7 @@ def _how_to_read(evaluation: Evaluation | None) -> Html:
 def _how_it_was_made(run: RunFolder) -> Html:
     facts = dict(run.run or {})
     command = facts.pop("command", None)
-    shown = " ".join(map(str, command)) if isinstance(command, list) else command
+    shown = shlex.join(map(str, command)) if isinstance(command, list) else command
     return join(
         el("pre", el("code", str(shown))) if shown else missing("run.json", "train"),
         _facts(facts, "") if facts else None,

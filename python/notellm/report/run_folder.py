@@ -28,6 +28,14 @@ class TrainingLog:
 
 
 @dataclass(frozen=True)
+class ScoreHistogram:
+    """How many pairs the miner found with a score between each two edges."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+@dataclass(frozen=True)
 class Neighbour:
     """A note that one system found."""
 
@@ -84,6 +92,7 @@ class RunFolder:
     config: str | None
     run: Mapping[str, Any] | None
     data: Mapping[str, Any] | None
+    scores: ScoreHistogram | None
     training: TrainingLog | None
     evaluation: Evaluation | None
     queries: list[QueryExample] | None
@@ -106,6 +115,7 @@ def read_run_folder(folder: str | Path) -> RunFolder:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"report: {folder} must be a run folder, but does not exist")
+    data = _object(folder / "data.json")
     evaluation = _json(folder / "evaluation.json")
     neighbours = _json(folder / "neighbours.json")
     training = _json_lines(folder / "train.jsonl")
@@ -114,7 +124,8 @@ def read_run_folder(folder: str | Path) -> RunFolder:
         path=folder,
         config=_text(folder / "config.yaml"),
         run=_object(folder / "run.json"),
-        data=_object(folder / "data.json"),
+        data=data,
+        scores=None if data is None else _scores(Node(data, str(folder / "data.json"))),
         training=_training(training) if training else None,
         evaluation=None if evaluation is None else parse_evaluation(evaluation.value, evaluation.where),
         queries=None if neighbours is None else [_query(node) for node in neighbours.items()],
@@ -161,6 +172,20 @@ def _parse(text: str, path: Path, first_line: int) -> Any:
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(f"{path}:{line}: must be JSON, but is damaged: {error.msg}") from error
+
+
+def _scores(data: Node) -> ScoreHistogram | None:
+    mining = data.maybe("mining")
+    edges = [] if mining is None else [float(edge.number()) for edge in mining.list("histogram_edges")]
+    counts = [] if mining is None else [int(count.number()) for count in mining.list("histogram_counts")]
+    if not edges and not counts:
+        return None
+    if len(edges) != len(counts) + 1:
+        raise DataError(
+            f"{data.where}: mining must have one histogram edge more than counts, but has {len(edges)} "
+            f"and {len(counts)}"
+        )
+    return ScoreHistogram(edges, counts)
 
 
 def _training(rows: list[Node]) -> TrainingLog:

@@ -8,11 +8,11 @@ import pytest
 
 KS = [1, 10, 100, 1000]
 SYSTEMS = {
-    "tfidf": ("TF-IDF, same text", [0.055, 0.192, 0.438, 0.707]),
-    "tfidf_full": ("TF-IDF, full text", [0.062, 0.218, 0.495, 0.755]),
-    "zero_shot_mean": ("Zero-shot, mean", [0.021, 0.082, 0.221, 0.602]),
-    "zero_shot_prompt": ("Zero-shot, prompt", [0.032, 0.145, 0.320, 0.765]),
-    "trained": ("NoteLLM, trained", [0.047, 0.230, 0.560, 0.892]),
+    "tfidf": ("TF-IDF (same text)", [0.055, 0.192, 0.438, 0.707]),
+    "tfidf_full": ("TF-IDF (full text)", [0.062, 0.218, 0.495, 0.755]),
+    "zero_shot_mean": ("Zero-shot mean", [0.021, 0.082, 0.221, 0.602]),
+    "zero_shot_prompt": ("Zero-shot prompt", [0.032, 0.145, 0.320, 0.765]),
+    "trained": ("NoteLLM trained", [0.047, 0.230, 0.560, 0.892]),
 }
 TITLES = [
     "ncurses-based hex editor with insert and delete", "terminal weather forecast in colour",
@@ -173,7 +173,11 @@ RUN = {
 DATA = {
     "notes": 45785, "train_notes": 32041, "test_notes": 13744, "baskets": 37689, "pairs_mined": 151327,
     "pairs_train": 88012, "pairs_test": 9120, "pairs_within_groups_left_out": 28147, "hashtag_notes": 16097,
-    "mining": {"users": 37689, "users_dropped": 0, "notes_without_partner": 24378, "histogram": [1, 2, 3]},
+    "mining": {
+        "users": 37689, "users_too_long": 0, "pairs_found": 402113, "notes_without_partner": 24378,
+        "histogram_edges": [2.0**power for power in range(-7, 4)],
+        "histogram_counts": [30211, 81944, 120410, 88120, 51004, 20117, 8120, 1711, 420, 56],
+    },
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def test_tfidf_wins_are_said_first(evaluation):
         "the trained model wins at Recall@100 (+20.0 points, 95 %: +10.0 to +30.0) "
         "and Recall@1000 (+20.0 points, 95 %: +10.0 to +30.0)",
     ]
-    assert str(verdict).startswith("Against TF-IDF, same text: TF-IDF still wins at Recall@1")
+    assert str(verdict).startswith("Against TF-IDF (same text): TF-IDF still wins at Recall@1")
 
 
 def test_no_win_is_claimed_for_tfidf_without_a_clear_interval(evaluation):

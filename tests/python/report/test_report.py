@@ -108,6 +108,14 @@ def test_says_how_the_run_was_made(page):
         assert fact in page.text
 
 
+def test_the_score_histogram_is_drawn_where_there_is_one(run_folder, page):
+    assert "0.0078125 to 0.015625: 30,211" in page.text
+    rewrite(run_folder / "data.json", lambda tree: tree.pop("mining"))
+    without = Page(write_report(run_folder).read_text())
+    assert "Scores of the pairs" not in without.text
+    assert "151,327" in without.text
+
+
 def test_note_text_cannot_become_markup(run_folder):
     hostile = '<script>alert(1)</script><b title="x">&amp;\''
     rewrite(run_folder / "neighbours.json", lambda tree: tree[0]["query"].update(title=hostile))
@@ -131,7 +139,7 @@ def test_target_is_marked_where_it_was_found(run_folder, page):
     )
     assert found >= 5
     assert page.attributes("class").count("is-target") == found
-    assert page.text.index("Zero-shot, prompt target at rank") < page.text.index("NoteLLM, trained target at")
+    assert page.text.index("Zero-shot prompt target at rank") < page.text.index("NoteLLM trained target at")
 
 
 def test_generated_words_are_judged_by_symbol_not_by_colour_alone(run_folder):
@@ -219,6 +227,7 @@ def test_a_resumed_run_counts_no_step_twice(run_folder):
         ("evaluation.json", swap('"1000"', '"999"'), r"recall: must hold '1000'"),
         ("neighbours.json", swap('"target_rank"', '"rank"'), "must hold 'target_rank'"),
         ("generation.jsonl", swap('"topics": [', '"topics": 1, "x": ['), ":1: topics"),
+        ("data.json", swap("0.0078125,", ""), r"data\.json: mining must have one histogram edge more"),
         ("run.json", lambda text: "[]", r"run\.json:1: must be an object, but is a list"),
     ],
 )  # fmt: skip
@@ -241,7 +250,7 @@ def test_bytes_that_are_not_text_are_named_with_their_line(run_folder):
 def test_figures_are_well_formed_accessible_and_follow_the_theme(run_folder):
     source = write_report(run_folder).read_text()
     svgs = re.findall(r"<svg.*?</svg>", source, flags=re.DOTALL)
-    assert len(svgs) == 4 + 2 + 3
+    assert len(svgs) == 4 + 2 + 3 + 1
     for svg in svgs:
         root = ElementTree.fromstring(svg)
         assert root.get("role") == "img"

@@ -16,7 +16,7 @@ def printed(evaluation):
 
 def test_one_row_a_system_with_its_numbers(evaluation):
     lines = printed(evaluation).splitlines()
-    trained = [line for line in lines if "NoteLLM, trained" in line]
+    trained = [line for line in lines if "NoteLLM trained" in line]
     assert [cell.strip() for cell in trained[0].split("|")[2:-1]] == ["4.7", "23.0", "56.0", "89.2", "0.089"]
     assert [cell.strip() for cell in trained[1].split("|")[2:-1]] == ["61.6", "44.8"]
     assert [cell.strip() for cell in trained[2].split("|")[2:-1]] == ["46.5", "5.0", "32.2", "29.0"]
@@ -33,8 +33,8 @@ def test_plain_text_fits_the_page_and_holds_no_colour_codes(evaluation):
 def test_the_sentences_follow_the_tables(evaluation):
     text = " ".join(printed(evaluation).split())
     assert "Training raises Recall@100 from 32.0 % to 56.0 %" in text
-    assert "Against TF-IDF, full text: TF-IDF still wins at Recall@1" in text
-    assert "Against TF-IDF, same text: TF-IDF wins at no cut-off beyond doubt" in text
+    assert "Against TF-IDF (full text): TF-IDF still wins at Recall@1" in text
+    assert "Against TF-IDF (same text): TF-IDF wins at no cut-off beyond doubt" in text
 
 
 def test_without_generation_there_is_no_such_table(evaluation):
@@ -44,7 +44,7 @@ def test_without_generation_there_is_no_such_table(evaluation):
 
 def test_what_is_not_measured_is_a_dash(evaluation):
     evaluation["generation"]["systems"][0]["rouge1"] = None
-    row = next(line for line in printed(evaluation).splitlines() if "| Zero-shot, prompt |       1.5" in line)
+    row = next(line for line in printed(evaluation).splitlines() if "| Zero-shot prompt |       1.5" in line)
     assert row.split("|")[4].strip() == "-"
 
 
