@@ -133,9 +133,10 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int]) -> Html
         panel.description = f"{title}. {summary}."
         axes = panel.axes
         axes.bar(range(len(counts)), counts, align="edge", width=0.9, color=COLOURS[TRAINED], linewidth=0)
-        every = max(1, len(edges) // 6)
+        every = -(-len(edges) // 6)  # at most six labels
         axes.set_xticks(range(0, len(edges), every), [f"{edge:.2g}" for edge in edges[::every]])
         axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
+        axes.margins(x=0.02)
         axes.grid(axis="y")
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)

@@ -198,7 +198,7 @@ def _facts(facts: Mapping[str, Any], separator: str = ",") -> Html:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return name.replace("_", " ").replace(" gib", " GiB")
 
 
 def _value(value: object, separator: str) -> str:
