@@ -1,0 +1,39 @@
+"""What a run showed: tables on the terminal and one self-contained page.
+
+``run_folder`` reads, ``results`` types the numbers, ``findings`` puts them in words, ``figures`` draws
+them, ``sections`` and ``examples`` lay them out, ``html`` and ``terminal`` put the whole together.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+from notellm.files import atomic_write
+from notellm.report.html import render
+from notellm.report.run_folder import read_run_folder
+from notellm.report.terminal import print_evaluation
+
+__all__ = ["print_evaluation", "write_report"]
+
+
+def write_report(run_folder: str | Path) -> Path:
+    """Writes ``report.html`` into a run folder: one file that needs no network and no other file.
+
+    Parts the run has not made yet are left out, with a line that says which command makes them.
+
+    Args:
+        run_folder: Folder of a run (``config.yaml``, ``run.json``, ``data.json``, ``train.jsonl``,
+            ``evaluation.json``, ``neighbours.json``, ``generation.jsonl``; any may be absent).
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        DataError: If a file is damaged; the message names the file and the line or entry.
+        NotSupportedError: If matplotlib is not installed.
+    """
+    page = render(read_run_folder(run_folder), datetime.now().astimezone())
+    path = Path(run_folder) / "report.html"
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path

@@ -1,0 +1,110 @@
+"""What the numbers say, in words; every claim is computed from the paired differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from notellm.report.results import Difference, Evaluation, Interval
+
+TRAINED, UNTRAINED = "trained", "zero_shot_prompt"
+
+
+def percent(fraction: float) -> str:
+    """A share as a percentage with one decimal, without the sign.
+
+    Example:
+        >>> percent(0.2304)
+        '23.0'
+    """
+    return f"{100 * fraction:.1f}"
+
+
+def interval_text(interval: Interval) -> str:
+    """The bounds of an interval of shares, in percent.
+
+    Example:
+        >>> interval_text(Interval(0.23, 0.188, 0.271))
+        '18.8\u201327.1'
+    """
+    return f"{percent(interval.low)}\u2013{percent(interval.high)}"
+
+
+def signed(fraction: float) -> str:
+    """A change of a share in percentage points, with its sign.
+
+    Example:
+        >>> signed(0.0412), signed(-0.0151)
+        ('+4.1', '\u22121.5')
+    """
+    return f"{100 * fraction:+.1f}".replace("-", "\u2212")
+
+
+def main_cutoff(evaluation: Evaluation) -> int:
+    """The cut-off that the headline speaks of: 100, or the middle one where 100 was not evaluated."""
+    return 100 if 100 in evaluation.ks else evaluation.ks[len(evaluation.ks) // 2]
+
+
+def training_verdict(evaluation: Evaluation) -> str | None:
+    """What training did to recall, in one sentence; ``None`` where there is nothing to compare."""
+    k = main_cutoff(evaluation)
+    trained, untrained = evaluation.system(TRAINED), evaluation.system(UNTRAINED)
+    difference = evaluation.difference(TRAINED, UNTRAINED, k)
+    if trained is None or untrained is None or difference is None:
+        return None
+    before, after = untrained.recall[k].value, trained.recall[k].value
+    if difference.is_clear:
+        verb = "raises" if difference.interval.value > 0 else "lowers"
+        claim = f"Training {verb} Recall@{k} from {percent(before)} % to {percent(after)} %"
+        end = "The interval leaves out 0: the difference is not the luck of the queries drawn."
+    else:
+        claim = f"Training moves Recall@{k} from {percent(before)} % to {percent(after)} %"
+        end = "The interval includes 0: these queries do not settle whether training helped."
+    setting = f"{evaluation.queries:,} held-out queries, {evaluation.pool:,} notes to choose from"
+    return f"{claim} ({setting}): {_change(difference)}. {end}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How the trained model stands against one baseline: one claim a line, the uncomfortable one first."""
+
+    baseline: str
+    claims: list[str]
+
+    def __str__(self) -> str:
+        return f"Against {self.baseline}: {'; '.join(self.claims)}."
+
+
+def tfidf_verdicts(evaluation: Evaluation) -> list[Verdict]:
+    """Where plain TF-IDF is better, not to be told apart, or worse, for each TF-IDF baseline."""
+    baselines = [s for s in evaluation.systems if s.key == "tfidf" or s.key.startswith("tfidf_")]
+    verdicts = []
+    for baseline in baselines:
+        candidates = (evaluation.difference(TRAINED, baseline.key, k) for k in evaluation.ks)
+        differences = [difference for difference in candidates if difference is not None]
+        if differences:
+            verdicts.append(Verdict(baseline.name, _claims(differences)))
+    return verdicts
+
+
+def _claims(differences: list[Difference]) -> list[str]:
+    losses = [d for d in differences if d.is_clear and d.interval.value < 0]
+    unsettled = [d for d in differences if not d.is_clear]
+    wins = [d for d in differences if d.is_clear and d.interval.value > 0]
+    claims = [
+        f"TF-IDF still wins at {_listing(losses)}" if losses else "TF-IDF wins at no cut-off beyond doubt"
+    ]
+    if unsettled:
+        claims.append(f"neither can be called better at {_listing(unsettled)}: the interval includes 0")
+    if wins:
+        claims.append(f"the trained model wins at {_listing(wins)}")
+    return claims
+
+
+def _listing(differences: list[Difference]) -> str:
+    parts = [f"Recall@{d.k} ({_change(d)})" for d in differences]
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _change(difference: Difference) -> str:
+    interval = difference.interval
+    return f"{signed(interval.value)} points, 95 %: {signed(interval.low)} to {signed(interval.high)}"

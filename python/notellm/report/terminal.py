@@ -1,0 +1,96 @@
+"""The evaluation as tables on a terminal, and as plain text elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from notellm.report.findings import (
+    TRAINED,
+    interval_text,
+    main_cutoff,
+    percent,
+    tfidf_verdicts,
+    training_verdict,
+)
+from notellm.report.results import Evaluation, Interval, parse_evaluation
+
+PLAIN_WIDTH = 100
+"""Columns where the output is no terminal, such as a log file."""
+
+
+def print_evaluation(document: Mapping[str, Any], stream: TextIO | None = None) -> None:
+    """Prints the tables of an evaluation and what they say.
+
+    Args:
+        document: The tree of an ``evaluation.json``.
+        stream: Where to print; standard output by default. Colours only where it is a terminal.
+
+    Raises:
+        DataError: If the tree is not that of an evaluation.
+    """
+    evaluation = parse_evaluation(document)
+    console = Console(file=stream, highlight=False)
+    if not console.is_terminal:
+        console = Console(file=stream, highlight=False, width=PLAIN_WIDTH, color_system=None)
+    for table in _tables(evaluation, box.SIMPLE_HEAD if console.is_terminal else box.ASCII2):
+        console.print(table)
+        console.print()
+    console.print(
+        Text("Percent (MRR: 0 to 1), with 95 % bootstrap intervals over queries or notes.\n", "dim")
+    )
+    verdict = training_verdict(evaluation)
+    for sentence in (verdict, *tfidf_verdicts(evaluation)):
+        if sentence is not None:
+            console.print(Text(f"{sentence}"))
+
+
+def _tables(evaluation: Evaluation, edges: box.Box) -> list[Table]:
+    ks, k = evaluation.ks, main_cutoff(evaluation)
+    title = f"Retrieval: {evaluation.queries:,} queries, {evaluation.pool:,} notes"
+    retrieval = _table(title, [*(f"R@{k}" for k in ks), "MRR"], edges)
+    exposure = _table(f"Recall@{k} by the target's exposure", ["low", "high"], edges)
+    for system in evaluation.systems:
+        shares = [_share(system.recall[k]) for k in ks]
+        _row(retrieval, system.key, system.name, [*shares, _mrr(system.mrr)])
+        if system.exposure:
+            parts = [system.exposure.get(side) for side in ("low", "high")]
+            _row(
+                exposure,
+                system.key,
+                system.name,
+                [_share(part.recall[k] if part else None) for part in parts],
+            )
+    columns = ["Acc.", "Ill.", "ROUGE-1", "ROUGE-L"]
+    generation = _table(f"Generation: {evaluation.generated_notes:,} notes", columns, edges)
+    for writer in evaluation.generation:
+        scores = (writer.category_accuracy, writer.illusory, writer.rouge1, writer.rouge_l)
+        _row(generation, writer.key, writer.name, [_share(score) for score in scores])
+    return [table for table in (retrieval, exposure, generation) if table.row_count]
+
+
+def _table(title: str, columns: Sequence[str], edges: box.Box) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=edges)
+    table.add_column("System", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _row(table: Table, key: str, name: str, cells: Sequence[Text]) -> None:
+    table.add_row(Text(name), *cells, style="bold" if key == TRAINED else "")
+
+
+def _share(interval: Interval | None) -> Text:
+    if interval is None:
+        return Text("-")
+    return Text(percent(interval.value)) + Text(f"\n{interval_text(interval)}", "dim")
+
+
+def _mrr(interval: Interval) -> Text:
+    return Text(f"{interval.value:.3f}") + Text(f"\n{interval.low:.3f}\u2013{interval.high:.3f}", "dim")

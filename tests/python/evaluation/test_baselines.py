@@ -1,0 +1,100 @@
+"""TF-IDF: ranks against a plain sort of cosine similarities, ties, exclusion, errors."""
+
+import numpy as np
+import pytest
+import torch
+
+from notellm import baselines
+from notellm.baselines import TfidfIndex
+
+WORDS = ["chess", "mail", "server", "engine", "library", "game", "python", "tool", "web", "sound"]
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """120 texts of 1..6 words out of ten: many duplicates, many pairs without a common word."""
+    rng = np.random.default_rng(0)
+    return [" ".join(rng.choice(WORDS, rng.integers(1, 7))) for _ in range(120)]
+
+
+def reference_vectors(texts):
+    """(N, V) TF-IDF by the definition: (1 + ln tf) (1 + ln((1 + N) / (1 + df))), rows of length 1."""
+    counts = np.array([[text.split().count(word) for word in WORDS] for text in texts], dtype=float)
+    tf = np.where(counts > 0, 1 + np.log(np.maximum(counts, 1)), 0)
+    vectors = tf * (1 + np.log((1 + len(texts)) / (1 + (counts > 0).sum(axis=0))))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_scores_follow_the_definition(texts):
+    vectors = reference_vectors(texts)
+    np.testing.assert_allclose(TfidfIndex(texts).scores(np.arange(120)), vectors @ vectors.T, atol=1e-12)
+
+
+@pytest.mark.parametrize("block_entries", [1, 120 * 7, 1 << 20])
+def test_ranks_equal_counting_over_python_lists(texts, block_entries, monkeypatch):
+    monkeypatch.setattr(baselines, "BLOCK_ENTRIES", block_entries)
+    index = TfidfIndex(texts)
+    rng = np.random.default_rng(1)
+    queries = rng.integers(0, 120, 50)
+    targets = (queries + rng.integers(1, 120, 50)) % 120
+    ranks = index.ranks(queries, targets)
+    for query, target, greater, equal in zip(queries, targets, *map(np.asarray, ranks), strict=True):
+        row = index.scores([query])[0].tolist()
+        others = [score for note, score in enumerate(row) if note not in (query, target)]
+        assert greater == sum(score > row[target] for score in others)
+        assert equal == sum(score == row[target] for score in others)
+    assert ranks.greater.dtype == ranks.equal.dtype == torch.int64
+
+
+def test_equal_texts_tie_exactly():
+    index = TfidfIndex(["mail server tool", "web game", "mail server sound web", "mail server sound web"])
+    assert index.ranks([0, 0], [2, 3]).greater.tolist() == [0, 0]
+    assert index.ranks([0, 0], [2, 3]).equal.tolist() == [1, 1]
+
+
+def test_a_target_without_a_common_word_ties_with_all_such_texts():
+    index = TfidfIndex(["mail", "mail server", "chess", "game", "sound"])
+    ranks = index.ranks([0], [2])
+    assert (ranks.greater.item(), ranks.equal.item()) == (1, 2)
+
+
+def test_excluded_texts_are_not_counted():
+    index = TfidfIndex(["mail", "mail server", "mail server web", "mail web", "mail"])
+    assert index.ranks([0], [2]).greater.tolist() == [3]
+    assert index.ranks([0], [2], exclude=[[0, 4, -1]]).greater.tolist() == [2]
+    assert index.ranks([0], [2], exclude=[-1]).greater.tolist() == [4]
+
+
+def test_nearest_is_best_first_without_itself_and_ties_by_position(texts):
+    index = TfidfIndex(texts)
+    notes, scores = index.nearest(5, 119)
+    assert sorted(notes.tolist() + [5]) == list(range(120))
+    expected = sorted(set(range(120)) - {5}, key=lambda note: (-index.scores([5])[0, note], note))
+    assert notes.tolist() == expected
+    assert (np.diff(scores) <= 0).all()
+    assert len(index.nearest(5, 3)[0]) == 3
+
+
+def test_characters_find_words_written_without_spaces():
+    texts = ["上海美食推荐", "上海美食地图", "学习编程语言"]
+    assert TfidfIndex(texts).scores([0])[0, 1] == 0
+    assert TfidfIndex(texts, analyzer="char").nearest(0, 1)[0].tolist() == [1]
+
+
+def test_progress_counts_queries(texts, monkeypatch):
+    monkeypatch.setattr(baselines, "BLOCK_ENTRIES", 120 * 4)
+    seen = []
+    TfidfIndex(texts).ranks(np.arange(10), np.arange(10, 20), progress=lambda *at: seen.append(at))
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_errors_name_the_value(texts):
+    index = TfidfIndex(texts)
+    with pytest.raises(IndexError, match=r"queries must be in \[0, 120\), but hold 120"):
+        index.ranks([120], [0])
+    with pytest.raises(ValueError, match="must be of one length, but are 2, 1 and 2"):
+        index.ranks([0, 1], [2])
+    with pytest.raises(ValueError, match=r"target must not be excluded, but that of query 1 \(position 4\)"):
+        index.ranks([0, 4], [1, 4])
+    with pytest.raises(ValueError, match="at least one text must hold a term"):
+        TfidfIndex(["", "."])

@@ -1,0 +1,176 @@
+"""The tables: recalls by hand, exposure by the pool's quantiles, paired differences, generated words."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from notellm.evaluation import (
+    Bootstrap,
+    Generated,
+    evaluate_generation,
+    evaluate_retrieval,
+    write_evaluation,
+)
+from notellm.report.results import parse_evaluation
+from notellm.retrieval import Ranks
+
+POOL = 20
+TARGETS = [0, 5, 10, 19]
+EXPOSURE = np.arange(POOL)  # the least exposed 30 %: 0..5; the most exposed 10 %: 18, 19
+FEW = Bootstrap(samples=200)
+
+
+def ranks(greater, equal=None):
+    return Ranks(torch.tensor(greater), torch.tensor(equal or [0] * len(greater)))
+
+
+def evaluate(systems, **options):
+    return evaluate_retrieval(systems, TARGETS, EXPOSURE, **{"ks": [1, 10], "bootstrap": FEW, **options})
+
+
+def test_recall_and_mrr_by_hand():
+    tree = evaluate({"trained": ranks([0, 3, 9, 10])})
+    (system,) = tree["systems"]
+    assert system["name"] == "NoteLLM trained"
+    assert system["recall"]["1"]["value"] == 0.25
+    assert system["recall"]["10"]["value"] == 0.75
+    assert system["mrr"]["value"] == pytest.approx((1 + 1 / 4 + 1 / 10 + 1 / 11) / 4)
+    assert (tree["pool"], tree["queries"], tree["ks"], tree["ties"]) == (20, 4, [1, 10], "mean")
+
+
+@pytest.mark.parametrize(("ties", "recall"), [("mean", 0.125), ("optimistic", 0.25), ("pessimistic", 0.0)])
+def test_the_tie_rule_is_used_and_named(ties, recall):
+    tree = evaluate({"tfidf": ranks([0, 3, 9, 10], [1, 0, 0, 0])}, ties=ties)
+    assert tree["ties"] == ties
+    assert tree["systems"][0]["recall"]["1"]["value"] == recall
+
+
+def test_exposure_is_that_of_the_target_at_quantiles_of_the_pool():
+    sides = evaluate({"trained": ranks([0, 3, 9, 10])})["systems"][0]["exposure"]
+    assert {side: part["queries"] for side, part in sides.items()} == {"low": 2, "high": 1}
+    assert sides["low"]["recall"]["1"]["value"] == 0.5
+    assert sides["high"]["recall"]["10"]["value"] == 0
+
+
+def test_a_side_without_queries_is_left_out():
+    tree = evaluate_retrieval({"trained": ranks([0])}, [10], EXPOSURE, ks=[1], bootstrap=FEW)
+    assert tree["systems"][0]["exposure"] == {}
+
+
+def test_differences_are_trained_minus_the_others_at_every_cut_off():
+    systems = {
+        "tfidf": ranks([9, 9, 9, 9]),
+        "zero_shot_mean": ranks([0, 0, 0, 0]),
+        "zero_shot_prompt": ranks([10, 10, 0, 10]),
+        "trained": ranks([0, 0, 0, 10]),
+    }
+    values = {(d["a"], d["b"], d["k"]): d["value"] for d in evaluate(systems)["differences"]}
+    assert values == {
+        ("trained", "zero_shot_prompt", 1): 0.5,
+        ("trained", "zero_shot_prompt", 10): 0.5,
+        ("trained", "tfidf", 1): 0.75,
+        ("trained", "tfidf", 10): -0.25,
+    }
+
+
+def test_differences_are_paired():
+    """Two systems that hit the same half of the queries differ by exactly 0 in every draw."""
+    half = np.arange(100) % 2 * 50
+    systems = {"trained": ranks(half.tolist()), "tfidf": ranks((half + 1).tolist())}
+    tree = evaluate_retrieval(systems, np.arange(100) % POOL, EXPOSURE, ks=[10], bootstrap=FEW)
+    (difference,) = tree["differences"]
+    assert (difference["value"], difference["low"], difference["high"]) == (0, 0, 0)
+    assert tree["systems"][0]["recall"]["10"]["low"] < 0.5 < tree["systems"][0]["recall"]["10"]["high"]
+
+
+def test_without_a_trained_system_there_is_no_difference():
+    assert evaluate({"tfidf": ranks([0, 0, 0, 0])})["differences"] == []
+
+
+def test_intervals_depend_on_the_seed_and_on_nothing_else():
+    system = {"trained": ranks([0, 3, 9, 10])}
+    assert evaluate(system) == evaluate(system)
+    other = evaluate(system, bootstrap=Bootstrap(samples=200, seed=1))
+    assert other["systems"][0]["mrr"]["low"] != evaluate(system)["systems"][0]["mrr"]["low"]
+
+
+def test_unknown_systems_keep_their_key_or_the_name_given():
+    systems = {"bm25": ranks([0, 0, 0, 0]), "e5": ranks([0, 0, 0, 0])}
+    names = [system["name"] for system in evaluate(systems, names={"e5": "E5 small"})["systems"]]
+    assert names == ["bm25", "E5 small"]
+
+
+def test_systems_must_answer_the_same_queries():
+    with pytest.raises(ValueError, match="tfidf must have ranks for all 4 queries, but has 3"):
+        evaluate({"trained": ranks([0, 0, 0, 0]), "tfidf": ranks([0, 0, 0])})
+    with pytest.raises(ValueError, match="must have a system and a query, but has 0 and 4"):
+        evaluate({})
+
+
+CATEGORIES = ["games", "net", "", "web"]
+HASHTAGS = [["playing", "x11"], [], ["console", "client", "network"], ["web"]]
+
+
+def generation(categories, hashtags, **options):
+    systems = {"trained": Generated(categories, hashtags)}
+    known = {"games", "net", "web"}
+    return evaluate_generation(
+        systems, CATEGORIES, HASHTAGS, known_categories=known, **{"bootstrap": FEW, **options}
+    )
+
+
+def test_categories_are_scored_where_there_is_a_truth():
+    tree = generation(["games", "web", "nothing", "Web"], [[], [], [], []])
+    (system,) = tree["systems"]
+    assert system["category_accuracy"]["value"] == pytest.approx(1 / 3)
+    assert system["illusory"]["value"] == pytest.approx(1 / 3)  # "Web" is not "web"; the third has no truth
+    assert tree["notes"] == 4
+    assert tree["known_categories"] == ["games", "net", "web"]
+
+
+def test_hashtags_are_scored_where_there_is_a_truth():
+    written = [["x11", "playing"], ["anything"], ["console", "network"], []]
+    (system,) = generation(["", "", "", ""], written)["systems"]
+    assert system["hashtag_notes"] == 3
+    assert system["rouge1"]["value"] == pytest.approx((1 + 0.8 + 0) / 3)
+    assert system["rougeL"]["value"] == pytest.approx((0.5 + 0.8 + 0) / 3)
+
+
+def test_hashtags_without_spaces_need_the_character_tokenizer():
+    truth, written = [["上海美食"]], Generated([""], [["上海"]])
+    options = {"known_categories": [], "bootstrap": FEW}
+    scores = [
+        evaluate_generation({"trained": written}, [""], truth, tokenizer=name, **options)
+        for name in ("alphanumeric-lower", "characters")
+    ]
+    assert [score["systems"][0]["rouge1"]["value"] for score in scores] == [0, pytest.approx(2 / 3)]
+
+
+def test_what_has_no_truth_is_none():
+    systems = {"trained": Generated(["web"], [["web"]])}
+    tree = evaluate_generation(systems, [""], [[]], known_categories={"web"}, bootstrap=FEW)
+    (system,) = tree["systems"]
+    assert {system[score] for score in ("category_accuracy", "illusory", "rouge1", "rougeL")} == {None}
+    assert system["hashtag_notes"] == 0
+
+
+def test_every_note_must_have_been_written_for():
+    with pytest.raises(ValueError, match="trained must have written for all 4 notes, but wrote 1 cat"):
+        generation(["games"], [[]])
+
+
+def test_what_is_written_is_what_the_report_reads(tmp_path):
+    systems = {"tfidf": ranks([1, 2, 3, 40]), "trained": ranks([0, 3, 9, 10])}
+    part = generation(["games", "web", "", "Web"], [["x11"], [], [], []])
+    path = tmp_path / "evaluation.json"
+    tree = write_evaluation(
+        path, evaluate(systems), generation=part, prompt="paper", truncation={"title": 20, "content": 32}
+    )
+    assert json.loads(path.read_text()) == tree
+    parsed = parse_evaluation(tree)
+    assert parsed.truncation == {"title": 20, "content": 32}
+    assert parsed.difference("trained", "tfidf", 1).interval.value == 0.25
+    assert parsed.generation[0].category_accuracy.value == pytest.approx(1 / 3)
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,53 @@
+"""The tables: one row a system, every number, plain text where there is no terminal."""
+
+import io
+
+import pytest
+
+from notellm import DataError
+from notellm.report import print_evaluation
+
+
+def printed(evaluation):
+    stream = io.StringIO()
+    print_evaluation(evaluation, stream)
+    return stream.getvalue()
+
+
+def test_one_row_a_system_with_its_numbers(evaluation):
+    lines = printed(evaluation).splitlines()
+    trained = [line for line in lines if "NoteLLM trained" in line]
+    assert [cell.strip() for cell in trained[0].split("|")[2:-1]] == ["4.7", "23.0", "56.0", "89.2", "0.089"]
+    assert [cell.strip() for cell in trained[1].split("|")[2:-1]] == ["61.6", "44.8"]
+    assert [cell.strip() for cell in trained[2].split("|")[2:-1]] == ["46.5", "5.0", "32.2", "29.0"]
+    below = lines[lines.index(trained[0]) + 1]
+    assert "53.0\u201359.3" in below
+
+
+def test_plain_text_fits_the_page_and_holds_no_colour_codes(evaluation):
+    text = printed(evaluation)
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_sentences_follow_the_tables(evaluation):
+    text = " ".join(printed(evaluation).split())
+    assert "Training raises Recall@100 from 32.0 % to 56.0 %" in text
+    assert "Against TF-IDF (full text): TF-IDF still wins at Recall@1" in text
+    assert "Against TF-IDF (same text): TF-IDF wins at no cut-off beyond doubt" in text
+
+
+def test_without_generation_there_is_no_such_table(evaluation):
+    del evaluation["generation"]
+    assert "ROUGE" not in printed(evaluation)
+
+
+def test_what_is_not_measured_is_a_dash(evaluation):
+    evaluation["generation"]["systems"][0]["rouge1"] = None
+    row = next(line for line in printed(evaluation).splitlines() if "| Zero-shot prompt |       1.5" in line)
+    assert row.split("|")[4].strip() == "-"
+
+
+def test_a_tree_of_another_kind_is_refused():
+    with pytest.raises(DataError, match=r"evaluation\.json: must hold 'ks', but holds pool"):
+        print_evaluation({"pool": 1})
