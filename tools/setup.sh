@@ -19,8 +19,8 @@ fail() {
 # --- Debian packages ---------------------------------------------------------------------------
 
 has_header() {
-  local folder
-  for folder in /usr/include /usr/local/include ${CPATH//:/ }; do
+  local folder path=${CPATH-}
+  for folder in /usr/include /usr/local/include ${path//:/ }; do
     [ -e "$folder/$1" ] && return
   done
   return 1
