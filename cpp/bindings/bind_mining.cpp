@@ -1,7 +1,114 @@
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+
 #include "bindings.h"
+#include "notellm/mining/cooccurrence.h"
 
 namespace notellm::python {
+namespace {
 
-void bind_mining(py::module_& /*m*/) {}
+using IntColumn = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
+using EventColumn = py::array_t<int8_t, py::array::c_style | py::array::forcecast>;
+
+template <typename T, int flags>
+std::span<const T> as_span(const py::array_t<T, flags>& column) {
+  return {column.data(), static_cast<size_t>(column.size())};
+}
+
+// A NumPy view of memory that `owner` keeps alive.
+template <typename T>
+py::array_t<T> view(const T* data, int64_t size, const py::object& owner) {
+  return py::array_t<T>(size, data, owner);
+}
+
+std::shared_ptr<Cooccurrence> mine(const IntColumn& users,
+                                   const IntColumn& notes,
+                                   const std::optional<IntColumn>& times,
+                                   const std::optional<EventColumn>& events,
+                                   int64_t user_count,
+                                   int64_t note_count,
+                                   bool is_ordered,
+                                   const CooccurrenceOptions& options,
+                                   const py::object& progress) {
+  InteractionLog log{as_span(users), as_span(notes), {}, {}, user_count, note_count, is_ordered};
+  if (times) log.times = as_span(*times);
+  if (events) log.events = as_span(*events);
+  const ProgressFn report = to_progress(progress);
+  py::gil_scoped_release release;
+  return std::make_shared<Cooccurrence>(
+      mine_cooccurrence(group_by_user(log, report), options, report));
+}
+
+void bind_report(py::module_& m) {
+  py::class_<MiningReport>(m, "MiningReport")
+      .def_readonly("users", &MiningReport::users)
+      .def_readonly("users_too_long", &MiningReport::users_too_long)
+      .def_readonly("users_with_one_note", &MiningReport::users_with_one_note)
+      .def_readonly("events", &MiningReport::events)
+      .def_readonly("events_of_long_users", &MiningReport::events_of_long_users)
+      .def_readonly("pairs_found", &MiningReport::pairs_found)
+      .def_readonly("pairs_under_min_users", &MiningReport::pairs_under_min_users)
+      .def_readonly("pairs_below_lower", &MiningReport::pairs_below_lower)
+      .def_readonly("pairs_above_upper", &MiningReport::pairs_above_upper)
+      .def_readonly("pairs_beyond_top", &MiningReport::pairs_beyond_top)
+      .def_readonly("pairs_kept", &MiningReport::pairs_kept)
+      .def_readonly("notes_without_events", &MiningReport::notes_without_events)
+      .def_readonly("notes_without_partner", &MiningReport::notes_without_partner)
+      .def_readonly("histogram", &MiningReport::histogram);
+}
+
+// The compressed arrays of the Eigen matrix without a copy; SciPy's csr_matrix wraps them as is.
+void bind_cooccurrence(py::module_& m) {
+  py::class_<Cooccurrence, std::shared_ptr<Cooccurrence>>(m, "Cooccurrence")
+      .def_property_readonly("indptr",
+                             [](const py::object& self) {
+                               const auto& scores = self.cast<const Cooccurrence&>().scores;
+                               return view(scores.outerIndexPtr(), scores.rows() + 1, self);
+                             })
+      .def_property_readonly("indices",
+                             [](const py::object& self) {
+                               const auto& scores = self.cast<const Cooccurrence&>().scores;
+                               return view(scores.innerIndexPtr(), scores.nonZeros(), self);
+                             })
+      .def_property_readonly("scores",
+                             [](const py::object& self) {
+                               const auto& scores = self.cast<const Cooccurrence&>().scores;
+                               return view(scores.valuePtr(), scores.nonZeros(), self);
+                             })
+      .def_property_readonly("users",
+                             [](const py::object& self) {
+                               const auto& users = self.cast<const Cooccurrence&>().users;
+                               return view(users.data(), std::ssize(users), self);
+                             })
+      .def_readonly("report", &Cooccurrence::report);
+}
+
+void bind_options(py::module_& m) {
+  py::class_<CooccurrenceOptions>(m, "CooccurrenceOptions")
+      .def(py::init<>())
+      .def_readwrite("lower", &CooccurrenceOptions::lower)
+      .def_readwrite("upper", &CooccurrenceOptions::upper)
+      .def_readwrite("top", &CooccurrenceOptions::top)
+      .def_readwrite("min_users", &CooccurrenceOptions::min_users)
+      .def_readwrite("max_user_events", &CooccurrenceOptions::max_user_events)
+      .def_readwrite("max_gap_time", &CooccurrenceOptions::max_gap_time)
+      .def_readwrite("max_gap_events", &CooccurrenceOptions::max_gap_events)
+      .def_readwrite("threads", &CooccurrenceOptions::threads);
+}
+
+}  // namespace
+
+void bind_mining(py::module_& m) {
+  m.attr("SCORE_UNIT_BITS") = kScoreUnitBits;
+  bind_options(m);
+  bind_report(m);
+  bind_cooccurrence(m);
+  m.def("mine_cooccurrence", &mine, py::arg("users"), py::arg("notes"), py::arg("times").none(true),
+        py::arg("events").none(true), py::arg("user_count"), py::arg("note_count"),
+        py::arg("is_ordered"), py::arg("options"), py::arg("progress") = py::none());
+}
 
 }  // namespace notellm::python

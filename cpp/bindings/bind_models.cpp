@@ -1,7 +1,99 @@
+#include <torch/extension.h>
+
 #include "bindings.h"
+#include "notellm/models/decoder.h"
 
 namespace notellm::python {
+namespace {
 
-void bind_models(py::module_& /*m*/) {}
+void bind_config_struct(py::module_& m) {
+  py::class_<RopeOptions>(m, "RopeOptions")
+      .def(py::init<>())
+      .def_readwrite("head_dim", &RopeOptions::head_dim)
+      .def_readwrite("theta", &RopeOptions::theta)
+      .def_readwrite("is_llama3", &RopeOptions::is_llama3)
+      .def_readwrite("factor", &RopeOptions::factor)
+      .def_readwrite("low_frequency_factor", &RopeOptions::low_frequency_factor)
+      .def_readwrite("high_frequency_factor", &RopeOptions::high_frequency_factor)
+      .def_readwrite("original_max_positions", &RopeOptions::original_max_positions);
+  py::class_<DecoderConfig>(m, "DecoderConfig")
+      .def(py::init<>())
+      .def_readwrite("width", &DecoderConfig::width)
+      .def_readwrite("inner_width", &DecoderConfig::inner_width)
+      .def_readwrite("layers", &DecoderConfig::layers)
+      .def_readwrite("heads", &DecoderConfig::heads)
+      .def_readwrite("key_heads", &DecoderConfig::key_heads)
+      .def_readwrite("vocabulary", &DecoderConfig::vocabulary)
+      .def_readwrite("norm_epsilon", &DecoderConfig::norm_epsilon)
+      .def_readwrite("rope", &DecoderConfig::rope);
+}
+
+void bind_weights(py::module_& m) {
+  py::class_<LayerWeights>(m, "LayerWeights")
+      .def(py::init<>())
+      .def_readwrite("input_norm", &LayerWeights::input_norm)
+      .def_readwrite("query", &LayerWeights::query)
+      .def_readwrite("key", &LayerWeights::key)
+      .def_readwrite("value", &LayerWeights::value)
+      .def_readwrite("query_bias", &LayerWeights::query_bias)
+      .def_readwrite("key_bias", &LayerWeights::key_bias)
+      .def_readwrite("value_bias", &LayerWeights::value_bias)
+      .def_readwrite("query_norm", &LayerWeights::query_norm)
+      .def_readwrite("key_norm", &LayerWeights::key_norm)
+      .def_readwrite("output", &LayerWeights::output)
+      .def_readwrite("post_norm", &LayerWeights::post_norm)
+      .def_readwrite("gate", &LayerWeights::gate)
+      .def_readwrite("up", &LayerWeights::up)
+      .def_readwrite("down", &LayerWeights::down);
+  py::class_<DecoderWeights>(m, "DecoderWeights")
+      .def(py::init([](at::Tensor embedding, std::vector<LayerWeights> layers, at::Tensor norm) {
+             return DecoderWeights{std::move(embedding), std::move(layers), std::move(norm)};
+           }),
+           py::arg("embedding"), py::arg("layers"), py::arg("norm"));
+}
+
+}  // namespace
+
+void bind_models(py::module_& m) {
+  bind_config_struct(m);
+  bind_weights(m);
+  py::class_<Segments>(m, "Segments")
+      .def(py::init<std::vector<int64_t>, std::vector<int64_t>>(), py::arg("offsets"),
+           py::arg("parents"))
+      .def("__len__", &Segments::count)
+      .def_property_readonly("tokens", &Segments::tokens)
+      .def("positions", &Segments::positions)
+      .def("mask", &Segments::mask);
+  py::class_<DecoderPlan>(m, "DecoderPlan")
+      .def_property_readonly("dtype", [](const DecoderPlan& plan) { return plan.dtype; })
+      .def_property_readonly(
+          "segments", [](const DecoderPlan& plan) { return plan.attention.segments.size(); });
+
+  using release_gil = py::call_guard<py::gil_scoped_release>;
+  m.def("plan_decoder", &plan_decoder, py::arg("segments"), py::arg("config"), py::arg("compute"),
+        py::arg("device"), release_gil());
+  m.def(
+      "decoder_layer",
+      [](const at::Tensor& x, const LayerWeights& weights, const DecoderConfig& config,
+         const DecoderPlan& plan) {
+        LayerCache cache(plan.attention.segments.size());
+        return decoder_layer(x, weights, config, plan, cache);
+      },
+      py::arg("x"), py::arg("weights"), py::arg("config"), py::arg("plan"), release_gil());
+  m.def("rms_norm", &rms_norm, py::arg("x"), py::arg("weight"), py::arg("epsilon"), release_gil());
+  m.def(
+      "decoder_states",
+      [](const at::Tensor& tokens, const DecoderWeights& weights, const DecoderConfig& config,
+         const DecoderPlan& plan) {
+        DecoderCache cache =
+            empty_cache(config, static_cast<int64_t>(plan.attention.segments.size()));
+        return decoder_states(tokens, weights, config, plan, cache);
+      },
+      py::arg("tokens"), py::arg("weights"), py::arg("config"), py::arg("plan"), release_gil());
+  m.def("head_logits", &head_logits, py::arg("states"), py::arg("head"), py::arg("compute"),
+        release_gil());
+  m.def("cast_weights", &cast_weights, py::arg("weights"), py::arg("compute"), release_gil());
+  m.def("state_dtype", &state_dtype, py::arg("compute"));
+}
 
 }  // namespace notellm::python

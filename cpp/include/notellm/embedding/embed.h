@@ -1,0 +1,59 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+
+#include "notellm/models/decoder.h"
+#include "notellm/prompts/packing.h"
+#include "notellm/util/progress.h"
+
+namespace notellm {
+
+/// Which of a note's states become its vector.
+enum class Pooling {
+  kCompression,  ///< the state of the token just before [EMB]
+  kMean,  ///< the mean over the note's own tokens (of a prompt without instruction: the bare note)
+};
+
+struct EmbedOptions {
+  Pooling pooling = Pooling::kCompression;
+  at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
+  int64_t batch_tokens =
+      8192;  ///< packed tokens of one forward pass; a longer note gets a pass of its own
+};
+
+/// What embedding cost: how many tokens a forward pass saw, and how many it would see if notes
+/// shared nothing.
+struct EmbedReport {
+  int64_t computed_tokens = 0;
+  int64_t sequence_tokens = 0;
+};
+
+/// Embeds notes with the category prompt: pooled final-norm state, projected if a projection is
+/// given, L2-normalised.
+///
+/// Notes are sorted by length and packed up to the token budget; rows come back in the order of
+/// `notes`. A note's vector does not depend on its batch but for rounding in the products (the
+/// shape of a batch chooses their kernel).
+///
+/// @param projection  (d, D), or undefined for the raw state.
+/// @param notes       n indices into `tokenized`.
+/// @param report      filled if not null.
+/// @return            (n, d) or (n, D) fp32 (fp64 where computed in fp64), unit rows, on the
+/// weights' device.
+/// @throws std::invalid_argument  if the token budget is below 1, or a note has no token to read
+/// the state of.
+/// @throws std::out_of_range      for an index outside `tokenized`.
+at::Tensor embed_notes(const DecoderWeights& weights,
+                       const DecoderConfig& config,
+                       const at::Tensor& projection,
+                       const PromptSet& prompts,
+                       const TokenizedNotes& tokenized,
+                       std::span<const int64_t> notes,
+                       const EmbedOptions& options,
+                       const ProgressFn& progress = {},
+                       EmbedReport* report = nullptr);
+
+}  // namespace notellm

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "notellm/models/decoder.h"
+#include "notellm/prompts/packing.h"
+#include "notellm/util/progress.h"
+
+namespace notellm {
+
+struct DecodeOptions {
+  int64_t max_new_tokens = 24;          ///< a note's output is cut here if no EOS came
+  at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
+  int64_t batch_tokens = 8192;          ///< prompt and output tokens that may be cached at once
+};
+
+/// Greedy decoding: every note's most probable next token until the EOS, over the same segments as
+/// training.
+///
+/// The notes of a batch share their instruction's keys and values; each note's segment is a leaf
+/// that grows by the tokens it emits, whose keys and values are computed once. A note leaves the
+/// batch with its EOS.
+///
+/// @param head      (V, D) of the LM head; the token embedding where the two are tied.
+/// @param requests  what to generate for which note; their `chosen` hashtags are ignored.
+/// @return          by request: the emitted ids without the EOS. Ties go to the smaller id.
+/// @throws std::invalid_argument  if a limit is below 1.
+std::vector<std::vector<int32_t>> generate_greedy(const DecoderWeights& weights,
+                                                  const at::Tensor& head,
+                                                  const DecoderConfig& config,
+                                                  const PromptSet& prompts,
+                                                  const TokenizedNotes& tokenized,
+                                                  std::span<const NotePrompt> requests,
+                                                  const DecodeOptions& options,
+                                                  const ProgressFn& progress = {});
+
+}  // namespace notellm

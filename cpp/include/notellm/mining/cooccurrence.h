@@ -1,0 +1,75 @@
+#pragma once
+
+#include <Eigen/SparseCore>
+#include <cstdint>
+#include <vector>
+
+#include "notellm/mining/interactions.h"
+#include "notellm/util/progress.h"
+
+namespace notellm {
+
+/// One co-occurrence score is a count of these units, each 2^-40: sums are exact, hence the same in
+/// any order, thread count and engine. Sums stop at the largest int64 (about 8.4 million).
+inline constexpr int kScoreUnitBits = 40;
+
+/// What equation (1) leaves open, and the bounds.
+struct CooccurrenceOptions {
+  double lower = 0.01;          ///< pairs scoring below are dropped; >= 0
+  double upper = 30.0;          ///< pairs scoring above are dropped; >= lower, may be infinite
+  int64_t top = 10;             ///< partners kept of each note, the highest; 0 = all
+  int64_t min_users = 1;        ///< a pair must be supported by so many users; >= 1
+  int64_t max_user_events = 0;  ///< users with more events are left out whole; 0 = none are
+  int64_t max_gap_time = 0;     ///< B at most so long after A, in the log's unit; 0 = no limit
+  int64_t max_gap_events = 0;   ///< B at most so many of the user's events after A; 0 = no limit
+  int threads = 0;              ///< 0 = `num_threads()`; the result does not depend on it
+};
+
+/// What became of the log. Each pair found ends in exactly one of the five counters after it.
+struct MiningReport {
+  int64_t users = 0;                 ///< users with at least one event
+  int64_t users_too_long = 0;        ///< of these, left out by max_user_events
+  int64_t users_with_one_note = 0;   ///< of these, with a single distinct note, so without pairs
+  int64_t events = 0;                ///< events in the log
+  int64_t events_of_long_users = 0;  ///< of these, left out with their users
+  int64_t pairs_found = 0;           ///< distinct (A, B) before min_users, bounds and top
+  int64_t pairs_under_min_users = 0;
+  int64_t pairs_below_lower = 0;
+  int64_t pairs_above_upper = 0;
+  int64_t pairs_beyond_top = 0;
+  int64_t pairs_kept = 0;
+  int64_t notes_without_events = 0;
+  int64_t notes_without_partner = 0;  ///< no kept pair starts at them, for whatever reason
+
+  /// Scores of the pairs found: bin i counts those in [2^(i - 40), 2^(i - 39)), i in [0, 63).
+  std::vector<int64_t> histogram = std::vector<int64_t>(63, 0);
+};
+
+/// The related pairs of N notes.
+struct Cooccurrence {
+  /// (N, N) row A holds s(A -> B) at column B, columns ascending.
+  Eigen::SparseMatrix<double, Eigen::RowMajor, int64_t> scores;
+  std::vector<int64_t> users;  ///< (P) supporters of each stored score, in storage order
+  MiningReport report;
+};
+
+/// Related pairs by co-occurrence, equation (1):
+///
+///   s(A -> B) = sum over users i who viewed A and afterwards clicked B of 1 / N_i
+///
+/// N_i is the number of distinct notes user i clicked. A user counts a pair once; "afterwards" is
+/// strictly later in the user's events, and always holds in an unordered log; A is never its own
+/// partner. 1 / N_i and the bounds are rounded to the nearest unit (see kScoreUnitBits); bounds are
+/// inclusive. Each note keeps its `top` highest scores, ties by note index.
+///
+/// @param progress  told (source notes done, N).
+/// @throws std::invalid_argument  if an option is out of range, or a gap is asked of a log that has
+///                                no order (or, for max_gap_time, no times).
+///
+/// Cost: time of the sum over users of (their distinct views x later clicks); memory O(E + P), and
+/// O(N) for each thread. Deterministic for any number of threads.
+Cooccurrence mine_cooccurrence(const UserEvents& log,
+                               const CooccurrenceOptions& options = {},
+                               const ProgressFn& progress = {});
+
+}  // namespace notellm

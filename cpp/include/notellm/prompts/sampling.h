@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "notellm/prompts/packing.h"
+
+namespace notellm {
+
+/// How many hashtags j a hashtag prompt asks for in training; never more than the note has.
+enum class CountPolicy {
+  kOne,      ///< 1
+  kUniform,  ///< drawn evenly from 1 ... max_count
+  kAll,      ///< max_count
+};
+
+struct SamplingOptions {
+  int64_t pairs_per_step = 64;  ///< B >= 1, over all processes
+  double hashtag_share = 0.4;   ///< r in [0, 1]: share of the 2B notes that take the hashtag task
+  uint64_t seed = 0;
+  CountPolicy count_policy = CountPolicy::kOne;
+  int max_count = 5;  ///< >= 1
+};
+
+/// The notes and tasks of one step, for all processes together.
+struct PlannedBatch {
+  std::vector<int64_t> note_ids;    ///< (2B) indices of notes; rows 2b and 2b + 1 are pair b
+  std::vector<NotePrompt> prompts;  ///< (2B) the same rows with their tasks
+  int64_t hashtag_shortfall = 0;    ///< notes missing to round(r 2B) hashtag tasks
+};
+
+/// Draws the batches of a training run: which pairs, which task for each note, which hashtags.
+///
+/// Every draw is a function of (seed, epoch, row): a plan depends on nothing but the sampler and
+/// the step, so a run resumes anywhere and neither workers nor the order of calls matter. An epoch
+/// goes through all pairs in a new order and drops the last P mod B of it. In each batch
+/// round(r 2B) of the notes that have hashtags take the hashtag task, the others the category task;
+/// if fewer have hashtags, all of those do, and the rest is the shortfall.
+class PairSampler {
+ public:
+  /// @param sources, targets  (P) the two notes of each pair
+  /// @param hashtag_counts    (notes) hashtags of each note, >= 0
+  /// @throws std::invalid_argument  if there are fewer pairs than one step takes, the lengths
+  ///                                differ, or an option is out of its range
+  /// @throws std::out_of_range      if a pair names a note without a hashtag count
+  PairSampler(std::vector<int64_t> sources,
+              std::vector<int64_t> targets,
+              std::vector<int64_t> hashtag_counts,
+              const SamplingOptions& options);
+
+  /// floor(P / B).
+  int64_t steps_per_epoch() const { return steps_per_epoch_; }
+
+  const SamplingOptions& options() const { return options_; }
+
+  /// The batch of one step; steps count from 0 and run through the epochs.
+  /// Cost: O(B). @throws std::invalid_argument if the step is negative.
+  PlannedBatch plan(int64_t step) const;
+
+ private:
+  std::vector<int64_t> draw_notes(uint64_t epoch, int64_t first_pair) const;
+  std::vector<int64_t> draw_hashtag_rows(const std::vector<int64_t>& notes,
+                                         uint64_t epoch,
+                                         int64_t first_row) const;
+  NotePrompt hashtag_prompt(int64_t note, uint64_t epoch, uint64_t row) const;
+  int64_t wanted_hashtag_rows() const;
+
+  std::vector<int64_t> sources_;
+  std::vector<int64_t> targets_;
+  std::vector<int64_t> hashtag_counts_;
+  SamplingOptions options_;
+  int64_t steps_per_epoch_;
+};
+
+}  // namespace notellm

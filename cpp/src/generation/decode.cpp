@@ -1,0 +1,124 @@
+#include "notellm/generation/decode.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+
+#include "notellm/prompts/batching.h"
+#include "notellm/util/check.h"
+
+namespace notellm {
+namespace {
+
+// One batch being decoded. Segment numbers name notes; `lengths` counts a segment's cached tokens.
+class GreedyBatch {
+ public:
+  GreedyBatch(const DecoderWeights& weights,
+              const at::Tensor& head,
+              const DecoderConfig& config,
+              const PackedBatch& batch,
+              at::ScalarType compute)
+      : weights_(weights),
+        head_(head),
+        config_(config),
+        segments_(batch.segment_offsets, batch.segment_parents),
+        cache_(empty_cache(config, segments_.count())),
+        compute_(compute),
+        device_(weights.embedding.device()) {
+    const std::vector<int64_t> ends(batch.segment_offsets.begin() + 1, batch.segment_offsets.end());
+    for (int64_t s = 0; s < segments_.count(); ++s) lengths_.push_back(segments_.length(s));
+    for (const int64_t last : batch.last) {
+      note_segments_.push_back(std::lower_bound(ends.begin(), ends.end(), last + 1) - ends.begin());
+    }
+    const DecoderPlan plan = plan_decoder(segments_, config_, compute_, device_);
+    const at::Tensor states =
+        decoder_states(on_device(batch.tokens), weights_, config_, plan, cache_);
+    next_ = best_tokens(states.index_select(0, on_device(batch.last)));
+  }
+
+  // Emits until every note met `eos` or has `limit` tokens.
+  std::vector<std::vector<int32_t>> run(int64_t limit, int32_t eos) {
+    std::vector<std::vector<int32_t>> outputs(note_segments_.size());
+    std::vector<int64_t> active(note_segments_.size());
+    for (size_t i = 0; i < active.size(); ++i) active[i] = static_cast<int64_t>(i);
+    while (true) {
+      std::vector<int64_t> going, tokens, grown;
+      for (size_t i = 0; i < active.size(); ++i) {
+        const int64_t note = active[i];
+        if (next_[i] == eos) continue;
+        outputs[note].push_back(static_cast<int32_t>(next_[i]));
+        if (static_cast<int64_t>(outputs[note].size()) == limit) continue;
+        going.push_back(note);
+        tokens.push_back(next_[i]);
+        grown.push_back(note_segments_[note]);
+      }
+      if (going.empty()) return outputs;
+      active = std::move(going);
+      step(tokens, grown);
+    }
+  }
+
+ private:
+  void step(const std::vector<int64_t>& tokens, const std::vector<int64_t>& grown) {
+    const auto options = at::TensorOptions().dtype(compute_).device(device_);
+    const DecoderPlan plan =
+        make_plan(plan_growth(segments_, grown, lengths_, options), config_, compute_);
+    next_ = best_tokens(decoder_states(on_device(tokens), weights_, config_, plan, cache_));
+    for (const int64_t s : grown) ++lengths_[s];
+  }
+
+  std::vector<int64_t> best_tokens(const at::Tensor& states) const {
+    const at::Tensor best = head_logits(states, head_, compute_).argmax(1).cpu();  // (notes)
+    return {best.const_data_ptr<int64_t>(), best.const_data_ptr<int64_t>() + best.numel()};
+  }
+
+  at::Tensor on_device(const std::vector<int64_t>& values) const {
+    return at::tensor(values, at::kLong).to(device_);
+  }
+
+  const DecoderWeights& weights_;
+  const at::Tensor& head_;
+  const DecoderConfig& config_;
+  Segments segments_;
+  DecoderCache cache_;
+  at::ScalarType compute_;
+  at::Device device_;
+  std::vector<int64_t> lengths_;        // by segment
+  std::vector<int64_t> note_segments_;  // by note
+  std::vector<int64_t> next_;           // by active note
+};
+
+}  // namespace
+
+std::vector<std::vector<int32_t>> generate_greedy(const DecoderWeights& weights,
+                                                  const at::Tensor& head,
+                                                  const DecoderConfig& config,
+                                                  const PromptSet& prompts,
+                                                  const TokenizedNotes& tokenized,
+                                                  std::span<const NotePrompt> requests,
+                                                  const DecodeOptions& options,
+                                                  const ProgressFn& progress) {
+  NOTELLM_CHECK_ARG(options.max_new_tokens >= 1, "max_new_tokens must be at least 1, but is ",
+                    options.max_new_tokens);
+  const c10::InferenceMode no_graph;
+  const DecoderWeights cast = cast_weights(weights, options.compute);
+  const at::Tensor cast_head = head.to(options.compute);
+  std::vector<int64_t> lengths = packed_lengths(prompts, tokenized, requests, PackMode::kGenerate);
+  for (int64_t& length : lengths) length += options.max_new_tokens;
+  const std::vector<int64_t> batches = token_budget_batches(lengths, options.batch_tokens);
+  const int64_t total = static_cast<int64_t>(requests.size());
+  std::vector<std::vector<int32_t>> outputs;
+  for (size_t b = 0; b + 1 < batches.size(); ++b) {
+    report_progress(progress, batches[b], total);
+    const auto chosen = requests.subspan(batches[b], batches[b + 1] - batches[b]);
+    const PackedBatch batch = pack(prompts, tokenized, chosen, PackMode::kGenerate);
+    GreedyBatch decoding(cast, cast_head, config, batch, options.compute);
+    for (auto& output : decoding.run(options.max_new_tokens, prompts.eos))
+      outputs.push_back(std::move(output));
+  }
+  report_progress(progress, total, total);
+  return outputs;
+}
+
+}  // namespace notellm

@@ -1,0 +1,27 @@
+#include "notellm/losses/joint.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "notellm/util/check.h"
+
+namespace notellm {
+
+at::Tensor joint_loss(const LossTerm& contrastive, const LossTerm& generative, double alpha) {
+  NOTELLM_CHECK_ARG(std::isfinite(alpha) && alpha >= 0,
+                    "alpha must be finite and at least 0, but is ", alpha);
+  NOTELLM_CHECK_ARG(contrastive.count > 0 || generative.count > 0,
+                    "a batch must have contrastive or generative items, but has neither");
+  at::Tensor total;
+  const auto add = [&](const LossTerm& term, double weight) {
+    if (term.count <= 0) return;
+    const at::Tensor part = term.sum * (weight / static_cast<double>(term.count));
+    total = total.defined() ? total + part : part;
+  };
+  add(contrastive, 1.0 / (1.0 + alpha));
+  add(generative, alpha / (1.0 + alpha));
+  return total;
+}
+
+}  // namespace notellm

@@ -1,0 +1,143 @@
+#include "notellm/prompts/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <stdexcept>
+#include <utility>
+
+#include "notellm/prompts/permutation.h"
+#include "notellm/util/check.h"
+#include "notellm/util/random.h"
+
+namespace notellm {
+namespace {
+
+// Streams of random_word, so that the draws of one row do not depend on each other.
+constexpr uint64_t kPairStream = 0x70616972;     // "pair"
+constexpr uint64_t kTaskStream = 0x7461736B;     // "task"
+constexpr uint64_t kCountStream = 0x636F756E;    // "coun"
+constexpr uint64_t kHashtagStream = 0x68617368;  // "hash"
+
+void check(const SamplingOptions& options, int64_t pairs) {
+  const auto require = [](bool holds, const auto&... parts) {
+    if (!holds) internal::throw_error<std::invalid_argument>("PairSampler", parts...);
+  };
+  require(options.pairs_per_step >= 1, "pairs_per_step must be at least 1, but is ",
+          options.pairs_per_step);
+  require(options.hashtag_share >= 0 && options.hashtag_share <= 1,
+          "hashtag_share must be in [0, 1], but is ", options.hashtag_share);
+  require(options.max_count >= 1, "max_count must be at least 1, but is ", options.max_count);
+  require(pairs >= options.pairs_per_step, "there must be at least ", options.pairs_per_step,
+          " pairs for one step, but there are ", pairs, "; try fewer pairs a step");
+}
+
+void check_notes(const std::vector<int64_t>& notes, int64_t size) {
+  for (const int64_t note : notes) {
+    if (note < 0 || note >= size) {
+      internal::throw_error<std::out_of_range>("PairSampler", "a pair's note must be in [0, ", size,
+                                               "), but is ", note);
+    }
+  }
+}
+
+// `count` different numbers below `owned`, in random order: the beginning of a shuffle whose i-th
+// swap is with a number in [i, owned).
+std::vector<int32_t> draw_distinct(
+    int count, int64_t owned, uint64_t seed, uint64_t epoch, uint64_t row) {
+  std::vector<int32_t> numbers(owned);
+  std::iota(numbers.begin(), numbers.end(), 0);
+  for (int i = 0; i < count; ++i) {
+    const uint64_t word = random_word(seed, kHashtagStream, epoch, row, i);
+    std::swap(numbers[i], numbers[i + random_below(word, owned - i)]);
+  }
+  numbers.resize(count);
+  return numbers;
+}
+
+}  // namespace
+
+PairSampler::PairSampler(std::vector<int64_t> sources,
+                         std::vector<int64_t> targets,
+                         std::vector<int64_t> hashtag_counts,
+                         const SamplingOptions& options)
+    : sources_(std::move(sources)),
+      targets_(std::move(targets)),
+      hashtag_counts_(std::move(hashtag_counts)),
+      options_(options) {
+  const auto pairs = static_cast<int64_t>(sources_.size());
+  NOTELLM_CHECK_ARG(sources_.size() == targets_.size(),
+                    "sources and targets must be equally many, but are ", sources_.size(), " and ",
+                    targets_.size());
+  NOTELLM_CHECK_ARG(
+      std::all_of(hashtag_counts_.begin(), hashtag_counts_.end(), [](auto n) { return n >= 0; }),
+      "hashtag_counts must be at least 0, but one is negative");
+  check(options_, pairs);
+  const auto notes = static_cast<int64_t>(hashtag_counts_.size());
+  check_notes(sources_, notes);
+  check_notes(targets_, notes);
+  steps_per_epoch_ = pairs / options_.pairs_per_step;
+}
+
+int64_t PairSampler::wanted_hashtag_rows() const {
+  return std::llround(options_.hashtag_share * 2.0 * static_cast<double>(options_.pairs_per_step));
+}
+
+std::vector<int64_t> PairSampler::draw_notes(uint64_t epoch, int64_t first_pair) const {
+  std::vector<int64_t> notes;
+  notes.reserve(2 * options_.pairs_per_step);
+  for (int64_t b = 0; b < options_.pairs_per_step; ++b) {
+    const uint64_t pair =
+        permuted(first_pair + b, sources_.size(), options_.seed, kPairStream, epoch);
+    notes.push_back(sources_[pair]);
+    notes.push_back(targets_[pair]);
+  }
+  return notes;
+}
+
+// Every row with hashtags draws a key; the rows with the smallest keys take the hashtag task.
+std::vector<int64_t> PairSampler::draw_hashtag_rows(const std::vector<int64_t>& notes,
+                                                    uint64_t epoch,
+                                                    int64_t first_row) const {
+  std::vector<std::pair<uint64_t, int64_t>> keyed_rows;
+  for (int64_t row = 0; row < std::ssize(notes); ++row) {
+    if (hashtag_counts_[notes[row]] == 0) continue;
+    keyed_rows.emplace_back(random_word(options_.seed, kTaskStream, epoch, first_row + row), row);
+  }
+  std::sort(keyed_rows.begin(), keyed_rows.end());
+  keyed_rows.resize(std::min<int64_t>(wanted_hashtag_rows(), std::ssize(keyed_rows)));
+  std::vector<int64_t> rows;
+  for (const auto& [key, row] : keyed_rows) rows.push_back(row);
+  return rows;
+}
+
+NotePrompt PairSampler::hashtag_prompt(int64_t note, uint64_t epoch, uint64_t row) const {
+  const int64_t owned = hashtag_counts_[note];
+  int64_t count = 1;
+  if (options_.count_policy == CountPolicy::kAll) count = options_.max_count;
+  if (options_.count_policy == CountPolicy::kUniform) {
+    const uint64_t word = random_word(options_.seed, kCountStream, epoch, row);
+    count = 1 + static_cast<int64_t>(random_below(word, options_.max_count));
+  }
+  const int asked = static_cast<int>(std::min(count, owned));
+  return {note, Task::kHashtags, asked, draw_distinct(asked, owned, options_.seed, epoch, row)};
+}
+
+PlannedBatch PairSampler::plan(int64_t step) const {
+  NOTELLM_CHECK_ARG(step >= 0, "step must be at least 0, but is ", step);
+  const uint64_t epoch = step / steps_per_epoch_;
+  const int64_t first_pair = step % steps_per_epoch_ * options_.pairs_per_step;
+  const int64_t first_row = 2 * first_pair;
+
+  PlannedBatch batch;
+  batch.note_ids = draw_notes(epoch, first_pair);
+  for (const int64_t note : batch.note_ids) batch.prompts.push_back({note, Task::kCategory, 0, {}});
+  const std::vector<int64_t> rows = draw_hashtag_rows(batch.note_ids, epoch, first_row);
+  for (const int64_t row : rows) {
+    batch.prompts[row] = hashtag_prompt(batch.note_ids[row], epoch, first_row + row);
+  }
+  batch.hashtag_shortfall = wanted_hashtag_rows() - std::ssize(rows);
+  return batch;
+}
+
+}  // namespace notellm

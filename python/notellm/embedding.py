@@ -1,0 +1,141 @@
+"""Notes to vectors, and vectors to files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from notellm import _core
+from notellm.errors import DataError
+from notellm.files import atomic_write
+from notellm.models.config import compute_dtype
+from notellm.progress import ProgressFn
+
+if TYPE_CHECKING:
+    from notellm.models.notellm import NoteLLM
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of notes, and what they cost."""
+
+    vectors: Tensor
+    """Shape ``(n, d)``, or ``(n, D)`` unprojected; fp32, unit rows, on the CPU."""
+    computed_tokens: int
+    """Tokens that went through the decoder."""
+    sequence_tokens: int
+    """Tokens that would have gone through it had notes shared nothing."""
+
+    @property
+    def saved_share(self) -> float:
+        """Share of the sequences' tokens that sharing the instruction saved, in ``[0, 1)``."""
+        return 1 - self.computed_tokens / self.sequence_tokens if self.sequence_tokens else 0.0
+
+
+def embed(
+    model: "NoteLLM",
+    tokenized: "_core.prompts.TokenizedNotes",
+    indices: Sequence[int] | None = None,
+    *,
+    pooling: str = "compression",
+    projected: bool = True,
+    dtype: str = "fp32",
+    batch_tokens: int = 8192,
+    progress: ProgressFn | None = None,
+) -> Embedded:
+    """Embeds tokenised notes with the category prompt, which has all fields.
+
+    Args:
+        model: The model; its weights are read as they are now.
+        tokenized: From ``model.prompt.tokenize(notes)``.
+        indices: Which notes; all by default.
+        pooling: ``"compression"``: the state before [EMB]; ``"mean"``: the mean over the note's tokens (for a prompt
+            without instruction).
+        projected: Whether to apply the projection to ``d`` dimensions. Zero-shot rows of the paper do not.
+        dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
+        batch_tokens: Packed tokens of one forward pass: bounds memory.
+        progress: Called with (notes done, notes).
+
+    Returns:
+        The vectors in the order of ``indices``, and the token counts.
+
+    Raises:
+        ValueError: If a name or the budget is out of range.
+        IndexError: If an index is.
+    """
+    members = _core.embedding.Pooling.__members__
+    if pooling not in members:
+        raise ValueError(f"embed: pooling must be one of {', '.join(members)}, but is {pooling!r}")
+    compute = compute_dtype(dtype)
+    vectors, computed, sequence = _core.embedding.embed_notes(
+        model.model.weights(),
+        model.model.config,
+        model.projection.weight if projected else None,
+        model.prompt.core,
+        tokenized,
+        range(len(tokenized)) if indices is None else indices,
+        members[pooling],
+        compute,
+        batch_tokens,
+        progress,
+    )
+    return Embedded(vectors.cpu(), computed, sequence)
+
+
+def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> None:
+    """Writes embeddings, complete or not at all.
+
+    Args:
+        path: ``*.safetensors`` (tensor ``embeddings`` with the ids in its metadata) or ``*.npy`` (the matrix, with
+            the ids a line each in ``*.ids.txt`` beside it).
+        ids: ``n`` note ids without line breaks.
+        vectors: Shape ``(n, d)``.
+
+    Raises:
+        ValueError: If the suffix is another one, or the numbers of ids and rows differ.
+    """
+    path = Path(path)
+    if len(ids) != len(vectors):
+        raise ValueError(f"save_embeddings: ids and rows must be as many, but are {len(ids)} and {len(vectors)}")
+    listing = "\n".join(ids)
+    if path.suffix == ".safetensors":
+        with atomic_write(path) as temporary:
+            save_file({"embeddings": vectors.contiguous()}, temporary, metadata={"ids": listing})
+    elif path.suffix == ".npy":
+        with atomic_write(path.with_suffix(".ids.txt")) as temporary:
+            temporary.write_text(listing, encoding="utf-8")
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.save(file, vectors.numpy())
+    else:
+        raise ValueError(f"save_embeddings: the file must end in .safetensors or .npy, but is {path.name}")
+
+
+def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
+    """Reads what `save_embeddings` wrote.
+
+    Returns:
+        The ids and the vectors, shape ``(n, d)``.
+
+    Raises:
+        DataError: If a file is missing, damaged, or does not fit its ids.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            vectors = torch.from_numpy(np.load(path))
+            listing = path.with_suffix(".ids.txt").read_text(encoding="utf-8")
+        else:
+            with safe_open(path, framework="pt") as file:
+                vectors, listing = file.get_tensor("embeddings"), file.metadata()["ids"]
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise DataError(f"{path}: must be a file of save_embeddings, but: {error}") from None
+    ids = listing.split("\n") if listing else []
+    if len(ids) != len(vectors):
+        raise DataError(f"{path}: must have an id for every row, but has {len(ids)} and {len(vectors)}")
+    return ids, vectors

@@ -1,0 +1,120 @@
+"""Files and folders that appear complete or not at all."""
+
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["atomic_folder", "atomic_write"]
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Writes a file under a temporary name beside it, then renames it into place.
+
+    A reader sees the old file or the new one, whatever happens in between. When the body raises,
+    the temporary file is removed and ``path`` stays as it was.
+
+    Args:
+        path: The file to write; missing parent folders are made.
+
+    Yields:
+        The temporary path to write to.
+
+    Example:
+        >>> folder = getfixture("tmp_path")
+        >>> with atomic_write(folder / "a.txt") as temporary:
+        ...     _ = temporary.write_text("complete")
+        >>> [file.name for file in folder.iterdir()]
+        ['a.txt']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sweep(path)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
+    """Fills a folder under a temporary name beside it, then renames it into place.
+
+    Args:
+        path: The folder to make; missing parent folders are made.
+        replace: Whether a folder that is already there and not empty gives way to the new one. No
+            call swaps two folders, so for an instant between two renames there is none.
+
+    Yields:
+        The temporary folder, empty.
+
+    Raises:
+        FileExistsError: If ``path`` is a non-empty folder and ``replace`` is false.
+    """
+    path = Path(path)
+    if not replace and path.is_dir() and any(path.iterdir()):
+        raise FileExistsError(f"{path}: must be empty or absent, but holds files; try another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = _temporary_name(path), _temporary_name(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for entry in sorted(temporary.rglob("*")):
+            _sync(entry)
+        _sync(temporary)
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+        _sync(path.parent)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    _sweep(path)
+
+
+def _temporary_name(path: Path) -> Path:
+    """A name of our own: it says who writes it, so that a later writer knows what is abandoned."""
+    writer = f"{socket.gethostname()}-{os.getpid()}"
+    return path.with_name(f".{path.name}.{writer}-{secrets.token_hex(4)}.part")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what killed writers of ``path`` left; called once ``path`` is complete."""
+    ours = re.compile(
+        rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}\.part"
+    )
+    for entry in path.parent.iterdir():
+        match = ours.fullmatch(entry.name)
+        if match and not _is_running(int(match[1])):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,101 @@
+"""The losses of NoteLLM: contrastive (eq. 2), generative (eq. 3) and joint (eq. 4)."""
+
+import torch
+from torch import Tensor
+
+from notellm import _core
+
+LossTerm = _core.losses.LossTerm
+"""A loss before division: ``sum``, a differentiable scalar, and ``count``, the number of items summed."""
+
+__all__ = ["LossTerm", "csft_loss", "csft_term", "gcl_loss", "gcl_term", "joint_loss"]
+
+
+def gcl_term(embeddings: Tensor, tau: Tensor, *, note_ids: Tensor | None = None) -> LossTerm:
+    """The contrastive loss as sum and count; see `gcl_loss`."""
+    return _core.losses.gcl_loss(embeddings, tau, note_ids)
+
+
+def gcl_loss(embeddings: Tensor, tau: Tensor, *, note_ids: Tensor | None = None) -> Tensor:
+    r"""Generative-contrastive loss, eq. (2) of NoteLLM: every note must pick out its partner.
+
+    .. math:: -\frac{1}{2B} \sum_i \log \mathrm{softmax}_{j \ne i}(e^{\tau} \cos(e_i, e_j))_{i^+}
+
+    Args:
+        embeddings: Shape ``(2B, d)``, floating point; rows ``2b`` and ``2b + 1`` are a related pair. Any norm.
+        tau: Shape ``()``, the log of the scale (the paper starts it at 3).
+        note_ids: Shape ``(2B,)``, int64. Given, an anchor leaves out every other copy of itself and of its partner
+            (false-negative mask).
+
+    Returns:
+        Scalar: the mean over the ``2B`` anchors; differentiable twice in ``embeddings`` and ``tau``.
+
+    Raises:
+        ValueError: If the number of rows is odd or zero, or shapes do not match.
+
+    Example:
+        >>> gcl_loss(torch.eye(2).repeat_interleave(2, 0), torch.tensor(0.0))
+        tensor(0.5514)
+    """
+    term = gcl_term(embeddings, tau, note_ids=note_ids)
+    return term.sum / term.count
+
+
+def csft_term(logits: Tensor, labels: Tensor, label_offsets: Tensor, *, reduction: str = "note") -> LossTerm:
+    """The generative loss as sum and count; see `csft_loss`."""
+    members = _core.losses.CsftReduction.__members__
+    if reduction not in members:
+        raise ValueError(f"csft_loss: reduction must be one of {', '.join(members)}, but is {reduction!r}")
+    return _core.losses.csft_loss(logits, labels, label_offsets, members[reduction])
+
+
+def csft_loss(logits: Tensor, labels: Tensor, label_offsets: Tensor, *, reduction: str = "note") -> Tensor:
+    r"""Collaborative supervised fine-tuning loss, eq. (3): cross-entropy of the output tokens.
+
+    .. math:: -\frac{1}{T} \sum_t \log p(o_t \mid o_{<t}, \mathrm{input})
+
+    Args:
+        logits: Shape ``(M, V)``, floating point: next-token logits at the label positions only.
+        labels: Shape ``(M,)``, int64: the token to predict at each.
+        label_offsets: Shape ``(n + 1,)``, int64, CPU: note ``i`` owns ``labels[label_offsets[i]:label_offsets[i + 1]]``.
+        reduction: ``"note"``: mean over a note's tokens, then over notes (the paper); ``"token"``: mean over all
+            tokens (the public release).
+
+    Returns:
+        Scalar mean; NaN when there is no label at all.
+
+    Raises:
+        ValueError: If shapes or offsets do not match, or the reduction is unknown.
+        IndexError: If a label is outside ``[0, V)``.
+
+    Example:
+        >>> csft_loss(torch.zeros(3, 4), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 3]))
+        tensor(1.3863)
+    """
+    term = csft_term(logits, labels, label_offsets, reduction=reduction)
+    return term.sum / term.count
+
+
+def joint_loss(contrastive: LossTerm | Tensor, generative: LossTerm | Tensor, *, alpha: float = 0.01) -> Tensor:
+    r"""NoteLLM's loss, eq. (4): :math:`(L_{cl} + \alpha L_{gen}) / (1 + \alpha)`.
+
+    Args:
+        contrastive: A `LossTerm`, or a mean loss as a scalar tensor.
+        generative: Likewise.
+        alpha: Weight of the generative loss, at least 0.
+
+    Returns:
+        Scalar; a term whose count is 0 is left out.
+
+    Raises:
+        ValueError: If ``alpha`` is negative or not finite, or both counts are 0.
+
+    Example:
+        >>> joint_loss(torch.tensor(2.0), torch.tensor(4.0), alpha=1.0)
+        tensor(3.)
+    """
+    return _core.losses.joint_loss(_as_term(contrastive), _as_term(generative), alpha)
+
+
+def _as_term(loss: LossTerm | Tensor) -> LossTerm:
+    return _core.losses.LossTerm(loss, 1) if isinstance(loss, torch.Tensor) else loss

@@ -1,0 +1,301 @@
+"""Related notes by co-occurrence in a log: equation (1) of NoteLLM.
+
+A user who views note A and afterwards clicks note B votes for the pair (A, B) with weight 1 / N, where N is
+the number of distinct notes that user clicked. The votes are summed exactly, so the result is the same for
+any number of threads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.sparse import csr_matrix
+
+from notellm._core import mining as _core
+from notellm.progress import ProgressFn
+
+__all__ = ["InteractionLog", "MiningReport", "Pairs", "mine_pairs"]
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+class InteractionLog(Protocol):
+    """What mining reads of a log; `notellm.Interactions` is one.
+
+    Attributes:
+        users: Shape ``(E,)`` int64, indices into ``user_ids``.
+        notes: Shape ``(E,)`` int64, indices into ``note_ids``.
+        user_ids: One name per user.
+        note_ids: One name per note.
+        times: Shape ``(E,)`` int64 in any unit, or None: the order of the rows is the order of the events.
+        events: Shape ``(E,)`` int8, 0 view and 1 click, or None: each event is both.
+        ordered: False if each user's events are a set, a basket; scores are then symmetric.
+    """
+
+    @property
+    def users(self) -> IntArray: ...  # noqa: D102
+    @property
+    def notes(self) -> IntArray: ...  # noqa: D102
+    @property
+    def user_ids(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def note_ids(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def times(self) -> IntArray | None: ...  # noqa: D102
+    @property
+    def events(self) -> npt.NDArray[np.int8] | None: ...  # noqa: D102
+    @property
+    def ordered(self) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class MiningReport:
+    """What became of a log. Each pair found is in exactly one of the five counts that follow it.
+
+    Attributes:
+        users: Users with at least one event.
+        users_too_long: Of these, left out with all their events by ``max_user_events``.
+        users_with_one_note: Of these, with a single distinct note and so without a pair.
+        events: Events in the log.
+        events_of_long_users: Of these, left out with their users.
+        pairs_found: Distinct pairs before the bounds.
+        pairs_under_min_users: Dropped for too few supporting users.
+        pairs_below_lower: Dropped for a score below the lower bound.
+        pairs_above_upper: Dropped for a score above the upper bound.
+        pairs_beyond_top: Dropped because their note has enough better partners.
+        pairs_kept: The result.
+        notes: Notes of the catalogue.
+        notes_without_events: Of these, never seen in the log.
+        notes_without_partner: Of these, without a kept partner, for whatever reason.
+        histogram_edges: Bin edges of the scores found, powers of two; one more than counts, or none.
+        histogram_counts: Pairs found with a score in ``[edges[i], edges[i + 1])``.
+    """
+
+    users: int
+    users_too_long: int
+    users_with_one_note: int
+    events: int
+    events_of_long_users: int
+    pairs_found: int
+    pairs_under_min_users: int
+    pairs_below_lower: int
+    pairs_above_upper: int
+    pairs_beyond_top: int
+    pairs_kept: int
+    notes: int
+    notes_without_events: int
+    notes_without_partner: int
+    histogram_edges: list[float]
+    histogram_counts: list[int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain numbers and lists, ready for JSON."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """The report in a few lines for people.
+
+        Example:
+            >>> print(mine_pairs(_example_log(), lower=0.4).report.describe())
+            3 users with 6 events; left out: 0 too long (0 events), 1 with one note
+            6 pairs found; dropped: 0 under min_users, 4 below lower, 0 above upper, 0 beyond top; kept 2
+            3 notes; 0 without events, 1 without a partner
+        """
+        return "\n".join(
+            (
+                f"{self.users:,} users with {self.events:,} events; left out: {self.users_too_long:,} too "
+                f"long ({self.events_of_long_users:,} events), {self.users_with_one_note:,} with one note",
+                f"{self.pairs_found:,} pairs found; dropped: {self.pairs_under_min_users:,} under min_users, "
+                f"{self.pairs_below_lower:,} below lower, {self.pairs_above_upper:,} above upper, "
+                f"{self.pairs_beyond_top:,} beyond top; kept {self.pairs_kept:,}",
+                f"{self.notes:,} notes; {self.notes_without_events:,} without events, "
+                f"{self.notes_without_partner:,} without a partner",
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Related pairs of ``N`` notes, ordered by source, then score (highest first), then target.
+
+    Attributes:
+        source: Shape ``(P,)`` int64, the note A.
+        target: Shape ``(P,)`` int64, its partner B.
+        score: Shape ``(P,)`` float64, s(A -> B).
+        users: Shape ``(P,)`` int64, the users who support the pair.
+        count: ``N``, the number of notes.
+        report: What mining did; that of the whole log also in a selection.
+
+    Shapes: ``P`` pairs, ``N`` notes.
+    """
+
+    source: IntArray
+    target: IntArray
+    score: FloatArray
+    users: IntArray
+    count: int
+    report: MiningReport
+    _mined: csr_matrix | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def select(self, keep: npt.NDArray[np.bool_] | IntArray) -> "Pairs":
+        """The pairs at ``keep``, a mask of shape ``(P,)`` or ascending positions.
+
+        Example:
+            >>> pairs = mine_pairs(_example_log())
+            >>> pairs.select(pairs.score > 0.5).to_table().to_pydict()
+            {'source': [0, 1], 'target': [1, 0], 'score': [0.833..., 0.833...], 'users': [2, 2]}
+        """
+        return Pairs(
+            self.source[keep],
+            self.target[keep],
+            self.score[keep],
+            self.users[keep],
+            count=self.count,
+            report=self.report,
+        )
+
+    def to_csr(self) -> csr_matrix:
+        """The scores as a SciPy matrix of shape ``(N, N)``, float64 with 64-bit indices, columns ascending.
+
+        All pairs of a mining run share the memory of the miner's own matrix: copy it before changing it.
+
+        Example:
+            >>> mine_pairs(_example_log()).to_csr().toarray().round(2)
+            array([[0.  , 0.83, 0.33],
+                   [0.83, 0.  , 0.33],
+                   [0.33, 0.33, 0.  ]])
+        """
+        if self._mined is not None:
+            return _csr(self._mined.data, self._mined.indices, self._mined.indptr, self.count)
+        by_column = np.lexsort((self.target, self.source))
+        indptr = np.searchsorted(self.source, np.arange(self.count + 1))
+        return _csr(self.score[by_column], self.target[by_column], indptr, self.count)
+
+    def to_table(self) -> pa.Table:
+        """The pairs as an Arrow table with the columns source, target, score and users."""
+        return pa.table(
+            {"source": self.source, "target": self.target, "score": self.score, "users": self.users}
+        )
+
+
+def mine_pairs(
+    log: InteractionLog,
+    *,
+    lower: float = 0.01,
+    upper: float = 30.0,
+    top: int = 10,
+    min_users: int = 1,
+    max_user_events: int = 0,
+    max_gap_seconds: int = 0,
+    max_gap_events: int = 0,
+    threads: int = 0,
+    progress: ProgressFn | None = None,
+) -> Pairs:
+    r"""Related pairs by co-occurrence, equation (1) of NoteLLM.
+
+    .. math:: s(A \to B) = \sum_{i \text{ viewed } A \text{ and afterwards clicked } B} 1 / N_i
+
+    ``N_i`` is the number of distinct notes user ``i`` clicked. A user counts a pair once. "Afterwards" is
+    later in time, or later in the log where times are equal or absent; in a log that is not ordered it always
+    holds. Scores are sums of whole units of 2\ :sup:`-40`, the bounds are rounded to such units too.
+
+    Args:
+        log: The events, for example a `notellm.Interactions`. A log without an event type counts each event
+            as a view and a click; in one with types a click is no view.
+        lower: Pairs scoring below are dropped.
+        upper: Pairs scoring above are dropped: their notes are too popular to say much. May be infinite.
+        top: Partners kept of each note, highest score first, ties by the order of the notes; 0 keeps all.
+        min_users: Users a pair needs.
+        max_user_events: Users with more events than this are left out whole; the report counts them and their
+            events. 0 leaves out nobody.
+        max_gap_seconds: B must be clicked at most so long after A was viewed, in the unit of ``log.times``.
+            0 sets no limit.
+        max_gap_events: B must be at most so many of the user's events after A. 0 sets no limit. With both
+            limits one view of A and one click of B must satisfy both.
+        threads: 0 for `notellm.set_num_threads`'s setting. The result does not depend on it.
+        progress: Told ``(notes done, N)``; what it raises stops the mining.
+
+    Returns:
+        The pairs, at most ``top`` for each source note, with the report.
+
+    Raises:
+        ValueError: If an option is out of range, a gap limit is asked of a log without order (or, in seconds,
+            without times), or the log's columns do not fit together.
+
+    Example:
+        >>> pairs = mine_pairs(_example_log())
+        >>> pairs.source, pairs.target
+        (array([0, 0, 1, 1, 2, 2]), array([1, 2, 0, 2, 0, 1]))
+        >>> pairs.score.round(3)
+        array([0.833, 0.333, 0.833, 0.333, 0.333, 0.333])
+    """
+    options = _core.CooccurrenceOptions()
+    options.lower, options.upper, options.top, options.min_users = lower, upper, top, min_users
+    options.max_user_events, options.threads = max_user_events, threads
+    options.max_gap_time, options.max_gap_events = max_gap_seconds, max_gap_events
+    mined = _core.mine_cooccurrence(
+        log.users,
+        log.notes,
+        log.times,
+        log.events,
+        len(log.user_ids),
+        len(log.note_ids),
+        log.ordered,
+        options,
+        progress,
+    )
+    count = len(log.note_ids)
+    source = np.repeat(np.arange(count), np.diff(mined.indptr))
+    order = np.lexsort((-mined.scores, source))  # stable: equal scores stay in column order
+    return Pairs(
+        source=source,
+        target=mined.indices[order],
+        score=mined.scores[order],
+        users=mined.users[order],
+        count=count,
+        report=_report(mined.report, count),
+        _mined=_csr(mined.scores, mined.indices, mined.indptr, count),
+    )
+
+
+def _csr(data: FloatArray, indices: IntArray, indptr: IntArray, count: int) -> csr_matrix:
+    # The constructor would narrow the indices to 32 bits, copying them; so the arrays are set afterwards.
+    matrix = csr_matrix((count, count), dtype=np.float64)
+    matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
+    return matrix
+
+
+def _report(mined: _core.MiningReport, notes: int) -> MiningReport:
+    names = [name for name in MiningReport.__dataclass_fields__ if hasattr(mined, name)]
+    filled = np.flatnonzero(mined.histogram)
+    bins = range(filled[0], filled[-1] + 1) if len(filled) else range(0)
+    edges = [*bins, bins.stop] if bins else []
+    return MiningReport(
+        **{name: getattr(mined, name) for name in names},
+        notes=notes,
+        histogram_edges=[2.0 ** int(edge - _core.SCORE_UNIT_BITS) for edge in edges],
+        histogram_counts=[mined.histogram[i] for i in bins],
+    )
+
+
+def _example_log() -> InteractionLog:
+    """Three baskets over three notes, for the examples above."""
+
+    @dataclass
+    class Baskets:
+        users: IntArray
+        notes: IntArray
+        user_ids: Sequence[str] = ("u", "v", "w")
+        note_ids: Sequence[str] = ("a", "b", "c")
+        times: None = None
+        events: None = None
+        ordered: bool = False
+
+    return Baskets(users=np.array([0, 0, 1, 1, 1, 2]), notes=np.array([0, 1, 0, 1, 2, 2]))

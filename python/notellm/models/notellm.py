@@ -1,0 +1,283 @@
+"""NoteLLM: one backbone, read at the compression position for embeddings and at the output for categories and tags."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Tokenizer
+from torch import Tensor, nn
+
+from notellm import _core
+from notellm.data.notes import Notes
+from notellm.errors import ConfigError, DataError
+from notellm.files import atomic_folder
+from notellm.models import folder as model_folder
+from notellm.models.decoder import Decoder
+from notellm.progress import ProgressFn
+from notellm.prompts import Prompt, PromptConfig, load_prompt
+
+EMB_TOKEN = "[EMB]"
+FORMAT = 1
+"""Version of `notellm.json`; a reader refuses what is newer."""
+
+EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
+
+
+@dataclass
+class TrainingStates:
+    """What one forward pass over a packed training batch yields."""
+
+    embeddings: Tensor
+    """Shape ``(n, d)``: projected states at the compression positions, not yet normalised."""
+    logits: Tensor
+    """Shape ``(M, V)``: next-token logits at the label positions."""
+
+
+class NoteLLM(nn.Module):
+    """A Llama-family backbone with the [EMB] token, a projection to ``d`` dimensions and a learnable ``tau``.
+
+    Use `from_pretrained`; the constructor leaves the weights random.
+
+    Args:
+        hf: The backbone's ``config.json``; ``vocab_size`` must have room for [EMB].
+        tokenizer: The backbone's tokenizer; [EMB] must be one of its tokens.
+        prompt: What notes are wrapped in.
+        dim: Width ``d`` of the embeddings.
+        tau: Initial log-scale of the contrastive loss.
+
+    Attributes:
+        model: The decoder. lm_head: its head, or None where it is tied to the token embedding.
+        projection: Linear ``(d, D)`` without bias. tau: Scalar parameter.
+    """
+
+    def __init__(
+        self, hf: dict[str, Any], tokenizer: Tokenizer, prompt: PromptConfig, *, dim: int = 128, tau: float = 3.0
+    ) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"NoteLLM: dim must be at least 1, but is {dim}")
+        self.hf_config = hf
+        self.tokenizer = tokenizer
+        self.model = Decoder(hf)
+        width, vocabulary = self.model.config.width, self.model.config.vocabulary
+        self.lm_head = None if hf.get("tie_word_embeddings") else nn.Linear(width, vocabulary, bias=False)
+        self.projection = nn.Linear(width, dim, bias=False)
+        self.tau = nn.Parameter(torch.tensor(float(tau)))
+        self.emb_token_id = int(tokenizer.token_to_id(EMB_TOKEN))
+        self.eos_token_id = _first_eos(hf)
+        self.prompt = Prompt(prompt, tokenizer, emb_token_id=self.emb_token_id, eos_token_id=self.eos_token_id)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        dim: int | None = None,
+        prompt: str | Path | PromptConfig | None = None,
+        tau: float = 3.0,
+        seed: int = 0,
+        progress: ProgressFn | None = None,
+    ) -> Self:
+        """Loads a backbone folder as it comes from its makers, or a NoteLLM folder made by `save_pretrained`.
+
+        Args:
+            path: Folder with ``config.json``, safetensors (sharded or not) and ``tokenizer.json``; or
+                ``"smollm2-135m"``, which is made ready in the cache folder at first use.
+            dim: Width of the embeddings. Default: 128, or what the NoteLLM folder says.
+            prompt: Name of a shipped prompt, a YAML file or a `PromptConfig`. Default: ``"paper"``, or what the
+                NoteLLM folder says.
+            tau: Initial log-scale for a fresh backbone.
+            seed: Seed of the fresh projection.
+            progress: Told of the download and conversion of ``"smollm2-135m"``.
+
+        Returns:
+            The model on the CPU in fp32, in evaluation mode.
+
+        Raises:
+            DataError: If a file is missing or damaged, or ``dim`` contradicts a NoteLLM folder.
+            NotSupportedError: If the backbone is of a family the core cannot compute.
+        """
+        path = _resolve(path, progress)
+        if (path / EXTRA_CONFIG).exists():
+            return cls._load_own(path, dim, prompt)
+        config = _as_prompt("paper" if prompt is None else prompt)
+        return cls._load_backbone(path, 128 if dim is None else dim, config, tau, seed)
+
+    @classmethod
+    def _load_backbone(cls, path: Path, dim: int, prompt: PromptConfig, tau: float, seed: int) -> Self:
+        hf, tokenizer = model_folder.read_json(path / "config.json"), model_folder.read_tokenizer(path)
+        if tokenizer.token_to_id(EMB_TOKEN) is None:
+            tokenizer.add_special_tokens([AddedToken(EMB_TOKEN, special=True, normalized=False)])
+        rows = hf["vocab_size"]
+        # some checkpoints have spare rows behind their tokenizer's last id; [EMB] takes the first of them
+        hf = hf | {"vocab_size": max(rows, tokenizer.token_to_id(EMB_TOKEN) + 1)}
+        model = cls(hf, tokenizer, prompt, dim=dim, tau=tau)
+        weights = model_folder.read_weights(path)
+        for name in ("model.embed_tokens.weight", "lm_head.weight"):
+            if name in weights:
+                weights[name] = _with_emb_row(weights[name], model.emb_token_id)
+        model._copy_backbone(weights, path)
+        generator = torch.Generator().manual_seed(seed)
+        nn.init.normal_(model.projection.weight, std=model.model.config.width**-0.5, generator=generator)
+        return model.eval()
+
+    @classmethod
+    def _load_own(cls, path: Path, dim: int | None, prompt: str | Path | PromptConfig | None) -> Self:
+        extra = model_folder.read_json(path / EXTRA_CONFIG)
+        if extra.get("format") != FORMAT:
+            raise DataError(f"{path / EXTRA_CONFIG}: format must be {FORMAT}, but is {extra.get('format')!r}")
+        if dim not in (None, extra["dim"]):
+            raise DataError(f"{path}: dim must be {extra['dim']} as it was trained, but {dim} is asked for")
+        config = PromptConfig.from_dict(extra["prompt"]) if prompt is None else _as_prompt(prompt)
+        hf, tokenizer = model_folder.read_json(path / "config.json"), model_folder.read_tokenizer(path)
+        model = cls(hf, tokenizer, config, dim=extra["dim"])
+        model._copy_backbone(model_folder.read_weights(path), path)
+        own = model_folder.read_weights(path, single=EXTRA_WEIGHTS)
+        model_folder.load_tensor(model.projection.weight, own["projection.weight"], "projection.weight", path)
+        model_folder.load_tensor(model.tau, own["tau"], "tau", path)
+        return model.eval()
+
+    def _copy_backbone(self, weights: dict[str, Tensor], path: Path) -> None:
+        parameters = {f"model.{name}": value for name, value in self.model.named_parameters()}
+        if self.lm_head is not None:
+            parameters["lm_head.weight"] = self.lm_head.weight
+        missing = sorted(parameters.keys() - weights.keys())
+        if missing:
+            raise DataError(f"{path}: must hold the tensor {missing[0]}, but lacks it and {len(missing) - 1} others")
+        for name, parameter in parameters.items():
+            model_folder.load_tensor(parameter, weights[name], name, path)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Writes a folder that `from_pretrained` reads, and whose backbone part transformers reads too.
+
+        The folder appears complete or not at all; one that is there is replaced.
+
+        Args:
+            path: The folder to make.
+        """
+        with atomic_folder(path, replace=True) as target:
+            backbone = {f"model.{name}": value.detach() for name, value in self.model.named_parameters()}
+            if self.lm_head is not None:
+                backbone["lm_head.weight"] = self.lm_head.weight.detach()
+            save_file(backbone, target / model_folder.SINGLE, metadata={"format": "pt"})
+            own = {"projection.weight": self.projection.weight.detach(), "tau": self.tau.detach()}
+            save_file(own, target / EXTRA_WEIGHTS, metadata={"format": "pt"})
+            (target / "config.json").write_text(json.dumps(self.hf_config, indent=2), encoding="utf-8")
+            extra = {"format": FORMAT, "dim": self.dim, "prompt": self.prompt.config.to_dict()}
+            text = json.dumps(extra, indent=2, ensure_ascii=False)
+            (target / EXTRA_CONFIG).write_text(text, encoding="utf-8")
+            self.tokenizer.save(str(target / "tokenizer.json"))
+
+    @property
+    def dim(self) -> int:
+        """Width ``d`` of the embeddings."""
+        return self.projection.out_features
+
+    @property
+    def head_weight(self) -> Tensor:
+        """Shape ``(V, D)``: the LM head, which is the token embedding where the two are tied."""
+        return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.tau.device
+
+    def forward(self, batch: "_core.prompts.PackedBatch", dtype: torch.dtype = torch.float32) -> TrainingStates:
+        """One pass over a packed training batch, for both losses.
+
+        Args:
+            batch: From `Prompt.pack` in training mode: ``n`` notes, ``M`` labels.
+            dtype: Of the matrix products.
+
+        Returns:
+            Embeddings ``(n, d)`` and logits ``(M, V)``, fp32 (fp64 for fp64), with a graph.
+        """
+        segments = _core.models.Segments(batch.segment_offsets.tolist(), batch.segment_parents.tolist())
+        states = self.model(self._ids(batch.tokens), self.model.plan(segments, dtype))  # (T, D)
+        compressed = states.index_select(0, self._ids(batch.compression))
+        embeddings = nn.functional.linear(compressed, self.projection.weight.to(compressed.dtype))
+        labelled = states.index_select(0, self._ids(batch.label_positions))
+        return TrainingStates(embeddings, _core.models.head_logits(labelled, self.head_weight, dtype))
+
+    def _ids(self, values: Any) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64, device=self.device)
+
+    def embed(
+        self,
+        notes: Notes,
+        *,
+        pooling: str = "compression",
+        projected: bool = True,
+        dtype: str = "fp32",
+        batch_tokens: int = 8192,
+        progress: ProgressFn | None = None,
+    ) -> Tensor:
+        """Embeds notes with the category prompt; see `notellm.embedding.embed`."""
+        from notellm.embedding import embed
+
+        return embed(
+            self,
+            self.prompt.tokenize(notes),
+            pooling=pooling,
+            projected=projected,
+            dtype=dtype,
+            batch_tokens=batch_tokens,
+            progress=progress,
+        ).vectors
+
+    def generate_category(
+        self, notes: Notes, *, max_new_tokens: int = 16, dtype: str = "fp32", progress: ProgressFn | None = None
+    ) -> list[str]:
+        """Generates the category of each note, greedily; see `notellm.generation.generate_category`."""
+        from notellm.generation import generate_category
+
+        return generate_category(self, notes, max_new_tokens=max_new_tokens, dtype=dtype, progress=progress)
+
+    def generate_hashtags(
+        self,
+        notes: Notes,
+        count: int,
+        *,
+        max_new_tokens: int = 48,
+        dtype: str = "fp32",
+        progress: ProgressFn | None = None,
+    ) -> list[list[str]]:
+        """Generates ``count`` hashtags for each note, greedily; see `notellm.generation.generate_hashtags`."""
+        from notellm.generation import generate_hashtags
+
+        return generate_hashtags(self, notes, count, max_new_tokens=max_new_tokens, dtype=dtype, progress=progress)
+
+
+def _resolve(path: str | Path, progress: ProgressFn | None) -> Path:
+    if str(path) == "smollm2-135m":
+        from notellm.models import smollm2
+
+        return smollm2.prepare(smollm2.default_folder(), progress)
+    return Path(path)
+
+
+def _as_prompt(prompt: str | Path | PromptConfig) -> PromptConfig:
+    return prompt if isinstance(prompt, PromptConfig) else load_prompt(prompt)
+
+
+def _first_eos(hf: dict[str, Any]) -> int:
+    eos = hf.get("eos_token_id")
+    if isinstance(eos, Sequence) and eos:
+        eos = eos[0]
+    if not isinstance(eos, int):
+        raise ConfigError(f"NoteLLM: config.json must name an eos_token_id, but says {eos!r}")
+    return eos
+
+
+def _with_emb_row(weight: Tensor, emb_token_id: int) -> Tensor:
+    """The matrix with row ``emb_token_id`` set to the mean of its rows, one row longer where it must be."""
+    mean = weight.float().mean(0, keepdim=True).to(weight.dtype)
+    if emb_token_id == len(weight):
+        return torch.cat([weight, mean])
+    weight[emb_token_id] = mean[0]
+    return weight

@@ -1,0 +1,234 @@
+"""The strings and limits of a prompt, as they stand in a YAML file."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
+
+from notellm._core.prompts import PieceKind, Task, check_pieces
+from notellm.errors import ConfigError
+
+SLOTS = {f"<{kind.name}>": kind for kind in PieceKind if kind is not PieceKind.text}
+"""How a slot, or the compression token, is written in a list of pieces."""
+
+COUNT_MARK = "<j>"
+"""Stands, inside a piece of the hashtag prompt, for the number of hashtags asked for."""
+
+_PACKAGED = Path(__file__).parents[1] / "conf" / "prompt"
+_LOOKS_LIKE_A_SLOT = re.compile(r"<[a-z_]+>")
+_CHOICES = {"hashtag_count": ("one", "uniform", "all"), "topics_in_hashtag_prompt": ("none", "unsampled")}
+_LIMITS = ("title_tokens", "content_tokens", "max_hashtags", "max_hashtag_chars")
+_STRINGS = ("name", "slot_lead", "hashtag_separator")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptConfig:
+    """The strings and limits of a prompt.
+
+    In ``category`` and ``hashtags`` each string is one piece. A string that is exactly ``<title>``,
+    ``<topics>``, ``<content>``, ``<category>`` or ``<hashtags>`` is a slot, ``<emb>`` is the compression
+    token, and ``<j>`` inside a piece of the hashtag prompt is replaced by the number of hashtags asked for.
+
+    Attributes:
+        name: Named in every result that used the prompt.
+        slot_lead: Put before every slot value, and every hashtag, before it is tokenised; an empty value
+            stays empty.
+        title_tokens: A title is cut to this many tokens, at least 1.
+        content_tokens: A content is cut to this many tokens, at least 1.
+        max_hashtags: A note keeps its first so many hashtags; also the most that can be asked for.
+        max_hashtag_chars: A hashtag is cut to this many characters.
+        hashtag_separator: The fixed piece between two hashtags.
+        hashtag_count: How many hashtags training asks for: ``"one"``, ``"uniform"`` (1 to 5) or ``"all"``;
+            never more than the note has.
+        topics_in_hashtag_prompt: ``"none"``: the hashtag prompt has no ``<topics>``; ``"unsampled"``: it has,
+            and they are the hashtags that are not to be written, none at all when hashtags are generated.
+        category: The pieces of the category prompt.
+        hashtags: The pieces of the hashtag prompt.
+
+    Raises:
+        ConfigError: If a value is out of its range or a list of pieces is no prompt; names the key.
+    """
+
+    name: str
+    slot_lead: str
+    title_tokens: int
+    content_tokens: int
+    max_hashtags: int
+    max_hashtag_chars: int
+    hashtag_separator: str
+    hashtag_count: str
+    topics_in_hashtag_prompt: str
+    category: tuple[str, ...]
+    hashtags: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for key in ("category", "hashtags"):
+            value = getattr(self, key)
+            if isinstance(value, list):
+                object.__setattr__(self, key, tuple(value))
+        for problem in _problems(self):
+            raise ConfigError(f"prompt {self.name!r}: {problem}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, where: str = "prompt") -> "PromptConfig":
+        """Makes a configuration from the mapping of a YAML file.
+
+        Args:
+            values: All keys of the class, and no other.
+            where: Named in errors, for example the file.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ConfigError: If a key is missing or unknown (the nearest known one is named), or as the class.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"{where}: there is no key {key!r}{_nearest(str(key), known)}")
+        missing = [key for key in known if key not in values]
+        if missing:
+            raise ConfigError(f"{where}: key {missing[0]!r} must be given, but is missing")
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The mapping that :meth:`from_dict` reads: plain strings, integers and lists."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
+
+    def pieces(self, task: str, *, count: int = 1) -> list[tuple[PieceKind, str]]:
+        """The pieces of one prompt.
+
+        Args:
+            task: ``"category"`` or ``"hashtags"``.
+            count: What ``<j>`` becomes.
+
+        Returns:
+            Kind and text of each piece; the text of slots is what stands in the file.
+
+        Raises:
+            ValueError: If the task is unknown.
+
+        Example:
+            >>> load_prompt("paper").pieces("hashtags", count=3)[9]
+            (<PieceKind.text: 0>, ' The 3 topics are:')
+        """
+        forms = {"category": self.category, "hashtags": self.hashtags}
+        if task not in forms:
+            raise ValueError(f"prompt: task must be one of {', '.join(forms)}, but is {task!r}")
+        pieces = forms[task]
+        return [(SLOTS.get(piece, PieceKind.text), piece.replace(COUNT_MARK, str(count))) for piece in pieces]
+
+
+def prompt_names() -> list[str]:
+    """The prompts that come with the package.
+
+    Example:
+        >>> prompt_names()
+        ['paper', 'release_zh']
+    """
+    return sorted(path.stem for path in _PACKAGED.glob("*.yaml"))
+
+
+def load_prompt(name_or_path: str | Path) -> PromptConfig:
+    """Reads a prompt configuration.
+
+    Args:
+        name_or_path: One of :func:`prompt_names`, or the path of a YAML file of the same form.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: If there is no such prompt, or the file is not a sound configuration; names file and key.
+
+    Example:
+        >>> load_prompt("paper").title_tokens
+        20
+    """
+    path = Path(name_or_path)
+    if not path.suffix:
+        path = _PACKAGED / f"{name_or_path}.yaml"
+    if not path.is_file():
+        known = prompt_names()
+        raise ConfigError(
+            f"load_prompt: there must be a prompt or a YAML file {str(name_or_path)!r}, but there is none"
+            f"{_nearest(str(name_or_path), known)}; the prompts of the package are {', '.join(known)}"
+        )
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: must be a YAML file, but {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold keys and values, but holds a list")
+    return PromptConfig.from_dict({str(key): value for key, value in values.items()}, where=str(path))
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    matches = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _problems(config: PromptConfig) -> Iterator[str]:
+    for key in _STRINGS:
+        value = getattr(config, key)
+        if not isinstance(value, str):
+            yield f"{key} must be a string, but is {value!r}"
+    if not config.hashtag_separator:
+        yield "hashtag_separator must have at least one character, but is empty"
+    for key in _LIMITS:
+        value = getattr(config, key)
+        if type(value) is not int or value < 1:
+            yield f"{key} must be an integer of at least 1, but is {value!r}"
+    for key, choices in _CHOICES.items():
+        value = getattr(config, key)
+        if value not in choices:
+            yield f"{key} must be one of {', '.join(choices)}, but is {value!r}"
+    yield from _piece_problems("category", config.category)
+    yield from _piece_problems("hashtags", config.hashtags)
+    yield from _topics_problems(config)
+
+
+def _piece_problems(key: str, pieces: tuple[str, ...]) -> Iterator[str]:
+    if not isinstance(pieces, tuple) or not all(isinstance(piece, str) for piece in pieces):
+        yield f"{key} must be a list of strings, but is {pieces!r}"
+        return
+    for piece in pieces:
+        if piece in SLOTS:
+            continue
+        if not piece:
+            yield f"{key}: a piece must have at least one character, but one is empty"
+        if _LOOKS_LIKE_A_SLOT.fullmatch(piece) and piece != COUNT_MARK:
+            yield f"{key}: there is no slot {piece}{_nearest(piece, SLOTS)}"
+        for slot in SLOTS:
+            if slot in piece:
+                yield f"{key}: {slot} must be a piece of its own, but is inside {piece!r}"
+        if key == "category" and COUNT_MARK in piece:
+            yield f"{key}: {COUNT_MARK} belongs to the hashtag prompt, but is inside {piece!r}"
+    try:
+        check_pieces([SLOTS.get(piece, PieceKind.text) for piece in pieces], Task[key])
+    except ConfigError as error:
+        yield f"{key}: {str(error).removeprefix('prompt: ')}"
+
+
+def _topics_problems(config: PromptConfig) -> Iterator[str]:
+    shows_topics = "<topics>" in config.hashtags
+    if shows_topics and config.topics_in_hashtag_prompt == "none":
+        yield (
+            "hashtags: <topics> must not be there with topics_in_hashtag_prompt 'none', but is; "
+            "try 'unsampled'"
+        )
+    if not shows_topics and config.topics_in_hashtag_prompt == "unsampled":
+        yield "hashtags: <topics> must be there with topics_in_hashtag_prompt 'unsampled', but is not"

@@ -1,0 +1,244 @@
+"""A prompt configuration compiled for one tokenizer."""
+
+import enum
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from tokenizers import Tokenizer
+
+from notellm._core import prompts as core
+from notellm.errors import ConfigError
+from notellm.progress import ProgressFn
+from notellm.prompts.config import PromptConfig
+from notellm.prompts.tokenizing import NoteTexts, PieceTokenizer, tokenize_notes
+
+UNIFORM_LIMIT = 5
+"""The most hashtags that ``hashtag_count: uniform`` asks for."""
+
+_Enum = TypeVar("_Enum", bound=enum.Enum)
+
+
+class Prompt:
+    """A prompt configuration compiled for one tokenizer: tokenises notes and assembles batches.
+
+    Every fixed piece and every slot value is tokenised alone and the ids are concatenated. No dummy space is
+    added; the tokenizer's beginning-of-sequence token comes first where its own configuration adds one.
+
+    Args:
+        config: The strings and limits.
+        tokenizer: The model's tokenizer, with the compression token added; it is copied, not changed.
+        emb_token_id: The id of the compression token [EMB].
+        eos_token_id: What must follow the output; from the model's configuration.
+        bos_token_ids: Put before every prompt instead of what the tokenizer's configuration says.
+
+    Raises:
+        ValueError: If the tokenizer lacks the compression token.
+        ConfigError: If a fixed piece has no tokens.
+
+    Attributes:
+        config: The configuration.
+        emb_token_id: As given.
+        eos_token_id: As given.
+        bos_token_ids: Before every prompt; may be empty.
+    """
+
+    def __init__(
+        self,
+        config: PromptConfig,
+        tokenizer: Tokenizer,
+        emb_token_id: int,
+        eos_token_id: int,
+        *,
+        bos_token_ids: Sequence[int] | None = None,
+    ) -> None:
+        self.config = config
+        self.emb_token_id = emb_token_id
+        self.eos_token_id = eos_token_id
+        self.piece_tokenizer = PieceTokenizer(tokenizer)
+        if not self.piece_tokenizer.has_token(emb_token_id):
+            raise ValueError(
+                f"Prompt: the tokenizer must have the compression token {emb_token_id}, but has "
+                f"{self.piece_tokenizer.size()} tokens and not this one; try add_special_tokens(['[EMB]'])"
+            )
+        self.bos_token_ids = list(self.piece_tokenizer.bos() if bos_token_ids is None else bos_token_ids)
+        self.core = core.PromptSet(
+            category=self._compile("category"),
+            hashtags=[self._compile("hashtags", count=j + 1) for j in range(config.max_hashtags)],
+            bos=self.bos_token_ids,
+            separator=self.piece_tokenizer.encode_text(config.hashtag_separator),
+            eos=eos_token_id,
+        )
+
+    def tokenize(self, notes: NoteTexts, *, progress: ProgressFn | None = None) -> core.TokenizedNotes:
+        """Tokenises and truncates every field of every note, once for all prompts that show it.
+
+        Newlines in a value become spaces, and special tokens written in one are plain text; hashtags are
+        limited and cut as the configuration says, repeated ones dropped; empty values have no tokens.
+
+        Args:
+            notes: N notes.
+            progress: Called with (notes done, N).
+
+        Returns:
+            The N tokenised notes, in the same order.
+        """
+        return tokenize_notes(self.piece_tokenizer, self.config, notes, progress)
+
+    def encode_values(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids that texts have in a slot, untruncated; for example those of all categories."""
+        return self.piece_tokenizer.encode_values(texts, self.config.slot_lead)
+
+    def rows(
+        self,
+        tokenized: core.TokenizedNotes,
+        notes: ArrayLike,
+        *,
+        task: str = "category",
+        mode: str = "train",
+        count: int = 1,
+    ) -> list[core.NotePrompt]:
+        """Asks the same of each of some notes.
+
+        Args:
+            tokenized: From :meth:`tokenize`.
+            notes: Shape ``(n,)``; indices of notes.
+            task: ``"category"`` or ``"hashtags"``.
+            mode: As in :meth:`pack`.
+            count: Hashtag task: how many are asked for. In mode ``"train"`` they are the note's first
+                ``count`` (fewer if it has fewer); a training run draws them, see :meth:`sampler`. In the
+                other modes none is given away, and the count is asked for even if the note has fewer.
+
+        Returns:
+            One row for each note.
+
+        Raises:
+            ValueError: If the task or the mode is unknown.
+            IndexError: If a note does not exist.
+        """
+        asked = _member(core.Task, "task", task)
+        is_answered = (
+            asked is core.Task.hashtags and _member(core.PackMode, "mode", mode) is core.PackMode.train
+        )
+        indices = np.atleast_1d(np.asarray(notes, dtype=np.int64))
+        if not is_answered:
+            return [core.NotePrompt(note, asked, count) for note in indices.tolist()]
+        owned = np.diff(tokenized.hashtag_offsets)[indices]
+        rows = []
+        for note, tags in zip(indices.tolist(), owned.tolist(), strict=True):
+            written = min(count, tags) if tags else count
+            rows.append(core.NotePrompt(note, asked, written, range(min(written, tags))))
+        return rows
+
+    def pack(
+        self,
+        tokenized: core.TokenizedNotes,
+        notes: ArrayLike,
+        *,
+        task: str = "category",
+        mode: str = "train",
+        count: int = 1,
+    ) -> core.PackedBatch:
+        """Assembles the prompts of some notes into one batch.
+
+        Args:
+            tokenized: From :meth:`tokenize`.
+            notes: Shape ``(n,)``; indices of notes.
+            task: ``"category"`` or ``"hashtags"``.
+            mode: ``"train"``: with output and labels; ``"embed"``: up to the token before [EMB], whose state
+                is the embedding; ``"generate"``: up to where the output begins.
+            count: Hashtag task: how many hashtags are asked for, see :meth:`rows`.
+
+        Returns:
+            The batch; its fields are NumPy views of the core's memory.
+
+        Raises:
+            ValueError: If the task or mode is unknown, the count is not in 1 ... ``max_hashtags``, or a note
+                without hashtags is to be trained on them.
+            IndexError: If a note does not exist.
+        """
+        return self.pack_rows(
+            tokenized, self.rows(tokenized, notes, task=task, mode=mode, count=count), mode=mode
+        )
+
+    def pack_rows(
+        self, tokenized: core.TokenizedNotes, rows: Sequence[core.NotePrompt], *, mode: str = "train"
+    ) -> core.PackedBatch:
+        """Assembles planned rows into one batch, as :meth:`pack` does; rows may be any slice of a plan."""
+        return core.pack(self.core, tokenized, rows, _member(core.PackMode, "mode", mode))
+
+    def sampler(
+        self,
+        tokenized: core.TokenizedNotes,
+        sources: ArrayLike,
+        targets: ArrayLike,
+        *,
+        pairs_per_step: int = 64,
+        hashtag_share: float = 0.4,
+        seed: int = 0,
+    ) -> core.PairSampler:
+        """Plans the batches of a training run, each as a function of seed and step alone.
+
+        Args:
+            tokenized: From :meth:`tokenize`.
+            sources: Shape ``(P,)``; index of the first note of each pair.
+            targets: Shape ``(P,)``; index of the second one.
+            pairs_per_step: B, over all processes.
+            hashtag_share: r; round(r 2B) notes of a batch take the hashtag task, if so many have hashtags.
+            seed: Of every draw.
+
+        Returns:
+            A sampler: ``steps_per_epoch``, and ``plan(step)`` with ``note_ids`` (2B; rows 2b and 2b + 1 are
+            pair b), ``prompts`` (2B rows for :meth:`pack_rows`) and ``hashtag_shortfall``.
+
+        Raises:
+            ValueError: If there are fewer pairs than one step takes, or an option is out of its range.
+            IndexError: If a pair names a note that does not exist.
+        """
+        longest = self.config.max_hashtags
+        is_uniform = self.config.hashtag_count == "uniform"
+        return core.PairSampler(
+            np.asarray(sources, dtype=np.int64),
+            np.asarray(targets, dtype=np.int64),
+            np.diff(tokenized.hashtag_offsets),
+            pairs_per_step=pairs_per_step,
+            hashtag_share=hashtag_share,
+            seed=seed,
+            count_policy=core.CountPolicy[self.config.hashtag_count],
+            max_count=min(UNIFORM_LIMIT, longest) if is_uniform else longest,
+        )
+
+    def parse_category(self, output: str) -> str:
+        """Reads a generated category: without the text that follows the slot and without space around it."""
+        return self._strip_tail(output, "category")
+
+    def parse_hashtags(self, output: str) -> list[str]:
+        """Reads generated hashtags: cut at the separator, without repetitions and empty ones."""
+        parts = self._strip_tail(output, "hashtags").split(self.config.hashtag_separator)
+        return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+    def _strip_tail(self, output: str, task: str) -> str:
+        pieces = self.config.pieces(task)
+        slot = next(i for i, (kind, _) in enumerate(pieces) if kind.name == task)
+        tail = "".join(text for _, text in pieces[slot + 1 :])
+        return output.strip().removesuffix(tail).strip()
+
+    def _compile(self, task: str, *, count: int = 1) -> list[tuple[core.PieceKind, list[int]]]:
+        return [(kind, self._fixed_ids(kind, text)) for kind, text in self.config.pieces(task, count=count)]
+
+    def _fixed_ids(self, kind: core.PieceKind, text: str) -> list[int]:
+        if kind is core.PieceKind.emb:
+            return [self.emb_token_id]
+        if kind is not core.PieceKind.text:
+            return []
+        ids = self.piece_tokenizer.encode_text(text)
+        if not ids:
+            raise ConfigError(f"prompt {self.config.name!r}: the tokenizer must have tokens for {text!r}")
+        return ids
+
+
+def _member(choices: type[_Enum], what: str, name: Any) -> _Enum:
+    if name not in choices.__members__:
+        raise ValueError(f"Prompt: {what} must be one of {', '.join(choices.__members__)}, but is {name!r}")
+    return choices[name]

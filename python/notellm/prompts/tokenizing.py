@@ -1,0 +1,176 @@
+"""Text to token ids, piece by piece: what a tokenizer does to a text that stands alone."""
+
+import json
+import re
+from array import array
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import chain, takewhile
+from typing import Any, Protocol
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from notellm._core.prompts import TokenizedNotes, TokenLists
+from notellm.progress import ProgressFn
+from notellm.prompts.config import PromptConfig
+
+NOTES_PER_CHUNK = 512
+"""Notes tokenised between two reports of progress."""
+
+_NEWLINE = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
+
+
+class NoteTexts(Protocol):
+    """The fields of notes that a prompt can show; ``notellm.Notes`` has them."""
+
+    @property
+    def titles(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def contents(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def topics(self) -> Sequence[Sequence[str]]: ...  # noqa: D102
+    @property
+    def categories(self) -> Sequence[str]: ...  # noqa: D102
+
+
+class PieceTokenizer:
+    """Tokenises pieces of prompts, each alone and unpadded.
+
+    Works on its own copy of the tokenizer, set up so that ids can be concatenated: without padding or
+    truncation, and without the dummy space that some tokenizers put before every text.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        spec = _without_dummy_space(tokenizer.to_str())
+        self._tokenizer, self._plain = Tokenizer.from_str(spec), Tokenizer.from_str(spec)
+        for copy in (self._tokenizer, self._plain):
+            copy.no_padding()
+            copy.no_truncation()
+        self._plain.encode_special_tokens = True  # reads the names of special tokens as plain text
+
+    def bos(self) -> list[int]:
+        """The special tokens that the tokenizer's own configuration puts before a text."""
+        probe = self._tokenizer.encode("a")
+        marked = zip(probe.ids, probe.special_tokens_mask, strict=True)
+        return [token for token, _ in takewhile(lambda pair: pair[1], marked)]
+
+    def has_token(self, token_id: int) -> bool:
+        """Whether the tokenizer knows the id."""
+        return self._tokenizer.id_to_token(token_id) is not None
+
+    def size(self) -> int:
+        """The number of tokens, added ones included."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def encode_text(self, text: str) -> list[int]:
+        """The ids of a fixed piece; names of special tokens in it are those tokens."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_values(self, values: Sequence[str], lead: str) -> list[list[int]]:
+        """The ids of slot values: ``lead`` put before, newlines made spaces, empty ones without tokens.
+
+        A note cannot write special tokens: their names are plain text in it.
+        """
+        texts = [lead + clean if (clean := clean_value(value)) else "" for value in values]
+        return [encoding.ids for encoding in self._plain.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens included."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def token_text(self, token_id: int) -> str:
+        """The text of one token; as it stands in the vocabulary where it is only a part of a character."""
+        text = self.decode([token_id])
+        return text if text and "\ufffd" not in text else str(self._tokenizer.id_to_token(token_id))
+
+
+def clean_value(value: str) -> str:
+    r"""A value as it goes into a slot: newlines become spaces; nothing but white space is empty.
+
+    Example:
+        >>> clean_value("one\ntwo"), clean_value(" \n")
+        ('one two', '')
+    """
+    return _NEWLINE.sub(" ", value) if value.strip() else ""
+
+
+def clean_hashtags(topics: Iterable[str], config: PromptConfig) -> list[str]:
+    """The hashtags of a note as prompts show them.
+
+    Each is cut to ``max_hashtag_chars`` characters; empty ones and repetitions are left out; the first
+    ``max_hashtags`` remain.
+
+    Example:
+        >>> from notellm.prompts import load_prompt
+        >>> clean_hashtags(["games", "", "games", "role-playing-and-adventure"], load_prompt("paper"))
+        ['games', 'role-playing-and']
+    """
+    cut = (clean_value(topic)[: config.max_hashtag_chars] for topic in topics)
+    return list(dict.fromkeys(topic for topic in cut if topic.strip()))[: config.max_hashtags]
+
+
+def tokenize_notes(
+    tokenizer: PieceTokenizer, config: PromptConfig, notes: NoteTexts, progress: ProgressFn | None
+) -> TokenizedNotes:
+    """Tokenises and truncates every field of every note; see :meth:`notellm.prompts.Prompt.tokenize`."""
+    encode = partial(tokenizer.encode_values, lead=config.slot_lead)
+    titles, contents, categories, hashtags = (_ListBuilder() for _ in range(4))
+    hashtag_offsets = array("q", [0])
+    total = len(notes.titles)
+    for begin in range(0, total, NOTES_PER_CHUNK):
+        chunk = slice(begin, begin + NOTES_PER_CHUNK)
+        titles.extend(encode(notes.titles[chunk]), config.title_tokens)
+        contents.extend(encode(notes.contents[chunk]), config.content_tokens)
+        categories.extend(encode(notes.categories[chunk]))
+        tags = [clean_hashtags(topics, config) for topics in notes.topics[chunk]]
+        hashtags.extend(encode(list(chain.from_iterable(tags))))
+        for own in tags:
+            hashtag_offsets.append(hashtag_offsets[-1] + len(own))
+        if progress is not None:
+            progress(min(begin + NOTES_PER_CHUNK, total), total)
+    return TokenizedNotes(
+        titles.build(),
+        contents.build(),
+        categories.build(),
+        hashtags.build(),
+        np.asarray(hashtag_offsets, dtype=np.int64),
+    )
+
+
+class _ListBuilder:
+    """Collects lists of ids in flat arrays, four bytes an id."""
+
+    def __init__(self) -> None:
+        self._ids = array("i")
+        self._offsets = array("q", [0])
+
+    def extend(self, lists: Iterable[Sequence[int]], limit: int | None = None) -> None:
+        for ids in lists:
+            self._ids.extend(ids[:limit])
+            self._offsets.append(len(self._ids))
+
+    def build(self) -> TokenLists:
+        return TokenLists(np.asarray(self._ids, dtype=np.int32), np.asarray(self._offsets, dtype=np.int64))
+
+
+def _without_dummy_space(tokenizer_json: str) -> str:
+    """Turns off what puts a space before every text, in whichever of the library's three forms it comes."""
+    spec = json.loads(tokenizer_json)
+    spec["normalizer"] = _strip_dummy_space(spec["normalizer"])
+    spec["pre_tokenizer"] = _strip_dummy_space(spec["pre_tokenizer"])
+    return json.dumps(spec)
+
+
+def _strip_dummy_space(step: dict[str, Any] | None) -> dict[str, Any] | None:
+    if step is None or step["type"] == "Prepend":
+        return None
+    for key in ("normalizers", "pretokenizers"):
+        if key in step:
+            kept = [_strip_dummy_space(part) for part in step[key]]
+            step = {**step, key: [part for part in kept if part is not None]}
+    if step["type"] == "Metaspace":
+        step = {**step, "prepend_scheme": "never"}
+    if step["type"] == "ByteLevel":
+        step = {**step, "add_prefix_space": False}
+    return step

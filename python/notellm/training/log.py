@@ -1,0 +1,72 @@
+"""The record of a training run: one JSON object a step, and TensorBoard scalars on demand."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from notellm.errors import DataError
+from notellm.files import atomic_write
+
+FILE = "train.jsonl"
+SCALARS = ("loss", "contrastive", "generative", "tau", "scale", "lr", "grad_norm")
+"""Fields of a record that TensorBoard draws."""
+
+
+class TrainLog:
+    """Appends one record a step to ``train.jsonl`` in a folder, flushed at once.
+
+    Args:
+        folder: The run folder.
+        first_step: Steps before it are kept from an earlier part of the run, records from it on are dropped: they are
+            done again.
+        tensorboard: Whether to write TensorBoard events below ``folder/tensorboard`` too.
+
+    Raises:
+        DataError: If the kept part of the log is damaged.
+    """
+
+    def __init__(self, folder: Path, *, first_step: int = 0, tensorboard: bool = False) -> None:
+        path = folder / FILE
+        kept = [record for record in read_log(path) if record["step"] < first_step] if path.exists() else []
+        with atomic_write(path) as temporary:
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+        self._writer = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)  # type: ignore[no-untyped-call]
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Appends one step's record."""
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        if self._writer is not None:
+            for name in SCALARS:
+                if record[name] is not None:
+                    self._writer.add_scalar(name, record[name], record["step"])  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()  # type: ignore[no-untyped-call]
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Reads a ``train.jsonl``; a last line that an interruption cut short is left out.
+
+    Raises:
+        DataError: If any other line is not a JSON object with a step.
+    """
+    records = []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            record = json.loads(line)
+            record["step"]
+        except (json.JSONDecodeError, TypeError, KeyError):
+            raise DataError(f"{path}:{number}: must be a JSON object with a step, but is {line[:60]!r}") from None
+        records.append(record)
+    return records

@@ -1,0 +1,217 @@
+"""The training loop: plan a batch, one forward pass, both losses, one optimizer step."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from notellm import _core
+from notellm.data.notes import Notes
+from notellm.losses import LossTerm, csft_term, gcl_term, joint_loss
+from notellm.models.config import compute_dtype
+from notellm.models.notellm import NoteLLM
+from notellm.progress import ProgressFn
+from notellm.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from notellm.training.log import TrainLog
+from notellm.training.options import TrainOptions
+from notellm.training.schedule import linear_schedule
+
+Record = dict[str, Any]
+
+
+class Trainer:
+    """Trains a `NoteLLM` on related pairs, jointly contrastive (GCL) and generative (CSFT).
+
+    Every batch is a function of (seed, step), and a checkpoint holds weights and optimizer state: a run stopped after
+    any checkpoint and resumed gives the same weights, bit for bit, as one that was not (same machine and threads).
+
+    Args:
+        model: Trained in place: all parameters that require a gradient.
+        notes: What the pairs index.
+        source: Shape ``(P,)``, int64: first note of each related pair.
+        target: Shape ``(P,)``, int64: second note.
+        options: See `TrainOptions`.
+        folder: Where checkpoints and ``train.jsonl`` go; None keeps nothing.
+
+    Raises:
+        ValueError: If an option is out of range or there are fewer pairs than one step takes.
+        IndexError: If a pair names a note that is not there.
+
+    Attributes:
+        step: Optimizer steps done. total_steps: of the whole run.
+    """
+
+    def __init__(
+        self,
+        model: NoteLLM,
+        notes: Notes,
+        source: NDArray[np.int64],
+        target: NDArray[np.int64],
+        options: TrainOptions | None = None,
+        *,
+        folder: str | Path | None = None,
+    ) -> None:
+        self.model = model
+        self.options = options or TrainOptions()
+        self.folder = None if folder is None else Path(folder)
+        self.dtype = compute_dtype(self.options.dtype)
+        self.tokenized = model.prompt.tokenize(notes)
+        self.sampler = model.prompt.sampler(
+            self.tokenized,
+            source,
+            target,
+            pairs_per_step=self.options.pairs_per_step,
+            hashtag_share=self.options.hashtag_share,
+            seed=self.options.seed,
+        )
+        by_epochs = self.options.epochs * self.sampler.steps_per_epoch
+        self.total_steps = self.options.max_steps or by_epochs
+        self.warmup_steps = int(self.options.warmup_share * self.total_steps)
+        self.optimizer = self._make_optimizer()
+        self.step = 0
+
+    def train(
+        self, *, resume: bool = False, until: int | None = None, progress: ProgressFn | None = None
+    ) -> list[Record]:
+        """Runs the training steps that are left.
+
+        Args:
+            resume: Whether to go on from the folder's newest checkpoint, if there is one.
+            until: Stop after this step, as an interruption would, with a checkpoint; default: at the end.
+            progress: Called with (steps done, steps).
+
+        Returns:
+            One record a step done now, as in ``train.jsonl``.
+
+        Raises:
+            DataError: If the checkpoint is damaged or of other options.
+        """
+        if resume and self.folder is not None:
+            self._resume(self.folder)
+        last = self.total_steps if until is None else min(until, self.total_steps)
+        log = None
+        if self.folder is not None:
+            log = TrainLog(self.folder, first_step=self.step, tensorboard=self.options.tensorboard)
+        self.model.train()
+        records = []
+        try:
+            while self.step < last:
+                if progress is not None:
+                    progress(self.step, self.total_steps)
+                records.append(self._train_step())
+                if log is not None:
+                    log.write(records[-1])
+                self._checkpoint_if_due(last)
+            if progress is not None:
+                progress(self.step, self.total_steps)
+        finally:
+            self.model.eval()
+            if log is not None:
+                log.close()
+        return records
+
+    def _train_step(self) -> Record:
+        begin = time.perf_counter()
+        plan = self.sampler.plan(self.step)
+        batches = self._micro_batches(plan)
+        self._set_learning_rates()
+        self.optimizer.zero_grad(set_to_none=True)
+        contrastive, generative = self._backward(batches, plan.note_ids)
+        grad_norm = self._clip()
+        self.optimizer.step()
+        record = {
+            "step": self.step,
+            "contrastive": _mean(contrastive),
+            "generative": _mean(generative),
+            "loss": float(joint_loss(contrastive, generative, alpha=self.options.alpha)),
+            "tau": self.model.tau.item(),
+            "scale": self.model.tau.exp().item(),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "grad_norm": grad_norm,
+            "tokens": sum(len(batch.tokens) for batch in batches),
+            "notes": len(plan.note_ids),
+            "hashtag_shortfall": plan.hashtag_shortfall,
+            "seconds": time.perf_counter() - begin,
+        }
+        self.step += 1
+        return record
+
+    def _micro_batches(self, plan: "_core.prompts.PlannedBatch") -> list["_core.prompts.PackedBatch"]:
+        size = len(plan.prompts) // self.options.accumulation
+        parts = [plan.prompts[i : i + size] for i in range(0, len(plan.prompts), size)]
+        return [self.model.prompt.pack_rows(self.tokenized, part) for part in parts]
+
+    def _backward(
+        self, batches: Sequence["_core.prompts.PackedBatch"], note_ids: NDArray[np.int64]
+    ) -> tuple[LossTerm, LossTerm]:
+        """Adds up the gradients of the micro-batches under the whole batch's denominators."""
+        anchors = len(note_ids) if self.options.contrastive else 0
+        labelled = sum(self._labelled(batch) for batch in batches)
+        sums = torch.zeros(2, dtype=torch.float64)
+        for batch, ids in zip(batches, np.array_split(note_ids, len(batches)), strict=True):
+            states = self.model(batch, self.dtype)
+            ids_or_none = torch.tensor(ids, device=states.embeddings.device) if self.options.mask_same_note else None
+            contrastive = gcl_term(states.embeddings, self.model.tau, note_ids=ids_or_none)
+            generative = csft_term(
+                states.logits,
+                torch.tensor(batch.labels, device=states.logits.device),
+                torch.tensor(batch.label_offsets),
+                reduction=self.options.csft_reduction,
+            )
+            loss = joint_loss(
+                LossTerm(contrastive.sum, anchors), LossTerm(generative.sum, labelled), alpha=self.options.alpha
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
+            sums += torch.stack([contrastive.sum.detach(), generative.sum.detach()]).double().cpu()
+        return LossTerm(sums[0], anchors), LossTerm(sums[1], labelled)
+
+    def _labelled(self, batch: "_core.prompts.PackedBatch") -> int:
+        """What the generative loss divides by: notes with an output, or tokens."""
+        if self.options.csft_reduction == "token":
+            return len(batch.labels)
+        return int(np.count_nonzero(np.diff(batch.label_offsets)))
+
+    def _make_optimizer(self) -> torch.optim.AdamW:
+        options = self.options
+        head = {id(self.model.projection.weight), id(self.model.tau)}
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                lr = options.lr_head if id(parameter) in head else options.lr
+                decay = options.weight_decay if parameter.dim() > 1 else 0.0
+                groups.setdefault((lr, decay), []).append(parameter)
+        return torch.optim.AdamW(
+            [{"params": p, "lr": lr, "peak_lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()],
+            betas=(options.beta1, options.beta2),
+            eps=options.eps,
+            fused=True,
+        )
+
+    def _set_learning_rates(self) -> None:
+        factor = linear_schedule(self.step, self.total_steps, self.warmup_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+    def _clip(self) -> float:
+        parameters: list[Tensor] = [p for group in self.optimizer.param_groups for p in group["params"]]
+        limit = self.options.clip_norm or float("inf")
+        return float(nn.utils.clip_grad_norm_(parameters, limit))
+
+    def _checkpoint_if_due(self, last: int) -> None:
+        every = self.options.checkpoint_every
+        if self.folder is not None and (self.step == last or (every and self.step % every == 0)):
+            save_checkpoint(self.folder / "checkpoints", self.model, self.optimizer, self.step, self.options)
+
+    def _resume(self, folder: Path) -> None:
+        newest = latest_checkpoint(folder / "checkpoints")
+        if newest is not None:
+            self.step = load_checkpoint(newest, self.model, self.optimizer, self.options)
+
+
+def _mean(term: LossTerm) -> float | None:
+    return float(term.sum) / term.count if term.count else None

@@ -1,0 +1,114 @@
+#include "notellm/mining/cooccurrence.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "notellm/util/check.h"
+
+namespace notellm {
+namespace {
+
+using Ints = std::vector<int64_t>;
+
+// User 0 reads 0 1 2 0, user 1 reads 1 0.
+struct SmallLog {
+  Ints users = {0, 0, 0, 0, 1, 1}, notes = {0, 1, 2, 0, 1, 0}, times = {0, 10, 20, 30, 5, 6};
+  UserEvents grouped() const { return group_by_user({users, notes, times, {}, 2, 3, true}); }
+};
+
+CooccurrenceOptions keep_all() {
+  CooccurrenceOptions options;
+  options.lower = 0;
+  options.upper = std::numeric_limits<double>::infinity();
+  options.top = 0;
+  return options;
+}
+
+TEST(MineCooccurrence, SumsTheInverseOfDistinctClicksOnceAUser) {
+  const Cooccurrence mined = mine_cooccurrence(SmallLog().grouped(), keep_all());
+  const double third = std::round(std::ldexp(1.0, 40) / 3) / std::ldexp(1.0, 40);
+  EXPECT_EQ(mined.scores.coeff(0, 1), third);
+  EXPECT_EQ(mined.scores.coeff(0, 2), third);
+  EXPECT_EQ(mined.scores.coeff(1, 0), third + 0.5);
+  EXPECT_EQ(mined.scores.coeff(1, 2), third);
+  EXPECT_EQ(mined.scores.coeff(2, 0), third);
+  EXPECT_EQ(mined.scores.nonZeros(), 5);
+  EXPECT_EQ(mined.users, (Ints{1, 1, 2, 1, 1}));
+}
+
+TEST(MineCooccurrence, KeepsBoundsThatAreMetExactly) {
+  CooccurrenceOptions options = keep_all();
+  options.lower = options.upper = 0.5;
+  const Ints users = {0, 0}, notes = {0, 1};
+  const UserEvents log = group_by_user({users, notes, {}, {}, 1, 2, true});
+  EXPECT_EQ(mine_cooccurrence(log, options).report.pairs_kept, 1);
+  options.lower = options.upper = 0.5 + std::ldexp(1.0, -40);
+  const MiningReport report = mine_cooccurrence(log, options).report;
+  EXPECT_EQ(report.pairs_kept, 0);
+  EXPECT_EQ(report.pairs_below_lower, 1);
+}
+
+TEST(MineCooccurrence, TakesTheLowerNoteAmongEqualScores) {
+  CooccurrenceOptions options = keep_all();
+  options.top = 2;
+  const Ints users = {0, 0, 0, 0}, notes = {0, 3, 2, 1};
+  const Cooccurrence mined =
+      mine_cooccurrence(group_by_user({users, notes, {}, {}, 1, 4, true}), options);
+  EXPECT_GT(mined.scores.coeff(0, 1), 0);
+  EXPECT_GT(mined.scores.coeff(0, 2), 0);
+  EXPECT_EQ(mined.scores.coeff(0, 3), 0);
+  EXPECT_EQ(mined.report.pairs_beyond_top, 1);
+}
+
+TEST(MineCooccurrence, LimitsTheGapInTimeAndEvents) {
+  CooccurrenceOptions options = keep_all();
+  options.max_gap_events = 1;
+  EXPECT_EQ(mine_cooccurrence(SmallLog().grouped(), options).report.pairs_kept, 4);
+  options.max_gap_events = 0;
+  options.max_gap_time = 9;
+  EXPECT_EQ(mine_cooccurrence(SmallLog().grouped(), options).report.pairs_kept, 1);
+}
+
+TEST(MineCooccurrence, TakesTimesFromOneEndOfInt64ToTheOther) {
+  constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  const Ints users = {0, 0}, notes = {0, 1}, times = {kMin, kMax};
+  CooccurrenceOptions options = keep_all();
+  options.max_gap_time = kMax;
+  const UserEvents log = group_by_user({users, notes, times, {}, 1, 2, true});
+  EXPECT_EQ(mine_cooccurrence(log, options).report.pairs_found, 0);
+}
+
+TEST(MineCooccurrence, LeavesOutLongUsersWhole) {
+  CooccurrenceOptions options = keep_all();
+  options.max_user_events = 3;
+  const Cooccurrence mined = mine_cooccurrence(SmallLog().grouped(), options);
+  EXPECT_EQ(mined.report.users_too_long, 1);
+  EXPECT_EQ(mined.report.events_of_long_users, 4);
+  EXPECT_EQ(mined.scores.nonZeros(), 1);
+  EXPECT_EQ(mined.scores.coeff(1, 0), 0.5);
+  EXPECT_EQ(mined.report.notes_without_partner, 2);
+}
+
+TEST(MineCooccurrence, StopsWhenProgressSaysSo) {
+  const auto stop = [](int64_t, int64_t) { return false; };
+  EXPECT_THROW(mine_cooccurrence(SmallLog().grouped(), {}, stop), Interrupted);
+}
+
+TEST(MineCooccurrence, RejectsOptionsOutOfRange) {
+  const UserEvents log = SmallLog().grouped();
+  CooccurrenceOptions options;
+  options.lower = 31;
+  EXPECT_THROW(mine_cooccurrence(log, options), std::invalid_argument);
+  options.lower = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_THROW(mine_cooccurrence(log, options), std::invalid_argument);
+  options = {};
+  options.min_users = 0;
+  EXPECT_THROW(mine_cooccurrence(log, options), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace notellm

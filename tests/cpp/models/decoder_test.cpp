@@ -1,0 +1,102 @@
+#include "notellm/models/decoder.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "notellm/util/check.h"
+
+namespace notellm {
+namespace {
+
+DecoderConfig small_config() {
+  DecoderConfig config;
+  config.width = 12;
+  config.inner_width = 20;
+  config.layers = 2;
+  config.heads = 4;
+  config.key_heads = 2;
+  config.vocabulary = 31;
+  config.rope.head_dim = 6;
+  return config;
+}
+
+DecoderWeights random_weights(const DecoderConfig& c) {
+  const auto matrix = [](int64_t rows, int64_t columns) {
+    return at::randn({rows, columns}, at::kDouble) * 0.3;
+  };
+  DecoderWeights weights{matrix(c.vocabulary, c.width), {}, at::rand({c.width}, at::kDouble) + 0.5};
+  for (int64_t l = 0; l < c.layers; ++l) {
+    LayerWeights w;
+    w.input_norm = at::rand({c.width}, at::kDouble) + 0.5;
+    w.post_norm = at::rand({c.width}, at::kDouble) + 0.5;
+    w.query = matrix(c.heads * c.rope.head_dim, c.width);
+    w.key = matrix(c.key_heads * c.rope.head_dim, c.width);
+    w.value = matrix(c.key_heads * c.rope.head_dim, c.width);
+    w.output = matrix(c.width, c.heads * c.rope.head_dim);
+    w.gate = matrix(c.inner_width, c.width);
+    w.up = matrix(c.inner_width, c.width);
+    w.down = matrix(c.width, c.inner_width);
+    weights.layers.push_back(w);
+  }
+  return weights;
+}
+
+at::Tensor states_of(const at::Tensor& tokens,
+                     const Segments& segments,
+                     const DecoderWeights& weights) {
+  const DecoderConfig config = small_config();
+  const DecoderPlan plan = plan_decoder(segments, config, at::kDouble, at::kCPU);
+  DecoderCache cache = empty_cache(config, segments.count());
+  return decoder_states(tokens, weights, config, plan, cache);
+}
+
+class Decoder : public testing::Test {
+ protected:
+  void SetUp() override {
+    at::manual_seed(5);
+    weights_ = random_weights(small_config());
+  }
+  DecoderWeights weights_;
+};
+
+TEST_F(Decoder, CuttingASequenceIntoSegmentsChangesNothing) {
+  const at::Tensor tokens = at::randint(31, {11}, at::kLong);
+  const at::Tensor whole = states_of(tokens, Segments({0, 11}, {-1}), weights_);
+  const at::Tensor cut = states_of(tokens, Segments({0, 3, 4, 11}, {-1, 0, 1}), weights_);
+  EXPECT_TRUE(at::allclose(whole, cut, 0, 1e-12));
+}
+
+TEST_F(Decoder, GrowingLeavesTokenByTokenEqualsOnePass) {
+  const DecoderConfig config = small_config();
+  // a root of 3, children of 4 and 2; the children then grow by two tokens each
+  const at::Tensor root = at::randint(31, {3}, at::kLong);
+  const at::Tensor first = at::randint(31, {6}, at::kLong),
+                   second = at::randint(31, {4}, at::kLong);
+  const at::Tensor whole =
+      states_of(at::cat({root, first, second}), Segments({0, 3, 9, 13}, {-1, 0, 0}), weights_);
+
+  const Segments segments({0, 3, 7, 9}, {-1, 0, 0});
+  const at::Tensor prompt = at::cat({root, first.slice(0, 0, 4), second.slice(0, 0, 2)});
+  DecoderCache cache = empty_cache(config, 3);
+  const DecoderPlan plan = plan_decoder(segments, config, at::kDouble, at::kCPU);
+  decoder_states(prompt, weights_, config, plan, cache);
+  std::vector<int64_t> lengths{3, 4, 2};
+  const auto options = at::TensorOptions().dtype(at::kDouble);
+  for (int64_t i = 0; i < 2; ++i) {
+    const DecoderPlan growth =
+        make_plan(plan_growth(segments, {2, 1}, lengths, options), config, at::kDouble);
+    const at::Tensor tokens = at::stack({second[2 + i], first[4 + i]});
+    const at::Tensor states = decoder_states(tokens, weights_, config, growth, cache);
+    EXPECT_TRUE(at::allclose(states[0], whole[11 + i], 0, 1e-12));
+    EXPECT_TRUE(at::allclose(states[1], whole[7 + i], 0, 1e-12));
+    ++lengths[1], ++lengths[2];
+  }
+}
+
+TEST_F(Decoder, RefusesADtypeItHasNoKernelsFor) {
+  EXPECT_THROW(plan_decoder(Segments({0, 1}, {-1}), small_config(), at::kHalf, at::kCPU),
+               NotSupportedError);
+}
+
+}  // namespace
+}  // namespace notellm

@@ -1,0 +1,44 @@
+"""Plain-torch references written from the specification: slow, obvious, and nothing from the library under test."""
+
+import torch
+from torch import Tensor
+
+
+def nt_xent(embeddings: Tensor, tau: Tensor, note_ids: Tensor | None = None) -> Tensor:
+    """Eq. (2), anchor by anchor, as it is printed."""
+    unit = torch.nn.functional.normalize(embeddings, dim=1)
+    losses = []
+    for i in range(len(unit)):
+        partner = i + 1 if i % 2 == 0 else i - 1
+        logits, target = [], 0
+        for j in range(len(unit)):
+            if j == i:
+                continue
+            if j == partner:
+                target = len(logits)
+            elif note_ids is not None and note_ids[j] in (note_ids[i], note_ids[partner]):
+                continue
+            logits.append(tau.exp() * (unit[i] @ unit[j]))
+        losses.append(-torch.log_softmax(torch.stack(logits), 0)[target])
+    return torch.stack(losses).mean()
+
+
+def generative(logits: list[Tensor], labels: list[Tensor], reduction: str = "note") -> Tensor:
+    """Eq. (3): one (tokens, V) matrix and one label list a note."""
+    losses = [
+        torch.nn.functional.cross_entropy(note_logits, note_labels, reduction="none")
+        for note_logits, note_labels in zip(logits, labels, strict=True)
+        if len(note_labels)
+    ]
+    if reduction == "token":
+        return torch.cat(losses).mean()
+    return torch.stack([loss.mean() for loss in losses]).mean()
+
+
+def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Softmax attention with an explicit (T, T) mask. q: (T, H, E); k, v: (T, K, E). Returns (T, H * E)."""
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+    scores = torch.einsum("ihe,jhe->hij", q, k) / q.shape[2] ** 0.5
+    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
+    return torch.einsum("hij,jhe->ihe", weights, v).flatten(1)

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from notellm.embedding import embed, load_embeddings, save_embeddings
+from notellm.errors import DataError
+
+TOLERANCE = {"fp64": 1e-12, "fp32": 1e-5, "bf16": 0.02}
+"""Batch invariance: products of another shape round otherwise. Absolute, on unit vectors."""
+
+
+def vectors(model, notes, **options):
+    return embed(model, model.prompt.tokenize(notes), **options).vectors
+
+
+def test_rows_are_unit_vectors_in_the_order_of_the_notes(tiny, notes):
+    whole = vectors(tiny, notes)
+    assert whole.shape == (12, 6)
+    assert whole.dtype == torch.float32
+    torch.testing.assert_close(whole.norm(dim=1), torch.ones(12))
+    tokenized = tiny.prompt.tokenize(notes)
+    picked = embed(tiny, tokenized, [7, 0, 7]).vectors
+    torch.testing.assert_close(picked, whole[[7, 0, 7]], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("batch_tokens", [1, 150, 10**6])
+def test_a_note_alone_equals_the_note_in_any_batch(dtype, batch_tokens, tiny, notes):
+    model = tiny.double() if dtype == "fp64" else tiny
+    together = vectors(model, notes, dtype=dtype, batch_tokens=batch_tokens)
+    for i in range(len(notes)):
+        alone = vectors(model, notes.take([i]), dtype=dtype)[0]
+        torch.testing.assert_close(together[i], alone, rtol=0, atol=TOLERANCE[dtype])
+
+
+def test_equals_the_training_forward(tiny, notes):
+    tokenized = tiny.prompt.tokenize(notes)
+    with torch.no_grad():
+        states = tiny(tiny.prompt.pack(tokenized, range(len(notes))))
+    expected = torch.nn.functional.normalize(states.embeddings, dim=1)
+    torch.testing.assert_close(vectors(tiny, notes), expected, rtol=0, atol=1e-5)
+
+
+def test_the_compression_position(tiny, notes):
+    """[EMB] and what follows leave the embedding as it is; the last content token does not."""
+    before = vectors(tiny, notes)
+    tiny.model.embed_tokens.weight.data[tiny.emb_token_id] += 1.0
+    assert torch.equal(vectors(tiny, notes), before)
+    tokenized = tiny.prompt.tokenize(notes)
+    batch = tiny.prompt.pack(tokenized, range(len(notes)))
+    last_content = batch.tokens[batch.compression[1] - 8]
+    tiny.model.embed_tokens.weight.data[last_content] += 1.0
+    assert not torch.allclose(vectors(tiny, notes)[1], before[1], atol=1e-4)
+
+
+def test_sharing_the_instruction_is_reported(tiny, notes):
+    tokenized = tiny.prompt.tokenize(notes)
+    alone, together = embed(tiny, tokenized, batch_tokens=1), embed(tiny, tokenized)
+    assert alone.saved_share == 0
+    assert alone.computed_tokens == together.sequence_tokens == alone.sequence_tokens
+    assert together.computed_tokens < together.sequence_tokens
+    assert 0 < together.saved_share < 1
+
+
+def test_raw_states_have_the_backbone_s_width(tiny, notes):
+    assert vectors(tiny, notes, projected=False).shape == (12, 32)
+
+
+def test_no_notes_are_no_rows(tiny, notes):
+    assert vectors(tiny, notes.take([])).shape == (0, 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"pooling": "last"}, ValueError, "pooling must be one of compression, mean, but is 'last'"),
+        ({"dtype": "int8"}, ValueError, "dtype must be one of fp64, fp32, bf16, but is 'int8'"),
+        ({"batch_tokens": 0}, ValueError, "token budget must be at least 1, but is 0"),
+        ({"indices": [99]}, IndexError, "99"),
+    ],
+)
+def test_refuses(options, error, message, tiny, notes):
+    with pytest.raises(error, match=message):
+        vectors(tiny, notes, **options)
+
+
+@pytest.mark.parametrize("name", ["e.safetensors", "e.npy"])
+def test_files_hold_ids_and_rows(name, tmp_path):
+    save_embeddings(tmp_path / name, ["a", "b b", "ü"], torch.arange(6.0).view(3, 2))
+    ids, rows = load_embeddings(tmp_path / name)
+    assert ids == ["a", "b b", "ü"]
+    np.testing.assert_array_equal(rows.numpy(), np.arange(6.0).reshape(3, 2))
+
+
+def test_bad_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="must end in .safetensors or .npy"):
+        save_embeddings(tmp_path / "e.txt", [], torch.zeros(0, 2))
+    with pytest.raises(ValueError, match="as many, but are 1 and 2"):
+        save_embeddings(tmp_path / "e.npy", ["a"], torch.zeros(2, 2))
+    (tmp_path / "e.safetensors").write_bytes(b"junk")
+    with pytest.raises(DataError, match="must be a file of save_embeddings"):
+        load_embeddings(tmp_path / "e.safetensors")

@@ -1,0 +1,141 @@
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from notellm.errors import DataError, NotSupportedError
+from notellm.models.notellm import NoteLLM
+
+
+def test_emb_is_a_new_row_the_mean_of_the_others(tiny, tiny_folder):
+    old = load_file(tiny_folder / "model.safetensors")["model.embed_tokens.weight"]
+    new = tiny.model.embed_tokens.weight
+    assert tiny.emb_token_id == len(old)
+    assert tiny.tokenizer.encode("[EMB]", add_special_tokens=False).ids == [len(old)]
+    assert torch.equal(new[:-1], old)
+    torch.testing.assert_close(new[-1], old.mean(0))
+
+
+def test_a_spare_row_behind_the_tokenizer_is_used_for_emb(tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "padded")
+    folder = tmp_path / "padded"
+    weights = load_file(folder / "model.safetensors")
+    rows = weights["model.embed_tokens.weight"]
+    weights["model.embed_tokens.weight"] = torch.cat([rows, torch.zeros(16, rows.shape[1])])
+    save_file(weights, folder / "model.safetensors")
+    hf = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(hf | {"vocab_size": len(rows) + 16}))
+    model = NoteLLM.from_pretrained(folder)
+    assert model.emb_token_id == len(rows)
+    assert len(model.model.embed_tokens.weight) == len(rows) + 16
+
+
+def test_saved_and_loaded_is_the_same_model(tiny, notes, tmp_path):
+    tiny.tau.data.fill_(2.5)
+    tiny.save_pretrained(tmp_path / "saved")
+    again = NoteLLM.from_pretrained(tmp_path / "saved")
+    assert again.dim == 6
+    assert again.tau.item() == 2.5
+    assert again.prompt.config == tiny.prompt.config
+    assert torch.equal(again.embed(notes), tiny.embed(notes))
+    assert again.generate_category(notes.take([1, 2])) == tiny.generate_category(notes.take([1, 2]))
+
+
+def test_transformers_reads_the_saved_backbone(tiny, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    tiny.save_pretrained(tmp_path / "saved")
+    hf = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
+    assert torch.equal(hf.model.embed_tokens.weight, tiny.model.embed_tokens.weight)
+    assert torch.equal(hf.lm_head.weight, tiny.head_weight)
+
+
+def test_sharded_folders_read_like_single_files(tiny, tiny_folder, notes, tmp_path):
+    folder = tmp_path / "sharded"
+    shutil.copytree(tiny_folder, folder)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    shards = {"a.safetensors": names[:7], "b.safetensors": names[7:]}
+    for file, keys in shards.items():
+        save_file({key: weights[key] for key in keys}, folder / file)
+    index = {"weight_map": {key: file for file, keys in shards.items() for key in keys}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert torch.equal(NoteLLM.from_pretrained(folder, dim=6).embed(notes), tiny.embed(notes))
+
+
+def test_an_untied_head_is_its_own_matrix(tiny_folder, notes, tmp_path):
+    folder = tmp_path / "untied"
+    shutil.copytree(tiny_folder, folder)
+    hf = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(hf | {"tie_word_embeddings": False}))
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = torch.randn_like(weights["model.embed_tokens.weight"])
+    save_file(weights, folder / "model.safetensors")
+    model = NoteLLM.from_pretrained(folder, dim=6)
+    assert torch.equal(model.head_weight[:-1], weights["lm_head.weight"])
+    model.save_pretrained(tmp_path / "saved")
+    assert torch.equal(NoteLLM.from_pretrained(tmp_path / "saved").head_weight, model.head_weight)
+
+
+def test_the_seed_decides_the_projection(tiny_folder):
+    first, again, other = (NoteLLM.from_pretrained(tiny_folder, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first.projection.weight, again.projection.weight)
+    assert not torch.equal(first.projection.weight, other.projection.weight)
+
+
+class TestBadFolders:
+    @pytest.fixture
+    def folder(self, tiny_folder, tmp_path):
+        return shutil.copytree(tiny_folder, tmp_path / "bad")
+
+    def refuse(self, folder, error, message, **arguments):
+        with pytest.raises(error, match=message):
+            NoteLLM.from_pretrained(folder, **arguments)
+
+    def test_missing(self, tmp_path):
+        self.refuse(tmp_path / "nowhere", DataError, r"nowhere/config.json: must be a file of a model folder")
+
+    def test_damaged_json(self, folder):
+        (folder / "config.json").write_text("{")
+        self.refuse(folder, DataError, r"config.json: must be JSON")
+
+    def test_truncated_weights(self, folder):
+        content = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+        self.refuse(folder, DataError, r"model.safetensors: must be a readable safetensors file")
+
+    def test_missing_tensor(self, folder):
+        weights = load_file(folder / "model.safetensors")
+        del weights["model.norm.weight"]
+        save_file(weights, folder / "model.safetensors")
+        self.refuse(folder, DataError, r"must hold the tensor model.norm.weight")
+
+    def test_tensor_of_another_shape(self, folder):
+        weights = load_file(folder / "model.safetensors")
+        weights["model.norm.weight"] = torch.ones(31)
+        save_file(weights, folder / "model.safetensors")
+        self.refuse(folder, DataError, r"model.norm.weight must have shape \(32,\), but has \(31,\)")
+
+    def test_no_tokenizer(self, folder):
+        (folder / "tokenizer.json").unlink()
+        self.refuse(folder, DataError, "tokenizer.json: must be a tokenizer")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"model_type": "gpt2"}, "but has model_type 'gpt2'"),
+            ({"mlp_bias": True}, "but has mlp_bias"),
+            ({"rope_scaling": {"rope_type": "yarn"}}, "rope_type must be default or llama3, but is 'yarn'"),
+        ],
+    )
+    def test_unsupported_backbones(self, folder, change, message):
+        hf = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(hf | change))
+        self.refuse(folder, NotSupportedError, message)
+
+    def test_another_width_than_trained(self, tiny, tmp_path):
+        tiny.save_pretrained(tmp_path / "saved")
+        self.refuse(tmp_path / "saved", DataError, "dim must be 6 as it was trained, but 7 is asked for", dim=7)

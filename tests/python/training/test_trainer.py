@@ -1,0 +1,155 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from notellm.errors import DataError
+from notellm.models.notellm import NoteLLM
+from notellm.training import TrainOptions, Trainer
+from notellm.training.log import read_log
+
+SOURCE = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9])
+TARGET = np.array([2, 1, 4, 5, 3, 7, 8, 6, 10])
+OPTIONS = {"pairs_per_step": 3, "epochs": 2, "lr": 1e-3, "lr_head": 1e-2, "alpha": 0.5}
+
+
+def trainer(folder, tiny_folder, notes, **changes):
+    model = NoteLLM.from_pretrained(tiny_folder, dim=6)
+    return Trainer(model, notes, SOURCE, TARGET, TrainOptions(**OPTIONS | changes), folder=folder)
+
+
+def weights(run):
+    return {name: value.detach().clone() for name, value in run.model.named_parameters()}
+
+
+def without_times(records):
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def test_both_losses_fall(tiny_folder, notes):
+    run = trainer(None, tiny_folder, notes, epochs=20)
+    records = run.train()
+    assert len(records) == run.total_steps == 60
+    for name in ("contrastive", "generative"):
+        first, last = (np.mean([r[name] for r in part]) for part in (records[:6], records[-6:]))
+        assert last < 0.7 * first, name
+    assert records[-1]["scale"] != pytest.approx(np.exp(3.0), rel=1e-3)
+
+
+def test_every_parameter_learns_the_emb_row_too(tiny_folder, notes):
+    run = trainer(None, tiny_folder, notes)
+    before = weights(run)
+    run.train()
+    for name, value in weights(run).items():
+        assert not torch.equal(value, before[name]), name
+    emb = run.model.emb_token_id
+    assert not torch.equal(run.model.model.embed_tokens.weight[emb], before["model.embed_tokens.weight"][emb])
+
+
+@pytest.mark.parametrize("stop", range(1, 6))
+def test_a_run_stopped_after_any_step_and_resumed_equals_the_uninterrupted_one(stop, tiny_folder, notes, tmp_path):
+    whole = trainer(tmp_path / "whole", tiny_folder, notes)
+    whole.train()
+    trainer(tmp_path / "cut", tiny_folder, notes).train(until=stop)
+    resumed = trainer(tmp_path / "cut", tiny_folder, notes)
+    resumed.train(resume=True)
+    assert resumed.step == whole.step == 6
+    for name, value in weights(resumed).items():
+        assert torch.equal(value, weights(whole)[name]), name
+    logs = [without_times(read_log(tmp_path / name / "train.jsonl")) for name in ("whole", "cut")]
+    assert logs[0] == logs[1]
+
+
+def test_a_crash_between_checkpoints_repeats_the_steps_since(tiny_folder, notes, tmp_path):
+    class PowerCut(Exception):
+        pass
+
+    def cut(done, total):
+        if done == 5:
+            raise PowerCut
+
+    whole = trainer(tmp_path / "whole", tiny_folder, notes)
+    whole.train()
+    with pytest.raises(PowerCut):
+        trainer(tmp_path / "cut", tiny_folder, notes, checkpoint_every=2).train(progress=cut)
+    resumed = trainer(tmp_path / "cut", tiny_folder, notes, checkpoint_every=2)
+    records = resumed.train(resume=True)
+    assert [record["step"] for record in records] == [4, 5]
+    assert all(torch.equal(v, weights(whole)[n]) for n, v in weights(resumed).items())
+    assert [r["step"] for r in read_log(tmp_path / "cut" / "train.jsonl")] == list(range(6))
+
+
+def test_only_the_newest_checkpoint_is_kept(tiny_folder, notes, tmp_path):
+    trainer(tmp_path, tiny_folder, notes, checkpoint_every=1).train()
+    assert [entry.name for entry in (tmp_path / "checkpoints").iterdir()] == ["step-0000006"]
+
+
+def test_resuming_with_other_options_is_refused(tiny_folder, notes, tmp_path):
+    trainer(tmp_path, tiny_folder, notes).train(until=2)
+    with pytest.raises(DataError, match=r"alpha must be 0.5 as the run began, but is 0.1"):
+        trainer(tmp_path, tiny_folder, notes, alpha=0.1).train(resume=True)
+
+
+def test_a_damaged_log_is_named_with_its_line(tiny_folder, notes, tmp_path):
+    trainer(tmp_path, tiny_folder, notes).train(until=2)
+    with (tmp_path / "train.jsonl").open("a") as file:
+        file.write("{oops\n")
+    with pytest.raises(DataError, match=r"train.jsonl:3: must be a JSON object"):
+        trainer(tmp_path, tiny_folder, notes).train(resume=True)
+
+
+def test_accumulated_generative_gradients_equal_one_batch(tiny_folder, notes):
+    """Micro-batches share the step's denominators, so the generative loss does not see the cut."""
+    runs = [
+        trainer(None, tiny_folder, notes, pairs_per_step=4, accumulation=a, contrastive=False, lr=1e-4, dtype="fp64")
+        for a in (1, 2, 4)
+    ]
+    for run in runs:
+        run.model.double()
+        run.train(until=1)
+    for run in runs[1:]:
+        for name, value in weights(run).items():
+            torch.testing.assert_close(value, weights(runs[0])[name], rtol=0, atol=1e-9, msg=name)
+
+
+def test_without_gcl_the_projection_and_tau_stay(tiny_folder, notes):
+    run = trainer(None, tiny_folder, notes, contrastive=False, weight_decay=0.0)
+    before = weights(run)
+    assert run.train()[0]["contrastive"] is None
+    after = weights(run)
+    assert torch.equal(after["tau"], before["tau"])
+    assert torch.equal(after["projection.weight"], before["projection.weight"])
+
+
+def test_bf16_keeps_fp32_master_weights(tiny_folder, notes):
+    run = trainer(None, tiny_folder, notes, dtype="bf16")
+    records = run.train()
+    assert all(value.dtype == torch.float32 for value in weights(run).values())
+    assert np.isfinite([record["loss"] for record in records]).all()
+
+
+def test_records_say_what_a_step_did(tiny_folder, notes, tmp_path):
+    run = trainer(tmp_path, tiny_folder, notes)
+    records = run.train()
+    assert json.loads((tmp_path / "train.jsonl").read_text().splitlines()[-1]) == records[-1]
+    first = records[0]
+    assert (first["notes"], first["step"]) == (6, 0)
+    assert first["loss"] == pytest.approx((first["contrastive"] + 0.5 * first["generative"]) / 1.5, rel=1e-6)
+    assert first["scale"] == pytest.approx(np.exp(first["tau"]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pairs_per_step": 0}, "pairs_per_step must be at least 1, but is 0"),
+        ({"pairs_per_step": 3, "accumulation": 2}, "pairs_per_step must be a multiple of accumulation, but is 3"),
+        ({"warmup_share": 1.0}, r"warmup_share must be in \[0, 1\)"),
+        ({"lr": -1.0}, "lr must be at least 0, but is -1.0"),
+        ({"dtype": "fp16"}, "dtype must be one of fp64, fp32, bf16, but is 'fp16'"),
+        ({"pairs_per_step": 50}, "pairs"),
+    ],
+)
+def test_refuses(change, message, tiny_folder, notes):
+    with pytest.raises(ValueError, match=message):
+        trainer(None, tiny_folder, notes, **change)
