@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_folder", "atomic_write"]
+__all__ = ["atomic_folder", "atomic_write", "scratch_folder"]
 
 
 @contextmanager
@@ -83,6 +83,27 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         raise
     shutil.rmtree(old, ignore_errors=True)
     _sweep(path)
+
+
+@contextmanager
+def scratch_folder(path: str | Path) -> Iterator[Path]:
+    """Lends a folder beside ``path``, on the same disk, for what its making needs meanwhile.
+
+    Args:
+        path: What is being made, with ``atomic_write`` or ``atomic_folder``; its success also
+            removes scratch folders of killed processes.
+
+    Yields:
+        The folder, empty; it is removed at the end.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = _temporary_name(path)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _temporary_name(path: Path) -> Path:

@@ -1,0 +1,156 @@
+"""Notes: what the model reads, embeds and describes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from notellm.data.tables import Column, Kind, read_table, write_table
+from notellm.errors import DataError
+
+__all__ = ["Notes"]
+
+_SCHEMA = {
+    "id": Column(Kind.KEY),
+    "title": Column(Kind.TEXT),
+    "content": Column(Kind.TEXT),
+    "topics": Column(Kind.TOPICS),
+    "category": Column(Kind.TEXT),
+}
+
+
+@dataclass(frozen=True)
+class Notes:
+    """N notes, column by column.
+
+    Attributes:
+        ids: N names, given by the data's owner.
+        titles: N texts.
+        contents: N texts.
+        topics: N lists of hashtags, without the ``#``; an empty list where a note has none.
+        categories: N names; ``""`` where a note has none.
+
+    Raises:
+        ValueError: If the columns differ in length.
+
+    Example:
+        >>> notes = Notes(["a", "b"], ["Tea", "Mud"], ["Green.", ""], [["drink"], []], ["food", ""])
+        >>> len(notes), notes.take([1]).titles, notes.index(["b", "a"])
+        (2, ['Mud'], array([1, 0]))
+    """
+
+    ids: list[str]
+    titles: list[str]
+    contents: list[str]
+    topics: list[list[str]]
+    categories: list[str]
+
+    def __post_init__(self) -> None:
+        lengths = [len(column) for column in self._columns().values()]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"Notes: columns must be equally long, but have {lengths} rows")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> "Notes":
+        """The notes at the given positions, in that order; negative ones count from the end.
+
+        Raises:
+            IndexError: If a position is out of range.
+        """
+        rows = [int(index) for index in indices]
+        return Notes(
+            [self.ids[row] for row in rows],
+            [self.titles[row] for row in rows],
+            [self.contents[row] for row in rows],
+            [self.topics[row] for row in rows],
+            [self.categories[row] for row in rows],
+        )
+
+    def index(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
+        """The position of each id, shape ``(len(ids),)``.
+
+        Raises:
+            DataError: If an id is unknown, or the notes' own ids repeat.
+        """
+        positions = self._positions
+        try:
+            return np.array([positions[name] for name in ids], np.int64)
+        except KeyError as error:
+            raise DataError(f"Notes.index: ids must be those of notes, but one is {error}") from None
+
+    @classmethod
+    def read(cls, path: str | Path, *, columns: Mapping[str, str] | None = None) -> "Notes":
+        """Reads notes from a Parquet, CSV or JSON lines file.
+
+        The columns are ``id`` (text or integers), ``title``, ``content``, ``topics`` (a list; in CSV
+        joined by ``|``) and ``category``. A missing value is an empty one, except for the id; blank
+        topics are left out; further columns are ignored.
+
+        Args:
+            path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
+            columns: The file's name of a column where it is another, as in ``{"id": "sku"}``;
+                ``{"topics": ""}`` says that the file has no topics.
+
+        Raises:
+            DataError: If the file is malformed, empty or no UTF-8, a column is missing or has
+                another type, or an id is missing or comes twice. It names the file and the row.
+            ValueError: If the suffix or a key of ``columns`` is not known.
+            FileNotFoundError: If there is no such file.
+        """
+        table = read_table(path, _SCHEMA, columns)
+        ids = table.columns["id"]
+        # An id is new exactly where its code, counted by first appearance, is its row so far.
+        codes = ids.combine_chunks().dictionary_encode().indices.to_numpy()
+        repeats = np.flatnonzero(codes != np.arange(len(codes)))
+        if len(repeats):
+            row, first = int(repeats[0]), int(codes[repeats[0]])
+            raise table.fail(
+                row, f"id must be unique, but {ids[row].as_py()!r} is that of note {first + 1} too"
+            )
+        empty = [""] * len(ids)
+        texts = {
+            name: table.columns[name].to_pylist() if name in table.columns else empty
+            for name in ("title", "content", "category")
+        }
+        topics: list[list[str]] = [[] for _ in empty]
+        if "topics" in table.columns:
+            topics = [
+                [topic for topic in row or () if topic and not topic.isspace()]
+                for row in table.columns["topics"].to_pylist()
+            ]
+        return cls(ids.to_pylist(), texts["title"], texts["content"], topics, texts["category"])
+
+    def write(self, path: str | Path) -> None:
+        """Writes the notes to a ``.parquet``, ``.csv`` or ``.jsonl`` file, whole or not at all.
+
+        Raises:
+            ValueError: If the suffix is not known, or a topic holds ``|``, which CSV needs.
+        """
+        types = {"topics": pa.list_(pa.large_string())}
+        columns = {
+            name: pa.array(values, types.get(name, pa.large_string()))
+            for name, values in self._columns().items()
+        }
+        write_table(path, pa.table(columns))
+
+    def _columns(self) -> dict[str, list[str] | list[list[str]]]:
+        return {
+            "id": self.ids,
+            "title": self.titles,
+            "content": self.contents,
+            "topics": self.topics,
+            "category": self.categories,
+        }
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        positions = {name: row for row, name in enumerate(self.ids)}
+        if len(positions) < len(self.ids):
+            raise DataError("Notes.index: the notes' ids must be unique, but some repeat")
+        return positions

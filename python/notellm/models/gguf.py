@@ -1,0 +1,245 @@
+"""Turns a GGUF file of a Llama model into a Hugging Face folder, the form backbones are read from."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+
+from notellm.errors import DataError, NotSupportedError
+from notellm.files import atomic_folder
+from notellm.progress import ProgressFn
+
+__all__ = ["gguf_to_folder"]
+
+_CONTROL, _USER_DEFINED = 3, 4
+"""Values of ``tokenizer.ggml.token_type`` that make an added token."""
+
+_TENSORS = {
+    r"token_embd\.weight": "model.embed_tokens.weight",
+    r"output_norm\.weight": "model.norm.weight",
+    r"output\.weight": "lm_head.weight",
+    r"blk\.(\d+)\.attn_norm\.weight": r"model.layers.\1.input_layernorm.weight",
+    r"blk\.(\d+)\.attn_([qkv])\.weight": r"model.layers.\1.self_attn.\2_proj.weight",
+    r"blk\.(\d+)\.attn_output\.weight": r"model.layers.\1.self_attn.o_proj.weight",
+    r"blk\.(\d+)\.ffn_norm\.weight": r"model.layers.\1.post_attention_layernorm.weight",
+    r"blk\.(\d+)\.ffn_(gate|up|down)\.weight": r"model.layers.\1.mlp.\2_proj.weight",
+}
+
+_PRE_TOKENIZERS: dict[str, Callable[[], list[Any]]] = {
+    "gpt-2": lambda: [],
+    "smollm": lambda: [pre_tokenizers.Digits(individual_digits=True)],
+}
+"""What stands before the byte level, by ``tokenizer.ggml.pre``."""
+
+
+def gguf_to_folder(gguf_path: str | Path, folder: str | Path, *, progress: ProgressFn | None = None) -> Path:
+    """Writes a Hugging Face folder with the weights, configuration and tokenizer of a GGUF file.
+
+    The weights become float32: a block-quantised value is ``scale * q + minimum`` with factors in
+    float16, which float32 holds to its own rounding and neither float16 nor bfloat16 can hold.
+
+    Args:
+        gguf_path: A GGUF file of architecture ``llama`` with a byte-level BPE tokenizer.
+        folder: Where to write; must be absent or empty, and appears only when it is complete.
+        progress: Called as ``(done, total)`` in tensors.
+
+    Returns:
+        ``folder``, holding config.json, generation_config.json, model.safetensors, tokenizer.json
+        and tokenizer_config.json.
+
+    Raises:
+        DataError: If the file is no GGUF file, or lacks or repeats a tensor.
+        NotSupportedError: If the architecture, the tokenizer or the RoPE scaling is not known here,
+            or the ``gguf`` package is not installed.
+        FileExistsError: If ``folder`` holds files.
+    """
+    source = _Source(Path(gguf_path))
+    config = _model_config(source)
+    tokenizer = _tokenizer(source)
+    with atomic_folder(folder) as out:
+        save_file(_weights(source, config, progress), out / "model.safetensors", {"format": "pt"})
+        _write_json(out / "config.json", config)
+        _write_json(out / "generation_config.json", _special_ids(source))
+        _write_json(out / "tokenizer_config.json", _tokenizer_config(source, config))
+        tokenizer.save(str(out / "tokenizer.json"))
+        # safetensors makes its file private; a model folder is as readable as its neighbours.
+        shutil.copymode(out / "config.json", out / "model.safetensors")
+    return Path(folder)
+
+
+class _Source:
+    """The key-value pairs and tensors of one GGUF file, with errors that name it."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import gguf
+        except ImportError as error:
+            raise NotSupportedError(
+                f"{path}: reading GGUF needs the gguf package; try `pip install gguf`"
+            ) from error
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: must be a GGUF file, but does not exist")
+        self.path = path
+        self._dequantize = gguf.quants.dequantize
+        try:
+            reader = gguf.GGUFReader(path)
+        except (ValueError, KeyError, IndexError) as error:
+            raise DataError(f"{path}: must be a GGUF file, but {error}") from error
+        self._fields = reader.fields
+        self.tensors = reader.tensors
+
+    def get(self, key: str, default: Any = None) -> Any:
+        field = self._fields.get(key)
+        return default if field is None else field.contents()
+
+    def need(self, key: str) -> Any:
+        if key not in self._fields:
+            raise DataError(f"{self.path}: must have the key {key}, but has not")
+        return self.get(key)
+
+    def values(self, tensor: Any) -> npt.NDArray[np.float32]:
+        """The tensor's numbers, shape as in PyTorch, float32."""
+        return np.array(self._dequantize(tensor.data, tensor.tensor_type), np.float32, order="C")
+
+    def unsupported(self, what: str, value: object, known: object) -> NotSupportedError:
+        return NotSupportedError(f"{self.path}: {what} must be {known}, but is {value}")
+
+
+def _model_config(source: _Source) -> dict[str, Any]:
+    architecture = source.need("general.architecture")
+    if architecture != "llama":
+        raise source.unsupported("general.architecture", architecture, "llama")
+    heads = source.need("llama.attention.head_count")
+    width = source.need("llama.embedding_length")
+    head_width = source.get("llama.attention.key_length", width // heads)
+    if source.get("llama.rope.dimension_count", head_width) != head_width:
+        raise source.unsupported("rope.dimension_count", "part of the head", head_width)
+    scaling = source.get("llama.rope.scaling.type", "none")
+    if scaling != "none":
+        raise source.unsupported("rope.scaling.type", scaling, "none")
+    names = {tensor.name: tensor for tensor in source.tensors}
+    if "token_embd.weight" not in names:
+        raise DataError(f"{source.path}: must have the tensor token_embd.weight, but has not")
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": int(names["token_embd.weight"].shape[1]),
+        "hidden_size": width,
+        "intermediate_size": source.need("llama.feed_forward_length"),
+        "num_hidden_layers": source.need("llama.block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": source.get("llama.attention.head_count_kv", heads),
+        "head_dim": head_width,
+        "max_position_embeddings": source.need("llama.context_length"),
+        "rms_norm_eps": _shortest(source.need("llama.attention.layer_norm_rms_epsilon")),
+        "rope_theta": _shortest(source.get("llama.rope.freq_base", 10000.0)),
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": "output.weight" not in names,
+        "dtype": "float32",
+        **_special_ids(source),
+    }
+
+
+def _shortest(value: float) -> float:
+    """The decimal that was meant: GGUF keeps 1e-5 as the float32 9.999999747378752e-06."""
+    return float(str(np.float32(value)))
+
+
+def _special_ids(source: _Source) -> dict[str, int]:
+    names = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
+    ids = {name: source.get(f"tokenizer.ggml.{key}_token_id") for name, key in names.items()}
+    return {name: int(value) for name, value in ids.items() if value is not None}
+
+
+def _weights(source: _Source, config: dict[str, Any], progress: ProgressFn | None) -> dict[str, torch.Tensor]:
+    heads = {"q": config["num_attention_heads"], "k": config["num_key_value_heads"]}
+    weights = {}
+    for done, tensor in enumerate(source.tensors, 1):
+        name = _hugging_face_name(source, tensor.name)
+        values = source.values(tensor)
+        projection = re.fullmatch(r"blk\.\d+\.attn_([qk])\.weight", tensor.name)
+        if projection:
+            values = _unpermute(values, heads[projection[1]])
+        weights[name] = torch.from_numpy(values)
+        if progress:
+            progress(done, len(source.tensors))
+    expected = 9 * config["num_hidden_layers"] + (2 if config["tie_word_embeddings"] else 3)
+    if len(weights) != expected:
+        raise DataError(f"{source.path}: must have {expected} tensors, but has {len(weights)}")
+    return weights
+
+
+def _hugging_face_name(source: _Source, name: str) -> str:
+    for pattern, replacement in _TENSORS.items():
+        match = re.fullmatch(pattern, name)
+        if match:
+            return match.expand(replacement)
+    raise source.unsupported("every tensor", name, "one of a Llama decoder")
+
+
+def _unpermute(values: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float32]:
+    """Puts the rows of a query or key projection back into the order of Hugging Face.
+
+    RoPE rotates pairs of rows. llama.cpp pairs neighbours, so its converter interleaves the two
+    halves of each head that Hugging Face pairs: row 2i + h there is row h * E/2 + i here.
+    """
+    rows, columns = values.shape  # (heads * E, D)
+    pairs = values.reshape(heads, rows // heads // 2, 2, columns)  # (heads, E/2, 2, D)
+    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows, columns)
+
+
+def _tokenizer(source: _Source) -> Tokenizer:
+    kind = source.need("tokenizer.ggml.model")
+    if kind != "gpt2":
+        raise source.unsupported("tokenizer.ggml.model", kind, "gpt2 (byte-level BPE)")
+    before = source.get("tokenizer.ggml.pre", "gpt-2")
+    if before not in _PRE_TOKENIZERS:
+        raise source.unsupported("tokenizer.ggml.pre", before, f"one of {sorted(_PRE_TOKENIZERS)}")
+    tokens: list[str] = source.need("tokenizer.ggml.tokens")
+    merges = [tuple(merge.split(" ")) for merge in source.need("tokenizer.ggml.merges")]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*_PRE_TOKENIZERS[before](), byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    types = source.need("tokenizer.ggml.token_type")
+    for token, token_type in zip(tokens, types, strict=True):
+        if token_type == _CONTROL:
+            tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
+        elif token_type == _USER_DEFINED:
+            tokenizer.add_tokens([AddedToken(token, normalized=False)])
+    if source.get("tokenizer.ggml.add_bos_token", False):
+        number = source.need("tokenizer.ggml.bos_token_id")
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{tokens[number]} $A", special_tokens=[(tokens[number], number)]
+        )
+    return tokenizer
+
+
+def _tokenizer_config(source: _Source, config: dict[str, Any]) -> dict[str, Any]:
+    tokens = source.need("tokenizer.ggml.tokens")
+    names = {"bos": "bos_token", "eos": "eos_token", "padding": "pad_token", "unknown": "unk_token"}
+    ids = {name: source.get(f"tokenizer.ggml.{key}_token_id") for key, name in names.items()}
+    template = source.get("tokenizer.chat_template")
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config["max_position_embeddings"],
+        "clean_up_tokenization_spaces": False,
+        "add_prefix_space": False,
+        **{name: tokens[number] for name, number in ids.items() if number is not None},
+        **({} if template is None else {"chat_template": template}),
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,194 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, pre_tokenizers
+
+from notellm import DataError, NotSupportedError
+from notellm.models.gguf import gguf_to_folder
+
+gguf = pytest.importorskip("gguf")
+transformers = pytest.importorskip("transformers")
+
+LAYERS, WIDTH, HEADS, KV_HEADS = 2, 32, 4, 2
+BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
+TOKENS = ["<s>", "</s>", "<tool>", *BYTES, "he", "\u0120he"]
+TYPES = [3, 3, 4] + [1] * (len(TOKENS) - 3)
+MERGES = ["h e", "\u0120 he"]
+
+
+def permute(weight, heads):
+    """The row order of llama.cpp, as its convert_hf_to_gguf.py writes it."""
+    rows = weight.shape[0]
+    return weight.reshape(heads, 2, rows // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(TOKENS),
+        hidden_size=WIDTH,
+        intermediate_size=64,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=KV_HEADS,
+        max_position_embeddings=128,
+        rope_theta=5000.0,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=False,
+    )
+    return transformers.LlamaForCausalLM(config).eval()
+
+
+def names(number):
+    layer, block = f"model.layers.{number}", f"blk.{number}"
+    pairs = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
+    pairs |= {f"attn_{name}": f"self_attn.{name}_proj" for name in "qkv"}
+    pairs |= {"attn_output": "self_attn.o_proj"}
+    pairs |= {f"ffn_{name}": f"mlp.{name}_proj" for name in ("gate", "up", "down")}
+    return {f"{block}.{ours}.weight": f"{layer}.{theirs}.weight" for ours, theirs in pairs.items()}
+
+
+def write_gguf(path, model, *, quantise=None, drop=(), extra=(), arch="llama", **keys):
+    writer = gguf.GGUFWriter(path, arch)
+    writer.add_block_count(LAYERS)
+    writer.add_context_length(128)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(5000.0)
+    writer.add_tokenizer_model(keys.get("tokenizer", "gpt2"))
+    writer.add_tokenizer_pre(keys.get("pre", "smollm"))
+    writer.add_token_list(TOKENS)
+    writer.add_token_types(TYPES)
+    writer.add_token_merges(MERGES)
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_add_bos_token(keys.get("add_bos", False))
+    tensors = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
+    tensors |= {"output.weight": "lm_head.weight"}
+    for number in range(LAYERS):
+        tensors |= names(number)
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    for ours, theirs in tensors.items():
+        value = state[theirs]
+        if ".attn_q." in ours or ".attn_k." in ours:
+            value = permute(value, HEADS if ".attn_q." in ours else KV_HEADS)
+        if ours in drop:
+            continue
+        if quantise is not None and value.ndim == 2:
+            writer.add_tensor(ours, gguf.quants.quantize(value, quantise), raw_dtype=quantise)
+        else:
+            writer.add_tensor(ours, np.ascontiguousarray(value))
+    for name in extra:
+        writer.add_tensor(name, np.zeros(4, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_every_weight_comes_back_in_its_hugging_face_place(model, tmp_path):
+    steps = []
+    path = write_gguf(tmp_path / "m.gguf", model)
+    folder = gguf_to_folder(path, tmp_path / "hf", progress=lambda *step: steps.append(step))
+    weights = load_file(folder / "model.safetensors")
+    expected = model.state_dict()
+    assert weights.keys() == expected.keys()
+    for name, value in weights.items():
+        assert torch.equal(value, expected[name]), name
+    assert steps[-1] == (len(weights), len(weights))
+
+
+def test_transformers_computes_the_same_logits_from_the_folder(model, tmp_path):
+    folder = gguf_to_folder(write_gguf(tmp_path / "m.gguf", model), tmp_path / "hf")
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    ids = torch.arange(5, 17)[None]
+    with torch.no_grad():
+        assert torch.equal(loaded(ids).logits, model(ids).logits)
+
+
+def test_configuration_keeps_the_decimals_that_were_meant(model, tmp_path):
+    folder = gguf_to_folder(write_gguf(tmp_path / "m.gguf", model), tmp_path / "hf")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["rms_norm_eps"] == 1e-5
+    assert config["rope_theta"] == 5000.0
+    assert config["head_dim"] == WIDTH // HEADS
+    assert config["num_key_value_heads"] == KV_HEADS
+    assert (config["bos_token_id"], config["eos_token_id"]) == (0, 1)
+    assert config["tie_word_embeddings"] is False
+
+
+def test_a_file_without_an_output_matrix_is_a_tied_model(model, tmp_path):
+    path = write_gguf(tmp_path / "m.gguf", model, drop=["output.weight"])
+    folder = gguf_to_folder(path, tmp_path / "hf")
+    assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"] is True
+    assert "lm_head.weight" not in load_file(folder / "model.safetensors")
+
+
+def test_quantised_blocks_become_the_floats_they_stand_for(model, tmp_path):
+    kind = gguf.GGMLQuantizationType.Q8_0
+    folder = gguf_to_folder(write_gguf(tmp_path / "m.gguf", model, quantise=kind), tmp_path / "hf")
+    weights = load_file(folder / "model.safetensors")
+    for name, value in model.state_dict().items():
+        if value.ndim == 2:
+            blocks = value.reshape(-1, 32)
+            # A Q8_0 step is 1/127 of the block's largest magnitude; its scale is rounded to float16.
+            step = blocks.abs().amax(1, keepdim=True) / 127
+            error = (weights[name].reshape(-1, 32) - blocks).abs()
+            assert (error <= 0.5 * step + 127 * step * 2**-11 + 1e-8).all(), name
+        assert weights[name].dtype == torch.float32
+
+
+def test_tokenizer_splits_digits_and_knows_its_special_tokens(model, tmp_path):
+    folder = gguf_to_folder(write_gguf(tmp_path / "m.gguf", model), tmp_path / "hf")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert tokenizer.encode("he he 12").tokens == ["he", "\u0120he", "\u0120", "1", "2"]
+    assert tokenizer.encode("</s><tool>").ids == [1, 2]
+    text = "na\u00efve  \u7b14\u8bb0\n42"
+    assert tokenizer.decode(tokenizer.encode(text).ids) == text
+    assert tokenizer.decode([1, 2], skip_special_tokens=True) == "<tool>"
+
+
+@pytest.mark.parametrize(("add_bos", "expected"), [(True, ["<s>", "he"]), (False, ["he"])])
+def test_begin_token_is_added_only_where_the_file_says_so(model, tmp_path, add_bos, expected):
+    path = write_gguf(tmp_path / "m.gguf", model, add_bos=add_bos)
+    tokenizer = Tokenizer.from_file(str(gguf_to_folder(path, tmp_path / "hf") / "tokenizer.json"))
+    assert tokenizer.encode("he").tokens == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"arch": "gptneox"}, NotSupportedError, "general.architecture must be llama, but is gptneox"),
+        ({"pre": "qwen2"}, NotSupportedError, r"tokenizer.ggml.pre must be one of .*smollm.*is qwen2"),
+        ({"tokenizer": "llama"}, NotSupportedError, "tokenizer.ggml.model must be gpt2"),
+        ({"extra": ["blk.0.attn_q.bias"]}, NotSupportedError, "is blk.0.attn_q.bias"),
+        ({"drop": ["blk.1.attn_q.weight"]}, DataError, "must have 21 tensors, but has 20"),
+        ({"drop": ["token_embd.weight"]}, DataError, "must have the tensor token_embd.weight"),
+    ],
+)
+def test_what_cannot_be_converted_is_named_and_leaves_no_folder(model, tmp_path, options, error, text):
+    path = write_gguf(tmp_path / "m.gguf", model, **options)
+    with pytest.raises(error, match=rf"m\.gguf: .*{text}"):
+        gguf_to_folder(path, tmp_path / "hf")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m.gguf"]
+
+
+def test_a_file_of_another_kind_is_a_data_error(tmp_path):
+    (tmp_path / "x.gguf").write_bytes(b"no such thing" * 10)
+    with pytest.raises(DataError, match=r"x\.gguf: must be a GGUF file"):
+        gguf_to_folder(tmp_path / "x.gguf", tmp_path / "hf")
+
+
+def test_a_truncated_file_is_a_data_error(model, tmp_path):
+    path = write_gguf(tmp_path / "m.gguf", model)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match=r"m\.gguf: must be a GGUF file"):
+        gguf_to_folder(path, tmp_path / "hf")
