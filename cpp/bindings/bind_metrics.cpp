@@ -1,7 +1,115 @@
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
 #include "bindings.h"
+#include "notellm/metrics/bootstrap.h"
+#include "notellm/metrics/category.h"
+#include "notellm/metrics/overlap.h"
+#include "notellm/metrics/recall.h"
 
 namespace notellm::python {
+namespace {
 
-void bind_metrics(py::module_& /*m*/) {}
+template <typename T>
+using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
+using Ints = Array<int64_t>;
+using Floats = Array<double>;
+using Texts = std::vector<std::string>;
+using Triple = std::tuple<double, double, double>;
+
+template <typename T>
+std::span<const T> as_span(const Array<T>& array) {
+  return {array.data(), static_cast<size_t>(array.size())};
+}
+
+py::array_t<double> to_array(const std::vector<double>& values) {
+  return py::array_t<double>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::array_t<double> hits(const Ints& greater, const Ints& equal, const Ints& ks, Ties ties) {
+  std::vector<double> values;
+  {
+    py::gil_scoped_release release;
+    values = hits_at(as_span(greater), as_span(equal), as_span(ks), ties);
+  }
+  return to_array(values).reshape({greater.size(), ks.size()});
+}
+
+py::array_t<double> reciprocal(const Ints& greater, const Ints& equal, Ties ties) {
+  std::vector<double> values;
+  {
+    py::gil_scoped_release release;
+    values = reciprocal_ranks(as_span(greater), as_span(equal), ties);
+  }
+  return to_array(values);
+}
+
+std::pair<py::array_t<double>, py::array_t<double>> categories(const Texts& generated,
+                                                               const Texts& truth,
+                                                               const Texts& known) {
+  const auto scores = category_scores(generated, truth, known);
+  return {to_array(scores.correct), to_array(scores.illusory)};
+}
+
+Triple to_tuple(const Overlap& overlap) { return {overlap.precision, overlap.recall, overlap.f1}; }
+
+Triple to_tuple(const Interval& interval) { return {interval.value, interval.low, interval.high}; }
+
+Triple mean(const Floats& values,
+            int64_t samples,
+            uint64_t seed,
+            double level,
+            int threads,
+            const py::object& progress) {
+  const ProgressFn report = to_progress(progress);
+  py::gil_scoped_release release;
+  return to_tuple(bootstrap_mean(as_span(values), {samples, seed, level, threads}, report));
+}
+
+Triple difference(const Floats& a,
+                  const Floats& b,
+                  int64_t samples,
+                  uint64_t seed,
+                  double level,
+                  int threads,
+                  const py::object& progress) {
+  const ProgressFn report = to_progress(progress);
+  py::gil_scoped_release release;
+  return to_tuple(
+      bootstrap_difference(as_span(a), as_span(b), {samples, seed, level, threads}, report));
+}
+
+}  // namespace
+
+void bind_metrics(py::module_& m) {
+  py::enum_<Ties>(m, "Ties")
+      .value("mean", Ties::kMean)
+      .value("optimistic", Ties::kOptimistic)
+      .value("pessimistic", Ties::kPessimistic);
+  m.def("hits_at", &hits, py::arg("greater"), py::arg("equal"), py::arg("ks"), py::arg("ties"));
+  m.def("reciprocal_ranks", &reciprocal, py::arg("greater"), py::arg("equal"), py::arg("ties"));
+  m.def("category_scores", &categories, py::arg("generated"), py::arg("truth"), py::arg("known"));
+  m.def(
+      "rouge_1",
+      [](const Texts& prediction, const Texts& reference) {
+        return to_tuple(rouge_1(std::span(prediction), std::span(reference)));
+      },
+      py::arg("prediction"), py::arg("reference"), py::call_guard<py::gil_scoped_release>());
+  m.def(
+      "rouge_l",
+      [](const Texts& prediction, const Texts& reference) {
+        return to_tuple(rouge_l(std::span(prediction), std::span(reference)));
+      },
+      py::arg("prediction"), py::arg("reference"), py::call_guard<py::gil_scoped_release>());
+  m.def("bootstrap_mean", &mean, py::arg("values"), py::arg("samples"), py::arg("seed"),
+        py::arg("level"), py::arg("threads") = 0, py::arg("progress") = py::none());
+  m.def("bootstrap_difference", &difference, py::arg("a"), py::arg("b"), py::arg("samples"),
+        py::arg("seed"), py::arg("level"), py::arg("threads") = 0,
+        py::arg("progress") = py::none());
+}
 
 }  // namespace notellm::python

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+namespace notellm {
+
+/// How generated categories fare, note by note, so that their means can be bootstrapped.
+struct CategoryScores {
+  std::vector<double> correct;  ///< (n) 1 where the text is exactly the note's category; mean: Acc.
+  std::vector<double> illusory;  ///< (n) 1 where the text is no known category; mean: Ill.
+};
+
+/// Compares texts byte by byte.
+///
+/// @param generated  (n) what the model wrote.
+/// @param truth      (n) the notes' own categories.
+/// @param known      the closed set of categories, in any order.
+/// @throws std::invalid_argument  if `generated` and `truth` differ in length.
+CategoryScores category_scores(std::span<const std::string> generated,
+                               std::span<const std::string> truth,
+                               std::span<const std::string> known);
+
+}  // namespace notellm

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace notellm {
+
+/// How much two texts share; all in [0, 1], and 0 where a text has no tokens.
+struct Overlap {
+  double precision = 0;  ///< shared tokens / tokens of the prediction
+  double recall = 0;     ///< shared tokens / tokens of the reference
+  double f1 = 0;         ///< their harmonic mean
+};
+
+/// ROUGE-1 (Lin, 2004): shared tokens, each counted as often as both texts have it.
+/// Cost O(n log n). Tokens are ids or words; only their equality matters.
+Overlap rouge_1(std::span<const int64_t> prediction, std::span<const int64_t> reference);
+Overlap rouge_1(std::span<const std::string> prediction, std::span<const std::string> reference);
+
+/// ROUGE-L (Lin, 2004): the longest common subsequence of tokens.
+/// Cost O(n m) time, O(m) memory.
+Overlap rouge_l(std::span<const int64_t> prediction, std::span<const int64_t> reference);
+Overlap rouge_l(std::span<const std::string> prediction, std::span<const std::string> reference);
+
+}  // namespace notellm

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace notellm {
+
+/// Where a target stands among the notes that score exactly as it does.
+enum class Ties {
+  kMean,         ///< anywhere with equal chance: the expected value over all orders
+  kOptimistic,   ///< before them
+  kPessimistic,  ///< after them
+};
+
+/// Whether each query's target is among the first k, for each cut-off.
+///
+/// @param greater  (Q) notes that score higher than the target, as `target_ranks` counts them.
+/// @param equal    (Q) other notes with the target's score.
+/// @param ks       (K) cut-offs, each >= 1.
+/// @return         (Q, K) row-major: 0 or 1, or with kMean the chance of a hit; the mean over the
+///                 queries is Recall@k.
+/// @throws std::invalid_argument  if lengths differ, a count is negative or a cut-off is below 1.
+std::vector<double> hits_at(std::span<const int64_t> greater,
+                            std::span<const int64_t> equal,
+                            std::span<const int64_t> ks,
+                            Ties ties = Ties::kMean);
+
+/// 1 / rank of each query's target (ranks from 1); with kMean the expected value. Mean: MRR.
+///
+/// @return (Q); errors as `hits_at`. Cost O(Q), with kMean O(Q + sum of `equal`).
+std::vector<double> reciprocal_ranks(std::span<const int64_t> greater,
+                                     std::span<const int64_t> equal,
+                                     Ties ties = Ties::kMean);
+
+}  // namespace notellm

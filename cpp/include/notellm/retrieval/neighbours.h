@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "notellm/retrieval/rank.h"
+#include "notellm/util/progress.h"
+
+namespace notellm {
+
+/// The best notes of the pool for each query, best first.
+struct Neighbours {
+  at::Tensor scores;   ///< (Q, k) float64 CPU; -infinity where the pool has no more notes
+  at::Tensor indices;  ///< (Q, k) int64 CPU; -1 where the pool has no more notes
+};
+
+/// Exact nearest neighbours by inner product, scored as `target_ranks` does; ties by pool index.
+///
+/// @param queries   (Q, d) floating point, finite.
+/// @param pool      (N, d) the same dtype and device.
+/// @param k         neighbours of each query; >= 1, may exceed N.
+/// @param exclude   (Q) or (Q, E) int64, pool notes each query leaves out (itself, say); -1 = none.
+/// @param progress  told (query-note pairs done, Q * N).
+/// @throws std::invalid_argument  if shapes, dtypes or indices do not fit or a value is not finite.
+///
+/// Cost: O(Q N d) time, O(tile + Q (k + E)) memory beside the vectors. Deterministic.
+Neighbours nearest_neighbours(const at::Tensor& queries,
+                              const at::Tensor& pool,
+                              int64_t k,
+                              const at::Tensor& exclude = {},
+                              const TileOptions& tiles = {},
+                              const ProgressFn& progress = {});
+
+}  // namespace notellm

@@ -1,0 +1,64 @@
+#include "notellm/metrics/overlap.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <vector>
+
+namespace notellm {
+namespace {
+
+Overlap overlap(int64_t shared, int64_t prediction, int64_t reference) {
+  if (shared == 0) return {};
+  const auto both = static_cast<double>(shared);
+  return {both / static_cast<double>(prediction), both / static_cast<double>(reference),
+          2 * both / static_cast<double>(prediction + reference)};
+}
+
+template <typename Token>
+Overlap rouge_1_of(std::span<const Token> prediction, std::span<const Token> reference) {
+  std::unordered_map<Token, int64_t> left;  // how often a token of the reference is still unmatched
+  for (const Token& token : reference) ++left[token];
+  int64_t shared = 0;
+  for (const Token& token : prediction) {
+    const auto found = left.find(token);
+    if (found == left.end() || found->second == 0) continue;
+    --found->second;
+    ++shared;
+  }
+  return overlap(shared, std::ssize(prediction), std::ssize(reference));
+}
+
+template <typename Token>
+Overlap rouge_l_of(std::span<const Token> prediction, std::span<const Token> reference) {
+  // longest[j]: of the prediction so far and the first j tokens of the reference.
+  std::vector<int64_t> longest(reference.size() + 1, 0);
+  for (const Token& token : prediction) {
+    int64_t diagonal = 0;
+    for (size_t j = 1; j <= reference.size(); ++j) {
+      const int64_t above = longest[j];
+      longest[j] = token == reference[j - 1] ? diagonal + 1 : std::max(longest[j], longest[j - 1]);
+      diagonal = above;
+    }
+  }
+  return overlap(longest.back(), std::ssize(prediction), std::ssize(reference));
+}
+
+}  // namespace
+
+Overlap rouge_1(std::span<const int64_t> prediction, std::span<const int64_t> reference) {
+  return rouge_1_of(prediction, reference);
+}
+
+Overlap rouge_1(std::span<const std::string> prediction, std::span<const std::string> reference) {
+  return rouge_1_of(prediction, reference);
+}
+
+Overlap rouge_l(std::span<const int64_t> prediction, std::span<const int64_t> reference) {
+  return rouge_l_of(prediction, reference);
+}
+
+Overlap rouge_l(std::span<const std::string> prediction, std::span<const std::string> reference) {
+  return rouge_l_of(prediction, reference);
+}
+
+}  // namespace notellm

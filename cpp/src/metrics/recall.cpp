@@ -1,0 +1,74 @@
+#include "notellm/metrics/recall.h"
+
+#include <algorithm>
+
+#include "notellm/util/check.h"
+
+namespace notellm {
+namespace {
+
+void check_counts(std::span<const int64_t> greater, std::span<const int64_t> equal) {
+  const auto require = [](bool holds, const auto&... parts) {
+    if (!holds) internal::throw_error<std::invalid_argument>("ranks", parts...);
+  };
+  require(greater.size() == equal.size(), "greater and equal must have the same length, but have ",
+          greater.size(), " and ", equal.size());
+  for (size_t query = 0; query < greater.size(); ++query) {
+    require(greater[query] >= 0 && equal[query] >= 0,
+            "counts must be at least 0, but those of query ", query, " are ", greater[query],
+            " and ", equal[query]);
+  }
+}
+
+double hit(int64_t greater, int64_t equal, int64_t k, Ties ties) {
+  switch (ties) {
+    case Ties::kOptimistic:
+      return greater < k;
+    case Ties::kPessimistic:
+      return greater + equal < k;
+    case Ties::kMean:
+      break;
+  }
+  // The target is equally likely at each of equal + 1 places, of which k - greater are hits.
+  const int64_t places = equal + 1;
+  const int64_t hits = std::clamp<int64_t>(k - greater, 0, places);
+  return static_cast<double>(hits) / static_cast<double>(places);
+}
+
+double reciprocal_rank(int64_t greater, int64_t equal, Ties ties) {
+  const int64_t first = ties == Ties::kPessimistic ? greater + equal + 1 : greater + 1;
+  const int64_t last = ties == Ties::kOptimistic ? first : greater + equal + 1;
+  double sum = 0;
+  for (int64_t rank = last; rank >= first; --rank) sum += 1.0 / static_cast<double>(rank);
+  return sum / static_cast<double>(last - first + 1);
+}
+
+}  // namespace
+
+std::vector<double> hits_at(std::span<const int64_t> greater,
+                            std::span<const int64_t> equal,
+                            std::span<const int64_t> ks,
+                            Ties ties) {
+  check_counts(greater, equal);
+  for (const int64_t k : ks) NOTELLM_CHECK_ARG(k >= 1, "ks must be at least 1, but one is ", k);
+  std::vector<double> hits;
+  hits.reserve(greater.size() * ks.size());
+  for (size_t query = 0; query < greater.size(); ++query) {
+    for (const int64_t k : ks) hits.push_back(hit(greater[query], equal[query], k, ties));
+  }
+  return hits;
+}
+
+std::vector<double> reciprocal_ranks(std::span<const int64_t> greater,
+                                     std::span<const int64_t> equal,
+                                     Ties ties) {
+  check_counts(greater, equal);
+  std::vector<double> values;
+  values.reserve(greater.size());
+  for (size_t query = 0; query < greater.size(); ++query) {
+    values.push_back(reciprocal_rank(greater[query], equal[query], ties));
+  }
+  return values;
+}
+
+}  // namespace notellm

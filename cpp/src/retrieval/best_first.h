@@ -1,0 +1,22 @@
+#pragma once
+
+#include <vector>
+
+#include "notellm/retrieval/neighbours.h"
+#include "vectors.h"
+
+namespace notellm::internal {
+
+/// A (Q, k) result with nothing found yet. @throws std::invalid_argument if k < 1.
+Neighbours no_neighbours(std::string_view where, int64_t queries, int64_t k);
+
+/// Scores one query's candidates exactly and writes the best into its row: by score, then pool
+/// index, leaving out what the query excludes.
+void write_best(const Vectors& queries,
+                int64_t query,
+                const Vectors& pool,
+                const std::vector<int64_t>& candidates,
+                const Exclusions& exclusions,
+                Neighbours& result);
+
+}  // namespace notellm::internal

@@ -1,0 +1,161 @@
+#include "vectors.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace notellm::internal {
+namespace {
+
+// Relative error of an input before it is multiplied: 0, or the setting of
+// torch.set_float32_matmul_precision if some matrix product in fp32 may follow it.
+double input_rounding() {
+  const auto rounding = [](at::Float32Backend backend) {
+    switch (at::globalContext().float32Precision(backend, at::Float32Op::MATMUL)) {
+      case at::Float32Precision::NONE:
+      case at::Float32Precision::IEEE:
+        return 0.0;
+      case at::Float32Precision::BF16:
+        return std::ldexp(1.0, -7);
+      default:
+        return std::ldexp(1.0, -10);
+    }
+  };
+  return std::max(rounding(at::Float32Backend::CUDA), rounding(at::Float32Backend::MKLDNN));
+}
+
+double gamma(int64_t width, double epsilon) {
+  const double error = static_cast<double>(width) * epsilon;
+  return error < 0.5 ? error / (1 - error) : std::numeric_limits<double>::infinity();
+}
+
+// Four sums of every fourth product: as fixed as one sum, and quicker.
+template <typename T>
+double dot(const T* a, const T* b, int64_t width) {
+  double sums[4] = {0, 0, 0, 0};
+  int64_t i = 0;
+  for (; i + 4 <= width; i += 4) {
+    for (int lane = 0; lane < 4; ++lane) {
+      sums[lane] += static_cast<double>(a[i + lane]) * static_cast<double>(b[i + lane]);
+    }
+  }
+  for (; i < width; ++i) sums[i % 4] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+template <typename T>
+double dot_of_rows(const Vectors& a, int64_t i, const Vectors& b, int64_t j) {
+  const int64_t width = a.width();
+  return dot(a.host.const_data_ptr<T>() + i * width, b.host.const_data_ptr<T>() + j * width, width);
+}
+
+}  // namespace
+
+Vectors to_vectors(std::string_view where, std::string_view name, const at::Tensor& tensor) {
+  require(tensor.defined() && tensor.dim() == 2 && tensor.is_floating_point(), where, name,
+          " must be a floating-point matrix of one vector a row, but is ", tensor.toString(), " ",
+          tensor.sizes());
+  const auto dtype = tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  Vectors vectors;
+  vectors.compute = tensor.detach().to(dtype);
+  vectors.host = vectors.compute.cpu().contiguous();
+  vectors.norms = at::linalg_vector_norm(vectors.host, 2, at::IntArrayRef{1}, false, at::kDouble);
+  const auto* const norms = vectors.norms.const_data_ptr<double>();
+  for (int64_t row = 0; row < vectors.size(); ++row) {
+    require(std::isfinite(norms[row]), where, name, " must be finite, but row ", row,
+            " is not (or its norm is above 1e154)");
+  }
+  return vectors;
+}
+
+void check_same_kind(std::string_view where, const Vectors& queries, const Vectors& pool) {
+  require(queries.width() == pool.width(), where,
+          "queries and pool must have the same width, but have ", queries.width(), " and ",
+          pool.width());
+  require(queries.host.scalar_type() == pool.host.scalar_type() &&
+              queries.compute.device() == pool.compute.device(),
+          where, "queries and pool must have the same dtype and device, but are ",
+          queries.compute.toString(), " and ", pool.compute.toString());
+}
+
+double exact_score(const Vectors& queries, int64_t query, const Vectors& pool, int64_t note) {
+  return queries.host.scalar_type() == at::kDouble ? dot_of_rows<double>(queries, query, pool, note)
+                                                   : dot_of_rows<float>(queries, query, pool, note);
+}
+
+TileBound::TileBound(const Vectors& queries, const Vectors& pool) {
+  const bool is_double = queries.host.scalar_type() == at::kDouble;
+  const double epsilon =
+      is_double ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+  const double smallest =
+      is_double ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
+  const double largest =
+      is_double ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
+  const double rounding = is_double ? 0.0 : input_rounding();
+  const int64_t width = queries.width();
+  const double relative = gamma(width, epsilon) * (1 + rounding) * (1 + rounding) +
+                          rounding * (2 + rounding) +
+                          gamma(width, std::numeric_limits<double>::epsilon());
+  const double longest = pool.size() > 0 ? pool.norms.max().item<double>() : 0.0;
+  const auto* const norms = queries.norms.const_data_ptr<double>();
+  for (int64_t query = 0; query < queries.size(); ++query) {
+    const double product = norms[query] * longest;
+    // Subnormal inputs and products may be flushed to zero.
+    const double underflow = static_cast<double>(width) * smallest * (2 + norms[query] + longest);
+    const bool may_overflow = !(product < largest / 4);
+    bounds_.push_back(may_overflow ? std::numeric_limits<double>::infinity()
+                                   : relative * product + underflow);
+  }
+}
+
+at::Tensor score_tile(
+    const Vectors& queries, int64_t q0, int64_t q1, const Vectors& pool, int64_t n0, int64_t n1) {
+  const auto rows = queries.compute.slice(0, q0, q1);  // (q1 - q0, d)
+  const auto columns = pool.compute.slice(0, n0, n1);  // (n1 - n0, d)
+  return at::mm(rows, columns.t()).cpu().contiguous();
+}
+
+void check_tiles(std::string_view where, const TileOptions& tiles) {
+  require(tiles.queries >= 1 && tiles.pool >= 1, where, "tiles must be at least 1 x 1, but are ",
+          tiles.queries, " x ", tiles.pool);
+}
+
+Exclusions::Exclusions(std::string_view where,
+                       const at::Tensor& exclude,
+                       int64_t queries,
+                       int64_t pool)
+    : offsets_(queries + 1, 0) {
+  if (!exclude.defined()) return;
+  require(exclude.scalar_type() == at::kLong && (exclude.dim() == 1 || exclude.dim() == 2) &&
+              exclude.size(0) == queries,
+          where, "exclude must be int64 of shape (Q) or (Q, E) with Q = ", queries, ", but is ",
+          exclude.toString(), " ", exclude.sizes());
+  const at::Tensor rows = exclude.detach().reshape({queries, -1}).cpu().contiguous();
+  const int64_t width = queries > 0 ? rows.size(1) : 0;
+  for (int64_t query = 0; query < queries; ++query) {
+    const auto row = std::span(rows.const_data_ptr<int64_t>() + query * width, width);
+    const auto begin = std::ssize(notes_);
+    for (const int64_t note : row) {
+      require(note >= -1 && note < pool, where, "exclude must be in [0, ", pool,
+              ") or -1, but row ", query, " has ", note);
+      if (note >= 0) notes_.push_back(note);
+    }
+    std::sort(notes_.begin() + begin, notes_.end());
+    notes_.erase(std::unique(notes_.begin() + begin, notes_.end()), notes_.end());
+    offsets_[query + 1] = std::ssize(notes_);
+  }
+}
+
+std::span<const int64_t> Exclusions::of(int64_t query) const {
+  return std::span(notes_).subspan(offsets_[query], offsets_[query + 1] - offsets_[query]);
+}
+
+bool Exclusions::contains(int64_t query, int64_t note) const {
+  const auto notes = of(query);
+  return std::binary_search(notes.begin(), notes.end(), note);
+}
+
+}  // namespace notellm::internal

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "notellm/retrieval/rank.h"
+#include "notellm/util/check.h"
+#include "notellm/util/progress.h"
+
+namespace notellm::internal {
+
+/// Throws `std::invalid_argument("<where>: <parts...>")` unless `holds`.
+template <typename... Parts>
+void require(bool holds, std::string_view where, const Parts&... parts) {
+  if (!holds) throw_error<std::invalid_argument>(where, parts...);
+}
+
+/// Vectors readied for exact scores, one per row.
+struct Vectors {
+  at::Tensor compute;  ///< (N, d) fp32 or fp64 on the device they came from
+  at::Tensor host;     ///< (N, d) the same, contiguous on the CPU; often the same memory
+  at::Tensor norms;    ///< (N) fp64 CPU
+
+  int64_t size() const { return host.size(0); }
+  int64_t width() const { return host.size(1); }
+};
+
+/// Widens, copies to the host and checks. @throws std::invalid_argument naming `where` and `name`.
+Vectors to_vectors(std::string_view where, std::string_view name, const at::Tensor& tensor);
+
+/// @throws std::invalid_argument unless both have the same width, dtype and device.
+void check_same_kind(std::string_view where, const Vectors& queries, const Vectors& pool);
+
+/// The score by definition: the inner product summed in fp64 in one fixed order.
+double exact_score(const Vectors& queries, int64_t query, const Vectors& pool, int64_t note);
+
+/// How far a tile's score may be from the exact one, for any order of summation.
+///
+///   |tile - exact| <= (gamma(tile precision) + gamma(fp64)) |q| max|n| + underflow,
+///   gamma(u) = d u / (1 - d u)   (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)
+///
+/// Products that could overflow have an infinite bound. Where torch was told to multiply in TF32 or
+/// bf16, the rounding of the inputs is added.
+class TileBound {
+ public:
+  TileBound(const Vectors& queries, const Vectors& pool);
+  double operator()(int64_t query) const { return bounds_[query]; }
+
+ private:
+  std::vector<double> bounds_;  // (Q)
+};
+
+/// Scores of queries [q0, q1) with notes [n0, n1), as a contiguous CPU matrix of the vectors'
+/// dtype.
+at::Tensor score_tile(
+    const Vectors& queries, int64_t q0, int64_t q1, const Vectors& pool, int64_t n0, int64_t n1);
+
+/// @throws std::invalid_argument if a tile has no size.
+void check_tiles(std::string_view where, const TileOptions& tiles);
+
+/// Calls `visit(q0, q1, n0, n1)` for all tiles of a (Q, N) score matrix, row of tiles by row of
+/// tiles.
+template <typename Visit>
+void for_each_tile(int64_t Q,
+                   int64_t N,
+                   const TileOptions& tiles,
+                   const ProgressFn& progress,
+                   const Visit& visit) {
+  for (int64_t q0 = 0; q0 < Q; q0 += tiles.queries) {
+    const int64_t q1 = std::min(Q, q0 + tiles.queries);
+    for (int64_t n0 = 0; n0 < N; n0 += tiles.pool) {
+      report_progress(progress, q0 * N + (q1 - q0) * n0, Q * N);
+      visit(q0, q1, n0, std::min(N, n0 + tiles.pool));
+    }
+  }
+  report_progress(progress, Q * N, Q * N);
+}
+
+/// The notes each query leaves out, each once.
+class Exclusions {
+ public:
+  /// @param exclude  (Q) or (Q, E) int64 with -1 = none, or undefined.
+  Exclusions(std::string_view where, const at::Tensor& exclude, int64_t queries, int64_t pool);
+
+  /// Ascending and distinct.
+  std::span<const int64_t> of(int64_t query) const;
+  bool contains(int64_t query, int64_t note) const;
+
+ private:
+  std::vector<int64_t> notes_;
+  std::vector<int64_t> offsets_;  // (Q + 1)
+};
+
+}  // namespace notellm::internal

@@ -1,0 +1,148 @@
+"""Ranks and neighbours in a pool of embeddings, exact unless an approximate index is asked for.
+
+Scores are inner products, which is the cosine for normalised embeddings. Each is one fixed-order sum in
+float64 of the vectors as given, so equal vectors tie and neither batch sizes nor threads change a result.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from notellm._core import retrieval as _core
+from notellm.progress import ProgressFn
+
+__all__ = ["NeighbourIndex", "Neighbours", "Ranks", "neighbours", "target_ranks"]
+
+
+class Ranks(NamedTuple):
+    """Where each query's target stands in the pool.
+
+    Attributes:
+        greater: Shape ``(Q,)`` int64, notes that score higher than the target.
+        equal: Shape ``(Q,)`` int64, other notes with exactly the target's score.
+    """
+
+    greater: Tensor
+    equal: Tensor
+
+
+class Neighbours(NamedTuple):
+    """The best notes for each query, best first, ties by pool index.
+
+    Attributes:
+        scores: Shape ``(Q, k)`` float64; ``-inf`` where the pool has no more notes.
+        indices: Shape ``(Q, k)`` int64; -1 where the pool has no more notes.
+    """
+
+    scores: Tensor
+    indices: Tensor
+
+
+def target_ranks(
+    queries: Tensor,
+    pool: Tensor,
+    targets: Tensor,
+    *,
+    exclude: Tensor | None = None,
+    progress: ProgressFn | None = None,
+) -> Ranks:
+    """Ranks by counting: how many notes of the pool score higher than each query's target.
+
+    Matrix products only filter; what lies within their rounding bound of the target's score is decided by an
+    exact sum. Memory grows with ``Q + N``, not with ``Q * N``.
+
+    Args:
+        queries: Shape ``(Q, d)``, floating point, on any device.
+        pool: Shape ``(N, d)``, of the same dtype and device.
+        targets: Shape ``(Q,)`` int64, the pool index of each query's ground truth.
+        exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, pool indices left out for each query (itself, say); -1
+            for none. Excluding a target is an error.
+        progress: Told ``(query-note pairs done, Q * N)``.
+
+    Returns:
+        Counts on the CPU; the target itself is in neither.
+
+    Raises:
+        ValueError: If shapes, dtypes or indices do not fit, a value is not finite, or a target is excluded.
+
+    Example:
+        >>> import torch
+        >>> pool = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.8, 0.6], [0.0, 1.0]])
+        >>> target_ranks(pool[:1], pool, torch.tensor([2]), exclude=torch.tensor([0]))
+        Ranks(greater=tensor([0]), equal=tensor([1]))
+
+    Shapes: ``Q`` queries, ``N`` notes, ``d`` embedding width.
+    """
+    return Ranks(*_core.target_ranks(queries, pool, targets, exclude, progress=progress))
+
+
+class NeighbourIndex:
+    """A FAISS index over a pool: faster than exact search, but some neighbours are missed.
+
+    FAISS proposes candidates; they are then scored and ordered exactly as `neighbours` does without an index.
+
+    Args:
+        pool: Shape ``(N, d)``, floating point. Do not change it while the index is used.
+        factory: FAISS description: ``"Flat"`` (exact up to float32 rounding), ``"IVF64,Flat"`` (64 clusters),
+            ``"HNSW32"`` (a graph with 32 links a note), ...
+        parameters: FAISS search parameters, for example ``"nprobe=8"`` (clusters looked at) or
+            ``"efSearch=64"``.
+
+    Raises:
+        NotSupportedError: If the build has no FAISS.
+        ValueError: If FAISS refuses the description, the parameters or the pool.
+    """
+
+    def __init__(self, pool: Tensor, factory: str, *, parameters: str = "") -> None:
+        self.factory = factory
+        self._index = _core.NeighbourIndex(pool, factory, parameters)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def search(self, queries: Tensor, k: int, *, exclude: Tensor | None = None) -> Neighbours:
+        """The neighbours the index finds; arguments, result and errors as in `neighbours`."""
+        return Neighbours(*self._index.search(queries, k, exclude))
+
+
+def neighbours(
+    queries: Tensor,
+    pool: Tensor,
+    k: int,
+    *,
+    exclude: Tensor | None = None,
+    index: str | None = None,
+    progress: ProgressFn | None = None,
+) -> Neighbours:
+    """The ``k`` notes of the pool with the highest scores for each query.
+
+    Args:
+        queries: Shape ``(Q, d)``, floating point.
+        pool: Shape ``(N, d)``, of the same dtype and device.
+        k: Neighbours of each query; may exceed ``N``.
+        exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, pool indices left out for each query; -1 for none. For
+            the neighbours of notes that are in the pool themselves, pass their own indices.
+        index: FAISS description for an approximate search (see `NeighbourIndex`, which also keeps the index
+            for more than one search); None searches exactly.
+        progress: Told ``(query-note pairs done, Q * N)`` by the exact search.
+
+    Returns:
+        Scores and pool indices, best first, ties by pool index.
+
+    Raises:
+        ValueError: If shapes, dtypes or indices do not fit or a value is not finite.
+        NotSupportedError: If an index is asked for and the build has no FAISS.
+
+    Example:
+        >>> import torch
+        >>> pool = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]], dtype=torch.float64)
+        >>> neighbours(pool, pool, 1, exclude=torch.arange(3)).indices
+        tensor([[1],
+                [2],
+                [1]])
+
+    Shapes: ``Q`` queries, ``N`` notes, ``d`` embedding width.
+    """
+    if index is not None:
+        return NeighbourIndex(pool, index).search(queries, k, exclude=exclude)
+    return Neighbours(*_core.neighbours(queries, pool, k, exclude, progress=progress))

@@ -1,0 +1,272 @@
+"""Ranks and neighbours against full sorts of exact scores."""
+
+import math
+import threading
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from notellm import NotSupportedError, _core
+from notellm._core import retrieval as core
+from notellm.retrieval import NeighbourIndex, Neighbours, Ranks, neighbours, target_ranks
+
+needs_faiss = pytest.mark.skipif(not _core.has_faiss, reason="built without FAISS")
+
+TILES = [(1, 1), (2, 3), (5, 7), (256, 4096)]
+
+
+def exact_scores(queries, pool):
+    """(Q, N) inner products as fractions: no rounding at all."""
+    rows = lambda matrix: [[Fraction(x) for x in row] for row in matrix.double().tolist()]  # noqa: E731
+    notes = rows(pool)
+    return [[sum(map(Fraction.__mul__, q, n), Fraction(0)) for n in notes] for q in rows(queries)]
+
+
+def naive_ranks(scores, targets, exclude):
+    greater, equal = [], []
+    for row, target, left_out in zip(scores, targets, exclude, strict=True):
+        rivals = [s for n, s in enumerate(row) if n != target and n not in left_out]
+        greater.append(sum(s > row[target] for s in rivals))
+        equal.append(sum(s == row[target] for s in rivals))
+    return greater, equal
+
+
+def naive_neighbours(scores, k, exclude):
+    result = []
+    for row, left_out in zip(scores, exclude, strict=True):
+        order = sorted((n for n in range(len(row)) if n not in left_out), key=lambda n: (-row[n], n))
+        result.append(order[:k] + [-1] * (k - len(order)))
+    return result
+
+
+@st.composite
+def problems(draw):
+    """Small vectors of few distinct rows, so that duplicates and ties are the rule."""
+    count, width, queries = draw(st.integers(1, 25)), draw(st.integers(1, 9)), draw(st.integers(1, 6))
+    dtype = draw(st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]))
+    seed, kinds = draw(st.integers(0, 2**31)), draw(st.integers(1, 8))
+    random = np.random.default_rng(seed)
+    values = torch.tensor(random.normal(size=(kinds, width))).to(dtype)
+    if draw(st.booleans()):
+        values = values.round()
+    pool = values[torch.tensor(random.integers(0, kinds, count))]
+    asked = values[torch.tensor(random.integers(0, kinds, queries))]
+    targets = torch.tensor(random.integers(0, count, queries))
+    exclude = torch.tensor(random.integers(-1, count, (queries, draw(st.integers(1, 4)))))
+    exclude[exclude == targets[:, None]] = -1
+    return asked, pool, targets, exclude
+
+
+@settings(max_examples=300, deadline=None)
+@given(problems(), st.sampled_from(TILES))
+def test_ranks_equal_a_naive_count(problem, tiles):
+    queries, pool, targets, exclude = problem
+    scores = exact_scores(queries, pool)
+    greater, equal = core.target_ranks(queries, pool, targets, exclude, *tiles)
+    expected = naive_ranks(scores, targets.tolist(), exclude.tolist())
+    assert (greater.tolist(), equal.tolist()) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(problems(), st.sampled_from(TILES), st.integers(1, 30))
+def test_neighbours_equal_a_naive_sort(problem, tiles, k):
+    queries, pool, _, exclude = problem
+    scores = exact_scores(queries, pool)
+    values, indices = core.neighbours(queries, pool, k, exclude, *tiles)
+    assert indices.tolist() == naive_neighbours(scores, k, exclude.tolist())
+    for row, (found, kept) in enumerate(zip(values.tolist(), indices.tolist(), strict=True)):
+        for value, note in zip(found, kept, strict=True):
+            assert value == (-math.inf if note < 0 else pytest.approx(float(scores[row][note]), abs=1e-11))
+
+
+def near_ties(count=400, width=64, seed=0):
+    """Notes whose scores differ by less than a float32 product's rounding: permuted addends of one sum."""
+    random = np.random.default_rng(seed)
+    row = torch.tensor(random.normal(size=width), dtype=torch.float32)
+    pool = torch.stack([row[torch.tensor(random.permutation(width))] for _ in range(count)])
+    pool[::3, 0] = torch.nextafter(pool[::3, 0], torch.tensor(math.inf))
+    return torch.ones(8, width), pool, torch.arange(8) * 5
+
+
+def test_near_ties_are_decided_exactly_where_float32_cannot():
+    queries, pool, targets = near_ties()
+    in_float32 = queries @ pool.T
+    exact = exact_scores(queries[:1], pool)[0]
+    in_order = sorted(range(len(pool)), key=exact.__getitem__)
+    assert any(in_float32[0, a] > in_float32[0, b] for a, b in zip(in_order, in_order[1:], strict=False))
+    ranks = target_ranks(queries, pool, targets)
+    greater, equal = naive_ranks([exact] * len(queries), targets.tolist(), [[]] * len(queries))
+    assert ranks.greater.tolist() == greater
+    assert ranks.equal.tolist() == equal
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_neither_tiles_nor_threads_nor_precision_settings_matter(dtype):
+    queries, pool, targets = (x.to(dtype) if x.is_floating_point() else x for x in near_ties())
+    expected = core.target_ranks(queries, pool, targets)
+    nearest = core.neighbours(queries, pool, 11)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            for precision in ("highest", "high", "medium"):
+                torch.set_float32_matmul_precision(precision)
+                for tiles in TILES[1:]:
+                    got = core.target_ranks(queries, pool, targets, None, *tiles)
+                    assert all(map(torch.equal, got, expected))
+                    assert all(map(torch.equal, core.neighbours(queries, pool, 11, None, *tiles), nearest))
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_all_equal_vectors_tie():
+    pool = torch.full((1000, 7), 0.1)
+    ranks = target_ranks(pool[:3], pool, torch.tensor([0, 500, 999]), exclude=torch.tensor([1, -1, 0]))
+    assert isinstance(ranks, Ranks)
+    assert ranks.greater.tolist() == [0, 0, 0]
+    assert ranks.equal.tolist() == [998, 999, 998]
+    assert neighbours(pool[:1], pool, 5).indices.tolist() == [[0, 1, 2, 3, 4]]
+
+
+def test_subnormal_scores_are_told_apart():
+    pool = torch.tensor([[1e-40], [2e-40], [0.0]])
+    assert target_ranks(torch.ones(1, 1), pool, torch.tensor([2])).greater.tolist() == [2]
+
+
+def test_non_contiguous_and_gradient_carrying_inputs_are_fine():
+    pool = torch.randn(6, 20).T.requires_grad_()
+    targets = torch.arange(20)
+    assert target_ranks(pool, pool, targets).greater.equal(
+        target_ranks(pool.detach().contiguous(), pool.detach().contiguous(), targets).greater
+    )
+
+
+def test_no_queries_give_no_ranks():
+    ranks = target_ranks(torch.ones(0, 3), torch.ones(2, 3), torch.ones(0, dtype=torch.int64))
+    assert ranks.greater.shape == (0,)
+
+
+def test_ctrl_c_in_the_callback_stops_the_count():
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    pool = torch.randn(50, 4)
+    with pytest.raises(KeyboardInterrupt):
+        target_ranks(pool, pool, torch.arange(50), progress=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        neighbours(pool, pool, 3, progress=interrupt)
+
+
+def test_two_threads_rank_at_once():
+    pool = torch.nn.functional.normalize(torch.randn(3000, 16), dim=1)
+    targets = torch.arange(3000).roll(1)
+    expected = target_ranks(pool, pool, targets)
+    results = []
+    workers = [
+        threading.Thread(target=lambda: results.append(target_ranks(pool, pool, targets))) for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert all(torch.equal(got.greater, expected.greater) for got in results)
+    assert len(results) == 2
+
+
+ONES = torch.ones(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exclude", "message"),
+    [
+        ((ONES, torch.ones(2, 4), torch.tensor([0, 1])), None, "same width, but have 3 and 4"),
+        ((ONES, ONES.double(), torch.tensor([0, 1])), None, "same dtype and device"),
+        ((ONES, ONES, torch.tensor([0, 2])), None, r"targets must be in \[0, 2\), but that of query 1 is 2"),
+        ((ONES, ONES, torch.tensor([0])), None, r"shape \(Q\) with Q = 2"),
+        ((ONES, ONES, torch.tensor([0.0, 1.0])), None, "targets must be int64"),
+        ((ONES, ONES, torch.tensor([0, 1])), torch.tensor([-1, 1]), "note 1 is"),
+        ((ONES, ONES, torch.tensor([0, 1])), torch.tensor([5, 1]), "row 0 has 5"),
+        ((ONES, ONES, torch.tensor([0, 1])), torch.tensor([-1]), r"\(Q\) or \(Q, E\)"),
+        ((ONES * math.nan, ONES, torch.tensor([0, 1])), None, "queries must be finite, but row 0"),
+        ((ONES.long(), ONES, torch.tensor([0, 1])), None, "queries must be a floating-point matrix"),
+        ((ONES[0], ONES, torch.tensor([0, 1])), None, "queries must be a floating-point matrix"),
+    ],
+)
+def test_rejects_what_does_not_fit(arguments, exclude, message):
+    with pytest.raises(ValueError, match=message) as error:
+        target_ranks(*arguments, exclude=exclude)
+    assert str(error.value).startswith("target_ranks: ")
+    assert "\n" not in str(error.value)
+
+
+@needs_faiss
+@pytest.mark.parametrize("factory", ["Flat", "IVF1,Flat"])
+def test_flat_index_equals_exact_search(factory):
+    generator = torch.Generator().manual_seed(0)
+    pool = torch.nn.functional.normalize(torch.randn(500, 24, generator=generator), dim=1)
+    own = torch.arange(40)
+    exact = neighbours(pool[:40], pool, 9, exclude=own)
+    found = neighbours(pool[:40], pool, 9, exclude=own, index=factory)
+    assert isinstance(found, Neighbours)
+    assert found.indices.equal(exact.indices)
+    assert found.scores.equal(exact.scores)
+
+
+@needs_faiss
+@pytest.mark.parametrize(
+    ("factory", "parameters"), [("IVF16,Flat", "nprobe=8"), ("HNSW32", "efSearch=64"), ("HNSW32", "")]
+)
+def test_approximate_indexes_find_most_neighbours(factory, parameters, capfd):
+    generator = torch.Generator().manual_seed(0)
+    pool = torch.nn.functional.normalize(torch.randn(1000, 16, generator=generator), dim=1)
+    index = NeighbourIndex(pool, factory, parameters=parameters)
+    assert len(index) == 1000
+    found, exact = index.search(pool[:50], 10), neighbours(pool[:50], pool, 10)
+    shared = [
+        len(set(a) & set(b)) for a, b in zip(found.indices.tolist(), exact.indices.tolist(), strict=True)
+    ]
+    assert np.mean(shared) > 8
+    assert capfd.readouterr() == ("", "")  # FAISS likes to warn on its own
+
+
+@needs_faiss
+def test_an_index_pads_when_the_pool_is_small():
+    found = neighbours(torch.eye(2), torch.eye(2), 3, exclude=torch.tensor([0, -1]), index="Flat")
+    assert found.indices.tolist() == [[1, -1, -1], [1, 0, -1]]
+
+
+@needs_faiss
+def test_faiss_errors_are_value_errors():
+    with pytest.raises(ValueError, match=r"FAISS must accept the factory string 'Tree9'"):
+        NeighbourIndex(torch.eye(3), "Tree9")
+    with pytest.raises(ValueError, match="search parameters 'speed=9'"):
+        NeighbourIndex(torch.eye(3), "Flat", parameters="speed=9")
+    with pytest.raises(ValueError, match="a pool of 3 notes for 'IVF8,Flat'"):
+        NeighbourIndex(torch.eye(3), "IVF8,Flat")
+
+
+@pytest.mark.skipif(_core.has_faiss, reason="built with FAISS")
+def test_without_faiss_an_index_says_what_to_install():
+    with pytest.raises(NotSupportedError, match="libfaiss-dev"):
+        neighbours(torch.eye(2), torch.eye(2), 1, index="Flat")
+
+
+def test_one_openmp_library_is_in_the_process():
+    # In a process of its own: other tests may import packages that bring theirs.
+    import subprocess
+    import sys
+
+    script = (
+        "import torch, notellm.retrieval as r\n"
+        "from notellm import _core\n"
+        "r.neighbours(torch.eye(4), torch.eye(4), 1, index='Flat' if _core.has_faiss else None)\n"
+        "paths = {line.split()[-1] for line in open('/proc/self/maps') if '/' in line}\n"
+        "print(sorted(p for p in paths if any(n in p for n in ('libgomp', 'libomp', 'libiomp'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.count(".so") == 1, done.stdout
