@@ -1,0 +1,80 @@
+# `make help` lists the targets. Each step leaves a stamp, so that a second call does nothing and an
+# interrupted one goes on; tools/setup.sh holds the steps.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: FORCE help setup demo test test-all setup-test lint format clean
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+CPP_SOURCES := $(shell find cpp cmake -type f) CMakeLists.txt pyproject.toml
+TEST_SOURCES := $(shell find tests/cpp -type f)
+CLANG_FILES = $(shell find cpp tests/cpp -name '*.h' -o -name '*.cpp')
+STEP := tools/step.sh
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+setup: .venv/extension ## .venv with pinned packages and the extension, built
+
+demo: setup ## fetch data and model, mine, train, evaluate: a table and runs/demo/report.html
+	@$(BIN)/notellm demo
+
+test: setup-test lint ## everything but the slow tests
+	@echo "C++ tests" && build/py/tests/cpp/notellm_tests --gtest_brief=1
+	@echo "Python tests" && $(BIN)/python -m pytest -q -m "not slow"
+
+test-all: setup-test lint ## everything
+	@echo "C++ tests" && build/py/tests/cpp/notellm_tests --gtest_brief=1
+	@echo "Python tests" && $(BIN)/python -m pytest -q
+
+lint: setup-test
+	@$(STEP) "clang-format" build/logs/clang-format.log clang-format --dry-run -Werror $(CLANG_FILES)
+	@$(STEP) "ruff check" build/logs/ruff.log $(BIN)/ruff check .
+	@$(STEP) "ruff format" build/logs/ruff-format.log $(BIN)/ruff format --check .
+	@$(STEP) "mypy" build/logs/mypy.log $(BIN)/mypy
+
+format: setup-test ## format C++ and Python sources
+	@clang-format -i $(CLANG_FILES)
+	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
+
+clean: ## remove what was built; .venv keeps its packages, runs/ its results
+	rm -rf build .venv/extension .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+build/debian: | build
+	@tools/setup.sh debian
+	@touch $@
+
+build/debian-test: | build
+	@tools/setup.sh debian-test
+	@touch $@
+
+# A checkout that was moved or copied needs a new environment: its scripts name the old place.
+ifneq ($(file <.venv/created),$(CURDIR))
+.venv/created: FORCE
+endif
+FORCE:
+
+.venv/created: | build/debian
+	@tools/setup.sh venv
+	@echo $(CURDIR) >$@
+
+.venv/packages: .venv/created requirements.txt
+	@tools/setup.sh packages
+	@touch $@
+
+.venv/test-packages: .venv/packages requirements-test.txt
+	@tools/setup.sh test-packages
+	@touch $@
+
+.venv/extension: .venv/packages $(CPP_SOURCES)
+	@tools/setup.sh extension
+	@touch $@
+
+build/py/tests/cpp/notellm_tests: .venv/extension $(TEST_SOURCES) | build/debian-test
+	@tools/setup.sh tests
+	@touch $@
+
+setup-test: .venv/extension .venv/test-packages build/debian-test build/py/tests/cpp/notellm_tests
+
+build:
+	@mkdir -p $@

@@ -1,0 +1,232 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace notellm {
+
+/// Where notes and behaviour come from, and how they are split into training and test.
+struct DataConfig {
+  /// `debian` (the package catalogue) or `files`.
+  std::string source = "debian";
+  /// Cache of fetched data; empty = ~/.cache/notellm/<source>.
+  std::string folder = "";
+  /// files: table of notes (.parquet, .csv, .jsonl).
+  std::string notes = "";
+  /// files: table of user-note events.
+  std::string interactions = "";
+  /// files: column of notes that must not be split; empty = none.
+  std::string groups_column = "";
+  /// files: events have an order in time; false = baskets, symmetric.
+  bool ordered = false;
+  /// Share of groups held out, in (0, 1).
+  double test_share = 0.3;
+  /// Which groups; kept apart from `seed` so that runs share a split.
+  int64_t split_seed = 0;
+  /// At most so many test pairs are evaluated; 0 = all.
+  int64_t queries = 400;
+  /// Test notes in the pool; 0 = all.
+  int64_t pool = 0;
+
+  bool operator==(const DataConfig&) const = default;
+};
+
+/// Related pairs from co-occurrence, eq. (1).
+struct MiningConfig {
+  /// Pairs that score less are dropped; >= 0.
+  double lower = 0.01;
+  /// Pairs that score more are dropped; above `lower`.
+  double upper = 30.0;
+  /// Partners kept for each note, the best first; 0 = all.
+  int64_t top = 10;
+  /// Users who must support a pair.
+  int64_t min_users = 1;
+  /// Users with more events are left out; 0 = no limit.
+  int64_t max_user_events = 0;
+  /// Longest time from view to click; 0 = no limit.
+  int64_t max_gap_seconds = 0;
+  /// Most events from view to click; 0 = no limit.
+  int64_t max_gap_events = 0;
+
+  bool operator==(const MiningConfig&) const = default;
+};
+
+/// The compression prompt: fixed pieces and slots, each tokenised alone.
+struct PromptConfig {
+  /// Named in every result.
+  std::string name = "paper";
+  /// Put before every slot value that is not empty.
+  std::string slot_lead = " ";
+  /// Titles are cut to so many tokens.
+  int64_t title_tokens = 20;
+  /// Contents are cut to so many tokens.
+  int64_t content_tokens = 80;
+  /// A note's further hashtags are dropped.
+  int64_t max_hashtags = 10;
+  /// Each hashtag is cut to so many characters.
+  int64_t max_hashtag_chars = 16;
+  /// Fixed piece between two hashtags.
+  std::string hashtag_separator = ",";
+  /// Hashtags to generate in training: `one`, `uniform` (1..5) or `all`.
+  std::string hashtag_count = "uniform";
+  /// `none` or `unsampled`: those not asked for stay in the input.
+  std::string topics_in_hashtag_prompt = "none";
+  /// Pieces of the category task; `<title>`, `<emb>`, ... are slots.
+  std::vector<std::string> category;
+  /// Pieces of the hashtag task; `<j>` is the count.
+  std::vector<std::string> hashtags;
+
+  bool operator==(const PromptConfig&) const = default;
+};
+
+/// The backbone and what is put on top of it.
+struct ModelConfig {
+  /// Hugging Face folder, or the name of a model we can fetch.
+  std::string path = "smollm2-135m";
+  /// Width d of an embedding.
+  int64_t dim = 128;
+  /// First value of the learned log-scale: similarities are multiplied by exp(tau).
+  double tau = 3.0;
+
+  bool operator==(const ModelConfig&) const = default;
+};
+
+/// The joint loss, eq. (4): (c L_cl + alpha L_gen) / (c + alpha).
+struct LossConfig {
+  /// c; 1 in the paper, 0 = generation only.
+  double contrastive_weight = 1.0;
+  /// Weight of the generative loss; 0 = contrastive only.
+  double alpha = 0.01;
+  /// Share r of a batch's notes that take the hashtag task, in [0, 1].
+  double hashtag_share = 0.4;
+  /// Mean over a note's tokens, then over notes (`note`), or over all tokens (`token`).
+  std::string csft_reduction = "note";
+  /// A note that occurs twice in a batch is no negative of itself or its partner.
+  bool mask_same_note = true;
+
+  bool operator==(const LossConfig&) const = default;
+};
+
+/// Optimisation.
+struct TrainConfig {
+  /// B: pairs whose notes are each other's negatives.
+  int64_t pairs_per_step = 64;
+  /// Batches of B pairs summed before each update.
+  int64_t accumulation = 1;
+  /// Passes over the pairs.
+  int64_t epochs = 1;
+  /// Stop after so many updates; 0 = after `epochs`.
+  int64_t max_steps = 0;
+  /// Peak learning rate of the backbone.
+  double lr = 3e-6;
+  /// Peak learning rate of the projection and tau.
+  double lr_head = 3e-6;
+  /// AdamW's, on matrices only.
+  double weight_decay = 0.001;
+  /// Share of the updates with rising rate, in [0, 1]; then it falls to 0.
+  double warmup_share = 0.1;
+  /// Largest norm of the whole gradient; 0 = no limit.
+  double clip_norm = 1.0;
+  /// AdamW's, in [0, 1).
+  double beta1 = 0.9;
+  /// AdamW's, in [0, 1).
+  double beta2 = 0.999;
+  /// AdamW's, > 0.
+  double eps = 1e-8;
+  /// Updates between checkpoints; 0 = only at the end.
+  int64_t checkpoint_every = 100;
+  /// Updates between lines of train.jsonl.
+  int64_t log_every = 1;
+  /// Write TensorBoard events too (needs the tensorboard package).
+  bool tensorboard = false;
+
+  bool operator==(const TrainConfig&) const = default;
+};
+
+/// Embedding a pool of notes.
+struct EmbedConfig {
+  /// Most tokens in one forward pass; more is faster and takes more memory.
+  int64_t batch_tokens = 4096;
+
+  bool operator==(const EmbedConfig&) const = default;
+};
+
+/// What is measured, and how surely.
+struct EvaluationConfig {
+  /// Cut-offs of Recall@k.
+  std::vector<int64_t> ks = {1, 10, 100, 1000};
+  /// Equal scores count as `mean`, `optimistic` or `pessimistic`.
+  std::string ties = "mean";
+  /// Resamples behind the 95 % intervals.
+  int64_t bootstrap_samples = 1000;
+  /// Test notes whose category and hashtags are generated; 0 = none.
+  int64_t generation_notes = 200;
+  /// Share of test notes called low-exposure, in [0, 1].
+  double low_share = 0.3;
+  /// Share of test notes called high-exposure, in [0, 1].
+  double high_share = 0.1;
+
+  bool operator==(const EvaluationConfig&) const = default;
+};
+
+/// Writing categories and hashtags.
+struct GenerationConfig {
+  /// Most tokens written for a note.
+  int64_t max_new_tokens = 32;
+  /// j: hashtags asked for.
+  int64_t hashtag_count = 5;
+  /// Most tokens, prompts and output together, decoded at once.
+  int64_t batch_tokens = 4096;
+
+  bool operator==(const GenerationConfig&) const = default;
+};
+
+/// Everything a run depends on. The defaults are the paper's setting on the default data, as
+/// composed from python/notellm/conf/config.yaml without overrides (except for the prompt's pieces,
+/// which only its file holds).
+struct Config {
+  /// Of the run.
+  std::string name = "run";
+  /// The folder it writes to.
+  std::string run_dir = "runs/run";
+  /// Of everything drawn at random except the split.
+  int64_t seed = 0;
+  /// 0 = all.
+  int64_t threads = 0;
+  /// `cpu` or `cuda`.
+  std::string device = "cpu";
+  /// Of the arithmetic: `fp32` or `bf16`.
+  std::string dtype = "fp32";
+  DataConfig data;
+  MiningConfig mining;
+  PromptConfig prompt;
+  ModelConfig model;
+  LossConfig loss;
+  TrainConfig train;
+  EmbedConfig embed;
+  EvaluationConfig evaluation;
+  GenerationConfig generation;
+
+  bool operator==(const Config&) const = default;
+};
+
+/// Reads a resolved configuration: every key exactly once, none unknown, of the right type and in
+/// range (fields.h).
+///
+/// @throws ConfigError `path:line: ...`; unknown keys come with the nearest known one.
+Config read_config(const std::string& path);
+
+/// The same for a text; `name` stands for the path in messages and may be empty.
+Config parse_config(std::string_view text, const std::string& name);
+
+/// All keys, dotted (`loss.alpha`), in the order of the schema.
+std::vector<std::string> config_keys();
+
+/// A sentence that refuses the unknown dotted key and names the nearest known one if one is near:
+/// `unknown key loss.alhpa; did you mean loss.alpha?`. Groups (`loss`) are known. Empty if the key
+/// is known.
+std::string unknown_key(const std::string& key);
+
+}  // namespace notellm

@@ -1,0 +1,1 @@
+"""Configuration groups for Hydra; config.yaml is the root."""

@@ -1,0 +1,72 @@
+#include "notellm/config/yaml.h"
+
+#include <gtest/gtest.h>
+
+#include "notellm/util/check.h"
+
+namespace notellm {
+namespace {
+
+std::string complaint(std::string_view text, const std::string& name = "a.yaml") {
+  try {
+    parse_yaml(text, name);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(ParseYaml, KeepsOrderLinesAndTypes) {
+  const YamlValue tree = parse_yaml("b: 1\na:\n  - x\n  - 2.5\nc: 'yes'\n", "a.yaml");
+  const auto& entries = std::get<YamlValue::Map>(tree.content);
+  ASSERT_EQ(entries.size(), 3);
+  EXPECT_EQ(entries[0].key, "b");
+  EXPECT_EQ(entries[1].line, 2);
+  EXPECT_EQ(describe(entries[0].value), "the integer 1");
+  EXPECT_EQ(describe(entries[2].value), "the string 'yes'");
+  const auto& items = std::get<YamlValue::List>(entries[1].value.content);
+  ASSERT_EQ(items.size(), 2);
+  EXPECT_EQ(items[1].line, 4);
+  EXPECT_EQ(describe(items[1]), "the number 2.5");
+}
+
+TEST(ParseYaml, DescribesEveryKind) {
+  EXPECT_EQ(describe(parse_yaml("", "a.yaml")), "null");
+  EXPECT_EQ(describe(parse_yaml("off", "a.yaml")), "false");
+  EXPECT_EQ(describe(parse_yaml("[1]", "a.yaml")), "a list");
+  EXPECT_EQ(describe(parse_yaml("{a: 1}", "a.yaml")), "a group of keys");
+}
+
+TEST(ParseYaml, NamesFileAndLineOfWhatItRefuses) {
+  EXPECT_EQ(complaint("a: 1\nb: 2\na: 3\n"), "a.yaml:3: the key a is given twice, first on line 1");
+  EXPECT_EQ(complaint("a: 1\nb: !!str 2\n"),
+            "a.yaml:2: explicit tags are not supported, but found tag:yaml.org,2002:str");
+  EXPECT_EQ(complaint("a: 99999999999999999999"),
+            "a.yaml:1: the number 99999999999999999999 is too large");
+  EXPECT_EQ(complaint("a: 1\n? [b]\n: 2\n"), "a.yaml:2: a key must be plain text");
+  EXPECT_EQ(complaint("a: 1\n---\nb: 1\n"),
+            "a.yaml:3: a file must hold one document, but here begins another");
+}
+
+TEST(ParseYaml, RefusesTextThatReadersTakeDifferently) {
+  const std::string separators =
+      "a.yaml:2: the line separators U+0085, U+2028 and U+2029 are not supported; use a newline";
+  EXPECT_EQ(complaint("a: 1\nb: 'x\xE2\x80\xA8y'"), separators);
+  EXPECT_EQ(complaint("a: 1\nb: x\xC2\x85y"), separators);
+  EXPECT_EQ(complaint("a: 1\nb: caf\xE9"), "a.yaml:2: text must be UTF-8, but is not");
+  EXPECT_EQ(complaint("a: 1\nb: \"\\N\""), "a.yaml:2: text must be UTF-8, but is not");
+  EXPECT_EQ(complaint("caf\xE9: 1"), "a.yaml:1: text must be UTF-8, but is not");
+  EXPECT_EQ(complaint("a: \xE7\xAC\x94\xE8\xAE\xB0"), "no error");
+}
+
+TEST(ParseYaml, NamesTheLineOfBadSyntax) {
+  EXPECT_TRUE(complaint("a: 1\nb: [1, 2\n").starts_with("a.yaml:")) << complaint("b: [1");
+  EXPECT_TRUE(complaint("a: 1\n\tb: 2\n").starts_with("a.yaml:2: "));
+}
+
+TEST(ParseYaml, LeavesThePlaceOutForATextWithoutName) {
+  EXPECT_EQ(complaint("a: 1\na: 2", ""), "the key a is given twice, first on line 1");
+}
+
+}  // namespace
+}  // namespace notellm

@@ -1,0 +1,124 @@
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+import notellm
+from notellm._core import config as core
+from notellm.config import compose, differences, load_config, to_yaml
+from notellm.errors import ConfigError
+
+PACKAGE = Path(notellm.__file__).parent
+OPTIONS = sorted(path.relative_to(PACKAGE / "conf") for path in (PACKAGE / "conf").glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_every_shipped_option_composes(option):
+    overrides = [f"{option.parent}={option.stem}"]
+    if overrides == ["data=files"]:
+        overrides += ["data.notes=notes.csv", "data.interactions=log.csv"]
+    config = compose(overrides)
+    if option.parent.name != "experiment":
+        values = OmegaConf.to_container(OmegaConf.load(PACKAGE / "conf" / option))
+        own = {key: value for key, value in values.items() if key != "defaults" and value != "???"}
+        group = getattr(config, option.parent.name).to_dict()
+        assert {key: group[key] for key in own} == own
+
+
+def test_defaults_are_written_twice_but_agree():
+    composed, built_in = compose().to_dict(), core.Config().to_dict()
+    for tree in (composed, built_in):
+        del tree["prompt"]["category"], tree["prompt"]["hashtags"]  # only the file has them
+    assert composed == built_in
+
+
+def test_the_demo_is_what_its_file_says():
+    config = compose(["experiment=demo"])
+    assert (config.name, config.run_dir, config.dtype) == ("demo", "runs/demo", "bf16")
+    assert (config.prompt.title_tokens, config.prompt.content_tokens) == (20, 32)
+    assert (config.train.pairs_per_step, config.train.max_steps, config.train.lr) == (24, 60, 5e-5)
+
+
+def test_overrides_come_after_the_experiment():
+    assert compose(["train.max_steps=3", "experiment=demo"]).train.max_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loss.alhpa=0.1", "loss.alhpa=0.1: unknown key loss.alhpa; did you mean loss.alpha?"),
+        ("alpha=0.1", "alpha=0.1: unknown key alpha; did you mean loss.alpha?"),
+        ("+loss.zebra=1", "+loss.zebra=1: unknown key loss.zebra"),
+        ("los=joint", "los=joint: unknown key los; did you mean loss?"),
+        ("loss=both", "loss/both: no such configuration; there are: csft_only, gcl_only, joint"),
+        ("experiment=nope", "experiment/nope: no such configuration; there are: demo"),
+        ("~loss.alpha", "loss.alpha is missing"),
+        ("loss.alpha=-1", "loss.alpha must be at least 0, but is -1"),
+        ("train.lr=fast", "train.lr must be a number, but is the string 'fast'"),
+        ("seed=1.5", "seed must be an integer, but is the number 1.5"),
+        ("data=files", "data.interactions must be given; try data.interactions=VALUE"),
+        ("loss.alpha", "loss.alpha: must be KEY=VALUE, but missing EQUAL at '<EOF>'"),
+    ],
+)
+def test_a_wrong_override_is_one_helpful_line(override, message):
+    with pytest.raises(ConfigError) as error:
+        compose([override])
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("override", ["run_dir=${nope}", "train.lr=1,2", "hydra.nope=1"])
+def test_what_hydra_refuses_is_one_line(override):
+    with pytest.raises(ConfigError) as error:
+        compose([override])
+    assert "\n" not in str(error.value)
+
+
+def test_studies_add_groups_and_options(tmp_path):
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "heavy.yaml").write_text("defaults: [joint, _self_]\nalpha: 10\n")
+    config = compose(["loss=heavy"], studies=tmp_path)
+    assert (config.loss.alpha, config.loss.hashtag_share) == (10.0, 0.4)
+
+
+def test_studies_are_found_in_the_current_directory(tmp_path, monkeypatch):
+    (tmp_path / "experiments/conf/loss").mkdir(parents=True)
+    (tmp_path / "experiments/conf/loss/heavy.yaml").write_text("defaults: [joint, _self_]\nalpha: 10\n")
+    monkeypatch.chdir(tmp_path)
+    assert compose(["loss=heavy"]).loss.alpha == 10.0
+
+
+def test_a_file_is_read_and_named_in_errors(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(compose(["seed=5"])))
+    assert load_config(path).seed == 5
+    path.write_text(path.read_text().replace("seed: 5", "seed: -5"))
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(path))}:3: seed must be at least 0, but is -5$"):
+        load_config(path)
+    with pytest.raises(ConfigError, match="must be a readable file"):
+        load_config(tmp_path / "absent.yaml")
+
+
+def test_differences_name_the_keys():
+    assert differences(compose(), compose()) == []
+    assert differences(compose(), compose(["train=demo"]))[0] == "train.pairs_per_step: 64, now 24"
+
+
+def test_configurations_cannot_be_changed():
+    config = compose()
+    with pytest.raises(AttributeError):
+        config.seed = 1
+    with pytest.raises(AttributeError):
+        config.loss.alpha = 1.0
+
+
+def test_the_stub_lists_every_class_and_field():
+    stub = (PACKAGE / "_core" / "config.pyi").read_text()
+    classes = dict(re.findall(r"^class (\w+):\n(.*?)(?=^\S|\Z)", stub, re.M | re.S))
+    bound = {name: cls for name, cls in vars(core).items() if inspect.isclass(cls)}
+    assert classes.keys() == bound.keys()
+    for name, body in classes.items():
+        assert re.findall(r"def (?!to_dict)(\w+)\(", body) == list(bound[name]().to_dict())
+    functions = {name for name, value in vars(core).items() if inspect.isroutine(value)}
+    assert set(re.findall(r"^def (\w+)", stub, re.M)) == functions
