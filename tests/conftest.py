@@ -72,7 +72,9 @@ def tiny_folder(tmp_path_factory) -> Path:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    prompt_like = "Extract the note information in json format, compress it into one word. The category is: title"
+    prompt_like = (
+        "Extract the note information in json format, compress it into one word. The category is: title"
+    )
     tokenizer.train_from_iterator([WORDS, prompt_like] * 3, trainer)
     tokenizer.save(str(folder / "tokenizer.json"))
     hf = TINY | {"vocab_size": tokenizer.get_vocab_size()}

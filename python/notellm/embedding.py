@@ -102,7 +102,9 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> No
     """
     path = Path(path)
     if len(ids) != len(vectors):
-        raise ValueError(f"save_embeddings: ids and rows must be as many, but are {len(ids)} and {len(vectors)}")
+        raise ValueError(
+            f"save_embeddings: ids and rows must be as many, but are {len(ids)} and {len(vectors)}"
+        )
     listing = "\n".join(ids)
     if path.suffix == ".safetensors":
         with atomic_write(path) as temporary:

@@ -76,7 +76,9 @@ def csft_loss(logits: Tensor, labels: Tensor, label_offsets: Tensor, *, reductio
     return term.sum / term.count
 
 
-def joint_loss(contrastive: LossTerm | Tensor, generative: LossTerm | Tensor, *, alpha: float = 0.01) -> Tensor:
+def joint_loss(
+    contrastive: LossTerm | Tensor, generative: LossTerm | Tensor, *, alpha: float = 0.01
+) -> Tensor:
     r"""NoteLLM's loss, eq. (4): :math:`(L_{cl} + \alpha L_{gen}) / (1 + \alpha)`.
 
     Args:

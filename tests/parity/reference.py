@@ -80,5 +80,7 @@ def training_sequence(tokenizer, config, notes, index: int, task: str, chosen: l
             position = len(ids) - 1
         if piece in ("<category>", "<hashtags>"):
             output_begin = len(ids)
-        ids += slots.get(piece) or ([] if piece in slots else encode(tokenizer, piece.replace("<j>", str(len(chosen)))))
+        ids += slots.get(piece) or (
+            [] if piece in slots else encode(tokenizer, piece.replace("<j>", str(len(chosen))))
+        )
     return ids, position, ids[output_begin:] + [eos]

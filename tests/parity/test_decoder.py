@@ -85,7 +85,9 @@ def test_states_logits_and_gradients_equal_transformers(case):
     assert actual.keys() == expected.keys()
     for name, gradient in actual.items():
         scale = expected[name].abs().max()
-        torch.testing.assert_close(gradient, expected[name], rtol=0, atol=FP64_TOLERANCE * float(scale) + 1e-12)
+        torch.testing.assert_close(
+            gradient, expected[name], rtol=0, atol=FP64_TOLERANCE * float(scale) + 1e-12
+        )
 
 
 @pytest.mark.parametrize("case", ["llama", "qwen3"])

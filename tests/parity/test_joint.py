@@ -83,7 +83,9 @@ def test_random_llama_in_fp64(tiny, notes, tmp_path):
 
     def check(name, actual, expected):
         scale = float(expected.abs().max())
-        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-8 * scale + 1e-14, msg=lambda m: f"{name}: {m}")
+        torch.testing.assert_close(
+            actual, expected, rtol=0, atol=1e-8 * scale + 1e-14, msg=lambda m: f"{name}: {m}"
+        )
 
     compare_gradients(tiny.double(), notes, tmp_path / "saved", torch.float64, check)
 
@@ -108,7 +110,14 @@ def test_smollm2_embeddings_in_fp32(smollm2_folder, notes):
     hf = AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32)
     for i in range(len(notes)):
         ids, position, _ = reference.training_sequence(
-            model.tokenizer, model.prompt.config, notes, i, "category", [], model.emb_token_id, model.eos_token_id
+            model.tokenizer,
+            model.prompt.config,
+            notes,
+            i,
+            "category",
+            [],
+            model.emb_token_id,
+            model.eos_token_id,
         )
         with torch.no_grad():
             out = hf(torch.tensor([ids[: position + 1]]), output_hidden_states=True)
@@ -134,5 +143,7 @@ def test_smollm2_greedy_equals_transformers_generate(task, smollm2_folder, notes
             prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=8, do_sample=False, pad_token_id=0
         )
         text = model.tokenizer.decode(out[0, prompt.shape[1] :].tolist(), skip_special_tokens=True)
-        expected = model.prompt.parse_category(text) if task == "category" else model.prompt.parse_hashtags(text)
+        expected = (
+            model.prompt.parse_category(text) if task == "category" else model.prompt.parse_hashtags(text)
+        )
         assert ours[i] == expected

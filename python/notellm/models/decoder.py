@@ -72,7 +72,11 @@ class DecoderLayer(nn.Module):
         weights.post_norm = self.post_attention_layernorm.weight
         weights.query, weights.key = attention.q_proj.weight, attention.k_proj.weight
         weights.value, weights.output = attention.v_proj.weight, attention.o_proj.weight
-        weights.gate, weights.up, weights.down = mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight
+        weights.gate, weights.up, weights.down = (
+            mlp.gate_proj.weight,
+            mlp.up_proj.weight,
+            mlp.down_proj.weight,
+        )
         if attention.q_proj.bias is not None:
             weights.query_bias, weights.key_bias = attention.q_proj.bias, attention.k_proj.bias
             weights.value_bias = attention.v_proj.bias

@@ -55,7 +55,13 @@ class NoteLLM(nn.Module):
     """
 
     def __init__(
-        self, hf: dict[str, Any], tokenizer: Tokenizer, prompt: PromptConfig, *, dim: int = 128, tau: float = 3.0
+        self,
+        hf: dict[str, Any],
+        tokenizer: Tokenizer,
+        prompt: PromptConfig,
+        *,
+        dim: int = 128,
+        tau: float = 3.0,
     ) -> None:
         super().__init__()
         if dim < 1:
@@ -69,7 +75,9 @@ class NoteLLM(nn.Module):
         self.tau = nn.Parameter(torch.tensor(float(tau)))
         self.emb_token_id = int(tokenizer.token_to_id(EMB_TOKEN))
         self.eos_token_id = _first_eos(hf)
-        self.prompt = Prompt(prompt, tokenizer, emb_token_id=self.emb_token_id, eos_token_id=self.eos_token_id)
+        self.prompt = Prompt(
+            prompt, tokenizer, emb_token_id=self.emb_token_id, eos_token_id=self.eos_token_id
+        )
 
     @classmethod
     def from_pretrained(
@@ -147,7 +155,9 @@ class NoteLLM(nn.Module):
             parameters["lm_head.weight"] = self.lm_head.weight
         missing = sorted(parameters.keys() - weights.keys())
         if missing:
-            raise DataError(f"{path}: must hold the tensor {missing[0]}, but lacks it and {len(missing) - 1} others")
+            raise DataError(
+                f"{path}: must hold the tensor {missing[0]}, but lacks it and {len(missing) - 1} others"
+            )
         for name, parameter in parameters.items():
             model_folder.load_tensor(parameter, weights[name], name, path)
 
@@ -187,7 +197,9 @@ class NoteLLM(nn.Module):
         """Where the weights are."""
         return self.tau.device
 
-    def forward(self, batch: "_core.prompts.PackedBatch", dtype: torch.dtype = torch.float32) -> TrainingStates:
+    def forward(
+        self, batch: "_core.prompts.PackedBatch", dtype: torch.dtype = torch.float32
+    ) -> TrainingStates:
         """One pass over a packed training batch, for both losses.
 
         Args:
@@ -231,7 +243,12 @@ class NoteLLM(nn.Module):
         ).vectors
 
     def generate_category(
-        self, notes: Notes, *, max_new_tokens: int = 16, dtype: str = "fp32", progress: ProgressFn | None = None
+        self,
+        notes: Notes,
+        *,
+        max_new_tokens: int = 16,
+        dtype: str = "fp32",
+        progress: ProgressFn | None = None,
     ) -> list[str]:
         """Generates the category of each note, greedily; see `notellm.generation.generate_category`."""
         from notellm.generation import generate_category
@@ -250,7 +267,9 @@ class NoteLLM(nn.Module):
         """Generates ``count`` hashtags for each note, greedily; see `notellm.generation.generate_hashtags`."""
         from notellm.generation import generate_hashtags
 
-        return generate_hashtags(self, notes, count, max_new_tokens=max_new_tokens, dtype=dtype, progress=progress)
+        return generate_hashtags(
+            self, notes, count, max_new_tokens=max_new_tokens, dtype=dtype, progress=progress
+        )
 
 
 def _resolve(path: str | Path, progress: ProgressFn | None) -> Path:

@@ -67,6 +67,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
             record = json.loads(line)
             record["step"]
         except (json.JSONDecodeError, TypeError, KeyError):
-            raise DataError(f"{path}:{number}: must be a JSON object with a step, but is {line[:60]!r}") from None
+            raise DataError(
+                f"{path}:{number}: must be a JSON object with a step, but is {line[:60]!r}"
+            ) from None
         records.append(record)
     return records

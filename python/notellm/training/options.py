@@ -50,7 +50,9 @@ class TrainOptions:
     def __post_init__(self) -> None:
         self._check("pairs_per_step", self.pairs_per_step >= 1, "at least 1")
         self._check("accumulation", self.accumulation >= 1, "at least 1")
-        self._check("pairs_per_step", self.pairs_per_step % self.accumulation == 0, "a multiple of accumulation")
+        self._check(
+            "pairs_per_step", self.pairs_per_step % self.accumulation == 0, "a multiple of accumulation"
+        )
         self._check("epochs", self.epochs >= 1, "at least 1")
         self._check("max_steps", self.max_steps >= 0, "at least 0")
         for name in ("lr", "lr_head", "weight_decay", "clip_norm", "alpha"):

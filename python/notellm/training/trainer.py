@@ -155,7 +155,9 @@ class Trainer:
         sums = torch.zeros(2, dtype=torch.float64)
         for batch, ids in zip(batches, np.array_split(note_ids, len(batches)), strict=True):
             states = self.model(batch, self.dtype)
-            ids_or_none = torch.tensor(ids, device=states.embeddings.device) if self.options.mask_same_note else None
+            ids_or_none = (
+                torch.tensor(ids, device=states.embeddings.device) if self.options.mask_same_note else None
+            )
             contrastive = gcl_term(states.embeddings, self.model.tau, note_ids=ids_or_none)
             generative = csft_term(
                 states.logits,
@@ -164,7 +166,9 @@ class Trainer:
                 reduction=self.options.csft_reduction,
             )
             loss = joint_loss(
-                LossTerm(contrastive.sum, anchors), LossTerm(generative.sum, labelled), alpha=self.options.alpha
+                LossTerm(contrastive.sum, anchors),
+                LossTerm(generative.sum, labelled),
+                alpha=self.options.alpha,
             )
             loss.backward()  # type: ignore[no-untyped-call]
             sums += torch.stack([contrastive.sum.detach(), generative.sum.detach()]).double().cpu()
@@ -186,7 +190,10 @@ class Trainer:
                 decay = options.weight_decay if parameter.dim() > 1 else 0.0
                 groups.setdefault((lr, decay), []).append(parameter)
         return torch.optim.AdamW(
-            [{"params": p, "lr": lr, "peak_lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()],
+            [
+                {"params": p, "lr": lr, "peak_lr": lr, "weight_decay": decay}
+                for (lr, decay), p in groups.items()
+            ],
             betas=(options.beta1, options.beta2),
             eps=options.eps,
             fused=True,

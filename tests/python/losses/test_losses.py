@@ -25,7 +25,9 @@ class TestGcl:
     def test_equals_eq_2_anchor_by_anchor(self, pairs, dtype, tolerance):
         embeddings = random_embeddings(pairs, dtype=dtype)
         expected = reference.nt_xent(embeddings, TAU.to(dtype))
-        torch.testing.assert_close(gcl_loss(embeddings, TAU.to(dtype)), expected, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(
+            gcl_loss(embeddings, TAU.to(dtype)), expected, rtol=tolerance, atol=tolerance
+        )
 
     def test_masks_copies_of_the_anchor_and_of_its_partner(self):
         ids = torch.tensor([1, 2, 1, 3, 4, 2, 5, 5])  # copies across pairs, and a pair of one note twice

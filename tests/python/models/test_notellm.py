@@ -138,4 +138,6 @@ class TestBadFolders:
 
     def test_another_width_than_trained(self, tiny, tmp_path):
         tiny.save_pretrained(tmp_path / "saved")
-        self.refuse(tmp_path / "saved", DataError, "dim must be 6 as it was trained, but 7 is asked for", dim=7)
+        self.refuse(
+            tmp_path / "saved", DataError, "dim must be 6 as it was trained, but 7 is asked for", dim=7
+        )

@@ -6,7 +6,7 @@ import torch
 
 from notellm.errors import DataError
 from notellm.models.notellm import NoteLLM
-from notellm.training import TrainOptions, Trainer
+from notellm.training import Trainer, TrainOptions
 from notellm.training.log import read_log
 
 SOURCE = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9])
@@ -48,7 +48,9 @@ def test_every_parameter_learns_the_emb_row_too(tiny_folder, notes):
 
 
 @pytest.mark.parametrize("stop", range(1, 6))
-def test_a_run_stopped_after_any_step_and_resumed_equals_the_uninterrupted_one(stop, tiny_folder, notes, tmp_path):
+def test_a_run_stopped_after_any_step_and_resumed_equals_the_uninterrupted_one(
+    stop, tiny_folder, notes, tmp_path
+):
     whole = trainer(tmp_path / "whole", tiny_folder, notes)
     whole.train()
     trainer(tmp_path / "cut", tiny_folder, notes).train(until=stop)
@@ -102,7 +104,16 @@ def test_a_damaged_log_is_named_with_its_line(tiny_folder, notes, tmp_path):
 def test_accumulated_generative_gradients_equal_one_batch(tiny_folder, notes):
     """Micro-batches share the step's denominators, so the generative loss does not see the cut."""
     runs = [
-        trainer(None, tiny_folder, notes, pairs_per_step=4, accumulation=a, contrastive=False, lr=1e-4, dtype="fp64")
+        trainer(
+            None,
+            tiny_folder,
+            notes,
+            pairs_per_step=4,
+            accumulation=a,
+            contrastive=False,
+            lr=1e-4,
+            dtype="fp64",
+        )
         for a in (1, 2, 4)
     ]
     for run in runs:
@@ -143,7 +154,10 @@ def test_records_say_what_a_step_did(tiny_folder, notes, tmp_path):
     ("change", "message"),
     [
         ({"pairs_per_step": 0}, "pairs_per_step must be at least 1, but is 0"),
-        ({"pairs_per_step": 3, "accumulation": 2}, "pairs_per_step must be a multiple of accumulation, but is 3"),
+        (
+            {"pairs_per_step": 3, "accumulation": 2},
+            "pairs_per_step must be a multiple of accumulation, but is 3",
+        ),
         ({"warmup_share": 1.0}, r"warmup_share must be in \[0, 1\)"),
         ({"lr": -1.0}, "lr must be at least 0, but is -1.0"),
         ({"dtype": "fp16"}, "dtype must be one of fp64, fp32, bf16, but is 'fp16'"),

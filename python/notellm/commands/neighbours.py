@@ -1,0 +1,50 @@
+"""Finds the nearest notes of some notes among embedded ones.
+
+reads:   vectors made by `notellm embed`
+writes:  a table on standard output: note, rank, neighbour, cosine
+
+for example:
+  notellm neighbours --vectors vectors.safetensors --id vim --id emacs -k 5
+  notellm neighbours --vectors vectors.safetensors --id vim --index HNSW32
+"""
+
+import argparse
+from pathlib import Path
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("--vectors", type=Path, required=True, metavar="FILE", help="the embedded notes")
+    parser.add_argument(
+        "--id", action="append", required=True, dest="ids", metavar="ID", help="a note; may be repeated"
+    )
+    parser.add_argument("-k", type=int, default=10, metavar="K", help="neighbours of each note (default: 10)")
+    parser.add_argument(
+        "--index",
+        metavar="FACTORY",
+        help="search through FAISS: Flat, IVF64,Flat, HNSW32, ... (default: exact)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Searches and prints the table."""
+    import torch
+
+    from notellm.embedding import load_embeddings
+    from notellm.errors import DataError
+    from notellm.retrieval import neighbours
+
+    ids, vectors = load_embeddings(arguments.vectors)
+    positions = {note: i for i, note in enumerate(ids)}
+    for note in arguments.ids:
+        if note not in positions:
+            raise DataError(f"{arguments.vectors}: must hold the note {note!r}, but does not")
+    rows = torch.tensor([positions[note] for note in arguments.ids])
+    found = neighbours(vectors[rows], vectors, arguments.k, exclude=rows, index=arguments.index)
+    print("note\trank\tneighbour\tcosine")
+    for note, near, scores in zip(arguments.ids, found.indices.tolist(), found.scores.tolist(), strict=True):
+        for rank, (index, score) in enumerate(zip(near, scores, strict=True), 1):
+            if index >= 0:
+                print(f"{note}\t{rank}\t{ids[index]}\t{score:.4f}")

@@ -1,0 +1,44 @@
+"""Trains the model on the related pairs: contrastive (GCL) and generative (CSFT) in one pass.
+
+Goes on from the newest checkpoint where an earlier call was interrupted; a run that is trained is
+left as it is.
+
+reads:   the data; pairs.parquet, which it mines if it is not there
+writes:  model/, train.jsonl and, until it is done, checkpoints/ in the run folder
+
+for example:
+  notellm train run_dir=runs/mine train.max_steps=200 train.lr=5e-5
+  notellm train run_dir=runs/gcl loss=gcl_only
+"""
+
+import argparse
+
+from notellm.commands.configured import add_run_arguments, open_run
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument(
+        "--resume", action="store_true", help="fail if there is no interrupted run to go on with"
+    )
+    add_run_arguments(parser, "train", "model")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Trains and says where the model is."""
+    from notellm.errors import DataError
+    from notellm.pipeline import load_data, prepare, train, training_pairs
+    from notellm.training.checkpoint import latest_checkpoint
+
+    folder = open_run(arguments)
+    if folder is None:
+        return
+    if arguments.resume and latest_checkpoint(folder.file("checkpoints")) is None:
+        raise DataError(
+            f"{folder.path}: must hold a checkpoint to resume from, but holds none; leave out --resume"
+        )
+    dataset = load_data(folder.config)
+    pairs = training_pairs(dataset, *prepare(folder, dataset))
+    print(f"the model is in {train(folder, dataset, *pairs)}")

@@ -1,0 +1,37 @@
+"""What the verbs of the command line do, step by step; every step keeps its result in the run folder.
+
+Read in the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `systems` (what each
+system makes of the held-out notes), `evaluating` (the tables), `showing` (one pair under the magnifying glass).
+"""
+
+from notellm.pipeline.data import (
+    Dataset,
+    Queries,
+    load_data,
+    mine,
+    prepare,
+    read_pairs,
+    select_queries,
+    training_pairs,
+    write_pairs,
+)
+from notellm.pipeline.evaluating import evaluate
+from notellm.pipeline.systems import write_labels
+from notellm.pipeline.training import load_backbone, load_trained, train
+
+__all__ = [
+    "Dataset",
+    "Queries",
+    "evaluate",
+    "load_backbone",
+    "load_data",
+    "load_trained",
+    "mine",
+    "prepare",
+    "read_pairs",
+    "select_queries",
+    "train",
+    "training_pairs",
+    "write_labels",
+    "write_pairs",
+]

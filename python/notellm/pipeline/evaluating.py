@@ -1,0 +1,144 @@
+"""From the systems' vectors and words to ``evaluation.json`` and the examples of the report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from notellm.data.notes import Notes
+from notellm.evaluation import (
+    NAMES,
+    Bootstrap,
+    Generated,
+    evaluate_generation,
+    evaluate_retrieval,
+    write_evaluation,
+)
+from notellm.pipeline import systems
+from notellm.pipeline.data import Dataset, Queries
+from notellm.retrieval import Ranks, neighbours, target_ranks
+from notellm.run import RunFolder, write_json
+
+SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 5
+
+
+def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, Any]:
+    """Compares all systems on the held-out pool.
+
+    Writes ``evaluation.json``, ``neighbours.json``, ``generation.jsonl`` and what they are made from
+    (``embeddings/``), which a further call reuses.
+
+    Args:
+        run: A run whose model has been trained.
+        dataset: The notes.
+        queries: The pool and its queries.
+
+    Returns:
+        What ``evaluation.json`` holds.
+    """
+    config = run.config
+    pool = dataset.notes.take(queries.pool)
+    vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items()}
+    ranks = _tfidf_ranks(run, pool, queries) | {
+        key: target_ranks(*_for_ranking(rows, queries), exclude=torch.from_numpy(queries.source))
+        for key, rows in vectors.items()
+    }
+    bootstrap = Bootstrap(samples=config.evaluation.bootstrap_samples, seed=config.seed)
+    retrieval = evaluate_retrieval(
+        ranks,
+        queries.target,
+        dataset.exposure[queries.pool],
+        ks=config.evaluation.ks,
+        ties=config.evaluation.ties,
+        bootstrap=bootstrap,
+    )
+    write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))
+    generation = (
+        _evaluate_generation(run, dataset, pool, bootstrap) if config.evaluation.generation_notes else None
+    )
+    return write_evaluation(
+        run.file("evaluation.json"),
+        retrieval,
+        generation=generation,
+        prompt=config.prompt.name,
+        truncation={"title": config.prompt.title_tokens, "content": config.prompt.content_tokens},
+    )
+
+
+def _for_ranking(rows: Tensor, queries: Queries) -> tuple[Tensor, Tensor, Tensor]:
+    return rows[torch.from_numpy(queries.source)], rows, torch.from_numpy(queries.target)
+
+
+def _tfidf_ranks(run: RunFolder, pool: Notes, queries: Queries) -> dict[str, Ranks]:
+    return {
+        key: systems.tfidf(run.config, pool, full=full).ranks(queries.source, queries.target)
+        for key, full in (("tfidf", False), ("tfidf_full", True))
+    }
+
+
+def _evaluate_generation(
+    run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap
+) -> dict[str, Any]:
+    notes = pool.take(systems.evaluated_notes(run.config, pool))
+    written = systems.generate(run, notes)
+    by_system = {
+        key: Generated(
+            [written[note][key]["category"] for note in notes.ids],
+            [written[note][key]["hashtags"] for note in notes.ids],
+        )
+        for key in ("zero_shot_prompt", "trained")
+    }
+    everywhere = dataset.notes
+    return evaluate_generation(
+        by_system,
+        notes.categories,
+        notes.topics,
+        known_categories={name for name in everywhere.categories if name},
+        known_hashtags={tag for topics in everywhere.topics for tag in topics},
+        bootstrap=bootstrap,
+    )
+
+
+def _examples(
+    pool: Notes, queries: Queries, vectors: Mapping[str, Tensor], ranks: Mapping[str, Ranks]
+) -> list[dict[str, Any]]:
+    """A few queries with their nearest notes before and after training.
+
+    They are drawn evenly over the trained model's ranks, from best to worst, so that they flatter nobody.
+    """
+    order = np.argsort(ranks["trained"].greater.numpy(), kind="stable")
+    rows = order[np.linspace(0, len(order) - 1, min(SHOWN_QUERIES, len(order))).astype(int)]
+    found = {
+        key: neighbours(
+            vectors[key][torch.from_numpy(queries.source[rows])],
+            vectors[key],
+            SHOWN_NEIGHBOURS,
+            exclude=torch.from_numpy(queries.source[rows]),
+        )
+        for key in ("zero_shot_prompt", "trained")
+    }
+    return [
+        {
+            "query": _describe(pool, int(queries.source[row])),
+            "target": _describe(pool, int(queries.target[row])),
+            "systems": [
+                {
+                    "key": key,
+                    "name": NAMES[key],
+                    "neighbours": [
+                        _describe(pool, int(index)) | {"score": float(score)}
+                        for index, score in zip(near.indices[i], near.scores[i], strict=True)
+                    ],
+                    "target_rank": int(ranks[key].greater[row]) + 1,
+                }
+                for key, near in found.items()
+            ],
+        }
+        for i, row in enumerate(rows)
+    ]
+
+
+def _describe(pool: Notes, position: int) -> dict[str, Any]:
+    return {"id": pool.ids[position], "title": pool.titles[position], "category": pool.categories[position]}

@@ -1,0 +1,175 @@
+"""The systems that a run compares: what each makes of the held-out notes, kept in the run folder."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from notellm.baselines import TfidfIndex
+from notellm.config import Config
+from notellm.data.notes import Notes
+from notellm.embedding import embed, load_embeddings, save_embeddings
+from notellm.files import atomic_write
+from notellm.generation import generate_category, generate_hashtags
+from notellm.models.notellm import NoteLLM
+from notellm.pipeline.data import IntArray
+from notellm.pipeline.training import load_backbone, load_trained, prompt_config
+from notellm.progress import console_progress
+from notellm.prompts import PromptConfig, load_prompt
+from notellm.run import RunFolder
+
+Written = dict[str, dict[str, Any]]
+"""By system: what it generated for one note, ``{"category", "hashtags"}``."""
+
+
+def zero_shot_mean(run: RunFolder, notes: Notes) -> Tensor:
+    """Mean state of the untrained backbone over the note, without a prompt: ``(N, D)`` unit rows."""
+    return _kept(run, "zero_shot_mean", notes, lambda: _embed_bare(run.config, notes))
+
+
+def zero_shot_prompt(run: RunFolder, notes: Notes) -> Tensor:
+    """State of the untrained backbone at the compression position, unprojected: ``(N, D)`` unit rows."""
+    return _kept(
+        run,
+        "zero_shot_prompt",
+        notes,
+        lambda: _embed(run.config, load_backbone(run.config), notes, "zero-shot prompt", projected=False),
+    )
+
+
+def trained(run: RunFolder, notes: Notes) -> Tensor:
+    """Embedding by the run's trained model: ``(N, d)`` unit rows."""
+    return _kept(run, "trained", notes, lambda: _embed(run.config, load_trained(run), notes, "trained model"))
+
+
+EMBEDDERS: dict[str, Callable[[RunFolder, Notes], Tensor]] = {
+    "zero_shot_mean": zero_shot_mean,
+    "zero_shot_prompt": zero_shot_prompt,
+    "trained": trained,
+}
+
+
+def tfidf(config: Config, notes: Notes, *, full: bool) -> TfidfIndex:
+    """TF-IDF over title, hashtags and content; truncated to the tokens that the model sees unless ``full``."""
+    return TfidfIndex(full_texts(notes) if full else truncated_texts(config, notes))
+
+
+def full_texts(notes: Notes) -> list[str]:
+    """Title, hashtags and content of each note as one text."""
+    fields = zip(notes.titles, notes.topics, notes.contents, strict=True)
+    return [" ".join([title, *topics, content]) for title, topics, content in fields]
+
+
+def truncated_texts(config: Config, notes: Notes) -> list[str]:
+    """The same, cut as the prompt cuts them."""
+    model = load_backbone(config)
+    tokenized = model.prompt.tokenize(notes)
+
+    def texts(lists: Any) -> list[str]:
+        cuts = [part.tolist() for part in np.split(lists.ids, lists.offsets[1:-1])]
+        decoded: list[str] = model.tokenizer.decode_batch(cuts)
+        return decoded
+
+    hashtags = texts(tokenized.hashtags) if len(tokenized.hashtags) else []
+    bounds = tokenized.hashtag_offsets
+    topics = [hashtags[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    fields = zip(texts(tokenized.titles), topics, texts(tokenized.contents), strict=True)
+    return [" ".join([title, *own, content]) for title, own, content in fields]
+
+
+def evaluated_notes(config: Config, pool: Notes) -> IntArray:
+    """Positions in the pool of the notes that categories and hashtags are generated for, drawn by the split's seed."""
+    draw = np.random.default_rng(config.data.split_seed)
+    return np.sort(draw.permutation(len(pool))[: config.evaluation.generation_notes])
+
+
+def generate(run: RunFolder, notes: Notes) -> dict[str, Written]:
+    """What the untrained and the trained model write for some notes; kept in ``generation.jsonl``.
+
+    Returns:
+        By note id: what each system wrote.
+    """
+    path = run.file("generation.jsonl")
+    if path.exists():
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if [row["id"] for row in rows] == notes.ids:
+            return {row["id"]: row["systems"] for row in rows}
+    systems = {
+        "zero_shot_prompt": write_labels(run.config, load_backbone(run.config), notes, "the untrained model"),
+        "trained": write_labels(run.config, load_trained(run), notes, "the trained model"),
+    }
+    written = {
+        note: {key: outputs[i] for key, outputs in systems.items()} for i, note in enumerate(notes.ids)
+    }
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for i, note in enumerate(notes.ids):
+            row = {
+                "id": note,
+                "title": notes.titles[i],
+                "category": notes.categories[i],
+                "topics": notes.topics[i],
+                "systems": written[note],
+            }
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return written
+
+
+def write_labels(config: Config, model: NoteLLM, notes: Notes, who: str) -> list[dict[str, Any]]:
+    """Generates the category and the hashtags of each note.
+
+    Args:
+        config: Its ``generation`` group and dtype.
+        model: The model.
+        notes: Their own categories and hashtags are not looked at.
+        who: Named in the progress, for example ``"the trained model"``.
+
+    Returns:
+        ``{"category", "hashtags"}`` of each note.
+    """
+    options: dict[str, Any] = {
+        "dtype": config.dtype,
+        "batch_tokens": config.generation.batch_tokens,
+        "max_new_tokens": config.generation.max_new_tokens,
+    }
+    with console_progress(f"categories by {who}", "notes") as progress:
+        categories = generate_category(model, notes, progress=progress, **options)
+    count = min(config.generation.hashtag_count, model.prompt.config.max_hashtags)
+    with console_progress(f"hashtags by {who}", "notes") as progress:
+        hashtags = generate_hashtags(model, notes, count, progress=progress, **options)
+    return [{"category": c, "hashtags": tags} for c, tags in zip(categories, hashtags, strict=True)]
+
+
+def _embed_bare(config: Config, notes: Notes) -> Tensor:
+    prompt = prompt_config(config)
+    cut = {name: getattr(prompt, name) for name in ("title_tokens", "content_tokens", "max_hashtags")}
+    bare: PromptConfig = replace(load_prompt("bare"), **cut)
+    model = load_backbone(config, bare)
+    return _embed(config, model, notes, "zero-shot mean", pooling="mean", projected=False)
+
+
+def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: Any) -> Tensor:
+    with console_progress(f"embedding, {title}", "notes") as progress:
+        return embed(
+            model,
+            model.prompt.tokenize(notes),
+            dtype=config.dtype,
+            batch_tokens=config.embed.batch_tokens,
+            progress=progress,
+            **options,
+        ).vectors
+
+
+def _kept(run: RunFolder, key: str, notes: Notes, make: Callable[[], Tensor]) -> Tensor:
+    """Reads ``embeddings/<key>.safetensors`` if it holds these notes, otherwise makes and writes it."""
+    path: Path = run.file("embeddings") / f"{key}.safetensors"
+    if path.exists():
+        ids, vectors = load_embeddings(path)
+        if ids == notes.ids:
+            return vectors
+    vectors = make()
+    save_embeddings(path, notes.ids, vectors)
+    return vectors
