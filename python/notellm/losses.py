@@ -57,7 +57,8 @@ def csft_loss(logits: Tensor, labels: Tensor, label_offsets: Tensor, *, reductio
     Args:
         logits: Shape ``(M, V)``, floating point: next-token logits at the label positions only.
         labels: Shape ``(M,)``, int64: the token to predict at each.
-        label_offsets: Shape ``(n + 1,)``, int64, CPU: note ``i`` owns ``labels[label_offsets[i]:label_offsets[i + 1]]``.
+        label_offsets: Shape ``(n + 1,)``, int64, on the CPU; note ``i`` owns
+            ``labels[label_offsets[i]:label_offsets[i + 1]]``.
         reduction: ``"note"``: mean over a note's tokens, then over notes (the paper); ``"token"``: mean over all
             tokens (the public release).
 

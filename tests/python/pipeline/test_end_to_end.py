@@ -1,0 +1,174 @@
+"""Every verb of the command line in the order of the work, on files and a tiny random backbone."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import make_notes
+
+from notellm.cli import main
+from notellm.data import Interactions, Notes
+from notellm.embedding import load_embeddings
+
+NOTES = 60
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Notes, and baskets in which neighbours by number come together."""
+    folder = tmp_path_factory.mktemp("data")
+    notes = make_notes(NOTES, seed=1)
+    notes.write(folder / "notes.parquet")
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, NOTES - 6, 150)
+    baskets = [np.unique(start + rng.integers(0, 6, 4)) for start in starts]
+    log = Interactions(
+        users=np.repeat(np.arange(len(baskets)), [len(b) for b in baskets]),
+        notes=np.concatenate(baskets),
+        user_ids=[f"user{i}" for i in range(len(baskets))],
+        note_ids=notes.ids,
+        ordered=False,
+    )
+    log.write(folder / "log.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def overrides(folder, tiny_folder):
+    return [
+        "data=files",
+        f"data.notes={folder / 'notes.parquet'}",
+        f"data.interactions={folder / 'log.parquet'}",
+        "data.ordered=false",
+        "data.test_share=0.5",
+        "data.queries=12",
+        f"model.path={tiny_folder}",
+        "model.dim=8",
+        "train.pairs_per_step=4",
+        "train.max_steps=4",
+        "train.lr=1e-3",
+        "train.checkpoint_every=1",
+        "evaluation.ks=[1,10]",
+        "evaluation.generation_notes=6",
+        "evaluation.bootstrap_samples=100",
+        "generation.max_new_tokens=4",
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(folder, overrides):
+    """A finished run: `notellm demo` on these data."""
+    path = folder / "run"
+    assert main(["demo", "--run", str(path), *overrides]) == 0
+    return path
+
+
+def test_demo_leaves_a_complete_run_folder(run):
+    expected = {"config.yaml", "run.json", "data.json", "pairs.parquet", "train.jsonl", "model", "embeddings"}
+    expected |= {"evaluation.json", "neighbours.json", "generation.jsonl", "report.html"}
+    assert {entry.name for entry in run.iterdir()} == expected
+    document = json.loads((run / "evaluation.json").read_text())
+    keys = ["tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"]
+    assert [system["key"] for system in document["systems"]] == keys
+    assert document["queries"] == 12
+    assert document["generation"]["notes"] == 6
+    assert len((run / "train.jsonl").read_text().splitlines()) == 4
+    assert "<svg" in (run / "report.html").read_text()
+
+
+def test_a_second_demo_does_nothing_again(run, overrides, capsys):
+    made = {path: path.stat().st_mtime_ns for path in (run / "embeddings").iterdir()}
+    before = (run / "model" / "model.safetensors").stat().st_mtime_ns
+    table = json.loads((run / "evaluation.json").read_text())
+    assert main(["demo", "--run", str(run), *overrides]) == 0
+    assert (run / "model" / "model.safetensors").stat().st_mtime_ns == before
+    assert {path: path.stat().st_mtime_ns for path in (run / "embeddings").iterdir()} == made
+    assert json.loads((run / "evaluation.json").read_text()) == table
+    assert "NoteLLM trained" in capsys.readouterr().out
+
+
+def test_the_verbs_one_by_one_give_the_demo_s_run(run, folder, overrides):
+    again = folder / "again"
+    for verb in ("data", "mine", "train", "evaluate"):
+        assert main([verb, "--run", str(again), *overrides]) == 0
+    assert main(["report", "--run", str(again)]) == 0
+    for name in ("evaluation.json", "neighbours.json", "generation.jsonl", "data.json"):
+        assert (again / name).read_text() == (run / name).read_text(), name
+
+
+def test_other_generation_options_generate_anew(run, folder, overrides):
+    copy = folder / "changed"
+    assert main(["demo", "--run", str(copy), *overrides]) == 0
+    before = (copy / "generation.jsonl").read_text()
+    assert main(["evaluate", "--run", str(copy), "generation.max_new_tokens=1"]) == 0
+    after = (copy / "generation.jsonl").read_text()
+    assert after != before
+    lengths = [len(json.loads(line)["systems"]["trained"]["category"]) for line in after.splitlines()]
+    assert max(lengths) < 20
+
+
+def test_embed_and_neighbours(run, folder, capsys):
+    vectors = folder / "vectors.safetensors"
+    command = ["embed", "--run", str(run), "--notes", str(folder / "notes.parquet"), "--output", str(vectors)]
+    assert main(command) == 0
+    ids, rows = load_embeddings(vectors)
+    assert len(ids) == NOTES
+    assert rows.shape == (NOTES, 8)
+    capsys.readouterr()
+    assert main(["neighbours", "--vectors", str(vectors), "--id", "note3", "--id", "note4", "-k", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "note\trank\tneighbour\tcosine"
+    assert [line.split("\t")[:2] for line in lines[1:]] == [["note3", "1"], ["note3", "2"], ["note4", "1"], ["note4", "2"]]
+    best = (rows[3] @ rows.T).index_fill(0, rows.new_tensor([3]).long(), -2.0).argmax()
+    assert lines[1].split("\t")[2] == ids[best]
+    assert main(["neighbours", "--vectors", str(vectors), "--id", "nobody"]) == 2
+    assert "must hold the note 'nobody'" in capsys.readouterr().err
+
+
+def test_generate_writes_a_line_for_each_note(run, folder, capsys):
+    notes = Notes.read(folder / "notes.parquet").take([0, 1, 2])
+    notes.write(folder / "three.jsonl")
+    output = folder / "labels.jsonl"
+    command = ["generate", "--run", str(run), "--notes", str(folder / "three.jsonl")]
+    assert main([*command, "--output", str(output)]) == 0
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["id"] for row in rows] == notes.ids
+    assert all(set(row) == {"id", "title", "category", "hashtags"} for row in rows)
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out == output.read_text()
+
+
+def test_show_prompt_shows_tokens_and_losses(run, capsys):
+    assert main(["show-prompt", "--run", str(run), "--pair", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("embedding") >= 2
+    for part in ("The compression word is", "must predict", "contrastive loss", "generative loss", "joint loss"):
+        assert part in shown
+    assert main(["show-prompt", "--run", str(run), "--pair", "99999"]) == 2
+
+
+def test_an_interrupted_training_goes_on(folder, overrides, monkeypatch):
+    from notellm.training import Trainer
+
+    path = folder / "interrupted"
+    step = Trainer._train_step
+
+    def interrupt(self):
+        if self.step == 2:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "_train_step", interrupt)
+    assert main(["train", "--run", str(path), *overrides]) == 130
+    assert (path / "checkpoints" / "step-0000002").is_dir()
+    assert not (path / "model").exists()
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    assert main(["train", "--run", str(path), "--resume"]) == 0
+    assert len((path / "train.jsonl").read_text().splitlines()) == 4
+    assert not (path / "checkpoints").exists()
+
+
+def test_resume_without_a_checkpoint_is_refused(folder, overrides, capsys):
+    assert main(["train", "--run", str(folder / "fresh"), "--resume", *overrides]) == 2
+    assert "must hold a checkpoint to resume from" in capsys.readouterr().err
