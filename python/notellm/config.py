@@ -4,7 +4,7 @@ Only the command line sees configurations; the library's functions take plain ar
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,16 @@ from notellm._core import config as _core
 from notellm._core.config import Config
 from notellm.errors import ConfigError
 
-__all__ = ["Config", "compose", "differences", "load_config", "parse_config", "to_yaml"]
+__all__ = [
+    "Config",
+    "compose",
+    "differences",
+    "load_config",
+    "override",
+    "parse_config",
+    "replace",
+    "to_yaml",
+]
 
 STUDIES = Path("experiments/conf")
 """Folder of further groups and options, searched when it exists in the current directory."""
@@ -102,6 +111,59 @@ def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None)
     return parse_config(text)
 
 
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """Changes single keys of a resolved configuration, such as that of a run folder.
+
+    Args:
+        config: What to change; stays as it is.
+        overrides: ``key=value`` in Hydra's grammar. Options of groups and interpolations are for
+            `compose` alone.
+
+    Returns:
+        The changed configuration, checked.
+
+    Raises:
+        ConfigError: One line: an unknown key, an option of a group, or what `parse_config` finds.
+
+    Example:
+        >>> override(compose(), ["loss.alpha=0.1"]).loss.alpha
+        0.1
+    """
+    values = {}
+    for change in _check_overrides(overrides):
+        key = str(change.key_or_group)
+        is_plain = not (change.is_add() or change.is_delete() or change.is_sweep_override())
+        if key not in _core.config_keys() or not is_plain:
+            raise ConfigError(
+                f"{change.input_line}: a run that exists takes KEY=VALUE only; begin another for other groups"
+            )
+        values[key] = change.value()
+    return replace(config, values)
+
+
+def replace(config: Config, values: Mapping[str, Any]) -> Config:
+    """The configuration with other values of some keys, checked.
+
+    Args:
+        config: What to change; stays as it is.
+        values: New values by dotted key.
+
+    Raises:
+        ConfigError: As `parse_config`.
+
+    Example:
+        >>> replace(compose(), {"loss.alpha": 0.1}).loss.alpha
+        0.1
+    """
+    from omegaconf import OmegaConf
+
+    tree = config.to_dict()
+    for key, value in values.items():
+        group, _, name = key.rpartition(".")
+        (tree[group] if group else tree)[name] = value
+    return parse_config(OmegaConf.to_yaml(tree))
+
+
 def to_yaml(config: Config) -> str:
     """The configuration as YAML text that `parse_config` reads back unchanged.
 
@@ -114,16 +176,16 @@ def to_yaml(config: Config) -> str:
     return str(OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
 
 
-def differences(before: Config, after: Config) -> list[str]:
-    """The keys in which two configurations differ, one text each.
+def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """The keys in which two configurations differ, with both values.
 
     Example:
         >>> differences(compose(), compose(["loss.alpha=0.1", "seed=3"]))
-        ['seed: 0, now 3', 'loss.alpha: 0.01, now 0.1']
+        {'seed': (0, 3), 'loss.alpha': (0.01, 0.1)}
     """
     old, new = before.to_dict(), after.to_dict()
-    pairs = ((key, _value(old, key), _value(new, key)) for key in _core.config_keys())
-    return [f"{key}: {a!r}, now {b!r}" for key, a, b in pairs if a != b]
+    both = {key: (_value(old, key), _value(new, key)) for key in _core.config_keys()}
+    return {key: values for key, values in both.items() if values[0] != values[1]}
 
 
 def _value(tree: dict[str, Any], key: str) -> Any:
@@ -132,23 +194,26 @@ def _value(tree: dict[str, Any], key: str) -> Any:
     return tree
 
 
-def _check_overrides(overrides: Sequence[str]) -> None:
-    """Refuses wrong overrides by name; Hydra would, but in many lines and without a suggestion."""
+def _check_overrides(overrides: Sequence[str]) -> list[Any]:
+    """Parses overrides, refusing wrong ones; Hydra would, but in many lines and without a hint."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    parser = OverridesParser.create()
+    parsed = []
     for text in overrides:
         try:
-            override = OverridesParser.create().parse_override(text)
+            parsed.append(parser.parse_override(text))
         except HydraException as error:
             raise ConfigError(f"{text}: must be KEY=VALUE, but {_one_line(error)}") from error
-        key = str(override.key_or_group)
-        is_ours = key not in ("experiment", "hydra") and not key.startswith("hydra.")
-        if is_ours:
-            try:
-                _core.check_key(key.replace("/", "."))
-            except ConfigError as error:
-                raise ConfigError(f"{text}: {error}") from None
+        key = str(parsed[-1].key_or_group)
+        if key == "experiment" or key.split(".")[0] == "hydra":
+            continue
+        try:
+            _core.check_key(key.replace("/", "."))
+        except ConfigError as error:
+            raise ConfigError(f"{text}: {error}") from None
+    return parsed
 
 
 def _one_line(error: BaseException) -> str:

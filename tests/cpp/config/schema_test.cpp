@@ -25,14 +25,14 @@ prompt: {name: p, slot_lead: ' ', title_tokens: 20, content_tokens: 32, max_hash
   topics_in_hashtag_prompt: none, category: [a, b], hashtags: [c]}
 model: {path: m, dim: 64, tau: 3}
 loss:
-  contrastive_weight: 1
+  contrastive: true
   alpha: 1e-2
   hashtag_share: 0.4
   csft_reduction: token
   mask_same_note: yes
 train: {pairs_per_step: 8, accumulation: 1, epochs: 1, max_steps: 0, lr: 3e-06, lr_head: 0.001,
   weight_decay: 0, warmup_share: 0.1, clip_norm: 1, beta1: 0.9, beta2: 0.99, eps: 1e-08,
-  checkpoint_every: 5, log_every: 1, tensorboard: off}
+  checkpoint_every: 5, tensorboard: off}
 embed: {batch_tokens: 128}
 evaluation: {ks: [1, 5], ties: mean, bootstrap_samples: 10, generation_notes: 0, low_share: 0.3,
   high_share: 0.1}
@@ -127,11 +127,10 @@ TEST(ParseConfig, RefusesValuesThatDoNotFitTogether) {
             "c.yaml:7: data: source=files needs the files: set notes and interactions");
   EXPECT_EQ(complaint(with("lower: 0", "lower: 5")),
             "c.yaml:9: mining: lower must not be above upper");
-  EXPECT_EQ(complaint(with("  contrastive_weight: 1\n  alpha: 1e-2",
-                           "  contrastive_weight: 0\n  alpha: 0")),
-            "c.yaml:16: loss: contrastive_weight and alpha must not both be 0");
-  EXPECT_EQ(complaint(with("low_share: 0.3", "low_share: 0.95")),
-            "c.yaml:25: evaluation: low_share and high_share must not add up to more than 1");
+  EXPECT_EQ(complaint(with("contrastive: true\n  alpha: 1e-2", "contrastive: no\n  alpha: 0")),
+            "c.yaml:16: loss: alpha must be above 0 where contrastive is false");
+  EXPECT_EQ(complaint(with("accumulation: 1", "accumulation: 3")),
+            "c.yaml:21: train: pairs_per_step must be a multiple of accumulation");
 }
 
 TEST(ReadConfig, NamesAFileItCannotRead) {

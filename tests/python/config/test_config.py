@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 import notellm
 from notellm._core import config as core
-from notellm.config import compose, differences, load_config, to_yaml
+from notellm.config import compose, differences, load_config, override, to_yaml
 from notellm.errors import ConfigError
 
 PACKAGE = Path(notellm.__file__).parent
@@ -101,8 +101,21 @@ def test_a_file_is_read_and_named_in_errors(tmp_path):
 
 
 def test_differences_name_the_keys():
-    assert differences(compose(), compose()) == []
-    assert differences(compose(), compose(["train=demo"]))[0] == "train.pairs_per_step: 64, now 24"
+    assert differences(compose(), compose()) == {}
+    assert differences(compose(), compose(["train=demo"]))["train.pairs_per_step"] == (64, 24)
+
+
+def test_override_changes_single_keys():
+    config = override(compose(["experiment=demo"]), ["loss.alpha=0.5", "evaluation.ks=[3]"])
+    assert (config.loss.alpha, config.evaluation.ks, config.name) == (0.5, [3], "demo")
+
+
+@pytest.mark.parametrize(
+    "text", ["loss=gcl_only", "+loss.alpha=1", "~loss.alpha", "experiment=demo", "loss.alpha=1,2"]
+)
+def test_override_refuses_what_is_no_single_key(text):
+    with pytest.raises(ConfigError, match="takes KEY=VALUE only"):
+        override(compose(), [text])
 
 
 def test_configurations_cannot_be_changed():

@@ -26,10 +26,11 @@ inline Rule anything() { return {}; }
 inline Rule at_least(double low) { return {.low = low}; }
 inline Rule above(double low) { return {.low = low, .excludes_low = true}; }
 inline Rule share() { return {.low = 0, .high = 1}; }
+inline Rule some_share() { return {.low = 0, .high = 1, .excludes_low = true}; }
 inline Rule inner_share() {
   return {.low = 0, .high = 1, .excludes_low = true, .excludes_high = true};
 }
-inline Rule decay_rate() { return {.low = 0, .high = 1, .excludes_high = true}; }
+inline Rule open_share() { return {.low = 0, .high = 1, .excludes_high = true}; }
 inline Rule one_of(std::vector<std::string_view> choices) {
   return {.choices = std::move(choices)};
 }
@@ -73,9 +74,9 @@ template <typename Visit>
 void visit_fields(const PromptConfig&, Visit&& visit) {
   visit("name", &PromptConfig::name, not_empty());
   visit("slot_lead", &PromptConfig::slot_lead, anything());
-  visit("title_tokens", &PromptConfig::title_tokens, at_least(0));
-  visit("content_tokens", &PromptConfig::content_tokens, at_least(0));
-  visit("max_hashtags", &PromptConfig::max_hashtags, at_least(0));
+  visit("title_tokens", &PromptConfig::title_tokens, at_least(1));
+  visit("content_tokens", &PromptConfig::content_tokens, at_least(1));
+  visit("max_hashtags", &PromptConfig::max_hashtags, at_least(1));
   visit("max_hashtag_chars", &PromptConfig::max_hashtag_chars, at_least(1));
   visit("hashtag_separator", &PromptConfig::hashtag_separator, not_empty());
   visit("hashtag_count", &PromptConfig::hashtag_count, one_of({"one", "uniform", "all"}));
@@ -94,7 +95,7 @@ void visit_fields(const ModelConfig&, Visit&& visit) {
 
 template <typename Visit>
 void visit_fields(const LossConfig&, Visit&& visit) {
-  visit("contrastive_weight", &LossConfig::contrastive_weight, at_least(0));
+  visit("contrastive", &LossConfig::contrastive, anything());
   visit("alpha", &LossConfig::alpha, at_least(0));
   visit("hashtag_share", &LossConfig::hashtag_share, share());
   visit("csft_reduction", &LossConfig::csft_reduction, one_of({"note", "token"}));
@@ -110,13 +111,12 @@ void visit_fields(const TrainConfig&, Visit&& visit) {
   visit("lr", &TrainConfig::lr, at_least(0));
   visit("lr_head", &TrainConfig::lr_head, at_least(0));
   visit("weight_decay", &TrainConfig::weight_decay, at_least(0));
-  visit("warmup_share", &TrainConfig::warmup_share, share());
+  visit("warmup_share", &TrainConfig::warmup_share, open_share());
   visit("clip_norm", &TrainConfig::clip_norm, at_least(0));
-  visit("beta1", &TrainConfig::beta1, decay_rate());
-  visit("beta2", &TrainConfig::beta2, decay_rate());
+  visit("beta1", &TrainConfig::beta1, open_share());
+  visit("beta2", &TrainConfig::beta2, open_share());
   visit("eps", &TrainConfig::eps, above(0));
   visit("checkpoint_every", &TrainConfig::checkpoint_every, at_least(0));
-  visit("log_every", &TrainConfig::log_every, at_least(1));
   visit("tensorboard", &TrainConfig::tensorboard, anything());
 }
 
@@ -131,8 +131,8 @@ void visit_fields(const EvaluationConfig&, Visit&& visit) {
   visit("ties", &EvaluationConfig::ties, one_of({"mean", "optimistic", "pessimistic"}));
   visit("bootstrap_samples", &EvaluationConfig::bootstrap_samples, at_least(1));
   visit("generation_notes", &EvaluationConfig::generation_notes, at_least(0));
-  visit("low_share", &EvaluationConfig::low_share, share());
-  visit("high_share", &EvaluationConfig::high_share, share());
+  visit("low_share", &EvaluationConfig::low_share, some_share());
+  visit("high_share", &EvaluationConfig::high_share, some_share());
 }
 
 template <typename Visit>
@@ -176,13 +176,13 @@ inline std::string mismatch(const MiningConfig& mining) {
 }
 
 inline std::string mismatch(const LossConfig& loss) {
-  const bool nothing_weighs = loss.contrastive_weight + loss.alpha == 0;
-  return nothing_weighs ? "contrastive_weight and alpha must not both be 0" : "";
+  const bool nothing_weighs = !loss.contrastive && loss.alpha == 0;
+  return nothing_weighs ? "alpha must be above 0 where contrastive is false" : "";
 }
 
-inline std::string mismatch(const EvaluationConfig& evaluation) {
-  const bool overlaps = evaluation.low_share + evaluation.high_share > 1;
-  return overlaps ? "low_share and high_share must not add up to more than 1" : "";
+inline std::string mismatch(const TrainConfig& train) {
+  const bool is_uneven = train.pairs_per_step % train.accumulation != 0;
+  return is_uneven ? "pairs_per_step must be a multiple of accumulation" : "";
 }
 
 template <typename Group>

@@ -93,10 +93,10 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
-/// The joint loss, eq. (4): (c L_cl + alpha L_gen) / (c + alpha).
+/// The joint loss, eq. (4): (L_cl + alpha L_gen) / (1 + alpha).
 struct LossConfig {
-  /// c; 1 in the paper, 0 = generation only.
-  double contrastive_weight = 1.0;
+  /// Whether L_cl counts; false = L_gen alone (the paper's "w/o GCL").
+  bool contrastive = true;
   /// Weight of the generative loss; 0 = contrastive only.
   double alpha = 0.01;
   /// Share r of a batch's notes that take the hashtag task, in [0, 1].
@@ -111,13 +111,13 @@ struct LossConfig {
 
 /// Optimisation.
 struct TrainConfig {
-  /// B: pairs whose notes are each other's negatives.
+  /// B: pairs of one update, 2B notes.
   int64_t pairs_per_step = 64;
-  /// Batches of B pairs summed before each update.
+  /// Contrastive batches the B pairs are divided into; a divisor of B.
   int64_t accumulation = 1;
   /// Passes over the pairs.
   int64_t epochs = 1;
-  /// Stop after so many updates; 0 = after `epochs`.
+  /// Updates, whatever `epochs` says; 0 = as `epochs` says.
   int64_t max_steps = 0;
   /// Peak learning rate of the backbone.
   double lr = 3e-6;
@@ -125,7 +125,7 @@ struct TrainConfig {
   double lr_head = 3e-6;
   /// AdamW's, on matrices only.
   double weight_decay = 0.001;
-  /// Share of the updates with rising rate, in [0, 1]; then it falls to 0.
+  /// Share of the updates with rising rate, in [0, 1); then it falls to 0.
   double warmup_share = 0.1;
   /// Largest norm of the whole gradient; 0 = no limit.
   double clip_norm = 1.0;
@@ -137,8 +137,6 @@ struct TrainConfig {
   double eps = 1e-8;
   /// Updates between checkpoints; 0 = only at the end.
   int64_t checkpoint_every = 100;
-  /// Updates between lines of train.jsonl.
-  int64_t log_every = 1;
   /// Write TensorBoard events too (needs the tensorboard package).
   bool tensorboard = false;
 
@@ -163,9 +161,9 @@ struct EvaluationConfig {
   int64_t bootstrap_samples = 1000;
   /// Test notes whose category and hashtags are generated; 0 = none.
   int64_t generation_notes = 200;
-  /// Share of test notes called low-exposure, in [0, 1].
+  /// Share of test notes called low-exposure, in (0, 1].
   double low_share = 0.3;
-  /// Share of test notes called high-exposure, in [0, 1].
+  /// Share of test notes called high-exposure, in (0, 1].
   double high_share = 0.1;
 
   bool operator==(const EvaluationConfig&) const = default;

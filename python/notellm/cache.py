@@ -1,0 +1,20 @@
+"""Where fetched data and models are kept between runs."""
+
+import os
+from pathlib import Path
+
+__all__ = ["cache_folder"]
+
+
+def cache_folder(name: str = "") -> Path:
+    """A folder below ``$XDG_CACHE_HOME/notellm``, or ``~/.cache/notellm``; it need not exist yet.
+
+    Args:
+        name: Of the data or model, for example ``"debian"``; empty for the folder of all.
+
+    Example:
+        >>> cache_folder("debian").parts[-2:]
+        ('notellm', 'debian')
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "notellm" / name

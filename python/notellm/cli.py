@@ -1,0 +1,98 @@
+"""The command line: ``notellm VERB [options] [key=value ...]``.
+
+This module loads no verb before it is called, so that help is quick.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "data": "fetch or read notes and behaviour, and split them",
+    "mine": "find related pairs of notes",
+    "doctor": "look at this machine: what is there, what is missing, what that disables",
+}
+"""The verbs, each a module of ``notellm.commands``, and what they do."""
+
+WRONG_INPUT, INTERRUPTED = 2, 130
+"""Exit codes."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+        arguments: The command line without the program's name; that of this process by default.
+
+    Returns:
+        The verb's own code, mostly 0; 2 after an error of the user's, which is one line on standard error;
+        130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    verb = _parse_verb(arguments[:1])
+    module = importlib.import_module(f"notellm.commands.{verb.replace('-', '_')}")
+    args = _verb_parser(verb, module).parse_args(arguments[1:])
+    try:
+        code: int | None = module.run(args)
+    except KeyboardInterrupt:
+        again = " ".join(["notellm", *arguments])
+        print(f"\nnotellm: stopped; nothing is half-written, and `{again}` goes on", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if not _is_ours(error):
+            raise
+        print(f"notellm: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    return code or 0
+
+
+def _parse_verb(arguments: list[str]) -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items())
+    parser = argparse.ArgumentParser(
+        prog="notellm",
+        usage="notellm VERB [options] [key=value ...]",
+        description="NoteLLM: mine related notes, train one model to embed and describe them.",
+        epilog=f"verbs:\n{verbs}\n\n`notellm VERB --help` says what a verb reads and writes, with examples.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("verb", metavar="VERB", choices=list(VERBS), help="what to do, see below")
+    return str(parser.parse_args(arguments or ["--help"]).verb)
+
+
+def _verb_parser(verb: str, module: ModuleType) -> argparse.ArgumentParser:
+    summary, _, description = (module.__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        prog=f"notellm {verb}",
+        description=f"{summary}\n{description}".rstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"notellm {version('notellm')}"
+    except PackageNotFoundError:
+        return "notellm (not installed)"
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether the message alone tells the user what to change; anything else shows its traceback."""
+    from notellm.errors import ConfigError, DataError, NotSupportedError
+
+    return isinstance(
+        error, ConfigError | DataError | NotSupportedError | FileNotFoundError | FileExistsError
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

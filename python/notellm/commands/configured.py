@@ -1,0 +1,122 @@
+"""What the verbs share that work in a run folder: their options, and how they open it."""
+
+import argparse
+import re
+from pathlib import Path
+
+from notellm._core.util import set_num_threads
+from notellm.config import Config, compose, load_config, override, replace, to_yaml
+from notellm.errors import ConfigError
+from notellm.run import RunFolder
+
+__all__ = ["add_run_arguments", "open_run", "read_config"]
+
+HELP = """
+configuration (key=value changes a key, group=option takes another file of a group):
+{groups}
+  most used: run_dir=FOLDER  seed=0  threads=0  device=cpu|cuda  dtype=fp32|bf16
+{keys}
+  --cfg prints all keys.
+"""
+
+COMMON_KEYS = {
+    "data": "data.queries=400 data.pool=0 data.test_share=0.3",
+    "mining": "mining.lower=0.01 mining.upper=30 mining.top=10 mining.min_users=1",
+    "train": "train.max_steps=0 train.lr=3e-6 train.pairs_per_step=64 loss.alpha=0.01 loss.hashtag_share=0.4",
+    "model": "model.path=FOLDER model.dim=128 prompt.content_tokens=80",
+    "evaluation": "evaluation.ks=[1,10,100,1000] evaluation.generation_notes=200",
+    "embed": "embed.batch_tokens=4096",
+    "generation": "generation.hashtag_count=5 generation.max_new_tokens=32",
+}
+"""Some keys worth knowing, by the topic that a verb's help asks for."""
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, *topics: str) -> None:
+    """Adds the options and the overrides that all verbs with a run folder take.
+
+    Args:
+        parser: Of the verb.
+        topics: Whose keys the help lists, of ``COMMON_KEYS``.
+    """
+    parser.add_argument(
+        "--run",
+        metavar="DIR",
+        type=Path,
+        help="work in this run folder; if it has a configuration, key=value changes that one",
+    )
+    parser.add_argument(
+        "--cfg", action="store_true", help="print the resolved configuration and do nothing else"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="changes to the configuration, in Hydra's grammar"
+    )
+    groups = "\n".join(f"  {group}={'|'.join(options)}" for group, options in _options().items())
+    keys = "\n".join(f"  {COMMON_KEYS[topic]}" for topic in topics)
+    parser.epilog = HELP.format(groups=groups, keys=keys)
+
+
+def read_config(arguments: argparse.Namespace, *defaults: str) -> Config:
+    """The configuration that the arguments ask for.
+
+    Args:
+        arguments: As parsed with `add_run_arguments`.
+        defaults: Overrides that come before the user's.
+
+    Raises:
+        ConfigError: See `notellm.config.compose`.
+    """
+    if arguments.run is None:
+        return compose([*defaults, *arguments.overrides])
+    file = arguments.run / "config.yaml"
+    if file.exists():
+        config = override(load_config(file), arguments.overrides)
+    else:
+        config = compose([*defaults, f"name={_quoted(arguments.run.resolve().name)}", *arguments.overrides])
+    return replace(config, {"run_dir": str(arguments.run)})
+
+
+def _quoted(text: str) -> str:
+    """A text as a value in Hydra's grammar, whatever is in it."""
+    escaped = re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + end[2].replace("'", "\\'"), text)
+    return "'" + escaped.replace("${", "\\${") + "'"
+
+
+def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
+    """Opens the run folder that the arguments ask for, and sets the number of threads.
+
+    Args:
+        arguments: As parsed with `add_run_arguments`.
+        defaults: Overrides that come before the user's, such as ``"experiment=demo"``.
+
+    Returns:
+        The folder, or None if the user asked for the configuration only, which is printed.
+
+    Raises:
+        ConfigError: If the configuration is wrong, or not that of the folder.
+    """
+    config = read_config(arguments, *defaults)
+    if arguments.cfg:
+        print(to_yaml(config), end="")
+        return None
+    if config.device == "cuda":
+        _check_cuda()
+    set_num_threads(config.threads)
+    return RunFolder.open(config)
+
+
+def _check_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            "device=cuda needs a GPU that PyTorch can use; `notellm doctor` says what is missing"
+        )
+
+
+def _options() -> dict[str, list[str]]:
+    """The groups that offer a choice, and their options."""
+    folder = Path(__file__).parents[1] / "conf"
+    options = {
+        group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in sorted(folder.iterdir())
+    }
+    return {group: names for group, names in options.items() if len(names) > 1 or group == "experiment"}

@@ -1,0 +1,103 @@
+"""What this machine and its software are: for the records of a run and for ``notellm doctor``."""
+
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+__all__ = ["describe_machine", "openmp_libraries", "version_of", "versions"]
+
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_bf16": "AVX-512 bf16",
+    "amx_bf16": "AMX bf16",
+    "asimd": "NEON",
+    "bf16": "NEON bf16",
+    "sve": "SVE",
+}
+"""Flags of /proc/cpuinfo that decide how fast matrix products are, and their names."""
+
+RECORDED = ("notellm", "torch", "numpy", "scipy", "pyarrow", "tokenizers", "safetensors", "hydra-core")
+
+
+def describe_machine(device: str = "cpu") -> dict[str, Any]:
+    """The machine as a run records it.
+
+    Args:
+        device: ``"cpu"`` or ``"cuda"``: where the run computes.
+
+    Returns:
+        ``cpu`` (model), ``instruction_sets``, ``cores`` (usable by this process), ``memory_gib``
+        (of the machine, or of the container if less) and ``device``, with a GPU's name.
+    """
+    cpuinfo = _read("/proc/cpuinfo")
+    return {
+        "cpu": _field(cpuinfo, "model name") or platform.processor() or platform.machine(),
+        "instruction_sets": _instruction_sets(cpuinfo),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(_memory_bytes() / 2**30, 1),
+        "device": _device_name(device),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of us and of what results depend on; packages that are absent are left out."""
+    found = {name: version_of(name) for name in RECORDED}
+    return {"python": platform.python_version()} | {name: text for name, text in found.items() if text}
+
+
+def version_of(package: str) -> str | None:
+    """The version of an installed package, None if it is not there; nothing is imported.
+
+    Example:
+        >>> version_of("no-such-package") is None
+        True
+    """
+    if package == "torch":
+        import torch  # knows its build (+cpu, +cu130), which the package's metadata may not
+
+        return str(torch.__version__)
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def openmp_libraries() -> list[str]:
+    """The OpenMP runtimes loaded into this process; more than one means rival thread pools."""
+    maps = _read("/proc/self/maps")
+    return sorted(set(re.findall(r"/\S*/lib(?:gomp|omp|iomp5)[^/\s]*\.so\S*", maps)))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _field(cpuinfo: str, name: str) -> str:
+    match = re.search(rf"^{name}\s*:\s*(.+)$", cpuinfo, re.M)
+    return match[1].strip() if match else ""
+
+
+def _instruction_sets(cpuinfo: str) -> list[str]:
+    flags = (_field(cpuinfo, "flags") or _field(cpuinfo, "Features")).split()
+    return [name for flag, name in INSTRUCTION_SETS.items() if flag in flags]
+
+
+def _memory_bytes() -> int:
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _read("/sys/fs/cgroup/memory.max").strip()
+    return min(physical, int(limit)) if limit.isdecimal() else physical
+
+
+def _device_name(device: str) -> str:
+    if device != "cuda":
+        return device
+    import torch
+
+    return f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cuda (not available)"

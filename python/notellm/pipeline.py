@@ -1,0 +1,249 @@
+"""The first half of every run: notes and behaviour, the split, related pairs, queries and their pool.
+
+Each function takes what it needs of the configuration and gives plain data; `prepare` strings them
+together and keeps the result in the run folder.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from notellm.cache import cache_folder
+from notellm.config import Config
+from notellm.data import (
+    Interactions,
+    Notes,
+    debian,
+    select_pairs,
+    split_by_group,
+    union_groups,
+    within_groups,
+)
+from notellm.data.tables import Column, Kind, read_table, write_table
+from notellm.errors import DataError
+from notellm.mining import Pairs, mine_pairs
+from notellm.progress import console_progress
+from notellm.run import RunFolder, write_json
+
+__all__ = [
+    "Dataset",
+    "Queries",
+    "describe_data",
+    "load_data",
+    "mine",
+    "prepare",
+    "read_pairs",
+    "select_queries",
+    "training_pairs",
+    "write_pairs",
+]
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Notes, what people did with them, and the split.
+
+    Attributes:
+        notes: N notes.
+        interactions: The log, over these notes.
+        groups: Shape ``(N,)``: notes of one group are never on both sides of the split.
+        is_test: Shape ``(N,)``: true for held-out notes.
+    """
+
+    notes: Notes
+    interactions: Interactions
+    groups: IntArray
+    is_test: npt.NDArray[np.bool_]
+
+    @property
+    def exposure(self) -> IntArray:
+        """Shape ``(N,)``: how many events, or baskets, each note is in."""
+        return np.bincount(self.interactions.notes, minlength=len(self.notes)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What retrieval is measured on.
+
+    Attributes:
+        pool: Shape ``(M,)``: the test notes that are ranked, as positions in the notes, ascending.
+        source: Shape ``(Q,)``: the queries, as positions in the pool; none comes twice.
+        target: Shape ``(Q,)``: their ground truths, as positions in the pool.
+    """
+
+    pool: IntArray
+    source: IntArray
+    target: IntArray
+
+
+def load_data(config: Config) -> Dataset:
+    """Reads the notes and the log, fetching them if they are not there, and splits the notes.
+
+    Args:
+        config: Its ``data`` group says where from.
+
+    Returns:
+        The data.
+
+    Raises:
+        DataError: If a file is malformed, or the data cannot be fetched.
+        FileNotFoundError: If a file is not there.
+    """
+    data = config.data
+    if data.source == "debian":
+        folder = Path(data.folder) if data.folder else cache_folder("debian")
+        with console_progress("Debian catalogue", "%") as progress:
+            catalogue = debian.fetch(folder, progress)
+        notes, log, groups = catalogue.notes, catalogue.interactions, catalogue.groups
+    else:
+        notes = Notes.read(data.notes)
+        log = Interactions.read(data.interactions, notes=notes, ordered=data.ordered)
+        groups = _read_groups(data.notes, data.groups_column, len(notes))
+    return Dataset(notes, log, groups, split_by_group(groups, data.test_share, data.split_seed))
+
+
+def mine(config: Config, dataset: Dataset) -> Pairs:
+    """Mines related pairs over all notes, by the ``mining`` group of the configuration."""
+    with console_progress("mining pairs", "notes") as progress:
+        return mine_pairs(
+            dataset.interactions, **config.mining.to_dict(), threads=config.threads, progress=progress
+        )
+
+
+def prepare(run: RunFolder, dataset: Dataset) -> tuple[IntArray, IntArray]:
+    """The related pairs of a run: mined and kept in its folder, or read from there.
+
+    Writes ``pairs.parquet`` (ids of source and target, score, users) and ``data.json`` (what was
+    found, by numbers).
+
+    Returns:
+        Source and target of each pair, shape ``(P,)`` each: positions in the notes.
+    """
+    path = run.file("pairs.parquet")
+    if path.exists() and run.file("data.json").exists():
+        return read_pairs(path, dataset.notes)
+    pairs = mine(run.config, dataset)
+    write_pairs(path, pairs, dataset.notes)
+    write_json(run.file("data.json"), describe_data(dataset, pairs))
+    return pairs.source, pairs.target
+
+
+def training_pairs(dataset: Dataset, source: IntArray, target: IntArray) -> tuple[IntArray, IntArray]:
+    """The pairs to train on: both notes on the training side, in different groups.
+
+    Args:
+        dataset: The notes' sides and groups.
+        source: Shape ``(P,)``, positions in the notes.
+        target: Shape ``(P,)``, positions in the notes.
+
+    Returns:
+        Source and target of the pairs kept.
+
+    Raises:
+        DataError: If there is none.
+    """
+    chosen = select_pairs(source, target, dataset.groups, dataset.is_test, "train")
+    if not chosen.any():
+        raise DataError(
+            "data: there must be pairs of training notes, but there are none; try lower mining.lower"
+        )
+    return source[chosen], target[chosen]
+
+
+def select_queries(config: Config, dataset: Dataset, source: IntArray, target: IntArray) -> Queries:
+    """Draws the queries and the pool from the test side; depends on ``data.split_seed`` only.
+
+    Each query is another note, with one of its partners in another group as ground truth. The pool
+    holds both notes of every query, and other test notes drawn at random up to ``data.pool``.
+
+    Args:
+        config: ``data.queries`` and ``data.pool`` say how many.
+        dataset: The notes' sides and groups.
+        source: Shape ``(P,)``, positions in the notes.
+        target: Shape ``(P,)``, positions in the notes.
+
+    Returns:
+        Queries and pool.
+
+    Raises:
+        DataError: If no test note has a partner.
+    """
+    chosen = np.flatnonzero(select_pairs(source, target, dataset.groups, dataset.is_test, "test"))
+    if len(chosen) == 0:
+        raise DataError(
+            "data: there must be pairs of test notes, but there are none; try a larger data.test_share"
+        )
+    ids, data = dataset.notes.ids, config.data
+    chosen = _shuffled(chosen, [f"{ids[source[p]]} {ids[target[p]]}" for p in chosen], data.split_seed)
+    _, first = np.unique(source[chosen], return_index=True)  # one pair a query
+    kept = chosen[np.sort(first)][: data.queries or None]
+    needed = np.union1d(source[kept], target[kept])
+    others = np.setdiff1d(np.flatnonzero(dataset.is_test), needed)
+    others = _shuffled(others, [ids[note] for note in others], data.split_seed)
+    room = max(data.pool - len(needed), 0) if data.pool else len(others)
+    pool = np.sort(np.concatenate([needed, others[:room]]))
+    return Queries(pool, np.searchsorted(pool, source[kept]), np.searchsorted(pool, target[kept]))
+
+
+def _shuffled(values: IntArray, names: Sequence[str], seed: int) -> IntArray:
+    """Orders values by a hash of their names: a shuffle that no library's version changes."""
+    keys = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest() for name in names]
+    return values[np.array(sorted(range(len(values)), key=keys.__getitem__), dtype=np.int64)]
+
+
+def write_pairs(path: str | Path, pairs: Pairs, notes: Notes) -> None:
+    """Writes pairs with the ids of their notes, so that the file says what it means by itself."""
+    ids = pa.array(notes.ids)
+    columns = {"source": ids.take(pa.array(pairs.source)), "target": ids.take(pa.array(pairs.target))}
+    write_table(path, pa.table(columns | {"score": pairs.score, "users": pairs.users}))
+
+
+def read_pairs(path: str | Path, notes: Notes) -> tuple[IntArray, IntArray]:
+    """Reads source and target of pairs, shape ``(P,)`` each, as positions in ``notes``.
+
+    Raises:
+        DataError: If the file is damaged or names a note that is not there.
+    """
+    schema = {"source": Column(Kind.KEY), "target": Column(Kind.KEY)}
+    columns = read_table(path, schema).columns
+    return notes.index(columns["source"].to_pylist()), notes.index(columns["target"].to_pylist())
+
+
+def describe_data(dataset: Dataset, pairs: Pairs) -> dict[str, Any]:
+    """What ``data.json`` holds: sizes of the data, of the split and of what mining found."""
+    sides = {
+        side: select_pairs(pairs.source, pairs.target, dataset.groups, dataset.is_test, side)
+        for side in ("train", "test")
+    }
+    inside = within_groups(pairs.source, pairs.target, dataset.groups)
+    return {
+        "notes": len(dataset.notes),
+        "train_notes": int((~dataset.is_test).sum()),
+        "test_notes": int(dataset.is_test.sum()),
+        "groups": len(np.unique(dataset.groups)),
+        "baskets": len(dataset.interactions.user_ids),
+        "events": len(dataset.interactions),
+        "hashtag_notes": sum(map(bool, dataset.notes.topics)),
+        "categories": len({name for name in dataset.notes.categories if name}),
+        "pairs_mined": len(pairs),
+        "pairs_train": int(sides["train"].sum()),
+        "pairs_test": int(sides["test"].sum()),
+        "pairs_within_groups_left_out": int(inside.sum()),
+        "pairs_across_the_split_left_out": int((~inside & ~sides["train"] & ~sides["test"]).sum()),
+        "mining": pairs.report.to_dict(),
+    }
+
+
+def _read_groups(path: str, column: str, count: int) -> IntArray:
+    if not column:
+        return np.arange(count)
+    labels = read_table(path, {"group": Column(Kind.KEY)}, {"group": column}).columns["group"]
+    return union_groups(labels.to_pylist())

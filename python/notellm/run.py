@@ -1,0 +1,143 @@
+"""The run folder: what one configuration produced, step by step.
+
+Every verb of the command line works in a run folder. Its ``config.yaml`` is the resolved
+configuration and ``run.json`` says with what it was made; all other files are results. Files appear
+complete or not at all.
+"""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from notellm.config import Config, differences, load_config, to_yaml
+from notellm.errors import ConfigError, DataError
+from notellm.files import atomic_write
+from notellm.machine import describe_machine, versions
+
+__all__ = ["FREE_KEYS", "RunFolder", "read_json", "write_json"]
+
+FREE_KEYS = ("threads", "train.checkpoint_every", "train.tensorboard", "embed.", "evaluation.", "generation.")
+"""Keys (or groups, with a dot) that may differ between calls on one run folder: what is there stays true.
+
+All others say what was mined and trained; with another value it would be another run.
+"""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder that is ready to be worked in.
+
+    Attributes:
+        path: The folder.
+        config: Its configuration.
+        changed: The free keys whose values this call changed; results made from them are out of date.
+    """
+
+    path: Path
+    config: Config
+    changed: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, config: Config, *, command: Sequence[str] | None = None) -> "RunFolder":
+        """Opens the run folder of a configuration, making it if it is not there.
+
+        Args:
+            config: The configuration; ``config.run_dir`` is the folder.
+            command: What the user called; by default this process's own command line.
+
+        Returns:
+            The run folder, whose ``config.yaml`` and ``run.json`` are written.
+
+        Raises:
+            ConfigError: If the folder was made with another configuration, ``FREE_KEYS`` aside; lists
+                the keys that differ.
+        """
+        path = Path(config.run_dir)
+        changed: tuple[str, ...] = ()
+        if (path / "config.yaml").exists():
+            changed = _compare(path, config)
+        elif path.is_dir() and any(path.iterdir()):
+            raise ConfigError(
+                f"{path}: must be a run folder or empty, but holds other files; try another run_dir"
+            )
+        run = cls(path, config, changed)
+        _write_text(path / "config.yaml", to_yaml(config))
+        run._record(list(command) if command is not None else _command_line())
+        return run
+
+    def file(self, name: str) -> Path:
+        """The path of one of the folder's files."""
+        return self.path / name
+
+    def _record(self, command: list[str]) -> None:
+        """Writes run.json: the first call in full, later ones as a list."""
+        path, now = self.file("run.json"), datetime.now(UTC).isoformat(timespec="seconds")
+        call = {"command": shlex.join(command), "started": now}
+        if path.exists():
+            record = read_json(path)
+            record["calls"] = [*record.get("calls", []), call]
+        else:
+            record = call | {
+                "seed": self.config.seed,
+                "versions": versions(),
+                "machine": describe_machine(self.config.device),
+                "threads": self.config.threads,
+                "dtype": self.config.dtype,
+                "calls": [call],
+            }
+        write_json(path, record)
+
+
+def _compare(path: Path, config: Config) -> tuple[str, ...]:
+    changes = differences(load_config(path / "config.yaml"), config)
+    changes.pop("run_dir", None)  # the folder may have been moved
+    fixed = {key: values for key, values in changes.items() if not key.startswith(FREE_KEYS)}
+    if fixed:
+        listed = "; ".join(f"{key} was {old!r}, is now {new!r}" for key, (old, new) in fixed.items())
+        raise ConfigError(
+            f"{path}: must be called with the configuration it was made with, but {listed}; try another "
+            "run_dir for the new one"
+        )
+    return tuple(changes)
+
+
+def _command_line() -> list[str]:
+    return ["notellm", *sys.argv[1:]]
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes JSON, atomically.
+
+    Args:
+        path: The file.
+        value: Plain data; a number that is not finite is an error.
+
+    Raises:
+        ValueError: If a number is not finite.
+    """
+    _write_text(Path(path), json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DataError: If it is damaged; names file and line.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: must be JSON, but {error.msg.lower()}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: must be UTF-8, but {error.reason}") from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

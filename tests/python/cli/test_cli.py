@@ -1,0 +1,144 @@
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from notellm import cli
+from notellm.config import load_config
+from notellm.run import read_json
+
+NOTES = "id,title,content,topics,category,family\n" + "".join(
+    f"n{i},Title {i},Content {i},{'tag|x' if i % 2 else ''},{'even' if i % 2 == 0 else 'odd'},f{i // 2}\n"
+    for i in range(40)
+)
+LOG = "user,note\n" + "".join(f"u{i},n{(i * 7 + k) % 40}\n" for i in range(60) for k in (0, 3, 9, 14))
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A working directory with a notes table and a log; the overrides that name them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.csv").write_text(NOTES)
+    (tmp_path / "log.csv").write_text(LOG)
+    return ["data=files", "data.notes=notes.csv", "data.interactions=log.csv", "data.ordered=false"]
+
+
+def test_help_lists_every_verb(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"  {verb} " in text for verb in cli.VERBS)
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([verb, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert f"  notellm {verb}" in text  # an example
+    assert (
+        importlib.import_module(f"notellm.commands.{verb.replace('-', '_')}").__doc__.splitlines()[0] in text
+    )
+
+
+def test_help_imports_no_verb():
+    code = "import sys; from notellm import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print(sorted(m for m in sys.modules if m.startswith(('notellm.commands', 'hydra', 'pyarrow'))))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_unknown_verb_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["mnie"])
+    assert stop.value.code == 2
+    assert "invalid choice: 'mnie'" in capsys.readouterr().err
+
+
+def test_cfg_prints_what_the_core_reads_and_touches_nothing(files, tmp_path, capsys):
+    assert cli.main(["mine", "--cfg", "loss.alpha=0.5", *files]) == 0
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    assert load_config(tmp_path / "printed.yaml").loss.alpha == 0.5
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_says_what_is_there(files, capsys):
+    assert cli.main(["data", *files]) == 0
+    text = capsys.readouterr().out
+    assert "40 notes: 28 for training, 12 for test" in text
+    assert "20 have hashtags; 2 categories" in text
+    assert "240 events of 60 baskets" in text
+
+
+def test_mine_writes_pairs_and_their_description(files, tmp_path, capsys):
+    assert cli.main(["mine", *files, "data.groups_column=family", "run_dir=out"]) == 0
+    found = read_json(tmp_path / "out" / "data.json")
+    parts = ("pairs_train", "pairs_test", "pairs_within_groups_left_out", "pairs_across_the_split_left_out")
+    assert sum(found[part] for part in parts) == found["pairs_mined"] > 0
+    assert found["groups"] == 20
+    before = (tmp_path / "out" / "pairs.parquet").stat().st_mtime_ns
+    assert cli.main(["mine", "--run", "out"]) == 0  # everything is there: nothing is mined again
+    assert (tmp_path / "out" / "pairs.parquet").stat().st_mtime_ns == before
+    assert [call["command"].split()[0] for call in read_json(tmp_path / "out" / "run.json")["calls"]] == [
+        "notellm"
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mining.lowr=1"], "notellm: mining.lowr=1: unknown key mining.lowr; did you mean mining.lower?"),
+        (
+            ["data=files", "data.notes=absent.csv", "data.interactions=absent.csv"],
+            "absent.csv: must be a file",
+        ),
+        (["device=tpu"], "notellm: device must be cpu or cuda, but is 'tpu'"),
+    ],
+)
+def test_errors_of_the_user_are_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["mine", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_errors_of_ours_keep_their_traceback(monkeypatch):
+    from notellm.commands import doctor
+
+    def fail(arguments):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(doctor, "run", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main(["doctor"])
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
+    from notellm.commands import doctor
+
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "run", interrupt)
+    assert cli.main(["doctor", "--json"]) == 130
+    assert "`notellm doctor --json` goes on" in capsys.readouterr().err
+
+
+def test_a_run_folder_may_have_any_name(files, tmp_path):
+    name = "it's ${HOME} \\ here"
+    assert cli.main(["mine", "--run", name, *files]) == 0
+    assert load_config(tmp_path / name / "config.yaml").run_dir == name
+    assert cli.main(["mine", "--run", name, "threads=1"]) == 0
+    assert load_config(tmp_path / name / "config.yaml").threads == 1
+
+
+def test_doctor_speaks_json(capsys):
+    assert cli.main(["doctor", "--json"]) == 0
+    findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert findings["PyTorch"]["state"] == "ok"
+    assert findings["OpenMP"]["value"].startswith("1 loaded: ")

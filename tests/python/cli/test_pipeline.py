@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from notellm.config import compose
+from notellm.data import Interactions, Notes
+from notellm.errors import DataError
+from notellm.mining import mine_pairs
+from notellm.pipeline import Dataset, load_data, read_pairs, select_queries, training_pairs, write_pairs
+
+
+def make(count=60, seed=0):
+    """Random baskets over ``count`` notes, two a group, half of them held out."""
+    draw = np.random.default_rng(seed)
+    notes = Notes(
+        ids=[f"n{i}" for i in range(count)],
+        titles=["t"] * count,
+        contents=["c"] * count,
+        topics=[[] for _ in range(count)],
+        categories=[""] * count,
+    )
+    users = np.repeat(np.arange(80), 5)
+    log = Interactions(
+        users, draw.integers(0, count, 400), [f"u{i}" for i in range(80)], notes.ids, ordered=False
+    )
+    groups = np.arange(count) // 2
+    data = Dataset(notes, log, groups, groups % 2 == 1)
+    pairs = mine_pairs(log)
+    return data, pairs
+
+
+def test_pairs_survive_the_file(tmp_path):
+    data, pairs = make()
+    write_pairs(tmp_path / "pairs.parquet", pairs, data.notes)
+    source, target = read_pairs(tmp_path / "pairs.parquet", data.notes)
+    np.testing.assert_array_equal(source, pairs.source)
+    np.testing.assert_array_equal(target, pairs.target)
+    with pytest.raises(DataError, match="n59"):
+        read_pairs(tmp_path / "pairs.parquet", data.notes.take(range(59)))
+
+
+def test_training_pairs_stay_on_their_side_and_leave_their_group():
+    data, pairs = make()
+    source, target = training_pairs(data, pairs.source, pairs.target)
+    assert len(source) > 0
+    assert not data.is_test[source].any()
+    assert not data.is_test[target].any()
+    assert (data.groups[source] != data.groups[target]).all()
+
+
+@pytest.mark.parametrize(("queries", "pool"), [(7, 20), (7, 0), (0, 0), (7, 3)])
+def test_queries_are_distinct_related_and_in_the_pool(queries, pool):
+    data, pairs = make()
+    drawn = select_queries(
+        compose([f"data.queries={queries}", f"data.pool={pool}"]), data, pairs.source, pairs.target
+    )
+    source, target = drawn.pool[drawn.source], drawn.pool[drawn.target]
+    related = set(zip(pairs.source.tolist(), pairs.target.tolist(), strict=True))
+    assert all(pair in related for pair in zip(source.tolist(), target.tolist(), strict=True))
+    assert (data.groups[source] != data.groups[target]).all()
+    assert len(set(source.tolist())) == len(source) == (queries or len(source))
+    assert data.is_test[drawn.pool].all()
+    assert (np.diff(drawn.pool) > 0).all()
+    needed = len(np.union1d(source, target))
+    assert len(drawn.pool) == (max(pool, needed) if pool else data.is_test.sum())
+
+
+def test_queries_depend_on_the_split_seed_alone():
+    data, pairs = make()
+
+    def draw(*overrides):
+        return select_queries(
+            compose(["data.queries=7", *overrides]), data, pairs.source, pairs.target
+        ).source.tolist()
+
+    assert draw() == draw("seed=5", "threads=1")
+    assert draw() != draw("data.split_seed=1")
+
+
+def test_no_pairs_is_an_error():
+    data, pairs = make()
+    empty = pairs.source[:0]
+    with pytest.raises(DataError, match="pairs of training notes"):
+        training_pairs(data, empty, empty)
+    with pytest.raises(DataError, match="pairs of test notes"):
+        select_queries(compose(), data, empty, empty)
+
+
+def test_exposure_counts_the_baskets_of_a_note():
+    data, _ = make()
+    assert data.exposure.sum() == len(data.interactions)
+    assert data.exposure[3] == (data.interactions.notes == 3).sum()
+
+
+def test_groups_come_from_a_column(tmp_path):
+    (tmp_path / "notes.csv").write_text(
+        "id,title,content,topics,category,family\na,x,,,,1\nb,y,,,,2\nc,z,,,,1\n"
+    )
+    (tmp_path / "log.csv").write_text("user,note\nu,a\nu,b\n")
+    files = [f"data.notes='{tmp_path}/notes.csv'", f"data.interactions='{tmp_path}/log.csv'"]
+    data = load_data(compose(["data=files", *files, "data.groups_column=family"]))
+    assert data.groups.tolist() == [0, 1, 0]
+    assert data.is_test[0] == data.is_test[2]
+    with pytest.raises(DataError, match="'kind' must be there"):
+        load_data(compose(["data=files", *files, "data.groups_column=kind"]))
