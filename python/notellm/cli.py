@@ -12,8 +12,16 @@ from types import ModuleType
 __all__ = ["VERBS", "main"]
 
 VERBS = {
+    "demo": "everything below on the default data: a table and a report",
     "data": "fetch or read notes and behaviour, and split them",
     "mine": "find related pairs of notes",
+    "train": "train the model on the pairs",
+    "embed": "turn notes into vectors",
+    "evaluate": "compare the trained model with what it began as and with TF-IDF",
+    "generate": "write categories and hashtags",
+    "neighbours": "find the nearest notes",
+    "report": "write report.html from a run folder",
+    "show-prompt": "show what the model sees of one pair, and both losses",
     "doctor": "look at this machine: what is there, what is missing, what that disables",
 }
 """The verbs, each a module of ``notellm.commands``, and what they do."""

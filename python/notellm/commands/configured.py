@@ -113,10 +113,13 @@ def _check_cuda() -> None:
         )
 
 
+def _groups() -> dict[str, list[str]]:
+    """The groups of the configuration, and their options."""
+    folder = Path(__file__).parents[1] / "conf"
+    groups = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    return {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in groups}
+
+
 def _options() -> dict[str, list[str]]:
     """The groups that offer a choice, and their options."""
-    folder = Path(__file__).parents[1] / "conf"
-    options = {
-        group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in sorted(folder.iterdir())
-    }
-    return {group: names for group, names in options.items() if len(names) > 1 or group == "experiment"}
+    return {group: names for group, names in _groups().items() if len(names) > 1 or group == "experiment"}

@@ -127,5 +127,5 @@ class Decoder(nn.Module):
 
     def weights(self) -> "_core.models.DecoderWeights":
         """All present parameters, for the core's own loop over the layers (inference)."""
-        layers = [layer.weights() for layer in self.layers]
+        layers = [layer.weights() for layer in self.layers.children() if isinstance(layer, DecoderLayer)]
         return _core.models.DecoderWeights(self.embed_tokens.weight, layers, self.norm.weight)

@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer
 from torch import Tensor, nn
 
 from notellm import _core
+from notellm.cache import cache_folder
 from notellm.data.notes import Notes
 from notellm.errors import ConfigError, DataError
 from notellm.files import atomic_folder
@@ -73,7 +74,7 @@ class NoteLLM(nn.Module):
         self.lm_head = None if hf.get("tie_word_embeddings") else nn.Linear(width, vocabulary, bias=False)
         self.projection = nn.Linear(width, dim, bias=False)
         self.tau = nn.Parameter(torch.tensor(float(tau)))
-        self.emb_token_id = int(tokenizer.token_to_id(EMB_TOKEN))
+        self.emb_token_id = _emb_token_id(tokenizer)
         self.eos_token_id = _first_eos(hf)
         self.prompt = Prompt(
             prompt, tokenizer, emb_token_id=self.emb_token_id, eos_token_id=self.eos_token_id
@@ -122,7 +123,7 @@ class NoteLLM(nn.Module):
             tokenizer.add_special_tokens([AddedToken(EMB_TOKEN, special=True, normalized=False)])
         rows = hf["vocab_size"]
         # some checkpoints have spare rows behind their tokenizer's last id; [EMB] takes the first of them
-        hf = hf | {"vocab_size": max(rows, tokenizer.token_to_id(EMB_TOKEN) + 1)}
+        hf = hf | {"vocab_size": max(rows, _emb_token_id(tokenizer) + 1)}
         model = cls(hf, tokenizer, prompt, dim=dim, tau=tau)
         weights = model_folder.read_weights(path)
         for name in ("model.embed_tokens.weight", "lm_head.weight"):
@@ -150,7 +151,7 @@ class NoteLLM(nn.Module):
         return model.eval()
 
     def _copy_backbone(self, weights: dict[str, Tensor], path: Path) -> None:
-        parameters = {f"model.{name}": value for name, value in self.model.named_parameters()}
+        parameters: dict[str, Tensor] = {f"model.{name}": p for name, p in self.model.named_parameters()}
         if self.lm_head is not None:
             parameters["lm_head.weight"] = self.lm_head.weight
         missing = sorted(parameters.keys() - weights.keys())
@@ -276,12 +277,19 @@ def _resolve(path: str | Path, progress: ProgressFn | None) -> Path:
     if str(path) == "smollm2-135m":
         from notellm.models import smollm2
 
-        return smollm2.prepare(smollm2.default_folder(), progress)
+        return smollm2.prepare(cache_folder("smollm2-135m"), progress)
     return Path(path)
 
 
 def _as_prompt(prompt: str | Path | PromptConfig) -> PromptConfig:
     return prompt if isinstance(prompt, PromptConfig) else load_prompt(prompt)
+
+
+def _emb_token_id(tokenizer: Tokenizer) -> int:
+    token = tokenizer.token_to_id(EMB_TOKEN)
+    if token is None:
+        raise DataError(f"NoteLLM: the tokenizer must have the token {EMB_TOKEN}, but has not")
+    return int(token)
 
 
 def _first_eos(hf: dict[str, Any]) -> int:

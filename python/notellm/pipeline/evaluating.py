@@ -1,7 +1,7 @@
 """From the systems' vectors and words to ``evaluation.json`` and the examples of the report."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from notellm.evaluation import (
     evaluate_retrieval,
     write_evaluation,
 )
+from notellm.metrics import Ties
 from notellm.pipeline import systems
 from notellm.pipeline.data import Dataset, Queries
 from notellm.retrieval import Ranks, neighbours, target_ranks
@@ -51,7 +52,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         queries.target,
         dataset.exposure[queries.pool],
         ks=config.evaluation.ks,
-        ties=config.evaluation.ties,
+        ties=cast(Ties, config.evaluation.ties),
         bootstrap=bootstrap,
     )
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))

@@ -93,10 +93,10 @@ def generate(run: RunFolder, notes: Notes) -> dict[str, Written]:
     Returns:
         By note id: what each system wrote.
     """
-    path = run.file("generation.jsonl")
+    path, limits = run.file("generation.jsonl"), _limits(run.config)
     if path.exists():
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if [row["id"] for row in rows] == notes.ids:
+        if [(row["id"], row["limits"]) for row in rows] == [(note, limits) for note in notes.ids]:
             return {row["id"]: row["systems"] for row in rows}
     systems = {
         "zero_shot_prompt": write_labels(run.config, load_backbone(run.config), notes, "the untrained model"),
@@ -112,10 +112,19 @@ def generate(run: RunFolder, notes: Notes) -> dict[str, Written]:
                 "title": notes.titles[i],
                 "category": notes.categories[i],
                 "topics": notes.topics[i],
+                "limits": limits,
                 "systems": written[note],
             }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return written
+
+
+def _limits(config: Config) -> dict[str, int]:
+    """The options that decide what is written; kept with it, so that other options write anew."""
+    return {
+        "max_new_tokens": config.generation.max_new_tokens,
+        "hashtag_count": config.generation.hashtag_count,
+    }
 
 
 def write_labels(config: Config, model: NoteLLM, notes: Notes, who: str) -> list[dict[str, Any]]:

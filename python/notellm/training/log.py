@@ -36,7 +36,7 @@ class TrainLog:
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends one step's record."""
@@ -45,13 +45,13 @@ class TrainLog:
         if self._writer is not None:
             for name in SCALARS:
                 if record[name] is not None:
-                    self._writer.add_scalar(name, record[name], record["step"])  # type: ignore[no-untyped-call]
+                    self._writer.add_scalar(name, record[name], record["step"])
 
     def close(self) -> None:
         """Closes the files."""
         self._file.close()
         if self._writer is not None:
-            self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

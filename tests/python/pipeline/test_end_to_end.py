@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from conftest import make_notes
 
 from notellm.cli import main
 from notellm.data import Interactions, Notes
 from notellm.embedding import load_embeddings
+from samples import make_notes
 
 NOTES = 60
 
@@ -65,7 +65,7 @@ def run(folder, overrides):
 
 def test_demo_leaves_a_complete_run_folder(run):
     expected = {"config.yaml", "run.json", "data.json", "pairs.parquet", "train.jsonl", "model", "embeddings"}
-    expected |= {"evaluation.json", "neighbours.json", "generation.jsonl", "report.html"}
+    expected |= {"evaluation.json", "neighbours.json", "generation.jsonl", "report.html", "tensorboard"}
     assert {entry.name for entry in run.iterdir()} == expected
     document = json.loads((run / "evaluation.json").read_text())
     keys = ["tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"]
@@ -118,7 +118,12 @@ def test_embed_and_neighbours(run, folder, capsys):
     assert main(["neighbours", "--vectors", str(vectors), "--id", "note3", "--id", "note4", "-k", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "note\trank\tneighbour\tcosine"
-    assert [line.split("\t")[:2] for line in lines[1:]] == [["note3", "1"], ["note3", "2"], ["note4", "1"], ["note4", "2"]]
+    assert [line.split("\t")[:2] for line in lines[1:]] == [
+        ["note3", "1"],
+        ["note3", "2"],
+        ["note4", "1"],
+        ["note4", "2"],
+    ]
     best = (rows[3] @ rows.T).index_fill(0, rows.new_tensor([3]).long(), -2.0).argmax()
     assert lines[1].split("\t")[2] == ids[best]
     assert main(["neighbours", "--vectors", str(vectors), "--id", "nobody"]) == 2
@@ -143,7 +148,13 @@ def test_show_prompt_shows_tokens_and_losses(run, capsys):
     assert main(["show-prompt", "--run", str(run), "--pair", "1"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("embedding") >= 2
-    for part in ("The compression word is", "must predict", "contrastive loss", "generative loss", "joint loss"):
+    for part in (
+        "The compression word is",
+        "must predict",
+        "contrastive loss",
+        "generative loss",
+        "joint loss",
+    ):
         assert part in shown
     assert main(["show-prompt", "--run", str(run), "--pair", "99999"]) == 2
 
