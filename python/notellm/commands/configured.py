@@ -68,7 +68,8 @@ def read_config(arguments: argparse.Namespace, *defaults: str) -> Config:
     if arguments.run is None:
         return compose([*defaults, *arguments.overrides])
     file = arguments.run / "config.yaml"
-    if file.exists():
+    names_group = any(text.partition("=")[0] in _groups() for text in arguments.overrides)
+    if file.exists() and not names_group:  # with a group it is composed anew, and the folder compares the two
         config = override(load_config(file), arguments.overrides)
     else:
         config = compose([*defaults, f"name={_quoted(arguments.run.resolve().name)}", *arguments.overrides])

@@ -137,7 +137,7 @@ def prompt_names() -> list[str]:
 
     Example:
         >>> prompt_names()
-        ['paper', 'release_zh']
+        ['bare', 'paper', 'release_zh']
     """
     return sorted(path.stem for path in _PACKAGED.glob("*.yaml"))
 

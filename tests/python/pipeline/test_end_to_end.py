@@ -90,7 +90,7 @@ def test_a_second_demo_does_nothing_again(run, overrides, capsys):
 def test_the_verbs_one_by_one_give_the_demo_s_run(run, folder, overrides):
     again = folder / "again"
     for verb in ("data", "mine", "train", "evaluate"):
-        assert main([verb, "--run", str(again), *overrides]) == 0
+        assert main([verb, "--run", str(again), "experiment=demo", *overrides]) == 0
     assert main(["report", "--run", str(again)]) == 0
     for name in ("evaluation.json", "neighbours.json", "generation.jsonl", "data.json"):
         assert (again / name).read_text() == (run / name).read_text(), name
