@@ -81,6 +81,8 @@ def evaluate_retrieval(
     *,
     ks: Sequence[int] = KS,
     ties: Ties = "mean",
+    low_share: float = 0.3,
+    high_share: float = 0.1,
     bootstrap: Bootstrap | None = None,
     names: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -89,11 +91,12 @@ def evaluate_retrieval(
     Args:
         systems: Key of each system and the ranks of its ``Q`` targets, for the same queries.
         targets: Shape ``(Q,)``; the ground truth of each query, as positions in the pool.
-        exposure: Shape ``(N,)``; how often each note of the pool was seen. Low are queries whose target
-            is among the least exposed 30 % of the pool, high those with one of the most exposed 10 %.
+        exposure: Shape ``(N,)``; how often each note of the pool was seen.
         ks: Cut-offs.
         ties: How a target counts that scores the same as other notes: as the mean over the orders they
             could come in, as the first, or as the last of them.
+        low_share: Low-exposure queries are those whose target is in this least exposed share of the pool.
+        high_share: High-exposure queries are those whose target is in this most exposed share.
         bootstrap: How intervals are made.
         names: What to call systems that ``NAMES`` does not know, or to call otherwise.
 
@@ -114,7 +117,7 @@ def evaluate_retrieval(
     target, seen = np.asarray(targets, dtype=np.int64), np.asarray(exposure, dtype=np.float64)
     _check_systems(systems, len(target))
     bootstrap, names = bootstrap or Bootstrap(), {**NAMES, **(names or {})}
-    split = exposure_split(seen[target], seen)
+    split = exposure_split(seen[target], seen, low=low_share, high=high_share)
     sides = {"low": split.low, "high": split.high}  # (Q,) bool each
     hits = {key: hits_at(ranks, ks, ties=ties) for key, ranks in systems.items()}  # (Q, len(ks)) each
 
@@ -133,6 +136,7 @@ def evaluate_retrieval(
         "queries": len(target),
         "ks": [int(k) for k in ks],
         "ties": ties,
+        "exposure_shares": {"low": low_share, "high": high_share},
         "systems": rows,
         "differences": _differences(hits, ks, bootstrap),
     }

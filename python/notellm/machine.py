@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,25 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of us and of what results depend on; packages that are absent are left out."""
-    found = {name: version_of(name) for name in RECORDED}
+    """Versions of Python, of us (and our commit, in a checkout) and of what results depend on.
+
+    What is absent is left out.
+    """
+    found = {name: version_of(name) for name in RECORDED} | {"commit": _commit()}
     return {"python": platform.python_version()} | {name: text for name, text in found.items() if text}
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this file lies in; ``+`` behind it if tracked files are changed."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True)
+        if tracked.returncode:  # installed: the folder may lie in somebody else's repository
+            return None
+        name = subprocess.run([*git, "describe", "--always", "--dirty=+"], capture_output=True, text=True)
+    except OSError:  # no git
+        return None
+    return name.stdout.strip() or None
 
 
 def version_of(package: str) -> str | None:

@@ -131,7 +131,9 @@ class NoteLLM(nn.Module):
                 weights[name] = _with_emb_row(weights[name], model.emb_token_id)
         model._copy_backbone(weights, path)
         generator = torch.Generator().manual_seed(seed)
-        nn.init.orthogonal_(model.projection.weight, generator=generator)  # keeps cosines better than random rows
+        nn.init.orthogonal_(
+            model.projection.weight, generator=generator
+        )  # keeps cosines better than random rows
         return model.eval()
 
     @classmethod

@@ -162,10 +162,11 @@ def select_queries(config: Config, dataset: Dataset, source: IntArray, target: I
     """Draws the queries and the pool from the test side; depends on ``data.split_seed`` only.
 
     Each query is another note, with one of its partners in another group as ground truth. The pool
-    holds both notes of every query, and other test notes drawn at random up to ``data.pool``.
+    holds both notes of every query, and others drawn at random up to ``data.pool``: of the notes that
+    are in a test pair, or of all test notes, as ``data.pool_notes`` says.
 
     Args:
-        config: ``data.queries`` and ``data.pool`` say how many.
+        config: ``data.queries``, ``data.pool`` and ``data.pool_notes``.
         dataset: The notes' sides and groups.
         source: Shape ``(P,)``, positions in the notes.
         target: Shape ``(P,)``, positions in the notes.
@@ -186,7 +187,8 @@ def select_queries(config: Config, dataset: Dataset, source: IntArray, target: I
     _, first = np.unique(source[chosen], return_index=True)  # one pair a query
     kept = chosen[np.sort(first)][: data.queries or None]
     needed = np.union1d(source[kept], target[kept])
-    others = np.setdiff1d(np.flatnonzero(dataset.is_test), needed)
+    paired = np.union1d(source[chosen], target[chosen])
+    others = np.setdiff1d(paired if data.pool_notes == "paired" else np.flatnonzero(dataset.is_test), needed)
     others = _shuffled(others, [ids[note] for note in others], data.split_seed)
     room = max(data.pool - len(needed), 0) if data.pool else len(others)
     pool = np.sort(np.concatenate([needed, others[:room]]))

@@ -53,6 +53,8 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         dataset.exposure[queries.pool],
         ks=config.evaluation.ks,
         ties=cast(Ties, config.evaluation.ties),
+        low_share=config.evaluation.low_share,
+        high_share=config.evaluation.high_share,
         bootstrap=bootstrap,
     )
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))

@@ -24,8 +24,8 @@ GLOSSARY = {
     "the luck of the queries, not that of the training seed.",
     "Paired difference": "Both systems answer the same queries in each bootstrap draw, so what is common "
     "to both cancels out. An interval that leaves out 0 is more than luck.",
-    "Exposure": "How often a note was seen in the log. The low part is the least exposed 30 % of the test "
-    "notes, the high part the most exposed 10 %.",
+    "Exposure": "How often a note was seen in the log; the least and the most exposed notes are looked at "
+    "apart.",
     "Zero-shot": "The language model before training: mean of all states without a prompt, or the state "
     "at the compression position of the prompt.",
     "TF-IDF": "Words in common, rare words weighing more; no learning. On the same cut text that the "

@@ -81,6 +81,7 @@ class Evaluation:
     generation: list[GenerationResult]
     known_categories: set[str]
     known_hashtags: set[str]
+    exposure_shares: dict[str, float]
 
     def system(self, key: str) -> RetrievalResult | None:
         """The retrieval result of one system, if it was evaluated."""
@@ -120,6 +121,7 @@ def parse_evaluation(document: Mapping[str, Any], where: str = "evaluation.json"
         generation=[] if generation is None else [_generation(s) for s in generation.at("systems").items()],
         known_categories=set() if generation is None else generation.texts("known_categories"),
         known_hashtags=set() if generation is None else generation.texts("known_hashtags"),
+        exposure_shares={side: node.number() for side, node in top.entries("exposure_shares").items()},
     )
 
 

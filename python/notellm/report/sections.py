@@ -94,6 +94,8 @@ def exposure(evaluation: Evaluation) -> Html | None:
     ks, panels, rows = evaluation.ks, [], []
     for side, words in SIDES.items():
         having = [system for system in systems if side in system.exposure]
+        if not having:
+            continue
         for system in having:
             cells = [share(system.exposure[side].recall[k]) for k in ks]
             rows.append(Row(system.key, f"{system.name}, target {words}", cells))
@@ -101,9 +103,10 @@ def exposure(evaluation: Evaluation) -> Html | None:
         title = f"Recall@{k}, target {words}"
         drawn = bars(title, [_bar(system, system.exposure[side].recall[k]) for system in having])
         panels.append((f"{title} ({queries:,} queries)", drawn))
-    caption = (
-        "Seldom seen: the target is among the least exposed 30 % of the test notes; often seen: among the "
-        "most exposed 10 %."
+    caption = "; ".join(
+        f"{SIDES.get(side, side)}: the target is among the {'least' if side == 'low' else 'most'} exposed "
+        f"{share_of_pool:.0%} of the pool"
+        for side, share_of_pool in evaluation.exposure_shares.items()
     )
     header = ["System", *(f"Recall@{k}" for k in ks)]
     full = el("details", el("summary", "All cut-offs"), table("Recall by exposure", header, rows))

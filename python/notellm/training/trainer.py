@@ -60,11 +60,18 @@ class Trainer:
         self.options = options or TrainOptions()
         self.folder = None if folder is None else Path(folder)
         self.dtype = compute_dtype(self.options.dtype)
-        self.tokenized = model.prompt.tokenize(notes)
+        # only notes of some pair are tokenised; from here on they go by their place among these
+        ends, places = np.unique(np.stack([source, target]), return_inverse=True)
+        if np.any((ends < 0) | (ends >= len(notes))):
+            raise IndexError(
+                f"Trainer: pairs must name notes in [0, {len(notes)}), but name {ends[0]} to {ends[-1]}"
+            )
+        self.tokenized = model.prompt.tokenize(notes.take(ends))
+        sources, targets = places.reshape(2, -1)
         self.sampler = model.prompt.sampler(
             self.tokenized,
-            source,
-            target,
+            sources,
+            targets,
             pairs_per_step=self.options.pairs_per_step,
             hashtag_share=self.options.hashtag_share,
             seed=self.options.seed,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from notellm.config import compose
-from notellm.data import Interactions, Notes
+from notellm.data import Interactions, Notes, select_pairs
 from notellm.errors import DataError
 from notellm.mining import mine_pairs
 from notellm.pipeline import Dataset, load_data, read_pairs, select_queries, training_pairs, write_pairs
@@ -47,12 +47,12 @@ def test_training_pairs_stay_on_their_side_and_leave_their_group():
     assert (data.groups[source] != data.groups[target]).all()
 
 
+@pytest.mark.parametrize("kind", ["all", "paired"])
 @pytest.mark.parametrize(("queries", "pool"), [(7, 20), (7, 0), (0, 0), (7, 3)])
-def test_queries_are_distinct_related_and_in_the_pool(queries, pool):
+def test_queries_are_distinct_related_and_in_the_pool(queries, pool, kind):
     data, pairs = make()
-    drawn = select_queries(
-        compose([f"data.queries={queries}", f"data.pool={pool}"]), data, pairs.source, pairs.target
-    )
+    config = compose([f"data.queries={queries}", f"data.pool={pool}", f"data.pool_notes={kind}"])
+    drawn = select_queries(config, data, pairs.source, pairs.target)
     source, target = drawn.pool[drawn.source], drawn.pool[drawn.target]
     related = set(zip(pairs.source.tolist(), pairs.target.tolist(), strict=True))
     assert all(pair in related for pair in zip(source.tolist(), target.tolist(), strict=True))
@@ -61,7 +61,12 @@ def test_queries_are_distinct_related_and_in_the_pool(queries, pool):
     assert data.is_test[drawn.pool].all()
     assert (np.diff(drawn.pool) > 0).all()
     needed = len(np.union1d(source, target))
-    assert len(drawn.pool) == (max(pool, needed) if pool else data.is_test.sum())
+    in_test_pairs = select_pairs(pairs.source, pairs.target, data.groups, data.is_test, "test")
+    paired = np.union1d(pairs.source[in_test_pairs], pairs.target[in_test_pairs])
+    candidates = len(paired) if kind == "paired" else data.is_test.sum()
+    assert len(drawn.pool) == (min(max(pool, needed), candidates) if pool else candidates)
+    if kind == "paired":
+        assert np.isin(drawn.pool, paired).all()
 
 
 def test_queries_depend_on_the_split_seed_alone():

@@ -150,6 +150,12 @@ def test_records_say_what_a_step_did(tiny_folder, notes, tmp_path):
     assert first["scale"] == pytest.approx(np.exp(first["tau"]), rel=1e-5)
 
 
+@pytest.mark.parametrize("outside", [-1, 12])
+def test_pairs_of_notes_that_are_not_there_are_refused(outside, tiny, notes):
+    with pytest.raises(IndexError, match=r"pairs must name notes in \[0, 12\)"):
+        Trainer(tiny, notes, np.array([0, 1]), np.array([1, outside]))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -56,6 +56,7 @@ void visit_fields(const DataConfig&, Visit&& visit) {
   visit("test_share", &DataConfig::test_share, inner_share());
   visit("split_seed", &DataConfig::split_seed, at_least(0));
   visit("queries", &DataConfig::queries, at_least(0));
+  visit("pool_notes", &DataConfig::pool_notes, one_of({"paired", "all"}));
   visit("pool", &DataConfig::pool, at_least(0));
 }
 

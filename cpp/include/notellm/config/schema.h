@@ -27,7 +27,9 @@ struct DataConfig {
   int64_t split_seed = 0;
   /// At most so many test pairs are evaluated; 0 = all.
   int64_t queries = 400;
-  /// Test notes in the pool; 0 = all.
+  /// Which test notes can be in the pool: those of some test pair (`paired`), or `all`.
+  std::string pool_notes = "paired";
+  /// At most so many of them, those of the queries first; 0 = all.
   int64_t pool = 0;
 
   bool operator==(const DataConfig&) const = default;
