@@ -76,7 +76,7 @@ def embed(
     vectors, computed, sequence = _core.embedding.embed_notes(
         model.model.weights(),
         model.model.config,
-        model.projection.weight if projected else None,
+        model.projection_weight if projected else None,
         model.prompt.core,
         tokenized,
         range(len(tokenized)) if indices is None else indices,

@@ -36,6 +36,7 @@ CASES = {
     "llama_multi_query": {"model_type": "llama", "num_key_value_heads": 1},
     "llama_wide_heads": {"model_type": "llama", "head_dim": 10},
     "llama3_rope": {"model_type": "llama", "rope_parameters": LLAMA3},
+    "mistral": {"model_type": "mistral", "sliding_window": None},
     "qwen2": {"model_type": "qwen2"},
     "qwen3": {"model_type": "qwen3", "head_dim": 8},
 }

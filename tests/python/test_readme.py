@@ -23,5 +23,5 @@ def test_the_example_runs(tiny_folder, tmp_path, monkeypatch, capsys):
         code = code.replace(real, small)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, str(README), "exec"), {})
-    assert (tmp_path / "runs" / "mine" / "model" / "notellm.json").exists()
+    assert (tmp_path / "runs" / "first" / "model" / "notellm.json").exists()
     assert len(capsys.readouterr().out.splitlines()) == 2

@@ -1,9 +1,10 @@
 #include "notellm/embedding/embed.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <vector>
 
@@ -60,11 +61,10 @@ at::Tensor embed_notes(const DecoderWeights& weights,
                        const EmbedOptions& options,
                        const ProgressFn& progress,
                        EmbedReport* report) {
-  const c10::InferenceMode no_graph;
+  const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the vectors
   std::vector<NotePrompt> requests;
   for (const int64_t note : notes) requests.emplace_back().note = note;  // the category task
-  const std::vector<int64_t> lengths =
-      packed_lengths(prompts, tokenized, requests, PackMode::kEmbed);
+  const std::vector<int64_t> lengths = own_lengths(prompts, tokenized, requests, PackMode::kEmbed);
   const std::vector<int64_t> rows = longest_first(lengths);
   const std::vector<int64_t> batches =
       token_budget_batches(picked(lengths, rows), options.batch_tokens);
@@ -92,7 +92,10 @@ at::Tensor embed_notes(const DecoderWeights& weights,
         pooled);
     if (!report) continue;
     report->computed_tokens += segments.tokens();
-    for (const int64_t row : chosen) report->sequence_tokens += lengths[row];
+    // the notes' segments come last
+    for (int64_t s = segments.count() - std::ssize(chosen); s < segments.count(); ++s) {
+      report->sequence_tokens += segments.start(s) + segments.length(s);
+    }
   }
   report_progress(progress, total, total);
   return vectors;

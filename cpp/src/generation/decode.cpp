@@ -104,7 +104,7 @@ std::vector<std::vector<int32_t>> generate_greedy(const DecoderWeights& weights,
   const c10::InferenceMode no_graph;
   const DecoderWeights cast = cast_weights(weights, options.compute);
   const at::Tensor cast_head = head.to(options.compute);
-  std::vector<int64_t> lengths = packed_lengths(prompts, tokenized, requests, PackMode::kGenerate);
+  std::vector<int64_t> lengths = own_lengths(prompts, tokenized, requests, PackMode::kGenerate);
   for (int64_t& length : lengths) length += options.max_new_tokens;
   const std::vector<int64_t> batches = token_budget_batches(lengths, options.batch_tokens);
   const int64_t total = static_cast<int64_t>(requests.size());

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <iterator>
 #include <utility>
 
 #include "notellm/util/check.h"
@@ -95,6 +96,8 @@ at::Tensor decoder_states(const at::Tensor& tokens,
                           const DecoderConfig& config,
                           const DecoderPlan& plan,
                           DecoderCache& cache) {
+  NOTELLM_CHECK_ARG(std::ssize(weights.layers) == config.layers, "weights must be of ",
+                    config.layers, " layers, but are of ", weights.layers.size());
   at::Tensor x = at::embedding(weights.embedding, tokens).to(state_dtype(plan.dtype));  // (T, D)
   for (size_t l = 0; l < weights.layers.size(); ++l) {
     x = decoder_layer(x, weights.layers[l], config, plan, cache[l]);

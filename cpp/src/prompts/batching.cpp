@@ -4,15 +4,16 @@
 
 namespace notellm {
 
-std::vector<int64_t> packed_lengths(const PromptSet& prompts,
-                                    const TokenizedNotes& notes,
-                                    std::span<const NotePrompt> requests,
-                                    PackMode mode) {
+std::vector<int64_t> own_lengths(const PromptSet& prompts,
+                                 const TokenizedNotes& notes,
+                                 std::span<const NotePrompt> requests,
+                                 PackMode mode) {
   std::vector<int64_t> lengths;
   lengths.reserve(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
-    lengths.push_back(
-        static_cast<int64_t>(pack(prompts, notes, requests.subspan(i, 1), mode).tokens.size()));
+    const PackedBatch alone = pack(prompts, notes, requests.subspan(i, 1), mode);
+    const auto end = alone.segment_offsets.rbegin();  // the note's segment is the last
+    lengths.push_back(end[0] - end[1]);
   }
   return lengths;
 }

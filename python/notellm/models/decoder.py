@@ -1,12 +1,25 @@
 """The Llama-family decoder as modules: parameters with Hugging Face's names, arithmetic in the core."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from notellm import _core
 from notellm.models.config import decoder_config
+
+
+def check_plain(module: nn.Module, kind: type[nn.Module], name: str) -> None:
+    """Refuses a module that has been replaced or wrapped: the core reads weights and would pass its forward by.
+
+    Raises:
+        TypeError: If the module is not exactly of the kind it was made as.
+    """
+    if type(module) is not kind:
+        raise TypeError(
+            f"NoteLLM: {name} must be a plain {kind.__name__}, whose weights the core reads, but is a "
+            f"{type(module).__name__}, whose forward would never be called"
+        )
 
 
 class _Attention(nn.Module):
@@ -60,12 +73,11 @@ class DecoderLayer(nn.Module):
         Raises:
             TypeError: If a projection has been replaced by another module: the core would silently pass it by.
         """
-        for name, child in (*self.self_attn.named_children(), *self.mlp.named_children()):
-            if type(child) not in (nn.Linear, _Norm):
-                raise TypeError(
-                    f"DecoderLayer: {name} must be a plain Linear, whose weight the core reads, but is a "
-                    f"{type(child).__name__}, whose forward would never be called"
-                )
+        for part in (self.self_attn, self.mlp):
+            for name, child in part.named_children():
+                check_plain(child, _Norm if name.endswith("norm") else nn.Linear, name)
+        check_plain(self.input_layernorm, _Norm, "input_layernorm")
+        check_plain(self.post_attention_layernorm, _Norm, "post_attention_layernorm")
         weights = _core.models.LayerWeights()
         attention, mlp = self.self_attn, self.mlp
         weights.input_norm = self.input_layernorm.weight
@@ -126,6 +138,15 @@ class Decoder(nn.Module):
         return _core.models.rms_norm(x, self.norm.weight, self.config.norm_epsilon)
 
     def weights(self) -> "_core.models.DecoderWeights":
-        """All present parameters, for the core's own loop over the layers (inference)."""
-        layers = [layer.weights() for layer in self.layers.children() if isinstance(layer, DecoderLayer)]
+        """All present parameters, for the core's own loop over the layers (inference).
+
+        Raises:
+            TypeError: If a part has been replaced or wrapped, see `check_plain`.
+        """
+        check_plain(self.embed_tokens, nn.Embedding, "embed_tokens")
+        check_plain(self.norm, _Norm, "norm")
+        layers = []
+        for number, layer in enumerate(self.layers):
+            check_plain(layer, DecoderLayer, f"layers.{number}")
+            layers.append(cast(DecoderLayer, layer).weights())
         return _core.models.DecoderWeights(self.embed_tokens.weight, layers, self.norm.weight)

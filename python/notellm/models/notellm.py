@@ -17,7 +17,7 @@ from notellm.data.notes import Notes
 from notellm.errors import ConfigError, DataError
 from notellm.files import atomic_folder
 from notellm.models import folder as model_folder
-from notellm.models.decoder import Decoder
+from notellm.models.decoder import Decoder, check_plain
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig, load_prompt
 
@@ -167,11 +167,17 @@ class NoteLLM(nn.Module):
     def save_pretrained(self, path: str | Path) -> None:
         """Writes a folder that `from_pretrained` reads, and whose backbone part transformers reads too.
 
-        The folder appears complete or not at all; one that is there is replaced.
+        The folder appears complete or not at all; one that an earlier call made is replaced.
 
         Args:
             path: The folder to make.
+
+        Raises:
+            FileExistsError: If there is a folder with other things in it.
         """
+        path = Path(path)
+        if path.is_dir() and any(path.iterdir()) and not (path / EXTRA_CONFIG).exists():
+            raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
         with atomic_folder(path, replace=True) as target:
             backbone = {f"model.{name}": value.detach() for name, value in self.model.named_parameters()}
             if self.lm_head is not None:
@@ -193,7 +199,16 @@ class NoteLLM(nn.Module):
     @property
     def head_weight(self) -> Tensor:
         """Shape ``(V, D)``: the LM head, which is the token embedding where the two are tied."""
-        return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+        if self.lm_head is None:
+            return self.model.embed_tokens.weight
+        check_plain(self.lm_head, nn.Linear, "lm_head")
+        return self.lm_head.weight
+
+    @property
+    def projection_weight(self) -> Tensor:
+        """Shape ``(d, D)``."""
+        check_plain(self.projection, nn.Linear, "projection")
+        return self.projection.weight
 
     @property
     def device(self) -> torch.device:
@@ -215,7 +230,7 @@ class NoteLLM(nn.Module):
         segments = _core.models.Segments(batch.segment_offsets.tolist(), batch.segment_parents.tolist())
         states = self.model(self._ids(batch.tokens), self.model.plan(segments, dtype))  # (T, D)
         compressed = states.index_select(0, self._ids(batch.compression))
-        embeddings = nn.functional.linear(compressed, self.projection.weight.to(compressed.dtype))
+        embeddings = nn.functional.linear(compressed, self.projection_weight.to(compressed.dtype))
         labelled = states.index_select(0, self._ids(batch.label_positions))
         return TrainingStates(embeddings, _core.models.head_logits(labelled, self.head_weight, dtype))
 

@@ -27,7 +27,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: Optimizer, step: int, options: TrainOptions
+    folder: Path, model: nn.Module, optimizer: Optimizer, step: int, options: TrainOptions, data: str
 ) -> Path:
     """Writes ``folder/step-NNNNNNN`` complete or not at all, then removes the older ones.
 
@@ -39,6 +39,7 @@ def save_checkpoint(
         optimizer: Its state is saved.
         step: Optimizer steps done.
         options: Of the run.
+        data: Fingerprint of what is trained on.
 
     Returns:
         The checkpoint's folder.
@@ -48,7 +49,7 @@ def save_checkpoint(
         weights = {name: value.detach() for name, value in model.named_parameters()}
         save_file(weights, temporary / model_folder.SINGLE)
         torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-        state = {"step": step, "options": asdict(options)}
+        state = {"step": step, "options": asdict(options), "data": data}
         (temporary / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
     for entry in folder.glob("step-*"):
         if entry != target:
@@ -56,7 +57,9 @@ def save_checkpoint(
     return target
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, options: TrainOptions) -> int:
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: Optimizer, options: TrainOptions, data: str
+) -> int:
     """Puts a checkpoint's weights and optimizer state in place.
 
     Args:
@@ -64,22 +67,27 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, options:
         model: Of the same shape as the one saved.
         optimizer: Over the same parameters.
         options: Must equal those of the checkpoint, or the run would not be one run.
+        data: Likewise.
 
     Returns:
         Optimizer steps done.
 
     Raises:
-        DataError: If a file is damaged or an option differs.
+        DataError: If a file is damaged, or an option or the data differ.
     """
     state = model_folder.read_json(path / "state.json")
     _check_same(path, state["options"], asdict(options))
+    if state["data"] != data:
+        raise DataError(
+            f"{path}: must be of a run on the same notes, pairs and prompt, but is of another; train in another folder"
+        )
     weights = model_folder.read_weights(path)
     for name, parameter in model.named_parameters():
         if name not in weights:
             raise DataError(f"{path}: must hold the tensor {name}, but does not")
         model_folder.load_tensor(parameter, weights[name], name, path)
     try:
-        optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
+        optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True))
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         raise DataError(f"{path / 'optimizer.pt'}: must be the run's optimizer state, but: {error}") from None
     return int(state["step"])

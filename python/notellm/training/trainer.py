@@ -1,5 +1,7 @@
 """The training loop: plan a batch, one forward pass, both losses, one optimizer step."""
 
+import hashlib
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +30,8 @@ class Trainer:
     """Trains a `NoteLLM` on related pairs, jointly contrastive (GCL) and generative (CSFT).
 
     Every batch is a function of (seed, step), and a checkpoint holds weights and optimizer state: a run stopped after
-    any checkpoint and resumed gives the same weights, bit for bit, as one that was not (same machine and threads).
+    any checkpoint and resumed gives the same weights, bit for bit, as one that was not (on one CPU, with as many
+    threads).
 
     Args:
         model: Trained in place: all parameters that require a gradient.
@@ -67,15 +70,16 @@ class Trainer:
                 f"Trainer: pairs must name notes in [0, {len(notes)}), but name {ends[0]} to {ends[-1]}"
             )
         self.tokenized = model.prompt.tokenize(notes.take(ends))
-        sources, targets = places.reshape(2, -1)
+        self.pairs = places.reshape(2, -1)
         self.sampler = model.prompt.sampler(
             self.tokenized,
-            sources,
-            targets,
+            self.pairs[0],
+            self.pairs[1],
             pairs_per_step=self.options.pairs_per_step,
             hashtag_share=self.options.hashtag_share,
             seed=self.options.seed,
         )
+        self._check_there_is_a_loss()
         by_epochs = self.options.epochs * self.sampler.steps_per_epoch
         self.total_steps = self.options.max_steps or by_epochs
         self.warmup_steps = int(self.options.warmup_share * self.total_steps)
@@ -96,7 +100,8 @@ class Trainer:
             One record a step done now, as in ``train.jsonl``.
 
         Raises:
-            DataError: If the checkpoint is damaged or of other options.
+            DataError: If the checkpoint is damaged, or of other options or data.
+            FloatingPointError: If the training diverges; the step is not taken.
         """
         if resume and self.folder is not None:
             self._resume(self.folder)
@@ -126,19 +131,26 @@ class Trainer:
         begin = time.perf_counter()
         plan = self.sampler.plan(self.step)
         batches = self._micro_batches(plan)
-        self._set_learning_rates()
+        factor = self._set_learning_rates()
         self.optimizer.zero_grad(set_to_none=True)
         contrastive, generative = self._backward(batches, plan.note_ids)
+        has_loss = (
+            contrastive.count + generative.count > 0
+        )  # none: generation only, and no note has an output
+        loss = float(joint_loss(contrastive, generative, alpha=self.options.alpha)) if has_loss else None
         grad_norm = self._clip()
-        self.optimizer.step()
+        self._check_finite(loss, grad_norm)
+        if has_loss:
+            self.optimizer.step()
         record = {
             "step": self.step,
             "contrastive": _mean(contrastive),
             "generative": _mean(generative),
-            "loss": float(joint_loss(contrastive, generative, alpha=self.options.alpha)),
+            "loss": loss,
             "tau": self.model.tau.item(),
             "scale": self.model.tau.exp().item(),
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.options.lr * factor,
+            "lr_head": self.options.lr_head * factor,
             "grad_norm": grad_norm,
             "tokens": sum(len(batch.tokens) for batch in batches),
             "notes": len(plan.note_ids),
@@ -151,7 +163,8 @@ class Trainer:
     def _micro_batches(self, plan: "_core.prompts.PlannedBatch") -> list["_core.prompts.PackedBatch"]:
         size = len(plan.prompts) // self.options.accumulation
         parts = [plan.prompts[i : i + size] for i in range(0, len(plan.prompts), size)]
-        return [self.model.prompt.pack_rows(self.tokenized, part) for part in parts]
+        mode = "train" if self.options.alpha > 0 else "embed"  # outputs without weight are left out
+        return [self.model.prompt.pack_rows(self.tokenized, part, mode=mode) for part in parts]
 
     def _backward(
         self, batches: Sequence["_core.prompts.PackedBatch"], note_ids: NDArray[np.int64]
@@ -172,12 +185,9 @@ class Trainer:
                 torch.tensor(batch.label_offsets),
                 reduction=self.options.csft_reduction,
             )
-            loss = joint_loss(
-                LossTerm(contrastive.sum, anchors),
-                LossTerm(generative.sum, labelled),
-                alpha=self.options.alpha,
-            )
-            loss.backward()  # type: ignore[no-untyped-call]
+            if anchors + labelled > 0:
+                terms = LossTerm(contrastive.sum, anchors), LossTerm(generative.sum, labelled)
+                joint_loss(*terms, alpha=self.options.alpha).backward()  # type: ignore[no-untyped-call]
             sums += torch.stack([contrastive.sum.detach(), generative.sum.detach()]).double().cpu()
         return LossTerm(sums[0], anchors), LossTerm(sums[1], labelled)
 
@@ -186,6 +196,15 @@ class Trainer:
         if self.options.csft_reduction == "token":
             return len(batch.labels)
         return int(np.count_nonzero(np.diff(batch.label_offsets)))
+
+    def _check_there_is_a_loss(self) -> None:
+        has_hashtags = self.options.hashtag_share > 0 and len(self.tokenized.hashtags.ids) > 0
+        has_output = len(self.tokenized.categories.ids) > 0 or has_hashtags
+        if not self.options.contrastive and not (has_output and self.options.alpha > 0):
+            raise ValueError(
+                "Trainer: without the contrastive loss there must be outputs to learn and alpha above 0, but "
+                f"{'alpha is 0' if has_output else 'no note has a category, or a hashtag that may be asked for'}"
+            )
 
     def _make_optimizer(self) -> torch.optim.AdamW:
         options = self.options
@@ -206,25 +225,63 @@ class Trainer:
             fused=True,
         )
 
-    def _set_learning_rates(self) -> None:
+    def _set_learning_rates(self) -> float:
         factor = linear_schedule(self.step, self.total_steps, self.warmup_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
+        return factor
 
     def _clip(self) -> float:
         parameters: list[Tensor] = [p for group in self.optimizer.param_groups for p in group["params"]]
         limit = self.options.clip_norm or float("inf")
         return float(nn.utils.clip_grad_norm_(parameters, limit))
 
+    def _check_finite(self, loss: float | None, grad_norm: float) -> None:
+        """Stops before a diverged step is taken: the newest checkpoint stays sound."""
+        if not (math.isfinite(grad_norm) and math.isfinite(loss or 0.0)):
+            raise FloatingPointError(
+                f"Trainer: loss and gradient must be finite, but are {loss} and {grad_norm} at step {self.step}; "
+                "try a lower learning rate"
+            )
+
     def _checkpoint_if_due(self, last: int) -> None:
         every = self.options.checkpoint_every
         if self.folder is not None and (self.step == last or (every and self.step % every == 0)):
-            save_checkpoint(self.folder / "checkpoints", self.model, self.optimizer, self.step, self.options)
+            save_checkpoint(
+                self.folder / "checkpoints",
+                self.model,
+                self.optimizer,
+                self.step,
+                self.options,
+                self._data_key(),
+            )
+
+    def _data_key(self) -> str:
+        """A fingerprint of notes, pairs and prompt: runs with equal keys and options have equal batches."""
+        notes = self.tokenized
+        lists = [notes.titles, notes.contents, notes.categories, notes.hashtags]
+        first_batch = self.model.prompt.pack_rows(notes, self.sampler.plan(0).prompts)
+        return _fingerprint(
+            *(part for one in lists for part in (one.ids, one.offsets)),
+            notes.hashtag_offsets,
+            self.pairs,
+            first_batch.tokens,
+            np.array([self.total_steps]),
+        )
 
     def _resume(self, folder: Path) -> None:
         newest = latest_checkpoint(folder / "checkpoints")
         if newest is not None:
-            self.step = load_checkpoint(newest, self.model, self.optimizer, self.options)
+            self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key())
+
+
+def _fingerprint(*arrays: NDArray[Any]) -> str:
+    """A name for the content of some arrays."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _mean(term: LossTerm) -> float | None:

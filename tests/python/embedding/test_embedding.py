@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from notellm import _core
 from notellm.embedding import embed, load_embeddings, save_embeddings
 from notellm.errors import DataError
+from notellm.prompts import explain_prompt
 
 TOLERANCE = {"fp64": 1e-12, "fp32": 1e-5, "bf16": 0.02}
 """Batch invariance: products of another shape round otherwise. Absolute, on unit vectors."""
@@ -41,16 +43,39 @@ def test_equals_the_training_forward(tiny, notes):
     torch.testing.assert_close(vectors(tiny, notes), expected, rtol=0, atol=1e-5)
 
 
-def test_the_compression_position(tiny, notes):
-    """[EMB] and what follows leave the embedding as it is; the last content token does not."""
-    before = vectors(tiny, notes)
-    tiny.model.embed_tokens.weight.data[tiny.emb_token_id] += 1.0
-    assert torch.equal(vectors(tiny, notes), before)
+def states_with(model, batch, position, token):
+    """Embeddings of a training batch with one token replaced."""
+    tokens = torch.tensor(batch.tokens)
+    tokens[position] = token
+    segments = _core.models.Segments(batch.segment_offsets.tolist(), batch.segment_parents.tolist())
+    with torch.no_grad():
+        states = model.model(tokens, model.model.plan(segments, torch.float32))
+    return states[torch.tensor(batch.compression)]
+
+
+@pytest.mark.parametrize("task", ["category", "hashtags"])
+def test_the_compression_position(task, tiny, notes):
+    """[EMB] and whatever follows leave the embedding as it is; the last content token does not."""
     tokenized = tiny.prompt.tokenize(notes)
-    batch = tiny.prompt.pack(tokenized, range(len(notes)))
-    last_content = batch.tokens[batch.compression[1] - 8]
-    tiny.model.embed_tokens.weight.data[last_content] += 1.0
-    assert not torch.allclose(vectors(tiny, notes)[1], before[1], atol=1e-4)
+    note = next(i for i, topics in enumerate(notes.topics) if topics and notes.contents[i])
+    batch = tiny.prompt.pack(tokenized, [note], task=task)
+    before = states_with(tiny, batch, 0, batch.tokens[0])
+    emb = int(batch.compression[0]) + 1
+    assert batch.tokens[emb] == tiny.emb_token_id
+    for position in range(emb, len(batch.tokens)):
+        assert torch.equal(states_with(tiny, batch, position, 5), before), position
+    row = tiny.prompt.rows(tokenized, [note], task=task)[0]
+    pieces = explain_prompt(tiny.prompt, tokenized, note, row=row).pieces
+    last_content = next(piece for piece in pieces if piece.name == "<content>").end - 1
+    for position in (last_content, emb - 1):
+        other = 5 if batch.tokens[position] != 5 else 6
+        assert (states_with(tiny, batch, position, other) - before).abs().max() > 1e-3, position
+
+
+def test_vectors_are_ordinary_tensors(tiny, notes):
+    rows = vectors(tiny, notes)
+    rows -= rows.mean(0)  # would fail on a tensor of inference mode
+    torch.nn.Linear(6, 2)(rows).sum().backward()
 
 
 def test_sharing_the_instruction_is_reported(tiny, notes):

@@ -80,6 +80,15 @@ def test_an_untied_head_is_its_own_matrix(tiny_folder, notes, tmp_path):
     assert torch.equal(NoteLLM.from_pretrained(tmp_path / "saved").head_weight, model.head_weight)
 
 
+def test_saving_spares_folders_with_other_things(tiny, tmp_path):
+    (tmp_path / "precious.txt").write_text("data")
+    with pytest.raises(FileExistsError, match="must be absent, empty or a saved NoteLLM"):
+        tiny.save_pretrained(tmp_path)
+    assert (tmp_path / "precious.txt").exists()
+    for _ in range(2):
+        tiny.save_pretrained(tmp_path / "model")
+
+
 def test_the_seed_decides_the_projection(tiny_folder):
     first, again, other = (NoteLLM.from_pretrained(tiny_folder, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first.projection.weight, again.projection.weight)

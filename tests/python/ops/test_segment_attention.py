@@ -96,8 +96,35 @@ def test_bad_forests_are_refused(offsets, parents, message):
         _core.models.Segments(offsets, parents)
 
 
-def test_a_replaced_projection_is_an_error_not_a_silent_skip():
+def wrapped(module):
+    return torch.nn.Sequential(module)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (
+            lambda d: setattr(d.layers[0].mlp, "up_proj", wrapped(d.layers[0].mlp.up_proj)),
+            "up_proj must be a plain Linear",
+        ),
+        (lambda d: d.layers.__setitem__(0, wrapped(d.layers[0])), "layers.0 must be a plain DecoderLayer"),
+        (
+            lambda d: setattr(d, "embed_tokens", wrapped(d.embed_tokens)),
+            "embed_tokens must be a plain Embedding",
+        ),
+        (lambda d: setattr(d, "norm", wrapped(d.norm)), "norm must be a plain _Norm"),
+    ],
+)
+def test_a_wrapped_part_is_an_error_not_a_silent_skip(wrap, message):
     decoder = Decoder(HF)
-    decoder.layers[0].mlp.up_proj = torch.nn.Sequential(torch.nn.Linear(12, 8))
-    with pytest.raises(TypeError, match="up_proj must be a plain Linear"):
+    wrap(decoder)
+    with pytest.raises(TypeError, match=message):
         decoder.weights()
+
+
+def test_weights_of_another_depth_are_refused():
+    decoder = Decoder(HF)
+    plan = decoder.plan(_core.models.Segments([0, 2], [-1]), torch.float32)
+    short = _core.models.DecoderWeights(decoder.embed_tokens.weight, [], decoder.norm.weight)
+    with pytest.raises(ValueError, match="decoder_states: weights must be of 1 layers, but are of 0"):
+        _core.models.decoder_states(torch.tensor([1, 2]), short, decoder.config, plan)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,14 +38,76 @@ def test_both_losses_fall(tiny_folder, notes):
     assert records[-1]["scale"] != pytest.approx(np.exp(3.0), rel=1e-3)
 
 
-def test_every_parameter_learns_the_emb_row_too(tiny_folder, notes):
-    run = trainer(None, tiny_folder, notes)
+def test_every_parameter_learns_from_the_losses(tiny_folder, notes):
+    run = trainer(None, tiny_folder, notes, weight_decay=0.0)
     before = weights(run)
     run.train()
     for name, value in weights(run).items():
         assert not torch.equal(value, before[name]), name
-    emb = run.model.emb_token_id
-    assert not torch.equal(run.model.model.embed_tokens.weight[emb], before["model.embed_tokens.weight"][emb])
+
+
+def test_the_emb_row_learns_as_an_input(tiny_folder, notes):
+    """With a head of its own, the row gets a gradient only through what comes after [EMB]."""
+    run = trainer(None, tiny_folder, notes)
+    model = run.model
+    model.lm_head = torch.nn.Linear(32, len(model.model.embed_tokens.weight), bias=False)
+    rows = run.sampler.plan(0).prompts
+    model(model.prompt.pack_rows(run.tokenized, rows)).logits.square().sum().backward()
+    gradient = model.model.embed_tokens.weight.grad
+    assert gradient[model.emb_token_id].abs().max() > 1e-6
+    model.zero_grad()
+    model(model.prompt.pack_rows(run.tokenized, rows)).embeddings.square().sum().backward()
+    assert model.model.embed_tokens.weight.grad[model.emb_token_id].abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hashtag_share": 0.0},
+        {"hashtag_share": 1.0},
+        {"pairs_per_step": 1},
+        {"csft_reduction": "token"},
+        {"mask_same_note": False},
+        {"alpha": 0.0},
+        {"max_steps": 9},  # three epochs of three steps, one more than `epochs`
+    ],
+    ids=str,
+)
+def test_every_option_trains_and_resumes(changes, tiny_folder, notes, tmp_path):
+    whole = trainer(tmp_path / "whole", tiny_folder, notes, **changes)
+    records = whole.train()
+    assert all(np.isfinite(record["loss"]) for record in records)
+    assert (records[0]["generative"] is None) == (changes.get("alpha") == 0.0)
+    trainer(tmp_path / "cut", tiny_folder, notes, **changes).train(until=4)
+    resumed = trainer(tmp_path / "cut", tiny_folder, notes, **changes)
+    resumed.train(resume=True)
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(resumed).items())
+
+
+def without(notes, field):
+    return replace(notes, **{field: [[] if field == "topics" else ""] * len(notes)})
+
+
+def test_generation_alone_passes_over_batches_without_outputs(tiny_folder, notes):
+    bare = without(notes, "categories")
+    run = trainer(None, tiny_folder, bare, contrastive=False, pairs_per_step=1, hashtag_share=0.4)
+    records = run.train()
+    assert {record["loss"] is None for record in records} == {True, False}
+
+
+def test_generation_alone_needs_outputs(tiny_folder, notes):
+    bare = without(without(notes, "categories"), "topics")
+    with pytest.raises(ValueError, match="no note has a category"):
+        trainer(None, tiny_folder, bare, contrastive=False)
+    with pytest.raises(ValueError, match="alpha is 0"):
+        trainer(None, tiny_folder, notes, contrastive=False, alpha=0.0)
+
+
+def test_divergence_stops_before_the_step(tiny_folder, notes, tmp_path):
+    run = trainer(tmp_path, tiny_folder, notes, checkpoint_every=1, lr=1e30, lr_head=1e30, warmup_share=0.0)
+    with pytest.raises(FloatingPointError, match=r"must be finite, but are .* at step \d; try a lower"):
+        run.train()
+    assert all(value.isfinite().all() for value in weights(run).values())
 
 
 @pytest.mark.parametrize("stop", range(1, 6))
@@ -91,6 +154,15 @@ def test_resuming_with_other_options_is_refused(tiny_folder, notes, tmp_path):
     trainer(tmp_path, tiny_folder, notes).train(until=2)
     with pytest.raises(DataError, match=r"alpha must be 0.5 as the run began, but is 0.1"):
         trainer(tmp_path, tiny_folder, notes, alpha=0.1).train(resume=True)
+
+
+def test_resuming_on_other_data_is_refused(tiny_folder, notes, tmp_path):
+    trainer(tmp_path, tiny_folder, notes).train(until=2)
+    model = NoteLLM.from_pretrained(tiny_folder, dim=6)
+    for source, data in ((SOURCE[::-1], notes), (SOURCE, replace(notes, titles=notes.titles[::-1]))):
+        other = Trainer(model, data, source, TARGET, TrainOptions(**OPTIONS), folder=tmp_path)
+        with pytest.raises(DataError, match="must be of a run on the same notes, pairs and prompt"):
+            other.train(resume=True)
 
 
 def test_a_damaged_log_is_named_with_its_line(tiny_folder, notes, tmp_path):
@@ -147,6 +219,9 @@ def test_records_say_what_a_step_did(tiny_folder, notes, tmp_path):
     first = records[0]
     assert (first["notes"], first["step"]) == (6, 0)
     assert first["loss"] == pytest.approx((first["contrastive"] + 0.5 * first["generative"]) / 1.5, rel=1e-6)
+    assert first["lr"] == OPTIONS["lr"]  # six steps have no warm-up at 10 %
+    assert first["lr_head"] == OPTIONS["lr_head"]
+    assert records[3]["lr"] == pytest.approx(OPTIONS["lr"] / 2)
     assert first["scale"] == pytest.approx(np.exp(first["tau"]), rel=1e-5)
 
 

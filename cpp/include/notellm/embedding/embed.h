@@ -20,8 +20,9 @@ enum class Pooling {
 struct EmbedOptions {
   Pooling pooling = Pooling::kCompression;
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
-  int64_t batch_tokens =
-      8192;  ///< packed tokens of one forward pass; a longer note gets a pass of its own
+  /// Most tokens of one forward pass, the shared instruction aside; a longer note gets its own
+  /// pass.
+  int64_t batch_tokens = 8192;
 };
 
 /// What embedding cost: how many tokens a forward pass saw, and how many it would see if notes

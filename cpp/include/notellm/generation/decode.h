@@ -15,7 +15,8 @@ namespace notellm {
 struct DecodeOptions {
   int64_t max_new_tokens = 24;          ///< a note's output is cut here if no EOS came
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
-  int64_t batch_tokens = 8192;          ///< prompt and output tokens that may be cached at once
+  /// Most prompt and output tokens cached at once, the shared instruction aside.
+  int64_t batch_tokens = 8192;
 };
 
 /// Greedy decoding: every note's most probable next token until the EOS, over the same segments as

@@ -86,6 +86,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
 /// @param tokens  (T) int64 ids of the plan's new tokens.
 /// @param cache   takes up keys and values: L layers of one entry a segment (`empty_cache`).
 /// @return        (T, D) final-norm states in `state_dtype(plan.dtype)`.
+/// @throws std::invalid_argument  if the weights are not of the configuration's number of layers.
 at::Tensor decoder_states(const at::Tensor& tokens,
                           const DecoderWeights& weights,
                           const DecoderConfig& config,

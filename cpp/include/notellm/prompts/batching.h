@@ -8,11 +8,11 @@
 
 namespace notellm {
 
-/// Tokens that each request takes when packed alone, its shared instruction included.
-std::vector<int64_t> packed_lengths(const PromptSet& prompts,
-                                    const TokenizedNotes& notes,
-                                    std::span<const NotePrompt> requests,
-                                    PackMode mode);
+/// Tokens of each request's own segment: its prompt without the root that it shares with others.
+std::vector<int64_t> own_lengths(const PromptSet& prompts,
+                                 const TokenizedNotes& notes,
+                                 std::span<const NotePrompt> requests,
+                                 PackMode mode);
 
 /// Cuts items into consecutive batches of at most `budget` tokens; an item longer than the budget
 /// is a batch alone.
