@@ -37,10 +37,11 @@ at::Tensor attention_block(const at::Tensor& x,
   const at::Tensor q =
       split_heads(product(h, w.query, w.query_bias, plan.dtype), w.query_norm, config);
   const at::Tensor k = split_heads(product(h, w.key, w.key_bias, plan.dtype), w.key_norm, config);
-  const at::Tensor v = split_heads(product(h, w.value, w.value_bias, plan.dtype), {}, config);
+  const at::Tensor v = split_heads(product(h, w.value, w.value_bias, plan.dtype), {}, config)
+                           .to(plan.rope.cos.scalar_type());  // as q and k, which the table widens
   const at::Tensor attended = segment_attention(apply_rope(q, plan.rope), apply_rope(k, plan.rope),
                                                 v, plan.attention, cache);  // (T, H E)
-  return product(attended, w.output, {}, plan.dtype);
+  return product(attended.to(plan.dtype), w.output, {}, plan.dtype);
 }
 
 at::Tensor feed_forward_block(const at::Tensor& x,
@@ -54,6 +55,10 @@ at::Tensor feed_forward_block(const at::Tensor& x,
 
 }  // namespace
 
+at::ScalarType attention_dtype(at::ScalarType compute, at::Device device) {
+  return compute == at::kBFloat16 && device.is_cpu() ? at::kFloat : compute;
+}
+
 at::ScalarType state_dtype(at::ScalarType compute) {
   return compute == at::kDouble ? at::kDouble : at::kFloat;
 }
@@ -65,7 +70,8 @@ DecoderPlan make_plan(AttentionPlan attention,
     internal::throw_error<NotSupportedError>(
         __func__, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
   }
-  RopeTable rope = rope_table(attention.positions, config.rope, compute);
+  RopeTable rope = rope_table(attention.positions, config.rope,
+                              attention_dtype(compute, attention.positions.device()));
   return {std::move(attention), std::move(rope), compute};
 }
 
@@ -73,7 +79,7 @@ DecoderPlan plan_decoder(const Segments& segments,
                          const DecoderConfig& config,
                          at::ScalarType compute,
                          at::Device device) {
-  const auto options = at::TensorOptions().dtype(compute).device(device);
+  const auto options = at::TensorOptions().dtype(attention_dtype(compute, device)).device(device);
   return make_plan(plan_forest(segments, options), config, compute);
 }
 

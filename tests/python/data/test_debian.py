@@ -233,7 +233,6 @@ def test_files_that_do_not_fit_together_are_an_error(machine, tmp_path):
         debian.read(folder)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt and a package mirror")
 def test_the_real_catalogue_is_large_and_related(tmp_path):
     try:

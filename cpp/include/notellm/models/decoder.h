@@ -45,13 +45,16 @@ struct DecoderWeights {
 /// A forward pass's attention plan with its rotation table.
 struct DecoderPlan {
   AttentionPlan attention;
-  RopeTable rope;
-  at::ScalarType
-      dtype;  ///< of the matrix products and of attention; the residual stream and norms stay wider
+  RopeTable rope;        ///< in `attention_dtype`
+  at::ScalarType dtype;  ///< of the matrix products; the residual stream and norms stay wider
 };
 
 /// What all layers remember of a forest: `[layer][segment]`.
 using DecoderCache = std::vector<LayerCache>;
+
+/// The dtype in which attention runs: `compute`, but fp32 for bf16 on the CPU, where LibTorch's
+/// fused attention for short sequences is several times slower backward in bf16 than in fp32.
+at::ScalarType attention_dtype(at::ScalarType compute, at::Device device);
 
 /// The dtype of the residual stream, the norms and the returned states when products run in
 /// `compute`: fp64 for fp64, otherwise fp32.
