@@ -1,11 +1,12 @@
 """Loads the extension module ``notellm._core``, or says in one sentence why it cannot be loaded.
 
-Whichever module imports ``notellm._core`` first, `ExtensionFinder` is asked for it: that imports PyTorch,
-whose libraries the extension needs, and refuses an extension that was built with another PyTorch.
+Whichever of our modules is imported first, `ExtensionFinder` is asked where it is, and loads the extension
+before it: PyTorch first, whose libraries the extension needs, and no extension built with another PyTorch.
 """
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from types import ModuleType
@@ -13,6 +14,12 @@ from types import ModuleType
 __all__ = ["ExtensionError", "ExtensionFinder", "torch_version"]
 
 NAME = "notellm._core"
+LIGHT = {
+    f"notellm.{module}"
+    for module in ("cache", "cli", "commands", "commands.doctor", "doctor", "extension", "machine")
+}
+"""The modules that work without the extension: what help and doctor are made of."""
+
 BUILD = "`make clean setup`, or `pip install --no-build-isolation --no-deps .`, in the source folder"
 INSTALL = "`rm -rf .venv && make clean setup` in the source folder, or `pip install torch`"
 
@@ -49,7 +56,7 @@ def torch_version() -> str:
 
 
 class ExtensionFinder(MetaPathFinder):
-    """Finds ``notellm._core`` as the finders behind this one do, to load it by `_CheckedLoader`."""
+    """Has ``notellm._core`` loaded by `_CheckedLoader`, before any module of ours but the `LIGHT` ones."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -57,17 +64,22 @@ class ExtensionFinder(MetaPathFinder):
         """The extension's spec; None for every other module.
 
         Raises:
-            ExtensionError: There is no PyTorch or no extension.
+            ExtensionError: PyTorch or the extension cannot be used.
         """
-        if fullname != NAME:
-            return None
+        if fullname == NAME:
+            return self._find_extension(path, target)
+        if fullname.startswith("notellm.") and fullname not in LIGHT:
+            import_module(NAME)  # else `import torch` in that module might fail first, and say less
+        return None
+
+    def _find_extension(self, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec:
         version = torch_version()
         behind = sys.meta_path[sys.meta_path.index(self) + 1 :]
-        specs = (finder.find_spec(fullname, path, target) for finder in behind)
+        specs = (finder.find_spec(NAME, path, target) for finder in behind)
         spec = next((spec for spec in specs if spec), None)
         if spec is None or spec.origin is None:  # the folder of stubs is a package, but an empty one
             raise ExtensionError(f"{NAME}: must be built, but is absent", BUILD)
-        spec.loader = _CheckedLoader(spec.name, spec.origin, version)
+        spec.loader = _CheckedLoader(NAME, spec.origin, version)
         return spec
 
 
@@ -89,6 +101,8 @@ class _CheckedLoader(ExtensionFileLoader):
             raise self._error(f"does not start ({_first_line(error)})") from error
         built = getattr(module, "__torch_version__", "another PyTorch")
         if built != self.torch:
+            for part in [name for name in sys.modules if name.startswith(f"{NAME}.")]:
+                del sys.modules[part]  # the extension has entered them; they would still be found
             raise self._error(f"was built with {built}")
 
     def _error(self, found: str) -> ExtensionError:

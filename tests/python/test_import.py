@@ -76,7 +76,8 @@ found = []
 for statement in (
     "notellm.NoteLLM", "from notellm import Notes", "from notellm import _core", "import notellm._core",
     "import notellm.losses", "import notellm.retrieval", "from notellm._core.util import num_threads",
-    "notellm.errors", "notellm.__version__", "import notellm.errors",
+    "notellm.errors", "notellm.__version__", "import notellm.errors", "import notellm.models.notellm",
+    "import notellm.commands.mine",
 ):
     try:
         exec(statement)
