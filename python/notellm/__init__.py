@@ -1,28 +1,28 @@
-"""NoteLLM: mine related notes, train one model to embed and to describe them, evaluate it exactly."""
+"""NoteLLM: mine related notes, train one model to embed and to describe them, evaluate it exactly.
 
-import torch
+Public names are imported when they are first used (PEP 562): help and ``notellm doctor`` need neither
+PyTorch nor the extension, and importing one part loads no other.
+"""
 
-from notellm import _core
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-if torch.__version__ != _core.__torch_version__:
-    raise ImportError(
-        f"notellm: this build needs torch {_core.__torch_version__}, but {torch.__version__} is installed; "
-        "build again with `pip install --no-build-isolation --no-deps .` in the source folder"
-    )
+from notellm.extension import ExtensionFinder
 
-from notellm._core.util import num_threads, set_num_threads
-from notellm.data import Interactions, Notes, select_pairs, split_by_group
-from notellm.embedding import load_embeddings, save_embeddings
-from notellm.errors import ConfigError, DataError, NotSupportedError
-from notellm.losses import csft_loss, gcl_loss, joint_loss
-from notellm.metrics import bootstrap_difference, bootstrap_mean, hits_at, mrr, recall_at
-from notellm.mining import Pairs, mine_pairs
-from notellm.models.notellm import NoteLLM
-from notellm.prompts import Prompt, PromptConfig, explain_prompt, load_prompt
-from notellm.retrieval import NeighbourIndex, Ranks, neighbours, target_ranks
-from notellm.training import Trainer, TrainOptions
-
-__version__ = _core.__version__
+if TYPE_CHECKING:
+    from notellm._core import __version__ as __version__
+    from notellm._core.util import num_threads, set_num_threads
+    from notellm.data import Interactions, Notes, select_pairs, split_by_group
+    from notellm.embedding import load_embeddings, save_embeddings
+    from notellm.errors import ConfigError, DataError, NotSupportedError
+    from notellm.losses import csft_loss, gcl_loss, joint_loss
+    from notellm.metrics import bootstrap_difference, bootstrap_mean, hits_at, mrr, recall_at
+    from notellm.mining import Pairs, mine_pairs
+    from notellm.models.notellm import NoteLLM
+    from notellm.prompts import Prompt, PromptConfig, explain_prompt, load_prompt
+    from notellm.retrieval import NeighbourIndex, Ranks, neighbours, target_ranks
+    from notellm.training import Trainer, TrainOptions
 
 __all__ = [
     "ConfigError",
@@ -58,3 +58,42 @@ __all__ = [
     "split_by_group",
     "target_ranks",
 ]
+
+_NAMES = {
+    "_core": "__version__",
+    "_core.util": "num_threads set_num_threads",
+    "data": "Interactions Notes select_pairs split_by_group",
+    "embedding": "load_embeddings save_embeddings",
+    "errors": "ConfigError DataError NotSupportedError",
+    "losses": "csft_loss gcl_loss joint_loss",
+    "metrics": "bootstrap_difference bootstrap_mean hits_at mrr recall_at",
+    "mining": "Pairs mine_pairs",
+    "models.notellm": "NoteLLM",
+    "prompts": "Prompt PromptConfig explain_prompt load_prompt",
+    "retrieval": "NeighbourIndex Ranks neighbours target_ranks",
+    "training": "TrainOptions Trainer",
+}
+"""What the imports above say, for when a name is used: a module, and the names to take from it."""
+
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+_PARTS = {module.partition(".")[0] for module in _NAMES}
+
+
+def _resolve(name: str) -> Any:
+    if name in _PARTS:
+        return import_module(f"notellm.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'notellm' has no attribute {name!r}")
+    value = getattr(import_module(f"notellm.{_HOMES[name]}"), name)
+    globals()[name] = value  # from now on it is found without us
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_PARTS})
+
+
+if not TYPE_CHECKING:  # a type checker that saw it would believe in any name
+    __getattr__ = _resolve
+
+sys.meta_path.insert(0, ExtensionFinder())

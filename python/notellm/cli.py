@@ -1,6 +1,7 @@
 """The command line: ``notellm VERB [options] [key=value ...]``.
 
-This module loads no verb before it is called, so that help is quick.
+This module loads no verb before it is called, so that help is quick and needs neither PyTorch nor the
+extension; ``notellm doctor`` works without them, too.
 """
 
 import argparse
@@ -8,6 +9,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+
+from notellm.extension import ExtensionError
 
 __all__ = ["VERBS", "main"]
 
@@ -37,15 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; that of this process by default.
 
     Returns:
-        The verb's own code, mostly 0; 2 after an error of the user's, which is one line on standard error;
-        130 after Ctrl-C.
+        The verb's own code, mostly 0; 2 after an error of the user's or where PyTorch or the extension
+        cannot be used, which is one line on standard error; 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = _parse_verb(arguments[:1])
-    module = importlib.import_module(f"notellm.commands.{verb.replace('-', '_')}")
-    args = _verb_parser(verb, module).parse_args(arguments[1:])
     try:
-        code: int | None = module.run(args)
+        return _run(verb, arguments[1:])
     except KeyboardInterrupt:
         again = " ".join(["notellm", *arguments])
         print(f"\nnotellm: stopped; nothing is half-written, and `{again}` goes on", file=sys.stderr)
@@ -55,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"notellm: {error}", file=sys.stderr)
         return WRONG_INPUT
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    module = importlib.import_module(f"notellm.commands.{verb.replace('-', '_')}")
+    code: int | None = module.run(_verb_parser(verb, module).parse_args(arguments))
     return code or 0
 
 
@@ -95,11 +101,13 @@ def _version() -> str:
 
 def _is_ours(error: Exception) -> bool:
     """Whether the message alone tells the user what to change; anything else shows its traceback."""
-    from notellm.errors import ConfigError, DataError, NotSupportedError
-
-    return isinstance(
-        error, ConfigError | DataError | NotSupportedError | FileNotFoundError | FileExistsError
-    )
+    if isinstance(error, ExtensionError | FileNotFoundError | FileExistsError):
+        return True
+    try:
+        from notellm.errors import ConfigError, DataError, NotSupportedError
+    except ExtensionError:  # without the core there are no errors of the core
+        return False
+    return isinstance(error, ConfigError | DataError | NotSupportedError)
 
 
 if __name__ == "__main__":

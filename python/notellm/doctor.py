@@ -1,7 +1,7 @@
 """Looks at this machine: what is there, what is missing, what that disables and how to get it.
 
-It also runs where much is missing: whatever cannot be imported is a finding, not a failure. Call it
-as ``notellm doctor`` or ``python -m notellm.doctor``.
+It also runs where much is missing: whatever cannot be imported, PyTorch and our own extension included,
+is a finding, not a failure. Call it as ``notellm doctor`` or ``python -m notellm.doctor``.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from notellm.cache import cache_folder
+from notellm.extension import ExtensionError, torch_version
 from notellm.machine import describe_machine, openmp_libraries, version_of
 
 __all__ = ["Finding", "add_arguments", "examine", "main", "run"]
@@ -65,12 +66,14 @@ def examine() -> list[Finding]:
 
 def _torch() -> Iterator[Finding]:
     try:
-        import torch
-    except ImportError as error:
-        yield Finding("PyTorch", "broken", str(error), "everything", "make setup")
+        version = torch_version()
+    except ExtensionError as error:
+        yield Finding("PyTorch", "broken", error.problem, "everything", error.remedy)
         return
+    import torch
+
     build = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for the CPU only"
-    yield Finding("PyTorch", "ok", f"{torch.__version__}, built {build}")
+    yield Finding("PyTorch", "ok", f"{version}, built {build}")
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         yield Finding("CUDA", "ok", ", ".join(names))
@@ -83,7 +86,7 @@ def _no_cuda(is_built_for_it: bool) -> Finding:
     if not has_driver:
         return Finding("CUDA", "missing", "no NVIDIA driver", "device=cuda", "a GPU and its driver")
     if not is_built_for_it:
-        remedy = "install a CUDA build of the same torch version into .venv, then run make setup again"
+        remedy = "install a CUDA build of the same torch version into .venv, then make clean setup"
         return Finding(
             "CUDA", "missing", "a driver, but PyTorch is built without CUDA", "device=cuda", remedy
         )
@@ -93,8 +96,8 @@ def _no_cuda(is_built_for_it: bool) -> Finding:
 def _core() -> Iterator[Finding]:
     try:
         from notellm import _core
-    except ImportError as error:
-        yield Finding("notellm._core", "broken", str(error), "everything", "make setup")
+    except ExtensionError as error:
+        yield Finding("notellm._core", "broken", error.problem, "everything", error.remedy)
         return
     yield Finding("notellm._core", "ok", f"{_core.__version__}, built with PyTorch {_core.__torch_version__}")
     if _core.has_faiss:
@@ -113,7 +116,7 @@ def _openmp(libraries: Sequence[str]) -> Finding:
         return Finding("OpenMP", "ok", value)
     if not libraries:
         return Finding("OpenMP", "broken", value, "more than one thread", "a PyTorch built with OpenMP")
-    remedy = "find which package brings the second one, and import notellm before it"
+    remedy = "find which package brings the second one, and import torch before it"
     return Finding("OpenMP", "broken", value, "speed: thread pools compete", remedy)
 
 

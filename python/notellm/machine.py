@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from notellm.extension import ExtensionError, torch_version
+
 __all__ = ["describe_machine", "openmp_libraries", "version_of", "versions"]
 
 INSTRUCTION_SETS = {
@@ -67,16 +69,17 @@ def _commit() -> str | None:
 
 
 def version_of(package: str) -> str | None:
-    """The version of an installed package, None if it is not there; nothing is imported.
+    """The version of an installed package, None if it is not there; nothing but torch is imported.
 
     Example:
         >>> version_of("no-such-package") is None
         True
     """
     if package == "torch":
-        import torch  # knows its build (+cpu, +cu130), which the package's metadata may not
-
-        return str(torch.__version__)
+        try:
+            return torch_version()  # it knows its build (+cpu, +cu130), which the package's metadata may not
+        except ExtensionError:
+            return None
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,8 +1,6 @@
-import builtins
+import ctypes.util
 import importlib.util
 import shutil
-
-import pytest
 
 from notellm import doctor
 
@@ -19,20 +17,12 @@ def test_whatever_is_missing_says_what_it_disables_and_how_to_get_it(monkeypatch
         assert (found.state, bool(found.disables), bool(found.remedy)) == ("missing", True, True)
 
 
-@pytest.mark.parametrize(("absent", "name"), [("torch", "PyTorch"), ("notellm", "notellm._core")])
-def test_what_cannot_be_imported_is_a_finding(absent, name, monkeypatch):
-    real = builtins.__import__
-
-    def without(module, globals=None, locals=None, fromlist=(), level=0):
-        if module == absent and (absent == "torch" or "_core" in (fromlist or ())):
-            raise ImportError(f"no {absent} here")
-        return real(module, globals, locals, fromlist, level)
-
-    monkeypatch.setattr(doctor, "_machine", lambda: iter(()))
-    monkeypatch.setattr(doctor, "_packages", lambda: iter(()))
-    monkeypatch.setattr(builtins, "__import__", without)
-    found = finding(name)
-    assert (found.state, found.remedy) == ("broken", "make setup")
+def test_a_driver_without_a_cuda_build_needs_a_clean_setup(monkeypatch):
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: "libcuda.so.1")
+    assert doctor._no_cuda(is_built_for_it=False).remedy.endswith(
+        "make clean setup"
+    )  # `make setup` does nothing
+    assert doctor._no_cuda(is_built_for_it=True).state == "broken"
 
 
 def test_two_openmp_libraries_are_broken():
