@@ -101,7 +101,7 @@ def _version() -> str:
 
 def _is_ours(error: Exception) -> bool:
     """Whether the message alone tells the user what to change; anything else shows its traceback."""
-    if isinstance(error, ExtensionError | FileNotFoundError | FileExistsError):
+    if isinstance(error, ExtensionError | FileNotFoundError | FileExistsError | FloatingPointError):
         return True
     try:
         from notellm.errors import ConfigError, DataError, NotSupportedError
