@@ -110,6 +110,7 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> No
         with atomic_write(path) as temporary:
             save_file({"embeddings": vectors.contiguous()}, temporary, metadata={"ids": listing})
     elif path.suffix == ".npy":
+        path.unlink(missing_ok=True)  # never an old matrix beside new ids
         with atomic_write(path.with_suffix(".ids.txt")) as temporary:
             temporary.write_text(listing, encoding="utf-8")
         with atomic_write(path) as temporary, temporary.open("wb") as file:

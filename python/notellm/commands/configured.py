@@ -9,7 +9,7 @@ from notellm.config import Config, compose, load_config, override, replace, to_y
 from notellm.errors import ConfigError
 from notellm.run import RunFolder
 
-__all__ = ["add_run_arguments", "open_run", "read_config"]
+__all__ = ["add_run_arguments", "open_run", "read_config", "show_config"]
 
 HELP = """
 configuration (key=value changes a key, group=option takes another file of a group):
@@ -96,13 +96,29 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
         ConfigError: If the configuration is wrong, or not that of the folder.
     """
     config = read_config(arguments, *defaults)
+    return None if show_config(arguments, config) else RunFolder.open(config)
+
+
+def show_config(arguments: argparse.Namespace, config: Config) -> bool:
+    """Prints the configuration if the user asked for nothing else; otherwise prepares this process for it.
+
+    Args:
+        arguments: As parsed with `add_run_arguments`.
+        config: From `read_config`.
+
+    Returns:
+        Whether the configuration was all that is wanted.
+
+    Raises:
+        ConfigError: If the configured device is not there.
+    """
     if arguments.cfg:
         print(to_yaml(config), end="")
-        return None
+        return True
     if config.device == "cuda":
         _check_cuda()
     set_num_threads(config.threads)
-    return RunFolder.open(config)
+    return False
 
 
 def _check_cuda() -> None:

@@ -10,7 +10,7 @@ for example:
 import argparse
 from pathlib import Path
 
-from notellm.commands.configured import add_run_arguments, open_run
+from notellm.commands.configured import add_run_arguments, read_config, show_config
 
 __all__ = ["add_arguments", "run"]
 
@@ -18,9 +18,22 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument("--notes", type=Path, required=True, metavar="FILE", help="the notes to embed")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the vectors go")
+    parser.add_argument(
+        "--output",
+        type=_vectors_file,
+        required=True,
+        metavar="FILE",
+        help="where they go: .safetensors or .npy",
+    )
     parser.add_argument("--model", type=Path, metavar="DIR", help="a model folder other than the run's")
     add_run_arguments(parser, "embed")
+
+
+def _vectors_file(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".safetensors", ".npy"):
+        raise argparse.ArgumentTypeError(f"must end in .safetensors or .npy, but is {text}")
+    return path
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -30,17 +43,17 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.pipeline import load_trained
     from notellm.progress import console_progress
 
-    folder = open_run(arguments)
-    if folder is None:
+    config = read_config(arguments)
+    if show_config(arguments, config):
         return
+    model = load_trained(config, arguments.model or Path(config.run_dir) / "model")
     notes = Notes.read(arguments.notes)
-    model = load_trained(folder, arguments.model)
     with console_progress("embedding", "notes") as progress:
         result = embed(
             model,
             model.prompt.tokenize(notes),
-            dtype=folder.config.dtype,
-            batch_tokens=folder.config.embed.batch_tokens,
+            dtype=config.dtype,
+            batch_tokens=config.embed.batch_tokens,
             progress=progress,
         )
     save_embeddings(arguments.output, notes.ids, result.vectors)

@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from notellm.commands.configured import add_run_arguments, open_run
+from notellm.commands.configured import add_run_arguments, read_config, show_config
 
 __all__ = ["add_arguments", "run"]
 
@@ -32,11 +32,12 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.files import atomic_write
     from notellm.pipeline import load_trained, write_labels
 
-    folder = open_run(arguments)
-    if folder is None:
+    config = read_config(arguments)
+    if show_config(arguments, config):
         return
+    model = load_trained(config, arguments.model or Path(config.run_dir) / "model")
     notes = Notes.read(arguments.notes)
-    labels = write_labels(folder.config, load_trained(folder, arguments.model), notes, "the model")
+    labels = write_labels(config, model, notes, "the model")
     lines = [
         json.dumps({"id": note, "title": title} | label, ensure_ascii=False) + "\n"
         for note, title, label in zip(notes.ids, notes.titles, labels, strict=True)

@@ -1,11 +1,12 @@
 """Shows what the model sees of one related pair: text, tokens, compressed position, losses.
 
-For both notes of a training pair, in the tasks and with the hashtags that training would draw for
-it, prints the prompt, a row for each token (marked where the state is the embedding and where it
-must predict a label) and the losses of this batch of one pair.
+Takes a pair of the first training step as the run draws it, with the tasks and hashtags drawn for
+its two notes, and prints the prompts, a row for each token (marked where the state is the embedding
+and where it must predict a label) and the losses of the pair as a batch of its own.
 
-reads:   the data, pairs.parquet, and the run's trained model, or the untrained one
-writes:  nothing but standard output
+reads:   the data; pairs.parquet, which it mines if it is not there; the run's trained model, or the
+         untrained one
+writes:  config.yaml, run.json, pairs.parquet and data.json where the run folder lacks them
 
 for example:
   notellm show-prompt experiment=demo
@@ -21,13 +22,14 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("--pair", type=int, default=0, metavar="N", help="which training pair (default: 0)")
+    parser.add_argument(
+        "--pair", type=int, default=0, metavar="N", help="which pair of the first step (default: 0)"
+    )
     add_run_arguments(parser, "model")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints the prompts, tokens and losses."""
-    from notellm.errors import DataError
     from notellm.pipeline import load_backbone, load_data, load_trained, prepare, training_pairs
     from notellm.pipeline.showing import show_pair
 
@@ -36,9 +38,6 @@ def run(arguments: argparse.Namespace) -> None:
         return
     dataset = load_data(folder.config)
     source, target = training_pairs(dataset, *prepare(folder, dataset))
-    if not 0 <= arguments.pair < len(source):
-        raise DataError(f"--pair must be in [0, {len(source)}), but is {arguments.pair}")
-    is_trained = folder.file("model").exists()
-    model = load_trained(folder) if is_trained else load_backbone(folder.config)
-    pair = dataset.notes.take([source[arguments.pair], target[arguments.pair]])
-    show_pair(folder.config, model, pair)
+    trained = folder.file("model")
+    model = load_trained(folder.config, trained) if trained.exists() else load_backbone(folder.config)
+    show_pair(folder.config, model, dataset.notes, source, target, arguments.pair)

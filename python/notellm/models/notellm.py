@@ -118,9 +118,7 @@ class NoteLLM(nn.Module):
 
     @classmethod
     def _load_backbone(cls, path: Path, dim: int, prompt: PromptConfig, tau: float, seed: int) -> Self:
-        hf, tokenizer = model_folder.read_json(path / "config.json"), model_folder.read_tokenizer(path)
-        if tokenizer.token_to_id(EMB_TOKEN) is None:
-            tokenizer.add_special_tokens([AddedToken(EMB_TOKEN, special=True, normalized=False)])
+        hf, tokenizer = model_folder.read_json(path / "config.json"), _read_tokenizer(path)
         rows = hf["vocab_size"]
         # some checkpoints have spare rows behind their tokenizer's last id; [EMB] takes the first of them
         hf = hf | {"vocab_size": max(rows, _emb_token_id(tokenizer) + 1)}
@@ -288,6 +286,29 @@ class NoteLLM(nn.Module):
         return generate_hashtags(
             self, notes, count, max_new_tokens=max_new_tokens, dtype=dtype, progress=progress
         )
+
+
+def read_prompt(path: str | Path, config: PromptConfig) -> Prompt:
+    """A prompt compiled for the tokenizer of a backbone folder, without its weights.
+
+    Args:
+        path: As in `NoteLLM.from_pretrained`.
+        config: The prompt.
+
+    Raises:
+        DataError: If a file is missing or damaged.
+    """
+    folder = _resolve(path, None)
+    hf, tokenizer = model_folder.read_json(folder / "config.json"), _read_tokenizer(folder)
+    return Prompt(config, tokenizer, emb_token_id=_emb_token_id(tokenizer), eos_token_id=_first_eos(hf))
+
+
+def _read_tokenizer(folder: Path) -> Tokenizer:
+    """The folder's tokenizer, with [EMB] added where it lacks it."""
+    tokenizer = model_folder.read_tokenizer(folder)
+    if tokenizer.token_to_id(EMB_TOKEN) is None:
+        tokenizer.add_special_tokens([AddedToken(EMB_TOKEN, special=True, normalized=False)])
+    return tokenizer
 
 
 def _resolve(path: str | Path, progress: ProgressFn | None) -> Path:

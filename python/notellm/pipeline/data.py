@@ -5,6 +5,7 @@ together and keeps the result in the run folder.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from notellm.data.tables import Column, Kind, read_table, write_table
 from notellm.errors import DataError
 from notellm.mining import Pairs, mine_pairs
 from notellm.progress import console_progress
-from notellm.run import RunFolder, write_json
+from notellm.run import RunFolder, read_json, write_json
 
 __all__ = [
     "Dataset",
@@ -129,6 +130,11 @@ def prepare(run: RunFolder, dataset: Dataset) -> tuple[IntArray, IntArray]:
     """
     path = run.file("pairs.parquet")
     if path.exists() and run.file("data.json").exists():
+        if read_json(run.file("data.json")).get("fingerprint") != fingerprint(dataset):
+            raise DataError(
+                f"{run.path}: must be a run on these data, but notes, log or split have changed since; "
+                "try another run_dir"
+            )
         return read_pairs(path, dataset.notes)
     pairs = mine(run.config, dataset)
     write_pairs(path, pairs, dataset.notes)
@@ -219,6 +225,17 @@ def read_pairs(path: str | Path, notes: Notes) -> tuple[IntArray, IntArray]:
     return notes.index(columns["source"].to_pylist()), notes.index(columns["target"].to_pylist())
 
 
+def fingerprint(dataset: Dataset) -> str:
+    """A name for the content of all data: whatever a run keeps was made from data of this name."""
+    digest = hashlib.blake2b(digest_size=16)
+    notes, log = dataset.notes, dataset.interactions
+    fields = (notes.ids, notes.titles, notes.contents, notes.topics, notes.categories, log.user_ids)
+    digest.update(json.dumps(fields).encode())
+    for array in (log.users, log.notes, log.times, log.events, dataset.groups, dataset.is_test):
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
 def describe_data(dataset: Dataset, pairs: Pairs) -> dict[str, Any]:
     """What ``data.json`` holds: sizes of the data, of the split and of what mining found."""
     sides = {
@@ -227,6 +244,7 @@ def describe_data(dataset: Dataset, pairs: Pairs) -> dict[str, Any]:
     }
     inside = within_groups(pairs.source, pairs.target, dataset.groups)
     return {
+        "fingerprint": fingerprint(dataset),
         "notes": len(dataset.notes),
         "train_notes": int((~dataset.is_test).sum()),
         "test_notes": int(dataset.is_test.sum()),

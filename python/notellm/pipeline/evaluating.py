@@ -19,6 +19,7 @@ from notellm.evaluation import (
 from notellm.metrics import Ties
 from notellm.pipeline import systems
 from notellm.pipeline.data import Dataset, Queries
+from notellm.pipeline.training import MODEL, check_trained
 from notellm.retrieval import Ranks, neighbours, target_ranks
 from notellm.run import RunFolder, write_json
 
@@ -38,8 +39,12 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
 
     Returns:
         What ``evaluation.json`` holds.
+
+    Raises:
+        DataError: If the run has not been trained.
     """
     config = run.config
+    check_trained(run.file(MODEL))
     pool = dataset.notes.take(queries.pool)
     vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items()}
     ranks = _tfidf_ranks(run, pool, queries) | {
@@ -58,9 +63,11 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         bootstrap=bootstrap,
     )
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))
-    generation = (
-        _evaluate_generation(run, dataset, pool, bootstrap) if config.evaluation.generation_notes else None
-    )
+    generation = None
+    if config.evaluation.generation_notes:
+        generation = _evaluate_generation(run, dataset, pool, bootstrap)
+    else:
+        run.file("generation.jsonl").unlink(missing_ok=True)
     return write_evaluation(
         run.file("evaluation.json"),
         retrieval,
@@ -133,6 +140,7 @@ def _examples(
                     "neighbours": [
                         _describe(pool, int(index)) | {"score": float(score)}
                         for index, score in zip(near.indices[i], near.scores[i], strict=True)
+                        if index >= 0  # a small pool has fewer
                     ],
                     "target_rank": int(ranks[key].greater[row]) + 1,
                 }

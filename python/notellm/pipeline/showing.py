@@ -1,41 +1,46 @@
 """One related pair under the magnifying glass: what `notellm show-prompt` prints."""
 
-import numpy as np
 import torch
 
 from notellm.config import Config
 from notellm.data.notes import Notes
-from notellm.losses import csft_term, gcl_term, joint_loss
-from notellm.models.config import compute_dtype
+from notellm.errors import DataError
+from notellm.losses import LossTerm, csft_term, gcl_term, joint_loss
 from notellm.models.notellm import NoteLLM
+from notellm.pipeline.data import IntArray
+from notellm.pipeline.training import train_options
 from notellm.prompts import PromptExplanation, explain_prompt
+from notellm.training import Trainer
 
 
-def show_pair(config: Config, model: NoteLLM, pair: Notes) -> None:
-    """Prints prompts, tokens and losses of a related pair, as the first step of a training run would see it.
+def show_pair(
+    config: Config, model: NoteLLM, notes: Notes, source: IntArray, target: IntArray, number: int
+) -> None:
+    """Prints prompts, tokens and losses of one pair of the first training step.
 
     Args:
-        config: Its ``loss`` group, seed and dtype.
+        config: Its ``train`` and ``loss`` groups, seed and dtype.
         model: Trained or not.
-        pair: The two notes.
+        notes: What the pairs index.
+        source: Shape ``(P,)``: training pairs.
+        target: Shape ``(P,)``.
+        number: Which pair of the step, from 0.
+
+    Raises:
+        DataError: If the step has no such pair.
     """
-    prompt = model.prompt
-    tokenized = prompt.tokenize(pair)
-    sampler = prompt.sampler(
-        tokenized,
-        np.array([0]),
-        np.array([1]),
-        pairs_per_step=1,
-        hashtag_share=config.loss.hashtag_share,
-        seed=config.seed,
-    )
-    plan = sampler.plan(0)
-    for row in plan.prompts:
-        print(f"note {pair.ids[row.note]}")
-        _print_explanation(explain_prompt(prompt, tokenized, row.note, row=row))
-    batch = prompt.pack_rows(tokenized, plan.prompts)
+    trainer = Trainer(model, notes, source, target, train_options(config))
+    pairs = config.train.pairs_per_step
+    if not 0 <= number < pairs:
+        raise DataError(
+            f"show-prompt: the pair must be in [0, {pairs}), a pair of the first step, but is {number}"
+        )
+    rows = trainer.sampler.plan(0).prompts[2 * number : 2 * number + 2]
+    for row in rows:
+        _print_explanation(explain_prompt(model.prompt, trainer.tokenized, row.note, row=row))
+    batch = model.prompt.pack_rows(trainer.tokenized, rows)
     with torch.no_grad():
-        states = model(batch, compute_dtype(config.dtype))
+        states = model(batch, trainer.dtype)
         contrastive = gcl_term(states.embeddings, model.tau)
         generative = csft_term(
             states.logits,
@@ -43,13 +48,14 @@ def show_pair(config: Config, model: NoteLLM, pair: Notes) -> None:
             torch.tensor(batch.label_offsets),
             reduction=config.loss.csft_reduction,
         )
-        joint = joint_loss(contrastive, generative, alpha=config.loss.alpha)
     cosine = torch.nn.functional.cosine_similarity(states.embeddings[0], states.embeddings[1], dim=0)
     print(f"cosine of the two embeddings: {cosine:.4f}, scale exp(tau) = {model.tau.exp():.3f}")
     print(f"contrastive loss: {contrastive.sum / contrastive.count:.4f} (a pair alone has no negatives)")
     if generative.count:
         print(f"generative loss:  {generative.sum / generative.count:.4f}")
-    print(f"joint loss:       {joint:.4f} (alpha = {config.loss.alpha:g})")
+    counted = contrastive if config.loss.contrastive else LossTerm(contrastive.sum, 0)
+    if counted.count + generative.count:
+        print(f"joint loss:       {joint_loss(counted, generative, alpha=config.loss.alpha):.4f}")
 
 
 def _print_explanation(explained: PromptExplanation) -> None:

@@ -1,5 +1,6 @@
 """The systems that a run compares: what each makes of the held-out notes, kept in the run folder."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,9 +16,9 @@ from notellm.data.notes import Notes
 from notellm.embedding import embed, load_embeddings, save_embeddings
 from notellm.files import atomic_write
 from notellm.generation import generate_category, generate_hashtags
-from notellm.models.notellm import NoteLLM
+from notellm.models.notellm import EXTRA_WEIGHTS, NoteLLM, read_prompt
 from notellm.pipeline.data import IntArray
-from notellm.pipeline.training import load_backbone, load_trained, prompt_config
+from notellm.pipeline.training import MODEL, load_backbone, load_trained, prompt_config
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig, load_prompt
 from notellm.run import RunFolder
@@ -43,7 +44,16 @@ def zero_shot_prompt(run: RunFolder, notes: Notes) -> Tensor:
 
 def trained(run: RunFolder, notes: Notes) -> Tensor:
     """Embedding by the run's trained model: ``(N, d)`` unit rows."""
-    return _kept(run, "trained", notes, lambda: _embed(run.config, load_trained(run), notes, "trained model"))
+    folder = run.file(MODEL)
+    key = f"trained-{model_key(folder)}"
+    return _kept(
+        run, key, notes, lambda: _embed(run.config, load_trained(run.config, folder), notes, "trained model")
+    )
+
+
+def model_key(folder: Path) -> str:
+    """A name for a trained model: what is kept of it bears this name, and is made anew for another."""
+    return hashlib.blake2b((folder / EXTRA_WEIGHTS).read_bytes(), digest_size=8).hexdigest()
 
 
 EMBEDDERS: dict[str, Callable[[RunFolder, Notes], Tensor]] = {
@@ -66,13 +76,12 @@ def full_texts(notes: Notes) -> list[str]:
 
 def truncated_texts(config: Config, notes: Notes) -> list[str]:
     """The same, cut as the prompt cuts them."""
-    model = load_backbone(config)
-    tokenized = model.prompt.tokenize(notes)
+    prompt = read_prompt(config.model.path, prompt_config(config))
+    tokenized = prompt.tokenize(notes)
 
     def texts(lists: Any) -> list[str]:
         cuts = [part.tolist() for part in np.split(lists.ids, lists.offsets[1:-1])]
-        decoded: list[str] = model.tokenizer.decode_batch(cuts)
-        return decoded
+        return [prompt.piece_tokenizer.decode(cut) for cut in cuts]
 
     hashtags = texts(tokenized.hashtags) if len(tokenized.hashtags) else []
     bounds = tokenized.hashtag_offsets
@@ -93,14 +102,16 @@ def generate(run: RunFolder, notes: Notes) -> dict[str, Written]:
     Returns:
         By note id: what each system wrote.
     """
-    path, limits = run.file("generation.jsonl"), _limits(run.config)
+    path, made_by = run.file("generation.jsonl"), _made_by(run)
     if path.exists():
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if [(row["id"], row["limits"]) for row in rows] == [(note, limits) for note in notes.ids]:
+        if [(row["id"], row["made_by"]) for row in rows] == [(note, made_by) for note in notes.ids]:
             return {row["id"]: row["systems"] for row in rows}
     systems = {
         "zero_shot_prompt": write_labels(run.config, load_backbone(run.config), notes, "the untrained model"),
-        "trained": write_labels(run.config, load_trained(run), notes, "the trained model"),
+        "trained": write_labels(
+            run.config, load_trained(run.config, run.file(MODEL)), notes, "the trained model"
+        ),
     }
     written = {
         note: {key: outputs[i] for key, outputs in systems.items()} for i, note in enumerate(notes.ids)
@@ -112,18 +123,20 @@ def generate(run: RunFolder, notes: Notes) -> dict[str, Written]:
                 "title": notes.titles[i],
                 "category": notes.categories[i],
                 "topics": notes.topics[i],
-                "limits": limits,
+                "made_by": made_by,
                 "systems": written[note],
             }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return written
 
 
-def _limits(config: Config) -> dict[str, int]:
-    """The options that decide what is written; kept with it, so that other options write anew."""
+def _made_by(run: RunFolder) -> dict[str, Any]:
+    """What decides the words; kept with them, so that with other options or another model they are made anew."""
+    options = run.config.generation
     return {
-        "max_new_tokens": config.generation.max_new_tokens,
-        "hashtag_count": config.generation.hashtag_count,
+        "model": model_key(run.file(MODEL)),
+        "max_new_tokens": options.max_new_tokens,
+        "hashtag_count": options.hashtag_count,
     }
 
 
@@ -161,10 +174,12 @@ def _embed_bare(config: Config, notes: Notes) -> Tensor:
 
 
 def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: Any) -> Tensor:
+    with console_progress("tokenising", "notes") as progress:
+        tokenized = model.prompt.tokenize(notes, progress=progress)
     with console_progress(f"embedding, {title}", "notes") as progress:
         return embed(
             model,
-            model.prompt.tokenize(notes),
+            tokenized,
             dtype=config.dtype,
             batch_tokens=config.embed.batch_tokens,
             progress=progress,
@@ -179,6 +194,8 @@ def _kept(run: RunFolder, key: str, notes: Notes, make: Callable[[], Tensor]) ->
         ids, vectors = load_embeddings(path)
         if ids == notes.ids:
             return vectors
+    for outdated in path.parent.glob(f"{key.partition('-')[0]}*.safetensors"):
+        outdated.unlink()
     vectors = make()
     save_embeddings(path, notes.ids, vectors)
     return vectors

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from notellm.config import Config
-from notellm.models.notellm import NoteLLM
+from notellm.errors import DataError
+from notellm.models.notellm import EXTRA_CONFIG, NoteLLM
 from notellm.pipeline.data import Dataset, IntArray
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig
@@ -63,23 +64,55 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
 
     Returns:
         The model's folder; nothing is done where it is there already.
+
+    Raises:
+        DataError: If there are fewer pairs than one step takes.
+        FloatingPointError: If the training diverges.
     """
     folder = run.file(MODEL)
     if folder.exists():
+        _drop_checkpoints(run)
         return folder
+    needed = run.config.train.pairs_per_step
+    if len(source) < needed:
+        raise DataError(
+            f"train: there must be at least train.pairs_per_step={needed} training pairs, but there are {len(source)}"
+        )
     model = load_backbone(run.config)
     trainer = Trainer(model, dataset.notes, source, target, train_options(run.config), folder=run.path)
     with console_progress("training", "steps") as progress:
         trainer.train(resume=True, progress=progress)
     model.save_pretrained(folder)
-    shutil.rmtree(run.file("checkpoints"))  # the model is complete: no step will be repeated
+    _drop_checkpoints(run)
     return folder
 
 
-def load_trained(run: RunFolder, folder: Path | None = None) -> NoteLLM:
-    """The run's trained model, or that of another folder, on the configured device.
+def _drop_checkpoints(run: RunFolder) -> None:
+    """The model is complete: no step will be repeated."""
+    shutil.rmtree(run.file("checkpoints"), ignore_errors=True)
+
+
+def load_trained(config: Config, folder: Path) -> NoteLLM:
+    """A trained model, on the configured device.
+
+    Args:
+        config: Its device.
+        folder: A run's ``model``, or another that `NoteLLM.save_pretrained` made.
 
     Raises:
-        DataError: If the run has not been trained.
+        DataError: If the folder holds no trained model.
     """
-    return NoteLLM.from_pretrained(folder or run.file(MODEL)).to(torch.device(run.config.device))
+    check_trained(folder)
+    return NoteLLM.from_pretrained(folder).to(torch.device(config.device))
+
+
+def check_trained(folder: Path) -> None:
+    """Refuses a folder without a trained model; a bare backbone has only a random projection.
+
+    Raises:
+        DataError: As it says.
+    """
+    if not (folder / EXTRA_CONFIG).exists():
+        raise DataError(
+            f"{folder}: must hold a trained NoteLLM, but has no {EXTRA_CONFIG}; try `notellm train` first"
+        )

@@ -1,13 +1,16 @@
 """Every verb of the command line in the order of the work, on files and a tiny random backbone."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from notellm.cli import main
 from notellm.data import Interactions, Notes
 from notellm.embedding import load_embeddings
+from notellm.models.notellm import NoteLLM
 from samples import make_notes
 
 NOTES = 60
@@ -183,3 +186,70 @@ def test_an_interrupted_training_goes_on(folder, overrides, monkeypatch):
 def test_resume_without_a_checkpoint_is_refused(folder, overrides, capsys):
     assert main(["train", "--run", str(folder / "fresh"), "--resume", *overrides]) == 2
     assert "must hold a checkpoint to resume from" in capsys.readouterr().err
+
+
+def test_changed_data_are_refused(run, folder, overrides, capsys):
+    notes = Notes.read(folder / "notes.parquet")
+    notes.titles[5] = "corrected"
+    notes.write(folder / "corrected.parquet")
+    copy = folder / "kept"
+    shutil.copytree(run, copy)
+    assert main(["evaluate", "--run", str(copy)]) == 0
+    text = (copy / "config.yaml").read_text().replace("notes.parquet", "corrected.parquet")
+    (copy / "config.yaml").write_text(text)
+    assert main(["evaluate", "--run", str(copy)]) == 2
+    assert "must be a run on these data" in capsys.readouterr().err
+
+
+def test_another_model_is_embedded_anew(run, folder, tiny):
+    copy = folder / "retrained"
+    shutil.copytree(run, copy)
+    before = json.loads((copy / "evaluation.json").read_text())
+    NoteLLM.from_pretrained(copy / "model")  # of the run; replaced by one that was never trained
+    torch.nn.init.orthogonal_(tiny.projection.weight)
+    shutil.rmtree(copy / "model")
+    tiny.save_pretrained(copy / "model")
+    assert main(["evaluate", "--run", str(copy)]) == 0
+    after = json.loads((copy / "evaluation.json").read_text())
+    assert after["systems"][-1] != before["systems"][-1]
+    assert after["systems"][:-1] == before["systems"][:-1]
+    assert len(list((copy / "embeddings").iterdir())) == 3
+
+
+def test_without_generation_no_words_of_another_run_stay(run, folder):
+    copy = folder / "wordless"
+    shutil.copytree(run, copy)
+    assert main(["evaluate", "--run", str(copy), "evaluation.generation_notes=0"]) == 0
+    assert not (copy / "generation.jsonl").exists()
+    assert "generation" not in json.loads((copy / "evaluation.json").read_text())
+
+
+def test_an_untrained_run_is_told_to_train_first(folder, overrides, tiny_folder, capsys):
+    path = folder / "untrained"
+    assert main(["evaluate", "--run", str(path), *overrides]) == 2
+    assert "must hold a trained NoteLLM" in capsys.readouterr().err
+    assert not (path / "embeddings").exists()
+    notes, output = str(folder / "notes.parquet"), str(folder / "out.npy")
+    command = ["embed", "--notes", notes, "--output", output, "--model", str(tiny_folder)]
+    assert main(command) == 2  # a bare backbone has a random projection only
+    assert main(["embed", "--run", str(folder / "nowhere"), "--notes", notes, "--output", output]) == 2
+    assert not (folder / "nowhere").exists()
+
+
+def test_a_wrong_output_name_is_refused_before_the_work(run, folder, capsys):
+    with pytest.raises(SystemExit):
+        main(["embed", "--run", str(run), "--notes", "nowhere.parquet", "--output", "v.parquet"])
+    assert "must end in .safetensors or .npy" in capsys.readouterr().err
+
+
+def test_too_few_pairs_are_one_line(folder, overrides, capsys):
+    assert main(["train", "--run", str(folder / "few"), *overrides, "train.pairs_per_step=100000"]) == 2
+    assert "at least train.pairs_per_step=100000 training pairs" in capsys.readouterr().err
+
+
+def test_a_tiny_pool_has_few_neighbours(folder, overrides):
+    small = ["data.queries=1", "data.pool_notes=paired", "data.pool=3"]
+    path = folder / "tiny-pool"
+    assert main(["demo", "--run", str(path), *overrides, *small]) == 0
+    shown = json.loads((path / "neighbours.json").read_text())
+    assert len(shown[0]["systems"][0]["neighbours"]) == 2
