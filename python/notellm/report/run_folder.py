@@ -20,11 +20,13 @@ class TrainingLog:
     """The steps of ``train.jsonl``, in order."""
 
     steps: list[int]
-    curves: dict[str, list[float]]
-    """One list as long as ``steps`` for each of ``CURVES``."""
+    curves: dict[str, tuple[list[int], list[float]]]
+    """Steps and values for each of ``CURVES``; a loss has none at steps that had nothing of its kind."""
     notes_per_step: int
     tokens: int
     seconds: float
+    hashtag_shortfall: int
+    """Notes that were to take the hashtag task and could not, since too few of the batch have hashtags."""
 
 
 @dataclass(frozen=True)
@@ -196,12 +198,17 @@ def _training(rows: list[Node]) -> TrainingLog:
     def column(name: str) -> list[float]:
         return [float(row.at(name).number()) for row in ordered]
 
+    def curve(name: str) -> tuple[list[int], list[float]]:
+        having = [row for row in ordered if row.at(name).value is not None]
+        return [int(row.at("step").number()) for row in having], [row.at(name).number() for row in having]
+
     return TrainingLog(
         steps=sorted(by_step),
-        curves={name: column(name) for name in CURVES},
+        curves={name: curve(name) for name in CURVES},
         notes_per_step=int(ordered[0].at("notes").number()),
         tokens=int(sum(column("tokens"))),
         seconds=sum(column("seconds")),
+        hashtag_shortfall=int(sum(column("hashtag_shortfall"))),
     )
 
 

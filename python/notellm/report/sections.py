@@ -118,17 +118,23 @@ def training(log_: TrainingLog) -> Html:
     contrastive, generative, scale = (log_.curves[name] for name in ("contrastive", "generative", "scale"))
     # A model that cannot tell the notes apart picks the partner among the 2B - 1 others by chance.
     chance = ("chance", log(max(log_.notes_per_step - 1, 1)))
-    panels = [
-        ("Contrastive loss", curve("Contrastive loss", log_.steps, contrastive, chance)),
-        ("Generative loss", curve("Generative loss", log_.steps, generative)),
-        (join("Learned scale e", el("sup", "\u03c4")), curve("Learned scale", log_.steps, scale)),
-    ]
+    panels: list[tuple[Html | str, Html]] = []
+    if contrastive[0]:
+        panels.append(("Contrastive loss", curve("Contrastive loss", *contrastive, chance)))
+    if generative[0]:
+        panels.append(("Generative loss", curve("Generative loss", *generative)))
+    panels.append((join("Learned scale e", el("sup", "\u03c4")), curve("Learned scale", *scale)))
     speed = f", {log_.tokens / log_.seconds:,.0f} tokens a second" if log_.seconds > 0 else ""
     caption = (
         f"Thin: each step; thick: running mean. {len(log_.steps):,} steps of {log_.notes_per_step:,} notes, "
         f"{log_.tokens:,} tokens in {log_.seconds / 60:,.1f} minutes{speed}. Chance: the loss of a model "
         "that finds all notes of a batch equally alike."
     )
+    if log_.hashtag_shortfall:
+        caption += (
+            f" {log_.hashtag_shortfall:,} notes that were to write hashtags wrote their category: too few notes "
+            "of their batch have hashtags."
+        )
     return figures(panels, caption)
 
 

@@ -253,3 +253,14 @@ def test_a_tiny_pool_has_few_neighbours(folder, overrides):
     assert main(["demo", "--run", str(path), *overrides, *small]) == 0
     shown = json.loads((path / "neighbours.json").read_text())
     assert len(shown[0]["systems"][0]["neighbours"]) == 2
+
+
+@pytest.mark.parametrize("loss", ["gcl_only", "csft_only"])
+def test_each_loss_alone_makes_a_report(loss, folder, overrides):
+    path = folder / loss
+    assert main(["demo", "--run", str(path), *overrides, f"loss={loss}"]) == 0
+    first = json.loads((path / "train.jsonl").read_text().splitlines()[0])
+    left_out = "generative" if loss == "gcl_only" else "contrastive"
+    assert first[left_out] is None
+    page = (path / "report.html").read_text()
+    assert f"{left_out.capitalize()} loss" not in page
