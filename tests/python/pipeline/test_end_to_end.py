@@ -263,4 +263,5 @@ def test_each_loss_alone_makes_a_report(loss, folder, overrides):
     left_out = "generative" if loss == "gcl_only" else "contrastive"
     assert first[left_out] is None
     page = (path / "report.html").read_text()
-    assert f"{left_out.capitalize()} loss" not in page
+    assert f"<h3>{left_out.capitalize()} loss</h3>" not in page
+    assert page.count("loss</h3>") == 1
