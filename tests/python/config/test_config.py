@@ -52,7 +52,7 @@ def test_overrides_come_after_the_experiment():
         ("alpha=0.1", "alpha=0.1: unknown key alpha; did you mean loss.alpha?"),
         ("+loss.zebra=1", "+loss.zebra=1: unknown key loss.zebra"),
         ("los=joint", "los=joint: unknown key los; did you mean loss?"),
-        ("loss=both", "loss/both: no such configuration; there are: csft_only, gcl_only, joint"),
+        ("loss=both", "loss/both: no such configuration; there are: csft_only, demo, gcl_only, joint"),
         ("experiment=nope", "experiment/nope: no such configuration; there are: demo"),
         ("~loss.alpha", "loss.alpha is missing"),
         ("loss.alpha=-1", "loss.alpha must be at least 0, but is -1"),
