@@ -64,7 +64,7 @@ def test_overrides_come_after_the_experiment():
 )
 def test_a_wrong_override_is_one_helpful_line(override, message):
     with pytest.raises(ConfigError) as error:
-        compose([override])
+        compose([override], studies="nowhere")
     assert str(error.value) == message
 
 
