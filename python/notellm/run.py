@@ -35,12 +35,10 @@ class RunFolder:
     Attributes:
         path: The folder.
         config: Its configuration.
-        changed: The free keys whose values this call changed; results made from them are out of date.
     """
 
     path: Path
     config: Config
-    changed: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, config: Config, *, command: Sequence[str] | None = None) -> "RunFolder":
@@ -58,14 +56,13 @@ class RunFolder:
                 the keys that differ.
         """
         path = Path(config.run_dir)
-        changed: tuple[str, ...] = ()
         if (path / "config.yaml").exists():
-            changed = _compare(path, config)
+            _refuse_other_run(path, config)
         elif path.is_dir() and any(path.iterdir()):
             raise ConfigError(
                 f"{path}: must be a run folder or empty, but holds other files; try another run_dir"
             )
-        run = cls(path, config, changed)
+        run = cls(path, config)
         _write_text(path / "config.yaml", to_yaml(config))
         run._record(list(command) if command is not None else _command_line())
         return run
@@ -93,7 +90,7 @@ class RunFolder:
         write_json(path, record)
 
 
-def _compare(path: Path, config: Config) -> tuple[str, ...]:
+def _refuse_other_run(path: Path, config: Config) -> None:
     changes = differences(load_config(path / "config.yaml"), config)
     changes.pop("run_dir", None)  # the folder may have been moved
     fixed = {key: values for key, values in changes.items() if not key.startswith(FREE_KEYS)}
@@ -103,7 +100,6 @@ def _compare(path: Path, config: Config) -> tuple[str, ...]:
             f"{path}: must be called with the configuration it was made with, but {listed}; try another "
             "run_dir for the new one"
         )
-    return tuple(changes)
 
 
 def _command_line() -> list[str]:
