@@ -2,6 +2,7 @@
 
 #include "bindings.h"
 #include "notellm/models/decoder.h"
+#include "notellm/ops/rms_norm.h"
 
 namespace notellm::python {
 namespace {
@@ -66,33 +67,42 @@ void bind_models(py::module_& m) {
       .def("mask", &Segments::mask);
   py::class_<DecoderPlan>(m, "DecoderPlan")
       .def_property_readonly("dtype", [](const DecoderPlan& plan) { return plan.dtype; })
-      .def_property_readonly(
-          "segments", [](const DecoderPlan& plan) { return plan.attention.segments.size(); });
+      .def_property_readonly("segments", [](const DecoderPlan& plan) {
+        return plan.layout ? plan.layout->uses.size() : plan.attention.segments.size();
+      });
 
   using release_gil = py::call_guard<py::gil_scoped_release>;
-  m.def("plan_decoder", &plan_decoder, py::arg("segments"), py::arg("config"), py::arg("compute"),
-        py::arg("device"), release_gil());
+  m.def(
+      "plan_decoder",
+      [](const Segments& segments, const DecoderConfig& config, at::ScalarType compute,
+         at::Device device, const std::optional<std::vector<int64_t>>& read_rows) {
+        std::optional<std::span<const int64_t>> rows;
+        if (read_rows) rows = *read_rows;
+        return plan_decoder(segments, config, compute, device, rows);
+      },
+      py::arg("segments"), py::arg("config"), py::arg("compute"), py::arg("device"),
+      py::arg("read_rows") = py::none(), release_gil());
   m.def(
       "decoder_layer",
       [](const at::Tensor& x, const LayerWeights& weights, const DecoderConfig& config,
-         const DecoderPlan& plan) {
-        LayerCache cache(plan.attention.segments.size());
-        return decoder_layer(x, weights, config, plan, cache);
+         const DecoderPlan& plan,
+         bool is_last) { return decoder_layer(x, weights, config, plan, is_last); },
+      py::arg("x"), py::arg("weights"), py::arg("config"), py::arg("plan"),
+      py::arg("is_last") = false, release_gil());
+  m.def(
+      "rms_norm",
+      [](const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+        return rms_norm(x, weight, epsilon, x.scalar_type());
       },
-      py::arg("x"), py::arg("weights"), py::arg("config"), py::arg("plan"), release_gil());
-  m.def("rms_norm", &rms_norm, py::arg("x"), py::arg("weight"), py::arg("epsilon"), release_gil());
+      py::arg("x"), py::arg("weight"), py::arg("epsilon"), release_gil());
   m.def(
       "decoder_states",
       [](const at::Tensor& tokens, const DecoderWeights& weights, const DecoderConfig& config,
-         const DecoderPlan& plan) {
-        DecoderCache cache =
-            empty_cache(config, static_cast<int64_t>(plan.attention.segments.size()));
-        return decoder_states(tokens, weights, config, plan, cache);
-      },
+         const DecoderPlan& plan) { return decoder_states(tokens, weights, config, plan); },
       py::arg("tokens"), py::arg("weights"), py::arg("config"), py::arg("plan"), release_gil());
   m.def("head_logits", &head_logits, py::arg("states"), py::arg("head"), py::arg("compute"),
         release_gil());
-  m.def("cast_weights", &cast_weights, py::arg("weights"), py::arg("compute"), release_gil());
+  m.def("prepare_weights", &prepare_weights, py::arg("weights"), py::arg("compute"), release_gil());
   m.def("state_dtype", &state_dtype, py::arg("compute"));
 }
 

@@ -2,6 +2,7 @@
 #include <c10/util/Exception.h>
 
 #include "bindings.h"
+#include "notellm/kernels/instruction_set.h"
 #include "notellm/util/check.h"
 #include "notellm/util/parallel.h"
 
@@ -55,6 +56,8 @@ void bind_util(py::module_& m) {
       },
       py::arg("count"));
   m.def("num_threads", [] { return num_threads(); });
+  m.def("instruction_set", [] { return name_of(instruction_set()); });
+  m.def("set_instruction_set", &set_instruction_set, py::arg("name"));
 }
 
 }  // namespace notellm::python

@@ -12,7 +12,7 @@ from notellm.extension import ExtensionFinder
 
 if TYPE_CHECKING:
     from notellm._core import __version__ as __version__
-    from notellm._core.util import num_threads, set_num_threads
+    from notellm._core.util import instruction_set, num_threads, set_instruction_set, set_num_threads
     from notellm.data import Interactions, Notes, select_pairs, split_by_group
     from notellm.embedding import load_embeddings, save_embeddings
     from notellm.errors import ConfigError, DataError, NotSupportedError
@@ -50,10 +50,12 @@ __all__ = [
     "mine_pairs",
     "mrr",
     "neighbours",
+    "instruction_set",
     "num_threads",
     "recall_at",
     "save_embeddings",
     "select_pairs",
+    "set_instruction_set",
     "set_num_threads",
     "split_by_group",
     "target_ranks",
@@ -61,7 +63,7 @@ __all__ = [
 
 _NAMES = {
     "_core": "__version__",
-    "_core.util": "num_threads set_num_threads",
+    "_core.util": "instruction_set num_threads set_instruction_set set_num_threads",
     "data": "Interactions Notes select_pairs split_by_group",
     "embedding": "load_embeddings save_embeddings",
     "errors": "ConfigError DataError NotSupportedError",

@@ -69,7 +69,7 @@ at::Tensor embed_notes(const DecoderWeights& weights,
   const std::vector<int64_t> batches =
       token_budget_batches(picked(lengths, rows), options.batch_tokens);
 
-  const DecoderWeights cast = cast_weights(weights, options.compute);
+  const DecoderWeights cast = prepare_weights(weights, options.compute);
   const auto device = weights.embedding.device();
   const at::ScalarType dtype = state_dtype(options.compute);
   const int64_t total = static_cast<int64_t>(rows.size());
@@ -81,10 +81,9 @@ at::Tensor embed_notes(const DecoderWeights& weights,
     const PackedBatch batch = pack(prompts, tokenized, picked(requests, chosen), PackMode::kEmbed);
     const Segments segments(batch.segment_offsets, batch.segment_parents);
     const DecoderPlan plan = plan_decoder(segments, config, options.compute, device);
-    DecoderCache cache = empty_cache(config, segments.count());
     const at::Tensor tokens = at::tensor(batch.tokens, at::kLong).to(device);
     at::Tensor pooled =
-        pooled_states(decoder_states(tokens, cast, config, plan, cache), batch, options.pooling);
+        pooled_states(decoder_states(tokens, cast, config, plan), batch, options.pooling);
     if (projection.defined()) pooled = at::linear(pooled, projection.to(dtype));
     pooled = pooled / pooled.norm(2, {1}, true).clamp_min(1e-12);
     vectors.index_copy_(

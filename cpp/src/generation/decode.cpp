@@ -31,9 +31,11 @@ class GreedyBatch {
     for (const int64_t last : batch.last) {
       note_segments_.push_back(std::lower_bound(ends.begin(), ends.end(), last + 1) - ends.begin());
     }
-    const DecoderPlan plan = plan_decoder(segments_, config_, compute_, device_);
+    const auto options =
+        at::TensorOptions().dtype(attention_dtype(compute_, device_)).device(device_);
+    const DecoderPlan plan = make_plan(plan_forest(segments_, options), config_, compute_);
     const at::Tensor states =
-        decoder_states(on_device(batch.tokens), weights_, config_, plan, cache_);
+        decoder_states(on_device(batch.tokens), weights_, config_, plan, &cache_);
     next_ = best_tokens(states.index_select(0, on_device(batch.last)));
   }
 
@@ -64,7 +66,7 @@ class GreedyBatch {
     const auto options = at::TensorOptions().dtype(compute_).device(device_);
     const DecoderPlan plan =
         make_plan(plan_growth(segments_, grown, lengths_, options), config_, compute_);
-    next_ = best_tokens(decoder_states(on_device(tokens), weights_, config_, plan, cache_));
+    next_ = best_tokens(decoder_states(on_device(tokens), weights_, config_, plan, &cache_));
     for (const int64_t s : grown) ++lengths_[s];
   }
 
@@ -102,7 +104,7 @@ std::vector<std::vector<int32_t>> generate_greedy(const DecoderWeights& weights,
   NOTELLM_CHECK_ARG(options.max_new_tokens >= 1, "max_new_tokens must be at least 1, but is ",
                     options.max_new_tokens);
   const c10::InferenceMode no_graph;
-  const DecoderWeights cast = cast_weights(weights, options.compute);
+  const DecoderWeights cast = prepare_weights(weights, options.compute);
   const at::Tensor cast_head = head.to(options.compute);
   std::vector<int64_t> lengths = own_lengths(prompts, tokenized, requests, PackMode::kGenerate);
   for (int64_t& length : lengths) length += options.max_new_tokens;

@@ -1,113 +1,234 @@
 #include "notellm/ops/segment_attention.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
-#include <limits>
-#include <map>
-#include <utility>
+#include <vector>
 
 #include "notellm/util/check.h"
+#include "on_kernels.h"
+#include "once_differentiable.h"
 
 namespace notellm {
 namespace {
 
-// (1, 1, new, context): the last `new` tokens of `context`, each seeing what comes no later than
-// itself.
-at::Tensor causal_tail_mask(int64_t new_tokens, int64_t context, const at::TensorOptions& options) {
-  const at::Tensor mask =
-      at::full({new_tokens, context}, -std::numeric_limits<double>::infinity(), options);
-  return mask.triu(context - new_tokens + 1).view({1, 1, new_tokens, context});
+using internal::data;
+using internal::mutable_data;
+using internal::parallel_items;
+using internal::with_scalar;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+using LayoutPtr = std::shared_ptr<const AttentionLayout>;
+
+// The tensors of one call and where heads lie in them.
+struct Inputs {
+  at::Tensor queries, packed, cos, sin;
+  AttentionHeads heads;
+
+  bool are_packed() const { return !internal::is_given(queries); }
+  const at::Tensor& query_source() const { return are_packed() ? packed : queries; }
+  int64_t key_offset() const { return are_packed() ? heads.heads * heads.head_dim : 0; }
+  int64_t value_offset() const { return key_offset() + heads.key_heads * heads.head_dim; }
+};
+
+// The kernels' view of one item.
+template <typename Scalar>
+kernels::AttentionItem<Scalar> item_view(const Inputs& in,
+                                         const AttentionLayout& layout,
+                                         const AttentionLayout::Item& item,
+                                         const at::Tensor& output,
+                                         const at::Tensor& log_sums) {
+  using Acc = kernels::Accumulator<Scalar>;
+  const int64_t q = item.first_query;
+  return {in.heads.heads,
+          in.heads.key_heads,
+          in.heads.head_dim,
+          data<Acc>(in.cos),
+          data<Acc>(in.sin),
+          data<Scalar>(in.query_source()),
+          in.query_source().stride(0),
+          layout.query_rows.data() + q,
+          layout.query_tokens.data() + q,
+          layout.limits.data() + q,
+          item.query_count,
+          data<Scalar>(in.packed) + in.key_offset(),
+          data<Scalar>(in.packed) + in.value_offset(),
+          in.packed.stride(0),
+          layout.ranges.data() + item.first_range,
+          item.range_count,
+          item.context,
+          mutable_data<Scalar>(output),
+          mutable_data<Acc>(log_sums)};
 }
 
-at::Tensor grown_by(const at::Tensor& cached, const at::Tensor& piece) {
-  return cached.defined() ? at::cat({cached, piece}) : piece;
+// Calls `body(item number, key head, scratch)` for all of them, on all threads.
+template <typename Scalar, typename Body>
+void for_items(const AttentionLayout& layout, const AttentionHeads& heads, const Body& body) {
+  using Acc = kernels::Accumulator<Scalar>;
+  int64_t longest = 0;
+  for (const auto& item : layout.items) longest = std::max(longest, item.context);
+  const int64_t size = kernels::tables().of<Scalar>().attention_scratch(longest, heads.head_dim);
+  // key head by key head: neighbours in the forest read the same ancestors
+  const int64_t items = std::ssize(layout.items);
+  parallel_items(
+      items * heads.key_heads, [size] { return std::vector<Acc>(size); },
+      [&](int64_t i, std::vector<Acc>& scratch) { body(i % items, i / items, scratch.data()); });
 }
 
-at::Tensor joined(const std::vector<at::Tensor>& pieces) {
-  return pieces.size() == 1 ? pieces[0] : at::cat(pieces);
+template <typename Scalar>
+void run_forward(const Inputs& in,
+                 const AttentionLayout& layout,
+                 const at::Tensor& output,
+                 const at::Tensor& log_sums) {
+  const auto& table = kernels::tables().of<Scalar>();
+  for_items<Scalar>(layout, in.heads, [&](int64_t i, int64_t key_head, auto* scratch) {
+    table.attention(item_view<Scalar>(in, layout, layout.items[i], output, log_sums), key_head,
+                    scratch);
+  });
 }
 
-// (tokens, heads, E) -> (1, heads, tokens, E), as the fused attention wants it.
-at::Tensor heads_first(const at::Tensor& x) { return x.transpose(0, 1).unsqueeze(0); }
+// Gradients of keys and values as every item left them: for item i and key head h two (context, w)
+// matrices at `offsets[i] + h * context * w`.
+template <typename Acc>
+struct ContextGradients {
+  int64_t w;
+  std::vector<int64_t> offsets;
+  std::vector<Acc> keys, values;
 
-// (tokens, K, E) -> (tokens, H, E): every key head serves H / K query heads.
-at::Tensor repeat_heads(const at::Tensor& x, int64_t heads) {
-  const int64_t group = heads / x.size(1);
-  if (group == 1) return x;
-  return x.unsqueeze(2).expand({-1, -1, group, -1}).reshape({x.size(0), heads, x.size(2)});
+  ContextGradients(const AttentionLayout& layout, int64_t key_heads, int64_t width) : w(width) {
+    int64_t size = 0;
+    for (const auto& item : layout.items) {
+      offsets.push_back(size);
+      size += item.context * w * key_heads;
+    }
+    keys.resize(size), values.resize(size);
+  }
+  int64_t at(const AttentionLayout& layout, int64_t item, int64_t key_head) const {
+    return offsets[item] + key_head * layout.items[item].context * w;
+  }
+};
+
+// Adds up what all items that see a token say of its keys and values, item by item, and writes it
+// into the packed gradient.
+template <typename Scalar>
+void sum_context_gradients(const Inputs& in,
+                           const AttentionLayout& layout,
+                           const ContextGradients<kernels::Accumulator<Scalar>>& parts,
+                           const at::Tensor& packed_gradient) {
+  using Acc = kernels::Accumulator<Scalar>;
+  const auto& table = kernels::tables().of<Scalar>();
+  const auto& sums = kernels::tables().of<Acc>();
+  const int64_t e = in.heads.head_dim, row_length = packed_gradient.size(1);
+  const auto sum_segment = [&](int64_t s, std::vector<Acc>& sum) {
+    const int64_t begin = layout.segment_offsets[s], end = layout.segment_offsets[s + 1];
+    for (int64_t token = begin; token < end; ++token) {
+      Scalar* row = mutable_data<Scalar>(packed_gradient) + token * row_length;
+      for (int64_t h = 0; h < in.heads.key_heads; ++h) {
+        std::fill(sum.begin(), sum.end(), Acc(0));
+        Acc *key = sum.data(), *value = key + parts.w;
+        for (const auto& use : layout.uses[s]) {
+          const int64_t from =
+              parts.at(layout, use.item, h) + (use.offset + token - begin) * parts.w;
+          sums.add(key, parts.keys.data() + from, parts.w, key);
+          sums.add(value, parts.values.data() + from, parts.w, value);
+        }
+        table.unrotate(key, data<Acc>(in.cos) + token * e, data<Acc>(in.sin) + token * e, e,
+                       row + in.key_offset() + h * e);
+        table.convert(value, e, row + in.value_offset() + h * e);
+      }
+    }
+  };
+  parallel_items(
+      std::ssize(layout.uses), [&] { return std::vector<Acc>(2 * parts.w); }, sum_segment);
 }
+
+template <typename Scalar>
+void run_backward(const Inputs& in,
+                  const AttentionLayout& layout,
+                  const at::Tensor& output,
+                  const at::Tensor& log_sums,
+                  const at::Tensor& output_gradient,
+                  const at::Tensor& query_gradient,
+                  const at::Tensor& packed_gradient) {
+  using Acc = kernels::Accumulator<Scalar>;
+  const auto& table = kernels::tables().of<Scalar>();
+  ContextGradients<Acc> parts(layout, in.heads.key_heads, table.gradient_width(in.heads.head_dim));
+  for_items<Scalar>(layout, in.heads, [&](int64_t i, int64_t key_head, Acc* scratch) {
+    const int64_t at = parts.at(layout, i, key_head);
+    const kernels::AttentionGradients<Scalar> gradients{
+        data<Scalar>(output_gradient), mutable_data<Scalar>(query_gradient),
+        query_gradient.stride(0), parts.keys.data() + at, parts.values.data() + at};
+    table.attention_backward(item_view<Scalar>(in, layout, layout.items[i], output, log_sums),
+                             gradients, key_head, scratch);
+  });
+  sum_context_gradients<Scalar>(in, layout, parts, packed_gradient);
+}
+
+struct SegmentAttention : torch::autograd::Function<SegmentAttention> {
+  static at::Tensor forward(AutogradContext* context,
+                            const at::Tensor& queries,
+                            const at::Tensor& packed,
+                            const at::Tensor& cos,
+                            const at::Tensor& sin,
+                            const LayoutPtr& layout,
+                            const AttentionHeads& heads) {
+    const Inputs in{queries.contiguous(), packed.contiguous(), cos, sin, heads};
+    at::Tensor output = at::empty({layout->rows(), heads.heads * heads.head_dim}, packed.options());
+    at::Tensor log_sums = at::empty({layout->rows(), heads.heads}, cos.options());
+    with_scalar(packed.scalar_type(),
+                [&](auto scalar) { run_forward<decltype(scalar)>(in, *layout, output, log_sums); });
+    context->save_for_backward({in.queries, in.packed, cos, sin, output, log_sums});
+    context->saved_data["heads"] =
+        std::vector<int64_t>{heads.heads, heads.key_heads, heads.head_dim};
+    context->saved_data["layout"] =
+        c10::IValue::make_capsule(c10::make_intrusive<LayoutHolder>(layout));
+    return output;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    internal::refuse_double_backward("segment_attention");
+    const auto saved = context->get_saved_variables();
+    const auto widths = context->saved_data["heads"].toIntVector();
+    const Inputs in{saved[0], saved[1], saved[2], saved[3], {widths[0], widths[1], widths[2]}};
+    const auto layout = context->saved_data["layout"].toCapsule();
+    const AttentionLayout& forest = *static_cast<LayoutHolder*>(layout.get())->layout;
+    at::Tensor packed_gradient = at::empty_like(in.packed);
+    at::Tensor query_gradient = in.are_packed() ? packed_gradient : at::empty_like(in.queries);
+    const at::Tensor output_gradient = gradients[0].to(in.packed.scalar_type()).contiguous();
+    with_scalar(in.packed.scalar_type(), [&](auto scalar) {
+      run_backward<decltype(scalar)>(in, forest, saved[4], saved[5], output_gradient,
+                                     query_gradient, packed_gradient);
+    });
+    return {in.are_packed() ? at::Tensor() : query_gradient, packed_gradient, {}, {}, {}, {}};
+  }
+
+ private:
+  struct LayoutHolder : torch::CustomClassHolder {
+    explicit LayoutHolder(LayoutPtr held) : layout(std::move(held)) {}
+    LayoutPtr layout;
+  };
+};
 
 }  // namespace
 
-AttentionPlan plan_forest(const Segments& segments, const at::TensorOptions& options) {
-  AttentionPlan plan;
-  std::map<std::pair<int64_t, int64_t>, at::Tensor>
-      masks;  // most segments share their shape with others
-  for (int64_t s = 0; s < segments.count(); ++s) {
-    const int64_t length = segments.length(s);
-    const int64_t context = segments.start(s) + length;
-    plan.segments.push_back(s);
-    plan.lengths.push_back(length);
-    plan.chains.push_back(segments.chain(s));
-    at::Tensor& mask = masks[{length, context}];
-    if (length > 1 && !mask.defined()) mask = causal_tail_mask(length, context, options);
-    plan.masks.push_back(mask);
-  }
-  plan.positions = segments.positions().to(options.device());
-  return plan;
-}
-
-AttentionPlan plan_growth(const Segments& segments,
-                          const std::vector<int64_t>& grown,
-                          const std::vector<int64_t>& lengths,
-                          const at::TensorOptions& options) {
-  AttentionPlan plan;
-  plan.segments = grown;
-  plan.lengths.assign(grown.size(), 1);
-  plan.masks.resize(grown.size());
-  std::vector<int64_t> positions;
-  for (const int64_t s : grown) {
-    plan.chains.push_back(segments.chain(s));
-    positions.push_back(segments.start(s) + lengths[s]);
-  }
-  plan.positions = at::tensor(positions, at::kLong).to(options.device());
-  return plan;
-}
-
 at::Tensor segment_attention(const at::Tensor& queries,
-                             const at::Tensor& keys,
-                             const at::Tensor& values,
-                             const AttentionPlan& plan,
-                             LayerCache& cache) {
-  const int64_t heads = queries.size(1);
-  NOTELLM_CHECK_ARG(heads % keys.size(1) == 0,
-                    "query heads must be a multiple of key heads, but are ", heads, " and ",
-                    keys.size(1));
-  // split, not slices: its backward is one concatenation, where every slice would fill a (T, K, E)
-  // gradient
-  const auto query_runs = queries.split_with_sizes(plan.lengths);
-  const auto key_runs = keys.split_with_sizes(plan.lengths);
-  const auto value_runs = values.split_with_sizes(plan.lengths);
-  std::vector<at::Tensor> outputs;
-  outputs.reserve(plan.segments.size());
-  for (size_t r = 0; r < plan.segments.size(); ++r) {
-    SegmentKeys& own = cache[plan.segments[r]];
-    own.keys = grown_by(own.keys, key_runs[r]);
-    own.values = grown_by(own.values, value_runs[r]);
-    std::vector<at::Tensor> chain_keys, chain_values;
-    for (const int64_t s : plan.chains[r]) {
-      chain_keys.push_back(cache[s].keys);
-      chain_values.push_back(cache[s].values);
-    }
-    const at::Tensor context_keys = repeat_heads(joined(chain_keys), heads);
-    const at::Tensor context_values = repeat_heads(joined(chain_values), heads);
-    const std::optional<at::Tensor> mask =
-        plan.masks[r].defined() ? std::optional(plan.masks[r]) : std::nullopt;
-    const at::Tensor attended = at::scaled_dot_product_attention(
-        heads_first(query_runs[r]), heads_first(context_keys), heads_first(context_values), mask);
-    outputs.push_back(attended.squeeze(0).transpose(0, 1));  // (new, H, E)
-  }
-  return at::cat(outputs).flatten(1);
+                             const at::Tensor& packed,
+                             const RopeTable& table,
+                             const LayoutPtr& layout,
+                             const AttentionHeads& heads) {
+  const int64_t query_width = heads.heads * heads.head_dim;
+  const int64_t expected =
+      2 * heads.key_heads * heads.head_dim + (queries.defined() ? 0 : query_width);
+  NOTELLM_CHECK_ARG(
+      packed.dim() == 2 && packed.size(0) == layout->tokens() && packed.size(1) == expected,
+      "packed must be (", layout->tokens(), ", ", expected, "), but is ", packed.sizes());
+  NOTELLM_CHECK_ARG(
+      !queries.defined() || (queries.dim() == 2 && queries.size(0) == layout->rows() &&
+                             queries.size(1) == query_width),
+      "queries must be (", layout->rows(), ", ", query_width, "), but are ",
+      queries.defined() ? queries.sizes() : at::IntArrayRef());
+  return SegmentAttention::apply(internal::or_empty(queries), packed, table.cos, table.sin, layout,
+                                 heads);
 }
 
 }  // namespace notellm

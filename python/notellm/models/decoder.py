@@ -1,9 +1,11 @@
 """The Llama-family decoder as modules: parameters with Hugging Face's names, arithmetic in the core."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recompute
 
 from notellm import _core
 from notellm.models.config import decoder_config
@@ -96,9 +98,9 @@ class DecoderLayer(nn.Module):
             weights.query_norm, weights.key_norm = attention.q_norm.weight, attention.k_norm.weight
         return weights
 
-    def forward(self, x: Tensor, plan: "_core.models.DecoderPlan") -> Tensor:
-        """Residual stream ``(T, D)`` in, residual stream out."""
-        return _core.models.decoder_layer(x, self.weights(), self.config, plan)
+    def forward(self, x: Tensor, plan: "_core.models.DecoderPlan", is_last: bool = False) -> Tensor:
+        """Residual stream ``(T, D)`` in, residual stream out; the last block returns the plan's read rows only."""
+        return _core.models.decoder_layer(x, self.weights(), self.config, plan, is_last)
 
 
 class Decoder(nn.Module):
@@ -118,23 +120,47 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(hf, self.config) for _ in range(self.config.layers))
         self.norm = _Norm(self.config.width)
 
-    def plan(self, segments: "_core.models.Segments", dtype: torch.dtype) -> "_core.models.DecoderPlan":
-        """What a forward pass over a forest shares between its layers; products run in ``dtype``."""
-        return _core.models.plan_decoder(segments, self.config, dtype, self.embed_tokens.weight.device)
+    def plan(
+        self,
+        segments: "_core.models.Segments",
+        dtype: torch.dtype,
+        read_rows: Sequence[int] | None = None,
+    ) -> "_core.models.DecoderPlan":
+        """What a forward pass over a forest shares between its layers.
 
-    def forward(self, tokens: Tensor, plan: "_core.models.DecoderPlan") -> Tensor:
+        Args:
+            segments: The forest.
+            dtype: Of the matrix products.
+            read_rows: Distinct tokens whose final states are wanted; the last layer computes only these. Default: all.
+
+        Raises:
+            IndexError: If a read row is no token. ValueError: If one comes twice.
+        """
+        return _core.models.plan_decoder(
+            segments, self.config, dtype, self.embed_tokens.weight.device, read_rows
+        )
+
+    def forward(
+        self, tokens: Tensor, plan: "_core.models.DecoderPlan", *, checkpoint: bool = False
+    ) -> Tensor:
         """Final-norm states of packed tokens, with a graph through every layer for training.
 
         Args:
             tokens: Shape ``(T,)``, int64: ids of the forest's tokens.
             plan: From `plan`.
+            checkpoint: Whether to keep only each layer's input and compute the layer again in the backward pass:
+                memory of one layer instead of all, for one more forward pass of time.
 
         Returns:
-            Shape ``(T, D)``, fp32 (fp64 where products run in fp64).
+            Shape ``(T, D)``, or ``(R, D)`` of the plan's read rows; fp32 (fp64 where products run in fp64).
         """
         x = nn.functional.embedding(tokens, self.embed_tokens.weight).to(_core.models.state_dtype(plan.dtype))
-        for layer in self.layers:
-            x = layer(x, plan)
+        for number, layer in enumerate(self.layers, 1):
+            is_last = number == len(self.layers)
+            if checkpoint and torch.is_grad_enabled():
+                x = recompute(layer, x, plan, is_last, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = layer(x, plan, is_last)
         return _core.models.rms_norm(x, self.norm.weight, self.config.norm_epsilon)
 
     def weights(self) -> "_core.models.DecoderWeights":

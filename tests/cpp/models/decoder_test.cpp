@@ -46,8 +46,7 @@ at::Tensor states_of(const at::Tensor& tokens,
                      const DecoderWeights& weights) {
   const DecoderConfig config = small_config();
   const DecoderPlan plan = plan_decoder(segments, config, at::kDouble, at::kCPU);
-  DecoderCache cache = empty_cache(config, segments.count());
-  return decoder_states(tokens, weights, config, plan, cache);
+  return decoder_states(tokens, weights, config, plan);
 }
 
 class Decoder : public testing::Test {
@@ -78,15 +77,16 @@ TEST_F(Decoder, GrowingLeavesTokenByTokenEqualsOnePass) {
   const Segments segments({0, 3, 7, 9}, {-1, 0, 0});
   const at::Tensor prompt = at::cat({root, first.slice(0, 0, 4), second.slice(0, 0, 2)});
   DecoderCache cache = empty_cache(config, 3);
-  const DecoderPlan plan = plan_decoder(segments, config, at::kDouble, at::kCPU);
-  decoder_states(prompt, weights_, config, plan, cache);
+  const DecoderPlan plan =
+      make_plan(plan_forest(segments, at::TensorOptions().dtype(at::kDouble)), config, at::kDouble);
+  decoder_states(prompt, weights_, config, plan, &cache);
   std::vector<int64_t> lengths{3, 4, 2};
   const auto options = at::TensorOptions().dtype(at::kDouble);
   for (int64_t i = 0; i < 2; ++i) {
     const DecoderPlan growth =
         make_plan(plan_growth(segments, {2, 1}, lengths, options), config, at::kDouble);
     const at::Tensor tokens = at::stack({second[2 + i], first[4 + i]});
-    const at::Tensor states = decoder_states(tokens, weights_, config, growth, cache);
+    const at::Tensor states = decoder_states(tokens, weights_, config, growth, &cache);
     EXPECT_TRUE(at::allclose(states[0], whole[11 + i], 0, 1e-12));
     EXPECT_TRUE(at::allclose(states[1], whole[7 + i], 0, 1e-12));
     ++lengths[1], ++lengths[2];

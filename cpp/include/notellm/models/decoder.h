@@ -3,6 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "notellm/ops/rope.h"
@@ -33,6 +36,11 @@ struct LayerWeights {
   at::Tensor output;                ///< (D, H E)
   at::Tensor post_norm;             ///< (D), before the feed-forward block
   at::Tensor gate, up, down;        ///< (inner, D), (inner, D), (D, inner)
+
+  /// What `prepare_weights` makes: the matrices above as the products want them, in the compute
+  /// dtype, those of one input side by side. Undefined in training: made from the above each pass.
+  at::Tensor packed, packed_bias;  ///< ((H + 2 K) E, D) and ((H + 2 K) E)
+  at::Tensor gate_up;              ///< (2 inner, D)
 };
 
 /// Weights of a whole decoder. The head is kept apart: embedding never needs it.
@@ -42,9 +50,12 @@ struct DecoderWeights {
   at::Tensor norm;  ///< (D)
 };
 
-/// A forward pass's attention plan with its rotation table.
+/// What all layers of a forward pass share: who attends to whom, and by which angles.
 struct DecoderPlan {
-  AttentionPlan attention;
+  AttentionPlan attention;  ///< for LibTorch's operations (no `layout`) or a cache
+  std::shared_ptr<const AttentionLayout> layout;       ///< for the CPU loops, every token asks
+  std::shared_ptr<const AttentionLayout> read_layout;  ///< the same for the last layer
+  at::Tensor read_rows;  ///< (R) int64 tokens whose final states are wanted; undefined: all
   RopeTable rope;        ///< in `attention_dtype`
   at::ScalarType dtype;  ///< of the matrix products; the residual stream and norms stay wider
 };
@@ -60,41 +71,49 @@ at::ScalarType attention_dtype(at::ScalarType compute, at::Device device);
 /// `compute`: fp64 for fp64, otherwise fp32.
 at::ScalarType state_dtype(at::ScalarType compute);
 
+/// Plan of new tokens that attend through a cache (generation).
+///
 /// @param compute  fp64, fp32 or bf16. @throws NotSupportedError for any other.
 DecoderPlan make_plan(AttentionPlan attention, const DecoderConfig& config, at::ScalarType compute);
 
-/// Plan for all tokens of a forest in one pass, on `device`.
+/// Plan for all tokens of a forest in one pass, on `device`, without a cache.
+///
+/// @param read_rows  distinct tokens whose final states are wanted, in their order: of the last
+///                   layer only these are computed (but for keys and values). Default: all.
+/// @throws NotSupportedError  for another dtype; errors of `attention_layout`.
 DecoderPlan plan_decoder(const Segments& segments,
                          const DecoderConfig& config,
                          at::ScalarType compute,
-                         at::Device device);
+                         at::Device device,
+                         std::optional<std::span<const int64_t>> read_rows = {});
 
 /// One block: x + attention(norm(x)), then x + swiglu(norm(x)).
 ///
-/// @param x      (T, D) residual stream in `state_dtype(plan.dtype)`.
-/// @param cache  keys and values by segment: empty entries for a whole forest in one pass.
-/// @return       (T, D); differentiable in `x` and every weight, whatever dtype the weights are
-/// kept in.
+/// @param x        (T, D) residual stream in `state_dtype(plan.dtype)`.
+/// @param is_last  whether only the plan's read rows leave this block.
+/// @param cache    keys and values by segment, read and filled; null without one.
+/// @return         (T, D), or (R, D) of the read rows; differentiable in `x` and every weight,
+///                 whatever dtype the weights are kept in.
 at::Tensor decoder_layer(const at::Tensor& x,
                          const LayerWeights& weights,
                          const DecoderConfig& config,
                          const DecoderPlan& plan,
-                         LayerCache& cache);
-
-/// RMS normalisation over the last dimension: x / rms(x) * weight.
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+                         bool is_last = false,
+                         LayerCache* cache = nullptr);
 
 /// Token embedding, all blocks, final norm.
 ///
 /// @param tokens  (T) int64 ids of the plan's new tokens.
-/// @param cache   takes up keys and values: L layers of one entry a segment (`empty_cache`).
-/// @return        (T, D) final-norm states in `state_dtype(plan.dtype)`.
+/// @param cache   takes up keys and values: L layers of one entry a segment (`empty_cache`); null
+///                without one.
+/// @return        final-norm states in `state_dtype(plan.dtype)`: (T, D), or (R, D) of the plan's
+///                read rows.
 /// @throws std::invalid_argument  if the weights are not of the configuration's number of layers.
 at::Tensor decoder_states(const at::Tensor& tokens,
                           const DecoderWeights& weights,
                           const DecoderConfig& config,
                           const DecoderPlan& plan,
-                          DecoderCache& cache);
+                          DecoderCache* cache = nullptr);
 
 DecoderCache empty_cache(const DecoderConfig& config, int64_t segments);
 
@@ -104,8 +123,8 @@ DecoderCache empty_cache(const DecoderConfig& config, int64_t segments);
 /// @param states  (n, D). @param head  (V, D): the token embedding where the two are tied.
 at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::ScalarType compute);
 
-/// The weights cast to `compute` where they enter a product (matrices and biases), once instead of
-/// in every pass.
-DecoderWeights cast_weights(const DecoderWeights& weights, at::ScalarType compute);
+/// The weights as the products of `compute` want them, once instead of in every pass: cast, and
+/// matrices of one input side by side.
+DecoderWeights prepare_weights(const DecoderWeights& weights, at::ScalarType compute);
 
 }  // namespace notellm

@@ -3,8 +3,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "notellm/ops/attention_layout.h"
+#include "notellm/ops/rope.h"
 #include "notellm/ops/segments.h"
 
 namespace notellm {
@@ -47,21 +50,47 @@ AttentionPlan plan_growth(const Segments& segments,
                           const std::vector<int64_t>& lengths,
                           const at::TensorOptions& options);
 
-/// Softmax attention of new tokens over the segments they may see, scaled by 1 / sqrt(E).
+/// Softmax attention of new tokens over the segments they may see, scaled by 1 / sqrt(E), of
+/// LibTorch's operations: one call of its fused attention a run. Differentiable any number of
+/// times; the way on a GPU, and the one that knows a cache.
 ///
-/// Every run is one call of LibTorch's fused attention over its ancestors' and its own keys;
-/// nothing is padded, and an ancestor's keys are computed once and receive the gradients of all its
+/// Nothing is padded, and an ancestor's keys are computed once and receive the gradients of all its
 /// descendants.
 ///
-/// @param queries       (T, H, E); H a multiple of K (grouped-query attention: H / K query heads
-/// share a key head).
-/// @param keys, values  (T, K, E) of the new tokens.
+/// @param queries       (T, H, E), rotated; H a multiple of K (grouped-query attention: H / K query
+/// heads share a key head).
+/// @param keys, values  (T, K, E) of the new tokens; keys rotated.
 /// @param cache         by segment: takes up the new keys and values behind those it holds.
-/// @return              (T, H * E); differentiable.
+/// @return              (T, H * E).
+at::Tensor composed_attention(const at::Tensor& queries,
+                              const at::Tensor& keys,
+                              const at::Tensor& values,
+                              const AttentionPlan& plan,
+                              LayerCache& cache);
+
+/// The heads of one layer's projections: widths of the parts that lie side by side in a row.
+struct AttentionHeads {
+  int64_t heads;      ///< H
+  int64_t key_heads;  ///< K, divides H
+  int64_t head_dim;   ///< E
+};
+
+/// The same over a forest in one pass, on the hand-written CPU loops: queries and keys are rotated
+/// on the way in, scores never leave the caches, the sums run in fp32 (fp64 for fp64).
+///
+/// @param queries  (R, H E) of the layout's rows, not rotated; or undefined where `packed` holds
+///                 those of all tokens.
+/// @param packed   (T, (H + 2 K) E): queries, keys, values of all tokens side by side; without the
+///                 queries (T, 2 K E) where those are given apart.
+/// @param table    cosines and sines of all T tokens, in fp32 (fp64 for fp64).
+/// @return         (R, H E) in the dtype of `packed`; differentiable (once) in both.
+///
+/// Backward keeps the inputs, the result and (R, H) log-sums; its sums run in an order that does
+/// not depend on the number of threads.
 at::Tensor segment_attention(const at::Tensor& queries,
-                             const at::Tensor& keys,
-                             const at::Tensor& values,
-                             const AttentionPlan& plan,
-                             LayerCache& cache);
+                             const at::Tensor& packed,
+                             const RopeTable& table,
+                             const std::shared_ptr<const AttentionLayout>& layout,
+                             const AttentionHeads& heads);
 
 }  // namespace notellm

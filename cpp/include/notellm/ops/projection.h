@@ -1,0 +1,41 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace notellm {
+
+/// What happens to a projection's input before the matrix product.
+enum class Prologue {
+  kNone,     ///< h = source
+  kRmsNorm,  ///< h = rms_norm(source) * norm_weight
+  kSwiglu,   ///< h = silu(gate) * up, source being gate and up side by side
+};
+
+/// The input of a projection: a source and the cheap step that makes h from it.
+struct ProjectionInput {
+  Prologue prologue = Prologue::kNone;
+  at::Tensor source;  ///< (T, n): for kRmsNorm in the state dtype; for kSwiglu (T, 2 n)
+  at::Tensor norm_weight;
+  double epsilon = 0;
+};
+
+/// The weights of a projection, in the compute dtype.
+struct ProjectionWeights {
+  at::Tensor matrix;  ///< (out, n)
+  at::Tensor bias;    ///< (out) or undefined
+};
+
+/// h W^T + bias, with a residual stream added on if one is given.
+///
+/// h is made again in the backward pass instead of being kept: per token, that saves the memory of
+/// h (of all that a layer keeps, over a quarter) for two cheap passes. No gradient is computed for
+/// an input that needs none.
+///
+/// @param residual  (T, out) in the state dtype, or undefined.
+/// @return          (T, out) in the matrix's dtype, or in the residual's; differentiable (once) in
+///                  source, norm weight, matrix, bias and residual.
+at::Tensor project(const ProjectionInput& input,
+                   const ProjectionWeights& weights,
+                   const at::Tensor& residual = {});
+
+}  // namespace notellm

@@ -1,0 +1,127 @@
+// Vectors of the instruction set being compiled; included once per set, inside its namespace.
+//
+// GCC's vector types carry the arithmetic, so that one source serves every set. Nothing from the
+// standard library is used here: an inline function compiled for AVX-512 could otherwise replace
+// the same function elsewhere in the program.
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+constexpr int kTileRows = 6, kTileVectors = 4;  // 24 sums and 5 operands in 32 registers
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+constexpr int kTileRows = 4, kTileVectors = 3;  // 12 sums and 4 operands in 16 registers
+#else
+constexpr int kVectorBytes = 16;
+constexpr int kTileRows = 4, kTileVectors = 2;
+#endif
+
+template <typename T>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  typedef float Type __attribute__((vector_size(kVectorBytes)));
+};
+template <>
+struct VectorOf<double> {
+  typedef double Type __attribute__((vector_size(kVectorBytes)));
+};
+template <typename T>
+using Vector = typename VectorOf<T>::Type;
+typedef int32_t IntVector __attribute__((vector_size(kVectorBytes)));
+typedef uint32_t BitVector __attribute__((vector_size(kVectorBytes)));
+typedef uint16_t HalfVector __attribute__((vector_size(kVectorBytes / 2)));
+
+template <typename T>
+constexpr int kLanes = kVectorBytes / sizeof(T);
+
+template <typename T>
+inline Vector<T> splat(T value) {
+  return value - Vector<T>{};  // broadcasts
+}
+
+template <typename To, typename From>
+inline To bits_as(const From& from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+// Vectors of the accumulator type, from and to memory of any scalar type.
+template <typename T>
+inline Vector<T> load(const T* from) {
+  Vector<T> value;
+  __builtin_memcpy(&value, from, sizeof(value));
+  return value;
+}
+inline Vector<float> load(const Bf16* from) {
+  HalfVector half;
+  __builtin_memcpy(&half, from, sizeof(half));
+  return bits_as<Vector<float>>(__builtin_convertvector(half, BitVector) << 16);
+}
+template <typename T>
+inline void store(T* to, const Vector<T>& value) {
+  __builtin_memcpy(to, &value, sizeof(value));
+}
+inline void store(Bf16* to, const Vector<float>& value) {
+  const auto bits = bits_as<BitVector>(value);
+  const BitVector rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;  // to nearest, ties to even
+  const BitVector is_nan = bits_as<BitVector>(value != value);
+  const HalfVector half =
+      __builtin_convertvector((rounded & ~is_nan) | (is_nan & 0x7fc0), HalfVector);
+  __builtin_memcpy(to, &half, sizeof(half));
+}
+
+// The same for one number.
+template <typename T>
+inline T widen(T value) {
+  return value;
+}
+inline float widen(Bf16 value) { return bits_as<float>(static_cast<uint32_t>(value.bits) << 16); }
+template <typename T>
+inline void narrow(T* to, T value) {
+  *to = value;
+}
+inline void narrow(Bf16* to, float value) {
+  const auto bits = bits_as<uint32_t>(value);
+  to->bits = value != value ? uint16_t{0x7fc0}
+                            : static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+template <typename T>
+inline T sum_of(const Vector<T>& v) {
+  T sum = 0;
+  for (int i = 0; i < kLanes<T>; ++i) sum += v[i];
+  return sum;
+}
+template <typename T>
+inline T max_of(const Vector<T>& v) {
+  T max = v[0];
+  for (int i = 1; i < kLanes<T>; ++i) max = v[i] > max ? v[i] : max;
+  return max;
+}
+
+// e^x: range reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial (relative error below 2e-7);
+// below -87.3, where floats end, e^-87.3.
+inline Vector<float> exp(Vector<float> x) {
+  x = x < -87.3f ? splat(-87.3f) : x;
+  x = x > 88.3f ? splat(88.3f) : x;
+  const float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer
+  const Vector<float> shifted = x * 1.44269504f + round;
+  const Vector<float> n = shifted - round;
+  const Vector<float> r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  Vector<float> p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  const IntVector exponent = bits_as<IntVector>(shifted) << 23;  // n, as its low bits
+  return bits_as<Vector<float>>(bits_as<IntVector>(p) + exponent);
+}
+inline Vector<double> exp(Vector<double> x) {
+  for (int i = 0; i < kLanes<double>; ++i) x[i] = __builtin_exp(x[i]);
+  return x;
+}
+inline float log(float x) { return __builtin_logf(x); }
+inline double log(double x) { return __builtin_log(x); }

@@ -1,0 +1,70 @@
+#include "notellm/ops/attention_layout.h"
+
+#include <algorithm>
+#include <iterator>
+#include <numeric>
+
+#include "notellm/util/check.h"
+
+namespace notellm {
+namespace {
+
+// Indices into `rows`, in the order of the tokens they name.
+std::vector<int64_t> by_token(std::span<const int64_t> rows, int64_t tokens) {
+  constexpr const char* where = "attention_layout";
+  std::vector<int64_t> order(rows.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return rows[a] < rows[b]; });
+  for (size_t i = 0; i < order.size(); ++i) {
+    const int64_t row = rows[order[i]];
+    if (row < 0 || row >= tokens) {
+      internal::throw_error<std::out_of_range>(where, "read rows must be in [0, ", tokens,
+                                               "), but one is ", row);
+    }
+    if (i > 0 && row == rows[order[i - 1]]) {
+      internal::throw_error<std::invalid_argument>(where, "read rows must be distinct, but ", row,
+                                                   " comes twice");
+    }
+  }
+  return order;
+}
+
+}  // namespace
+
+AttentionLayout attention_layout(const Segments& segments,
+                                 std::optional<std::span<const int64_t>> read_rows) {
+  std::vector<int64_t> every;
+  if (!read_rows) {
+    every.resize(segments.tokens());
+    std::iota(every.begin(), every.end(), 0);
+    read_rows = every;
+  }
+  const std::vector<int64_t> order = by_token(*read_rows, segments.tokens());
+  AttentionLayout layout;
+  layout.uses.resize(segments.count());
+  layout.segment_offsets.push_back(0);
+  auto next = order.begin();
+  for (int64_t s = 0; s < segments.count(); ++s) {
+    const int64_t end = segments.begin(s) + segments.length(s);
+    layout.segment_offsets.push_back(end);
+    AttentionLayout::Item item{s, layout.rows(), 0, std::ssize(layout.ranges), 0, 0};
+    for (; next != order.end() && (*read_rows)[*next] < end; ++next) {
+      const int64_t token = (*read_rows)[*next];
+      layout.query_rows.push_back(*next);
+      layout.query_tokens.push_back(token);
+      layout.limits.push_back(segments.start(s) + token - segments.begin(s) + 1);
+      ++item.query_count;
+    }
+    if (item.query_count == 0) continue;
+    for (const int64_t part : segments.chain(s)) {
+      layout.uses[part].push_back({std::ssize(layout.items), item.context});
+      layout.ranges.push_back({segments.begin(part), segments.length(part)});
+      item.context += segments.length(part);
+      ++item.range_count;
+    }
+    layout.items.push_back(item);
+  }
+  return layout;
+}
+
+}  // namespace notellm

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+#include "notellm/kernels/instruction_set.h"
+#include "notellm/kernels/table.h"
+
+namespace notellm::internal {
+
+/// Whether the hand-written loops compute on this tensor; elsewhere composed LibTorch operations
+/// do.
+inline bool runs_on_kernels(const at::Tensor& x) {
+  return x.is_cpu() && instruction_set() != InstructionSet::kNone;
+}
+
+/// Calls `body(Scalar{})` with the kernels' type of a dtype that the decoder computes in.
+template <typename Body>
+auto with_scalar(at::ScalarType dtype, const Body& body) {
+  if (dtype == at::kDouble) return body(double{});
+  if (dtype == at::kBFloat16) return body(kernels::Bf16{});
+  return body(float{});
+}
+
+template <typename Scalar>
+const Scalar* data(const at::Tensor& x) {
+  return x.defined() ? static_cast<const Scalar*>(x.const_data_ptr()) : nullptr;
+}
+template <typename Scalar>
+Scalar* mutable_data(const at::Tensor& x) {
+  return static_cast<Scalar*>(x.mutable_data_ptr());
+}
+
+/// Calls `body(i)` for i in [0, count) from all threads, each taking the next when it is free:
+/// unequal items spread evenly. `make_state()` is called once a thread and passed along.
+template <typename MakeState, typename Body>
+void parallel_items(int64_t count, const MakeState& make_state, const Body& body) {
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, std::min<int64_t>(at::get_num_threads(), count), 1, [&](int64_t, int64_t) {
+    auto state = make_state();
+    for (int64_t i = next++; i < count; i = next++) body(i, state);
+  });
+}
+
+/// Rows handed to a thread at once: some 64 KiB of work.
+inline int64_t rows_at_once(int64_t width) { return std::max<int64_t>(1, 16384 / width); }
+
+}  // namespace notellm::internal

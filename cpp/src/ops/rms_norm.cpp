@@ -1,0 +1,108 @@
+#include "notellm/ops/rms_norm.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "on_kernels.h"
+#include "once_differentiable.h"
+
+namespace notellm {
+namespace internal {
+namespace {
+
+// Weight gradients are summed in so many parts, whatever the number of threads: the same bytes.
+constexpr int64_t kParts = 16;
+
+}  // namespace
+
+at::Tensor rms_norm_forward(const at::Tensor& x,
+                            const at::Tensor& weight,
+                            double epsilon,
+                            at::ScalarType dtype,
+                            at::Tensor& inverse_rms) {
+  const at::Tensor rows = x.contiguous(), scale = weight.to(x.scalar_type()).contiguous();
+  const int64_t width = x.size(-1), count = rows.numel() / std::max<int64_t>(width, 1);
+  at::Tensor y = at::empty(x.sizes(), x.options().dtype(dtype));
+  inverse_rms = at::empty({count}, x.options());
+  with_scalar(dtype, [&](auto scalar) {
+    using Scalar = decltype(scalar);
+    using Acc = kernels::Accumulator<Scalar>;
+    const auto& table = kernels::tables().of<Scalar>();
+    const auto *from = data<Acc>(rows), *weights = data<Acc>(scale);
+    auto* to = mutable_data<Scalar>(y);
+    auto* inverse = mutable_data<Acc>(inverse_rms);
+    at::parallel_for(0, count, rows_at_once(width), [&](int64_t begin, int64_t end) {
+      table.rms_norm(from + begin * width, weights, epsilon, end - begin, width, to + begin * width,
+                     inverse + begin);
+    });
+  });
+  return y;
+}
+
+RmsNormGradient rms_norm_backward(const at::Tensor& y_gradient,
+                                  const at::Tensor& x,
+                                  const at::Tensor& weight,
+                                  const at::Tensor& inverse_rms,
+                                  bool wants_weight) {
+  const at::Tensor gradient = y_gradient.contiguous(), rows = x.contiguous();
+  const at::Tensor scale = weight.to(x.scalar_type()).contiguous();
+  const int64_t width = x.size(-1), count = rows.numel() / std::max<int64_t>(width, 1);
+  at::Tensor x_gradient = at::empty(x.sizes(), x.options());
+  at::Tensor parts;
+  if (wants_weight) parts = at::zeros({kParts, width}, x.options());
+  with_scalar(gradient.scalar_type(), [&](auto scalar) {
+    using Scalar = decltype(scalar);
+    using Acc = kernels::Accumulator<Scalar>;
+    const auto& table = kernels::tables().of<Scalar>();
+    at::parallel_for(0, kParts, 1, [&](int64_t first, int64_t last) {
+      for (int64_t part = first; part < last; ++part) {
+        const int64_t begin = part * count / kParts, end = (part + 1) * count / kParts;
+        table.rms_norm_backward(data<Scalar>(gradient) + begin * width,
+                                data<Acc>(rows) + begin * width, data<Acc>(scale),
+                                data<Acc>(inverse_rms) + begin, end - begin, width,
+                                mutable_data<Acc>(x_gradient) + begin * width,
+                                wants_weight ? mutable_data<Acc>(parts) + part * width : nullptr);
+      }
+    });
+  });
+  return {x_gradient, wants_weight ? parts.sum(0).to(weight.scalar_type()) : at::Tensor()};
+}
+
+}  // namespace internal
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct RmsNorm : torch::autograd::Function<RmsNorm> {
+  static at::Tensor forward(AutogradContext* context,
+                            const at::Tensor& x,
+                            const at::Tensor& weight,
+                            double epsilon,
+                            at::ScalarType dtype) {
+    at::Tensor inverse_rms;
+    at::Tensor y = internal::rms_norm_forward(x, weight, epsilon, dtype, inverse_rms);
+    context->save_for_backward({x, weight, inverse_rms});
+    return y;
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    internal::refuse_double_backward("rms_norm");
+    const auto saved = context->get_saved_variables();
+    const auto gradient = internal::rms_norm_backward(gradients[0], saved[0], saved[1], saved[2],
+                                                      context->needs_input_grad(1));
+    return {gradient.x, gradient.weight, {}, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor rms_norm(const at::Tensor& x,
+                    const at::Tensor& weight,
+                    double epsilon,
+                    at::ScalarType dtype) {
+  if (internal::runs_on_kernels(x)) return RmsNorm::apply(x, weight, epsilon, dtype);
+  return at::rms_norm(x, {x.size(-1)}, weight.to(x.scalar_type()), epsilon).to(dtype);
+}
+
+}  // namespace notellm
