@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recompute
 
 from notellm import _core
 from notellm.models.config import decoder_config
@@ -122,19 +123,26 @@ class Decoder(nn.Module):
         """What a forward pass over a forest shares between its layers; products run in ``dtype``."""
         return _core.models.plan_decoder(segments, self.config, dtype, self.embed_tokens.weight.device)
 
-    def forward(self, tokens: Tensor, plan: "_core.models.DecoderPlan") -> Tensor:
+    def forward(
+        self, tokens: Tensor, plan: "_core.models.DecoderPlan", *, checkpoint: bool = False
+    ) -> Tensor:
         """Final-norm states of packed tokens, with a graph through every layer for training.
 
         Args:
             tokens: Shape ``(T,)``, int64: ids of the forest's tokens.
             plan: From `plan`.
+            checkpoint: Whether to keep only the input of each layer for the backward pass, which then computes the
+                layer again.
 
         Returns:
             Shape ``(T, D)``, fp32 (fp64 where products run in fp64).
         """
         x = nn.functional.embedding(tokens, self.embed_tokens.weight).to(_core.models.state_dtype(plan.dtype))
         for layer in self.layers:
-            x = layer(x, plan)
+            if checkpoint:  # nothing in a layer is drawn from torch's generator: no state of it to restore
+                x = recompute(layer, x, plan, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = layer(x, plan)
         return _core.models.rms_norm(x, self.norm.weight, self.config.norm_epsilon)
 
     def weights(self) -> "_core.models.DecoderWeights":
