@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
@@ -94,11 +95,23 @@ def saved(results: Path, run: Run, rank: int) -> dict[str, torch.Tensor]:
 def disagree(model_folder: str) -> None:
     """In one of several processes: trains another run than the others do, which must be refused everywhere."""
     run = Run("other", {"seed": dist.get_rank()})
-    try:
+    with pytest.raises(ValueError, match="with the same options, data and step, but 1 of 2 differ from the"):
         train(Path(model_folder), run)
-    except ValueError as error:
-        assert "all processes must train with the same options, data and step, but 1 of 2 differ" in str(
-            error
-        )
-    else:
-        raise AssertionError("a run with two seeds must be refused")
+
+
+def keep_a_share(model_folder: str) -> None:
+    """In one of several processes: holds the moments of its own parameters alone, and no parameter is left out."""
+    trainer = make_trainer(Path(model_folder), Run("sharded", {"shard_optimizer": True}))
+    trainer.train(until=1)
+    sizes = [p.numel() for p in trainer.optimizer.parameters.values()]
+    state = trainer.optimizer.adamw.state
+    own = torch.tensor(sum(moments["exp_avg"].numel() for moments in state.values()))
+    assert own < 0.6 * sum(sizes)
+    dist.all_reduce(own)
+    assert own == sum(sizes)
+
+
+def disagree_and_share(model_folder: str) -> None:
+    """Both of the above, for one start of processes."""
+    disagree(model_folder)
+    keep_a_share(model_folder)

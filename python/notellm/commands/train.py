@@ -2,7 +2,8 @@
 
 Goes on from the newest checkpoint where an earlier call was interrupted; a run that is trained is
 left as it is. Under torchrun several processes share every step and give the weights of one, but
-for rounding; a run may go on with another number of processes.
+for rounding; a run may go on with another number of processes. (With --run, write
+`torchrun ... -m -- notellm train --run DIR`: torchrun has options that begin like it.)
 
 reads:   the data; pairs.parquet, which it mines if it is not there
 writes:  model/, train.jsonl and, until it is done, checkpoints/ in the run folder

@@ -181,12 +181,17 @@ class JointStep:
             gradients.append(row_gradients[micro.begin : micro.end])
         generative = torch.zeros(())
         if len(micro.packed.labels):
-            generative = generative_sum(states, micro.packed, self.options)
+            generative = self._generative_sum(states, micro.packed)
             whole = LossTerm(generative, labelled)
             roots.append(joint_loss(NOTHING, whole, alpha=self.options.alpha))
             gradients.append(None)
         torch.autograd.backward(roots, gradients)
         return generative.detach().double()
+
+    def _generative_sum(self, states: TrainingStates, batch: PackedBatch) -> Tensor:
+        labels = torch.tensor(batch.labels, device=self.model.device)
+        offsets = torch.tensor(batch.label_offsets)
+        return csft_term(states.logits, labels, offsets, reduction=self.options.csft_reduction).sum
 
     def _sum_over_processes(self, *numbers: Tensor | float) -> Tensor:
         """Stage 4: sums some numbers, in fp64, and every parameter's gradient."""
@@ -202,13 +207,6 @@ class JointStep:
                 shared.append(parameter.grad)
         self.processes.sum_(*shared)
         return sums[: len(numbers)].cpu()
-
-
-def generative_sum(states: TrainingStates, batch: PackedBatch, options: TrainOptions) -> Tensor:
-    """The sum of a batch's generative losses, with a graph."""
-    labels = torch.tensor(batch.labels, device=states.logits.device)
-    offsets = torch.tensor(batch.label_offsets)
-    return csft_term(states.logits, labels, offsets, reduction=options.csft_reduction).sum
 
 
 def own_anchor_term(

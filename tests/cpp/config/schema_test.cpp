@@ -109,7 +109,7 @@ TEST(ParseConfig, RefusesAValueOutOfRange) {
   EXPECT_EQ(complaint(with("test_share: 0.25", "test_share: 1")),
             "c.yaml:8: data.test_share must be below 1, but is 1");
   EXPECT_EQ(complaint(with("eps: 1e-08", "eps: 0")),
-            "c.yaml:22: train.eps must be above 0, but is 0");
+            "c.yaml:23: train.eps must be above 0, but is 0");
   EXPECT_EQ(complaint(with("hashtag_share: 0.4", "hashtag_share: 1.25")),
             "c.yaml:18: loss.hashtag_share must be at most 1, but is 1.25");
   EXPECT_EQ(complaint(with("[1, 5]", "[1, 0]")),

@@ -85,8 +85,8 @@ def test_a_run_goes_on_with_another_number_of_processes(shard, tiny_folder, tmp_
     assert len((tmp_path / "run" / "train.jsonl").read_text().splitlines()) == 6
 
 
-def test_processes_with_different_runs_are_refused(tiny_folder, tmp_path):
-    run_in_processes(2, tmp_path, joint_training.disagree, str(tiny_folder))
+def test_processes_refuse_different_runs_and_share_the_optimizer_s_state(tiny_folder, tmp_path):
+    run_in_processes(2, tmp_path, joint_training.disagree_and_share, str(tiny_folder))
 
 
 def test_every_process_needs_a_pair(tiny_folder, monkeypatch):
