@@ -5,7 +5,9 @@ extension; ``notellm doctor`` works without them, too.
 """
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -29,6 +31,9 @@ VERBS = {
 }
 """The verbs, each a module of ``notellm.commands``, and what they do."""
 
+TOGETHER = ("train", "demo")
+"""The verbs that several processes share, under ``torchrun``."""
+
 WRONG_INPUT, INTERRUPTED = 2, 130
 """Exit codes."""
 
@@ -46,12 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = _parse_verb(arguments[:1])
     try:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            return _run_together(verb, arguments[1:])
         return _run(verb, arguments[1:])
     except KeyboardInterrupt:
         again = " ".join(["notellm", *arguments])
-        print(f"\nnotellm: stopped; nothing is half-written, and `{again}` goes on", file=sys.stderr)
+        if _speaks():
+            print(f"\nnotellm: stopped; nothing is half-written, and `{again}` goes on", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
+        if not _speaks():
+            return WRONG_INPUT
         if not _is_ours(error):
             raise
         print(f"notellm: {error}", file=sys.stderr)
@@ -62,6 +72,32 @@ def _run(verb: str, arguments: list[str]) -> int:
     module = importlib.import_module(f"notellm.commands.{verb.replace('-', '_')}")
     code: int | None = module.run(_verb_parser(verb, module).parse_args(arguments))
     return code or 0
+
+
+def _run_together(verb: str, arguments: list[str]) -> int:
+    """Runs a verb as one of the processes that ``torchrun`` started; the first one prints."""
+    from notellm.errors import ConfigError
+    from notellm.training.processes import leave, started
+
+    if verb not in TOGETHER:
+        raise ConfigError(
+            f"notellm {verb} must run in one process, but torchrun started {started().count}; "
+            f"the verbs for several are {', '.join(TOGETHER)}"
+        )
+    silence = contextlib.nullcontext() if started().is_first else open(os.devnull, "w")  # noqa: SIM115
+    with silence as output, contextlib.redirect_stdout(output or sys.stdout):
+        code = _run(verb, arguments)
+    leave()
+    return code
+
+
+def _speaks() -> bool:
+    """Whether an error is for this process to report: of several, the one that failed first does."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return True
+    from notellm.training.processes import fails_first
+
+    return fails_first()
 
 
 def _parse_verb(arguments: list[str]) -> str:

@@ -1,5 +1,6 @@
 """Progress of long calls: the library reports through a callback and stays silent without one."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -64,6 +65,8 @@ class _Lines:
 def console_progress(title: str, unit: str, stream: TextIO | None = None) -> Iterator[ProgressFn]:
     """Shows the progress of what runs inside: a bar on a terminal, otherwise plain lines.
 
+    Of the processes that ``torchrun`` starts, the first shows it.
+
     Args:
         title: What is being done, for example ``"embedding"``.
         unit: What is counted, in the plural, for example ``"notes"``.
@@ -76,6 +79,9 @@ def console_progress(title: str, unit: str, stream: TextIO | None = None) -> Ite
         >>> with console_progress("mining", "notes") as report:
         ...     report(1, 2)
     """
+    if int(os.environ.get("RANK", "0")) > 0:  # one of several processes that do the same
+        yield lambda done, total: None
+        return
     stream = stream or sys.stderr
     if not stream.isatty():
         lines = _Lines(title, unit, stream)

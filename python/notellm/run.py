@@ -21,7 +21,17 @@ from notellm.machine import describe_machine, versions
 
 __all__ = ["FREE_KEYS", "RunFolder", "read_json", "write_json"]
 
-FREE_KEYS = ("threads", "train.checkpoint_every", "train.tensorboard", "embed.", "evaluation.", "generation.")
+FREE_KEYS = (
+    "threads",
+    "train.checkpoint_every",
+    "train.tensorboard",
+    "train.micro_pairs",
+    "train.checkpoint_layers",
+    "train.shard_optimizer",
+    "embed.",
+    "evaluation.",
+    "generation.",
+)
 """Keys (or groups, with a dot) that may differ between calls on one run folder: what is there stays true.
 
 All others say what was mined and trained; with another value it would be another run.
@@ -41,15 +51,18 @@ class RunFolder:
     config: Config
 
     @classmethod
-    def open(cls, config: Config, *, command: Sequence[str] | None = None) -> "RunFolder":
+    def open(
+        cls, config: Config, *, command: Sequence[str] | None = None, writes: bool = True
+    ) -> "RunFolder":
         """Opens the run folder of a configuration, making it if it is not there.
 
         Args:
             config: The configuration; ``config.run_dir`` is the folder.
             command: What the user called; by default this process's own command line.
+            writes: Whether to write ``config.yaml`` and ``run.json``; of several processes one does.
 
         Returns:
-            The run folder, whose ``config.yaml`` and ``run.json`` are written.
+            The run folder.
 
         Raises:
             ConfigError: If the folder was made with another configuration, ``FREE_KEYS`` aside; lists
@@ -63,8 +76,9 @@ class RunFolder:
                 f"{path}: must be a run folder or empty, but holds other files; try another run_dir"
             )
         run = cls(path, config)
-        _write_text(path / "config.yaml", to_yaml(config))
-        run._record(list(command) if command is not None else _command_line())
+        if writes:
+            _write_text(path / "config.yaml", to_yaml(config))
+            run._record(list(command) if command is not None else _command_line())
         return run
 
     def file(self, name: str) -> Path:

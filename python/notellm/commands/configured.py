@@ -1,6 +1,7 @@
 """What the verbs share that work in a run folder: their options, and how they open it."""
 
 import argparse
+import os
 import re
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def _quoted(text: str) -> str:
 
 
 def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
-    """Opens the run folder that the arguments ask for, and sets the number of threads.
+    """Opens the run folder that the arguments ask for, joins other processes and sets the number of threads.
 
     Args:
         arguments: As parsed with `add_run_arguments`.
@@ -95,12 +96,19 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
     Raises:
         ConfigError: If the configuration is wrong, or not that of the folder.
     """
+    from notellm.training.processes import Processes, in_turn
+
     config = read_config(arguments, *defaults)
-    return None if show_config(arguments, config) else RunFolder.open(config)
+    if show_config(arguments, config):
+        return None
+    with in_turn():
+        return RunFolder.open(config, writes=Processes.current().is_first)
 
 
 def show_config(arguments: argparse.Namespace, config: Config) -> bool:
     """Prints the configuration if the user asked for nothing else; otherwise prepares this process for it.
+
+    With ``threads=0`` the processes that ``torchrun`` started on this machine divide its cores among them.
 
     Args:
         arguments: As parsed with `add_run_arguments`.
@@ -115,9 +123,13 @@ def show_config(arguments: argparse.Namespace, config: Config) -> bool:
     if arguments.cfg:
         print(to_yaml(config), end="")
         return True
+    from notellm.training.processes import join, local_count
+
     if config.device == "cuda":
         _check_cuda()
-    set_num_threads(config.threads)
+    join(config.device)
+    fair = max(1, (os.cpu_count() or 1) // local_count()) if local_count() > 1 else 0
+    set_num_threads(config.threads or fair)
     return False
 
 

@@ -9,6 +9,7 @@ writes:  the run folder, by default runs/demo
 
 for example:
   notellm demo
+  torchrun --nproc-per-node 2 -m notellm demo threads=1
   notellm demo --run runs/longer train.max_steps=200
 """
 
@@ -28,6 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Runs every step and prints the tables."""
     from notellm.pipeline import evaluate, load_data, prepare, select_queries, train, training_pairs
     from notellm.report import print_evaluation, write_report
+    from notellm.training.processes import leave
 
     folder = open_run(arguments, "experiment=demo")
     if folder is None:
@@ -35,6 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
     dataset = load_data(folder.config)
     pairs = prepare(folder, dataset)
     train(folder, dataset, *training_pairs(dataset, *pairs))
+    if not leave():  # the rest is the first process's
+        return
     document = evaluate(folder, dataset, select_queries(folder.config, dataset, *pairs))
     print_evaluation(document)
     print(f"\nthe report is {write_report(folder.path)}")

@@ -1,7 +1,9 @@
 """Trains the model on the related pairs: contrastive (GCL) and generative (CSFT) in one pass.
 
 Goes on from the newest checkpoint where an earlier call was interrupted; a run that is trained is
-left as it is.
+left as it is. Under torchrun several processes share every step and give the weights of one, but
+for rounding; a run may go on with another number of processes. (With --run, write
+`torchrun ... -m -- notellm train --run DIR`: torchrun has options that begin like it.)
 
 reads:   the data; pairs.parquet, which it mines if it is not there
 writes:  model/, train.jsonl and, until it is done, checkpoints/ in the run folder
@@ -9,6 +11,8 @@ writes:  model/, train.jsonl and, until it is done, checkpoints/ in the run fold
 for example:
   notellm train run_dir=runs/mine train.max_steps=200 train.lr=5e-5
   notellm train run_dir=runs/gcl loss=gcl_only
+  notellm train train.pairs_per_step=512 train.micro_pairs=16
+  torchrun --nproc-per-node 2 -m notellm train run_dir=runs/mine
 """
 
 import argparse

@@ -214,19 +214,25 @@ class NoteLLM(nn.Module):
         return self.tau.device
 
     def forward(
-        self, batch: "_core.prompts.PackedBatch", dtype: torch.dtype = torch.float32
+        self,
+        batch: "_core.prompts.PackedBatch",
+        dtype: torch.dtype = torch.float32,
+        *,
+        checkpoint: bool = False,
     ) -> TrainingStates:
         """One pass over a packed training batch, for both losses.
 
         Args:
             batch: From `Prompt.pack` in training mode: ``n`` notes, ``M`` labels.
             dtype: Of the matrix products.
+            checkpoint: Whether the backward pass computes each layer again, see `Decoder.forward`.
 
         Returns:
             Embeddings ``(n, d)`` and logits ``(M, V)``, fp32 (fp64 for fp64), with a graph.
         """
         segments = _core.models.Segments(batch.segment_offsets.tolist(), batch.segment_parents.tolist())
-        states = self.model(self._ids(batch.tokens), self.model.plan(segments, dtype))  # (T, D)
+        plan = self.model.plan(segments, dtype)
+        states = self.model(self._ids(batch.tokens), plan, checkpoint=checkpoint)  # (T, D)
         compressed = states.index_select(0, self._ids(batch.compression))
         embeddings = nn.functional.linear(compressed, self.projection_weight.to(compressed.dtype))
         labelled = states.index_select(0, self._ids(batch.label_positions))

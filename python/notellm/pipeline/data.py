@@ -31,6 +31,7 @@ from notellm.errors import DataError
 from notellm.mining import Pairs, mine_pairs
 from notellm.progress import console_progress
 from notellm.run import RunFolder, read_json, write_json
+from notellm.training.processes import in_turn
 
 __all__ = [
     "Dataset",
@@ -101,7 +102,7 @@ def load_data(config: Config) -> Dataset:
     data = config.data
     if data.source == "debian":
         folder = Path(data.folder) if data.folder else cache_folder("debian")
-        with console_progress("Debian catalogue", "%") as progress:
+        with in_turn(), console_progress("Debian catalogue", "%") as progress:
             catalogue = debian.fetch(folder, progress)
         notes, log, groups = catalogue.notes, catalogue.interactions, catalogue.groups
     else:
@@ -119,6 +120,7 @@ def mine(config: Config, dataset: Dataset) -> Pairs:
         )
 
 
+@in_turn()
 def prepare(run: RunFolder, dataset: Dataset) -> tuple[IntArray, IntArray]:
     """The related pairs of a run: mined and kept in its folder, or read from there.
 

@@ -13,6 +13,7 @@ from notellm.progress import console_progress
 from notellm.prompts import PromptConfig
 from notellm.run import RunFolder
 from notellm.training import Trainer, TrainOptions
+from notellm.training.processes import Processes, in_turn
 
 MODEL = "model"
 """Folder of the trained model in a run folder."""
@@ -34,7 +35,7 @@ def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM
         DataError: If the model folder is missing or damaged, or cannot be fetched.
         NotSupportedError: If the backbone is of another family, or CUDA is asked for and not there.
     """
-    with console_progress("backbone", "MiB") as progress:
+    with in_turn(), console_progress("backbone", "MiB") as progress:
         model = NoteLLM.from_pretrained(
             config.model.path,
             dim=config.model.dim,
@@ -56,6 +57,8 @@ def train_options(config: Config) -> TrainOptions:
 def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) -> Path:
     """Trains on pairs, going on from a checkpoint where there is one, and keeps the model in the run folder.
 
+    Several processes call it together; the first writes.
+
     Args:
         run: Gets ``model/``, ``train.jsonl`` and, while it lasts, ``checkpoints/``.
         dataset: The notes.
@@ -69,9 +72,11 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
         DataError: If there are fewer pairs than one step takes.
         FloatingPointError: If the training diverges.
     """
+    processes = Processes.current()
     folder = run.file(MODEL)
     if folder.exists():
-        _drop_checkpoints(run)
+        if processes.is_first:
+            _drop_checkpoints(run)
         return folder
     needed = run.config.train.pairs_per_step
     if len(source) < needed:
@@ -82,8 +87,10 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
     trainer = Trainer(model, dataset.notes, source, target, train_options(run.config), folder=run.path)
     with console_progress("training", "steps") as progress:
         trainer.train(resume=True, progress=progress)
-    model.save_pretrained(folder)
-    _drop_checkpoints(run)
+    if processes.is_first:
+        model.save_pretrained(folder)
+        _drop_checkpoints(run)
+    processes.wait()  # until the folder is there for all
     return folder
 
 

@@ -1,4 +1,7 @@
-"""Checkpoints: everything a run needs to go on as if it had not stopped."""
+"""Checkpoints: everything a run needs to go on as if it had not stopped.
+
+A checkpoint does not show how many processes there were, nor how they shared the optimizer's state.
+"""
 
 import json
 import re
@@ -7,17 +10,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.optim import Optimizer
 
 from notellm.errors import DataError
 from notellm.files import atomic_folder
 from notellm.models import folder as model_folder
+from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
 
 NAME = re.compile(r"step-(\d{7})")
+OPTIMIZER = "optimizer.safetensors"
+
+FREE_OPTIONS = frozenset(
+    {"checkpoint_every", "tensorboard", "micro_pairs", "checkpoint_layers", "shard_optimizer"}
+)
+"""May differ when a run goes on: how often to save, what else to log, and how to fit into memory."""
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -28,33 +36,33 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer: Optimizer, step: int, options: TrainOptions, data: str
-) -> Path:
+) -> None:
     """Writes ``folder/step-NNNNNNN`` complete or not at all, then removes the older ones.
 
-    The schedule and the position in the data follow from the step and the options, which are kept too.
+    The schedule and the position in the data follow from the step and the options, which are kept too. All processes
+    must call it; the first one writes.
 
     Args:
         folder: The run's ``checkpoints`` folder.
         model: Its parameters are saved by name.
-        optimizer: Its state is saved.
+        optimizer: Its state is saved by the same names.
         step: Optimizer steps done.
         options: Of the run.
         data: Fingerprint of what is trained on.
-
-    Returns:
-        The checkpoint's folder.
     """
+    moments = optimizer.state()
+    if not optimizer.processes.is_first:
+        return
     target = folder / f"step-{step:07d}"
     with atomic_folder(target, replace=True) as temporary:
         weights = {name: value.detach() for name, value in model.named_parameters()}
         save_file(weights, temporary / model_folder.SINGLE)
-        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+        save_file(moments, temporary / OPTIMIZER)
         state = {"step": step, "options": asdict(options), "data": data}
         (temporary / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
     for entry in folder.glob("step-*"):
         if entry != target:
             shutil.rmtree(entry)
-    return target
 
 
 def load_checkpoint(
@@ -63,10 +71,10 @@ def load_checkpoint(
     """Puts a checkpoint's weights and optimizer state in place.
 
     Args:
-        path: From `latest_checkpoint`.
+        path: From `latest_checkpoint`; every process reads it.
         model: Of the same shape as the one saved.
         optimizer: Over the same parameters.
-        options: Must equal those of the checkpoint, or the run would not be one run.
+        options: Must equal those of the checkpoint, or the run would not be one run; ``FREE_OPTIONS`` aside.
         data: Likewise.
 
     Returns:
@@ -87,17 +95,15 @@ def load_checkpoint(
             raise DataError(f"{path}: must hold the tensor {name}, but does not")
         model_folder.load_tensor(parameter, weights[name], name, path)
     try:
-        optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True))
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path / 'optimizer.pt'}: must be the run's optimizer state, but: {error}") from None
+        optimizer.load_state(model_folder.read_weights(path, single=OPTIMIZER))
+    except ValueError as error:
+        raise DataError(f"{path / OPTIMIZER}: must be the run's optimizer state, but {error}") from None
     return int(state["step"])
 
 
 def _check_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    # how often to save and what else to log changes nothing that is learned
-    free = {"checkpoint_every", "tensorboard"}
     for name, value in wanted.items():
-        if name not in free and saved.get(name) != value:
+        if name not in FREE_OPTIONS and saved.get(name) != value:
             raise DataError(
                 f"{path}: {name} must be {saved.get(name)} as the run began, but is {value}; "
                 "go on with the same options or train in another folder"

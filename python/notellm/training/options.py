@@ -9,8 +9,26 @@ class TrainOptions:
 
     pairs_per_step: int = 64
     """B: related pairs of one optimizer step, 2B notes."""
-    accumulation: int = 1
-    """Micro-batches of one step; each is a contrastive batch of its own of ``pairs_per_step / accumulation`` pairs."""
+    micro_pairs: int = 0
+    """Pairs of one process whose graph is in memory at a time; 0 = all of its share of the step.
+
+    The update is the same, but for rounding: all B pairs stay one contrastive batch (GradCache). Saves activation
+    memory, which is then that of ``micro_pairs`` pairs whatever B is; costs a second forward pass, without a graph,
+    over the inputs up to [EMB] (none where ``contrastive`` is false).
+    """
+    checkpoint_layers: bool = False
+    """Whether to keep only each layer's input for the backward pass, and compute the rest of the layer again.
+
+    The update is the same. Saves activation memory: one ``(T, D)`` a layer, and one layer in full, instead of all
+    layers in full; costs one more forward pass.
+    """
+    shard_optimizer: bool = False
+    """Whether each of W processes keeps AdamW's moments for its share of the parameters only.
+
+    The update is the same. Saves 8 (1 - 1/W) bytes a parameter on every process (16 in fp64); costs a broadcast of the
+    parameters every step. All moments are in CPU memory while a checkpoint is written (on the first process) or read
+    (on all). Changes nothing for one process.
+    """
     epochs: int = 1
     """Passes over all pairs."""
     max_steps: int = 0
@@ -49,10 +67,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         self._check("pairs_per_step", self.pairs_per_step >= 1, "at least 1")
-        self._check("accumulation", self.accumulation >= 1, "at least 1")
-        self._check(
-            "pairs_per_step", self.pairs_per_step % self.accumulation == 0, "a multiple of accumulation"
-        )
+        self._check("micro_pairs", self.micro_pairs >= 0, "at least 0")
         self._check("epochs", self.epochs >= 1, "at least 1")
         self._check("max_steps", self.max_steps >= 0, "at least 0")
         for name in ("lr", "lr_head", "weight_decay", "clip_norm", "alpha"):

@@ -1,27 +1,26 @@
-"""The training loop: plan a batch, one forward pass, both losses, one optimizer step."""
+"""The training loop: plan a batch, compute its gradients (`step`), update the weights, keep what is due."""
 
 import hashlib
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from notellm import _core
 from notellm.data.notes import Notes
-from notellm.losses import LossTerm, csft_term, gcl_term, joint_loss
+from notellm.losses import LossTerm, joint_loss
 from notellm.models.config import compute_dtype
 from notellm.models.notellm import NoteLLM
 from notellm.progress import ProgressFn
 from notellm.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from notellm.training.log import TrainLog
+from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
+from notellm.training.processes import Processes
 from notellm.training.schedule import linear_schedule
+from notellm.training.step import JointStep
 
 Record = dict[str, Any]
 
@@ -31,7 +30,11 @@ class Trainer:
 
     Every batch is a function of (seed, step), and a checkpoint holds weights and optimizer state: a run stopped after
     any checkpoint and resumed gives the same weights, bit for bit, as one that was not (on one CPU, with as many
-    threads).
+    threads and processes).
+
+    Where torch.distributed is initialised, the processes of its default group share every step, and each makes the
+    same `Trainer`. The weights are those of one process but for rounding; the first process writes all files, which
+    the others must be able to read.
 
     Args:
         model: Trained in place: all parameters that require a gradient.
@@ -42,7 +45,8 @@ class Trainer:
         folder: Where checkpoints and ``train.jsonl`` go; None keeps nothing.
 
     Raises:
-        ValueError: If an option is out of range or there are fewer pairs than one step takes.
+        ValueError: If an option is out of range, or there are fewer pairs than one step takes, or fewer in a step than
+            processes.
         IndexError: If a pair names a note that is not there.
 
     Attributes:
@@ -63,6 +67,8 @@ class Trainer:
         self.options = options or TrainOptions()
         self.folder = None if folder is None else Path(folder)
         self.dtype = compute_dtype(self.options.dtype)
+        self.processes = Processes.current()
+        self._check_every_process_has_a_pair()
         # only notes of some pair are tokenised; from here on they go by their place among these
         ends, places = np.unique(np.stack([source, target]), return_inverse=True)
         if np.any((ends < 0) | (ends >= len(notes))):
@@ -83,7 +89,8 @@ class Trainer:
         by_epochs = self.options.epochs * self.sampler.steps_per_epoch
         self.total_steps = self.options.max_steps or by_epochs
         self.warmup_steps = int(self.options.warmup_share * self.total_steps)
-        self.optimizer = self._make_optimizer()
+        self.optimizer = Optimizer(model, self.options, self.processes)
+        self.joint_step = JointStep(model, self.tokenized, self.options, self.processes)
         self.step = 0
 
     def train(
@@ -102,12 +109,14 @@ class Trainer:
         Raises:
             DataError: If the checkpoint is damaged, or of other options or data.
             FloatingPointError: If the training diverges; the step is not taken.
+            ValueError: If another process trains something else.
         """
         if resume and self.folder is not None:
             self._resume(self.folder)
+        self._agree()
         last = self.total_steps if until is None else min(until, self.total_steps)
         log = None
-        if self.folder is not None:
+        if self.folder is not None and self.processes.is_first:
             log = TrainLog(self.folder, first_step=self.step, tensorboard=self.options.tensorboard)
         self.model.train()
         records = []
@@ -130,29 +139,29 @@ class Trainer:
     def _train_step(self) -> Record:
         begin = time.perf_counter()
         plan = self.sampler.plan(self.step)
-        batches = self._micro_batches(plan)
-        factor = self._set_learning_rates()
-        self.optimizer.zero_grad(set_to_none=True)
-        contrastive, generative = self._backward(batches, plan.note_ids)
-        has_loss = (
-            contrastive.count + generative.count > 0
-        )  # none: generation only, and no note has an output
-        loss = float(joint_loss(contrastive, generative, alpha=self.options.alpha)) if has_loss else None
-        grad_norm = self._clip()
+        factor = linear_schedule(self.step, self.total_steps, self.warmup_steps)
+        self.optimizer.set_rates(factor)
+        sums = self.joint_step.backward(plan)
+        # neither: generation only, and no note has an output
+        has_loss = sums.contrastive.count + sums.generative.count > 0
+        loss = None
+        if has_loss:
+            loss = float(joint_loss(sums.contrastive, sums.generative, alpha=self.options.alpha))
+        grad_norm = self.optimizer.clip(self.options.clip_norm)
         self._check_finite(loss, grad_norm)
         if has_loss:
             self.optimizer.step()
         record = {
             "step": self.step,
-            "contrastive": _mean(contrastive),
-            "generative": _mean(generative),
+            "contrastive": _mean(sums.contrastive),
+            "generative": _mean(sums.generative),
             "loss": loss,
             "tau": self.model.tau.item(),
             "scale": self.model.tau.exp().item(),
             "lr": self.options.lr * factor,
             "lr_head": self.options.lr_head * factor,
             "grad_norm": grad_norm,
-            "tokens": sum(len(batch.tokens) for batch in batches),
+            "tokens": sums.tokens,
             "notes": len(plan.note_ids),
             "hashtag_shortfall": plan.hashtag_shortfall,
             "seconds": time.perf_counter() - begin,
@@ -160,42 +169,12 @@ class Trainer:
         self.step += 1
         return record
 
-    def _micro_batches(self, plan: "_core.prompts.PlannedBatch") -> list["_core.prompts.PackedBatch"]:
-        size = len(plan.prompts) // self.options.accumulation
-        parts = [plan.prompts[i : i + size] for i in range(0, len(plan.prompts), size)]
-        mode = "train" if self.options.alpha > 0 else "embed"  # outputs without weight are left out
-        return [self.model.prompt.pack_rows(self.tokenized, part, mode=mode) for part in parts]
-
-    def _backward(
-        self, batches: Sequence["_core.prompts.PackedBatch"], note_ids: NDArray[np.int64]
-    ) -> tuple[LossTerm, LossTerm]:
-        """Adds up the gradients of the micro-batches under the whole batch's denominators."""
-        anchors = len(note_ids) if self.options.contrastive else 0
-        labelled = sum(self._labelled(batch) for batch in batches)
-        sums = torch.zeros(2, dtype=torch.float64)
-        for batch, ids in zip(batches, np.array_split(note_ids, len(batches)), strict=True):
-            states = self.model(batch, self.dtype)
-            ids_or_none = (
-                torch.tensor(ids, device=states.embeddings.device) if self.options.mask_same_note else None
+    def _check_every_process_has_a_pair(self) -> None:
+        pairs, processes = self.options.pairs_per_step, self.processes.count
+        if pairs < processes:
+            raise ValueError(
+                f"Trainer: pairs_per_step must be at least the number of processes, {processes}, but is {pairs}"
             )
-            contrastive = gcl_term(states.embeddings, self.model.tau, note_ids=ids_or_none)
-            generative = csft_term(
-                states.logits,
-                torch.tensor(batch.labels, device=states.logits.device),
-                torch.tensor(batch.label_offsets),
-                reduction=self.options.csft_reduction,
-            )
-            if anchors + labelled > 0:
-                terms = LossTerm(contrastive.sum, anchors), LossTerm(generative.sum, labelled)
-                joint_loss(*terms, alpha=self.options.alpha).backward()  # type: ignore[no-untyped-call]
-            sums += torch.stack([contrastive.sum.detach(), generative.sum.detach()]).double().cpu()
-        return LossTerm(sums[0], anchors), LossTerm(sums[1], labelled)
-
-    def _labelled(self, batch: "_core.prompts.PackedBatch") -> int:
-        """What the generative loss divides by: notes with an output, or tokens."""
-        if self.options.csft_reduction == "token":
-            return len(batch.labels)
-        return int(np.count_nonzero(np.diff(batch.label_offsets)))
 
     def _check_there_is_a_loss(self) -> None:
         has_hashtags = self.options.hashtag_share > 0 and len(self.tokenized.hashtags.ids) > 0
@@ -206,35 +185,17 @@ class Trainer:
                 f"{'alpha is 0' if has_output else 'no note has a category, or a hashtag that may be asked for'}"
             )
 
-    def _make_optimizer(self) -> torch.optim.AdamW:
-        options = self.options
-        head = {id(self.model.projection.weight), id(self.model.tau)}
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for parameter in self.model.parameters():
-            if parameter.requires_grad:
-                lr = options.lr_head if id(parameter) in head else options.lr
-                decay = options.weight_decay if parameter.dim() > 1 else 0.0
-                groups.setdefault((lr, decay), []).append(parameter)
-        return torch.optim.AdamW(
-            [
-                {"params": p, "lr": lr, "peak_lr": lr, "weight_decay": decay}
-                for (lr, decay), p in groups.items()
-            ],
-            betas=(options.beta1, options.beta2),
-            eps=options.eps,
-            fused=True,
-        )
-
-    def _set_learning_rates(self) -> float:
-        factor = linear_schedule(self.step, self.total_steps, self.warmup_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor
-        return factor
-
-    def _clip(self) -> float:
-        parameters: list[Tensor] = [p for group in self.optimizer.param_groups for p in group["params"]]
-        limit = self.options.clip_norm or float("inf")
-        return float(nn.utils.clip_grad_norm_(parameters, limit))
+    def _agree(self) -> None:
+        """Makes sure that the processes are about to train the same weights on the same batches."""
+        if self.processes.count > 1:
+            run = f"{self._data_key()} {self.step} {self.folder is None} {self.options}"
+            differing = self.processes.count_differing(run, self.model.device)
+            if differing:
+                raise ValueError(
+                    "Trainer: all processes must train with the same options, data and step, but "
+                    f"{differing} of {self.processes.count} differ from the first"
+                )
+            self.processes.copy_from_(0, *self.model.parameters())
 
     def _check_finite(self, loss: float | None, grad_norm: float) -> None:
         """Stops before a diverged step is taken: the newest checkpoint stays sound."""

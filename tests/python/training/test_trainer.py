@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from notellm.errors import DataError
 from notellm.models.notellm import NoteLLM
@@ -69,6 +70,8 @@ def test_the_emb_row_learns_as_an_input(tiny_folder, notes):
         {"csft_reduction": "token"},
         {"mask_same_note": False},
         {"alpha": 0.0},
+        {"micro_pairs": 2},
+        {"checkpoint_layers": True},
         {"max_steps": 9},  # three epochs of three steps, one more than `epochs`
     ],
     ids=str,
@@ -173,27 +176,32 @@ def test_a_damaged_log_is_named_with_its_line(tiny_folder, notes, tmp_path):
         trainer(tmp_path, tiny_folder, notes).train(resume=True)
 
 
-def test_accumulated_generative_gradients_equal_one_batch(tiny_folder, notes):
-    """Micro-batches share the step's denominators, so the generative loss does not see the cut."""
-    runs = [
-        trainer(
-            None,
-            tiny_folder,
-            notes,
-            pairs_per_step=4,
-            accumulation=a,
-            contrastive=False,
-            lr=1e-4,
-            dtype="fp64",
-        )
-        for a in (1, 2, 4)
-    ]
-    for run in runs:
-        run.model.double()
-        run.train(until=1)
-    for run in runs[1:]:
-        for name, value in weights(run).items():
-            torch.testing.assert_close(value, weights(runs[0])[name], rtol=0, atol=1e-9, msg=name)
+def test_how_a_run_fits_into_memory_may_change_when_it_goes_on(tiny_folder, notes, tmp_path):
+    whole = trainer(None, tiny_folder, notes, eps=1e-3)
+    whole.train()
+    trainer(tmp_path, tiny_folder, notes, eps=1e-3).train(until=2)
+    other = {"micro_pairs": 2, "checkpoint_layers": True, "shard_optimizer": True, "checkpoint_every": 1}
+    resumed = trainer(tmp_path, tiny_folder, notes, eps=1e-3, **other)
+    assert [record["step"] for record in resumed.train(resume=True)] == [2, 3, 4, 5]
+    for name, value in weights(resumed).items():
+        torch.testing.assert_close(value, weights(whole)[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_a_damaged_optimizer_state_is_named(tiny_folder, notes, tmp_path):
+    trainer(tmp_path, tiny_folder, notes).train(until=2)
+    path = tmp_path / "checkpoints" / "step-0000002" / "optimizer.safetensors"
+    state = load_file(path)
+    save_file({key: value for key, value in state.items() if key != "tau.exp_avg"}, path)
+    with pytest.raises(
+        DataError, match=r"optimizer state, but tau.exp_avg must be \[\], but it is not there"
+    ):
+        trainer(tmp_path, tiny_folder, notes).train(resume=True)
+    save_file(state | {"projection.weight.exp_avg_sq": torch.zeros(3)}, path)
+    with pytest.raises(DataError, match=r"projection.weight.exp_avg_sq must be \[6, 32\], but is \[3\]"):
+        trainer(tmp_path, tiny_folder, notes).train(resume=True)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="must be a readable safetensors file"):
+        trainer(tmp_path, tiny_folder, notes).train(resume=True)
 
 
 def test_without_gcl_the_projection_and_tau_stay(tiny_folder, notes):
@@ -235,10 +243,7 @@ def test_pairs_of_notes_that_are_not_there_are_refused(outside, tiny, notes):
     ("change", "message"),
     [
         ({"pairs_per_step": 0}, "pairs_per_step must be at least 1, but is 0"),
-        (
-            {"pairs_per_step": 3, "accumulation": 2},
-            "pairs_per_step must be a multiple of accumulation, but is 3",
-        ),
+        ({"micro_pairs": -1}, "micro_pairs must be at least 0, but is -1"),
         ({"warmup_share": 1.0}, r"warmup_share must be in \[0, 1\)"),
         ({"lr": -1.0}, "lr must be at least 0, but is -1.0"),
         ({"dtype": "fp16"}, "dtype must be one of fp64, fp32, bf16, but is 'fp16'"),

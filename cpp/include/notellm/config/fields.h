@@ -106,7 +106,9 @@ void visit_fields(const LossConfig&, Visit&& visit) {
 template <typename Visit>
 void visit_fields(const TrainConfig&, Visit&& visit) {
   visit("pairs_per_step", &TrainConfig::pairs_per_step, at_least(1));
-  visit("accumulation", &TrainConfig::accumulation, at_least(1));
+  visit("micro_pairs", &TrainConfig::micro_pairs, at_least(0));
+  visit("checkpoint_layers", &TrainConfig::checkpoint_layers, anything());
+  visit("shard_optimizer", &TrainConfig::shard_optimizer, anything());
   visit("epochs", &TrainConfig::epochs, at_least(1));
   visit("max_steps", &TrainConfig::max_steps, at_least(0));
   visit("lr", &TrainConfig::lr, at_least(0));
@@ -179,11 +181,6 @@ inline std::string mismatch(const MiningConfig& mining) {
 inline std::string mismatch(const LossConfig& loss) {
   const bool nothing_weighs = !loss.contrastive && loss.alpha == 0;
   return nothing_weighs ? "alpha must be above 0 where contrastive is false" : "";
-}
-
-inline std::string mismatch(const TrainConfig& train) {
-  const bool is_uneven = train.pairs_per_step % train.accumulation != 0;
-  return is_uneven ? "pairs_per_step must be a multiple of accumulation" : "";
 }
 
 template <typename Group>

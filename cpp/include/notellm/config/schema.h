@@ -115,8 +115,13 @@ struct LossConfig {
 struct TrainConfig {
   /// B: pairs of one update, 2B notes.
   int64_t pairs_per_step = 64;
-  /// Contrastive batches the B pairs are divided into; a divisor of B.
-  int64_t accumulation = 1;
+  /// Pairs of one process whose graph is in memory at a time; 0 = all. Changes memory and time, not
+  /// the update.
+  int64_t micro_pairs = 0;
+  /// Keep only every layer's input for the backward pass, which computes the rest again.
+  bool checkpoint_layers = false;
+  /// With several processes: each keeps the optimizer's state of its share of the weights.
+  bool shard_optimizer = false;
   /// Passes over the pairs.
   int64_t epochs = 1;
   /// Updates, whatever `epochs` says; 0 = as `epochs` says.

@@ -1,0 +1,7 @@
+"""``python -m notellm`` and ``torchrun -m notellm``: the command line."""
+
+import sys
+
+from notellm.cli import main
+
+sys.exit(main())

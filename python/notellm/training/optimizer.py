@@ -1,0 +1,135 @@
+"""AdamW over a model's parameters: its groups, its rates, and whose memory its state is in."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from notellm.models.notellm import NoteLLM
+from notellm.training.options import TrainOptions
+from notellm.training.processes import Processes
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+COUNTER = "step"
+
+
+class Optimizer:
+    """Fused AdamW whose state every process keeps in full, or (``shard_optimizer``) for its own share of parameters.
+
+    With shards each process updates its own parameters and sends them to the others: the same numbers as without.
+    torch's ZeroRedundancyOptimizer does this as well; here the state travels one tensor at a time rather than pickled
+    as a whole, and is named, so that a checkpoint does not show how many processes there were.
+
+    Args:
+        model: Its parameters that require a gradient are trained.
+        options: Rates, decay and whether to shard.
+        processes: Those whose parameters are the same.
+
+    Attributes:
+        parameters: All that are trained, by name.
+    """
+
+    def __init__(self, model: NoteLLM, options: TrainOptions, processes: Processes) -> None:
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.processes = processes
+        self.owners = self._assign_owners() if options.shard_optimizer and processes.count > 1 else None
+        head = {id(model.projection.weight), id(model.tau)}
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.parameters.items():
+            lr = options.lr_head if id(parameter) in head else options.lr
+            decay = options.weight_decay if parameter.dim() > 1 else 0.0
+            group = groups.setdefault((lr, decay), [])  # empty where another process owns all of it
+            if self._is_own(name):
+                group.append(parameter)
+        self.adamw = torch.optim.AdamW(
+            [
+                {"params": p, "lr": lr, "peak_lr": lr, "weight_decay": decay}
+                for (lr, decay), p in groups.items()
+            ],
+            betas=(options.beta1, options.beta2),
+            eps=options.eps,
+            fused=True,
+        )
+
+    def set_rates(self, factor: float) -> None:
+        """Sets every learning rate to a share of its peak."""
+        for group in self.adamw.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+    def clip(self, limit: float) -> float:
+        """Scales the gradients down to a norm; 0 = as they are.
+
+        Returns:
+            The norm they had.
+        """
+        return float(nn.utils.clip_grad_norm_(self.parameters.values(), limit or float("inf")))
+
+    def step(self) -> None:
+        """Updates the parameters, which are the same on all processes before and after."""
+        self.adamw.step()
+        if self.owners is None:
+            return
+        for owner in range(self.processes.count):
+            theirs = [p for name, p in self.parameters.items() if self.owners[name] == owner]
+            self.processes.copy_from_(owner, *theirs)
+
+    def state(self) -> dict[str, Tensor]:
+        """The whole state by ``NAME.exp_avg``, ``NAME.exp_avg_sq`` and ``NAME.step``, on the CPU.
+
+        All processes must call it, and only the first gets it. A parameter that has not been updated yet has none.
+        """
+        if self.owners is None and not self.processes.is_first:
+            return {}
+        has_state = [p in self.adamw.state for p in self.parameters.values()]
+        if self.owners is not None:
+            device = next(iter(self.parameters.values())).device
+            known = torch.tensor(has_state, dtype=torch.int64, device=device)
+            self.processes.sum_(known)
+            has_state = known.tolist()
+        state: dict[str, Tensor] = {}
+        for (name, parameter), exists in zip(self.parameters.items(), has_state, strict=True):
+            if exists:
+                state |= self._parameter_state(name, parameter)
+        return state
+
+    def _parameter_state(self, name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
+        places = {key: torch.empty_like(parameter) for key in MOMENTS}
+        places[COUNTER] = torch.zeros((), device=parameter.device)
+        state = {}
+        for key, place in places.items():
+            value = self.adamw.state[parameter][key] if self._is_own(name) else place.detach()
+            if self.owners is not None:
+                self.processes.bring_to_first(self.owners[name], value)
+            state[f"{name}.{key}"] = value.cpu()
+        return state
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Puts what `state` gave on the first process in place; each process keeps what it owns.
+
+        Raises:
+            ValueError: If a tensor is missing or has another shape.
+        """
+        self.adamw.state.clear()
+        for name, parameter in self.parameters.items():
+            if not self._is_own(name) or f"{name}.{COUNTER}" not in state:
+                continue
+            values = {COUNTER: state[f"{name}.{COUNTER}"].to(parameter.device, torch.float32, copy=True)}
+            for key in MOMENTS:
+                value = state.get(f"{name}.{key}")
+                if value is None or value.shape != parameter.shape:
+                    found = "it is not there" if value is None else f"is {list(value.shape)}"
+                    raise ValueError(f"{name}.{key} must be {list(parameter.shape)}, but {found}")
+                values[key] = value.to(parameter.device, parameter.dtype, copy=True)
+            self.adamw.state[parameter] = values
+
+    def _is_own(self, name: str) -> bool:
+        return self.owners is None or self.owners[name] == self.processes.rank
+
+    def _assign_owners(self) -> dict[str, int]:
+        """Gives each parameter, the largest first, to the process with the least to keep so far."""
+        load = [0] * self.processes.count
+        owners = {}
+        for name, parameter in sorted(self.parameters.items(), key=lambda item: (-item[1].numel(), item[0])):
+            owners[name] = load.index(min(load))
+            load[owners[name]] += parameter.numel()
+        return owners

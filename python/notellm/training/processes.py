@@ -1,0 +1,198 @@
+"""Several processes as one: who this one is among them, and the few things that they do together.
+
+Under ``torchrun`` the command line joins the processes; a library user may have initialised torch.distributed
+already. Otherwise there is one process, and everything here does nothing.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+TIMEOUT = timedelta(minutes=30)
+"""How long a process waits for the others, which may be mining meanwhile, before it gives up."""
+
+BUCKET_BYTES = 32 << 20
+"""Small tensors travel together in pieces of this size; a larger one travels alone."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train one model together.
+
+    Attributes:
+        rank: Of this one, from 0. count: of all.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def current(cls) -> "Processes":
+        """Those of torch's default process group, if it is initialised; else this one alone."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes files."""
+        return self.rank == 0
+
+    def share(self, items: int) -> tuple[int, int]:
+        """This process's contiguous share ``[begin, end)`` of some items; shares differ by one at most.
+
+        Example:
+            >>> [Processes(rank, 3).share(7) for rank in range(3)]
+            [(0, 2), (2, 4), (4, 7)]
+        """
+        return items * self.rank // self.count, items * (self.rank + 1) // self.count
+
+    def sum_(self, *tensors: Tensor) -> None:
+        """Replaces each tensor by its sum over the processes, the same bits on all of them."""
+        if self.count > 1:
+            for bucket in _buckets(tensors):
+                with _flat(bucket) as flat:
+                    dist.all_reduce(flat)
+
+    def copy_from_(self, owner: int, *tensors: Tensor) -> None:
+        """Replaces each tensor by that of one process."""
+        if self.count > 1:
+            for bucket in _buckets(tensors):
+                with _flat(bucket) as flat:
+                    dist.broadcast(flat, owner)
+
+    def bring_to_first(self, owner: int, tensor: Tensor) -> None:
+        """Replaces the first process's tensor by that of another one."""
+        if owner != 0 and self.rank == owner:
+            dist.send(tensor, 0)
+        elif owner != 0 and self.is_first:
+            dist.recv(tensor, owner)
+
+    def count_differing(self, text: str, device: torch.device) -> int:
+        """How many processes pass another text than the first does.
+
+        Args:
+            text: Of any length.
+            device: Where the processes' tensors are.
+        """
+        digest = bytearray(hashlib.blake2b(text.encode(), digest_size=8).digest())
+        own = torch.frombuffer(digest, dtype=torch.int64).to(device)
+        first = own.clone()
+        self.copy_from_(0, first)
+        differing = (first != own).long()
+        self.sum_(differing)
+        return int(differing)
+
+    def wait(self) -> None:
+        """Returns once all processes have called it."""
+        if self.count > 1:
+            dist.barrier()
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """The first process runs the body while the others wait; they then find what it kept.
+
+    Works as a decorator, too. If the first process fails, the others fail with it.
+    """
+    processes = Processes.current()
+    if not processes.is_first:
+        processes.wait()
+    yield
+    if processes.is_first:
+        processes.wait()
+
+
+def started() -> Processes:
+    """What ``torchrun`` says of this process and its fellows; one process where it did not start us."""
+    return Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def local_count() -> int:
+    """How many processes ``torchrun`` started on this machine, this one included."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+_store: Any = None  # torch.distributed.Store, a name that exists only where torch was built with it
+
+
+def join(device: str) -> None:
+    """Joins the processes that ``torchrun`` started; does nothing for one process.
+
+    Args:
+        device: ``"cpu"`` (talks through gloo) or ``"cuda"`` (nccl; takes the GPU numbered ``LOCAL_RANK``).
+    """
+    global _store
+    if started().count == 1 or dist.is_initialized():
+        return
+    from torch.distributed.rendezvous import rendezvous
+
+    own = None
+    if device == "cuda":
+        own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(own)
+    _store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
+    dist.init_process_group(
+        "nccl" if own else "gloo", store=_store, rank=rank, world_size=count, timeout=TIMEOUT, device_id=own
+    )
+
+
+def leave() -> bool:
+    """Parts with the processes that `join` joined, once all want to.
+
+    Returns:
+        Whether this process is the one to go on alone.
+    """
+    global _store
+    if _store is None:
+        return True
+    processes = Processes.current()
+    processes.wait()
+    dist.destroy_process_group()
+    _store = None
+    return processes.is_first
+
+
+def fails_first() -> bool:
+    """Whether this process is the first of all to report an error; the others' errors only follow from its own."""
+    if _store is None:
+        return started().is_first
+    try:
+        return bool(_store.add("notellm/failed", 1) == 1)
+    except RuntimeError:  # the store went down with a process that has reported
+        return False
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Consecutive tensors of one dtype, up to `BUCKET_BYTES` together."""
+    bucket: list[Tensor] = []
+    size = 0
+    for tensor in tensors:
+        if bucket and (tensor.dtype != bucket[0].dtype or size + tensor.nbytes > BUCKET_BYTES):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(tensor)
+        size += tensor.nbytes
+    if bucket:
+        yield bucket
+
+
+@contextmanager
+def _flat(bucket: Sequence[Tensor]) -> Iterator[Tensor]:
+    """The tensors as one, written back at the end; a single one is not copied."""
+    if len(bucket) == 1 and bucket[0].is_contiguous():
+        yield bucket[0].detach()
+        return
+    flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
+    yield flat
+    parts = torch.split(flat, [tensor.numel() for tensor in bucket])
+    for tensor, part in zip(bucket, parts, strict=True):
+        tensor.detach().copy_(part.view_as(tensor))

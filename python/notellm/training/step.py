@@ -1,0 +1,239 @@
+"""The rule of one training step: the same update for any number of micro-batches and processes.
+
+Every process plans the whole batch of ``B`` pairs and computes its own rows, a micro-batch at a time:
+
+1. *Embeddings* of its rows. One micro-batch keeps its graph for later; of several, none does, and the inputs up to
+   [EMB] alone are computed (GradCache: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
+   Setup, 2021).
+2. *Contrast.* All embeddings are gathered. The loss of a process's own anchors against all rows has gradients for
+   tau and for everybody's rows; the rows' are summed over processes, and each keeps its own.
+3. *Back through the model*, a micro-batch at a time: the embeddings with their gradients of stage 2, and the
+   generative loss under the denominator of the whole step.
+4. *Gradients* of parameters are summed over processes: denominators are global, so nothing is averaged.
+
+Each loss term of the batch is counted on one process, in one micro-batch: that is why the sum is the gradient of the
+whole batch, tau's included.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from notellm import _core
+from notellm.losses import LossTerm, csft_term, gcl_term, joint_loss
+from notellm.models.config import compute_dtype
+from notellm.models.notellm import NoteLLM, TrainingStates
+from notellm.training.options import TrainOptions
+from notellm.training.processes import Processes
+
+PackedBatch = _core.prompts.PackedBatch
+NOTHING = LossTerm(torch.zeros(()), 0)
+
+
+@dataclass(frozen=True)
+class StepSums:
+    """What one step summed up, over all processes."""
+
+    contrastive: LossTerm
+    generative: LossTerm
+    tokens: int
+
+
+@dataclass(frozen=True)
+class _MicroBatch:
+    """Rows whose graph is in memory at the same time."""
+
+    begin: int
+    """First of its rows in the step's batch."""
+    end: int
+    packed: PackedBatch
+    """With outputs, where these have a weight."""
+
+
+class JointStep:
+    """Computes a step's gradients by the rule above.
+
+    Args:
+        model: Its parameters' ``grad`` is what `backward` leaves.
+        tokenized: The notes that plans speak of.
+        options: How the losses weigh, and how a step is cut.
+        processes: Who share it.
+    """
+
+    def __init__(
+        self,
+        model: NoteLLM,
+        tokenized: "_core.prompts.TokenizedNotes",
+        options: TrainOptions,
+        processes: Processes,
+    ) -> None:
+        self.model = model
+        self.tokenized = tokenized
+        self.options = options
+        self.processes = processes
+        self.dtype = compute_dtype(options.dtype)
+
+    def backward(self, plan: "_core.prompts.PlannedBatch") -> StepSums:
+        """Sets every parameter's gradient of the step's joint loss; the same on all processes.
+
+        Args:
+            plan: Of the whole batch, the same on all processes.
+
+        Returns:
+            Both losses' sums and counts, and the tokens, over all processes. Where both counts are 0 there are no
+            gradients.
+        """
+        self.model.zero_grad(set_to_none=True)
+        micros = self._cut(plan)
+        anchors = len(plan.note_ids) if self.options.contrastive else 0
+        labelled = self._count_labelled(micros)
+        kept: TrainingStates | None = None
+        contrastive = generative = torch.zeros(())
+        row_gradients: Tensor | None = None
+        if anchors:
+            embeddings, kept = self._embed(micros, plan)
+            contrastive, row_gradients = self._contrast(embeddings, plan)
+        for micro in micros:
+            if anchors or len(micro.packed.labels):
+                states = kept or self._forward(micro.packed)
+                generative = generative + self._descend(micro, states, row_gradients, labelled)
+                del states  # before the next one's graph is built
+        tokens = sum(len(micro.packed.tokens) for micro in micros)
+        sums = self._sum_over_processes(contrastive, generative, tokens)
+        return StepSums(LossTerm(sums[0], anchors), LossTerm(sums[1], labelled), int(sums[2]))
+
+    def _cut(self, plan: "_core.prompts.PlannedBatch") -> list[_MicroBatch]:
+        """This process's share of the pairs, ``micro_pairs`` at a time."""
+        first, last = self.processes.share(len(plan.prompts) // 2)
+        size = self.options.micro_pairs or last - first
+        mode = "train" if self.options.alpha > 0 else "embed"  # outputs without weight are left out
+        micros = []
+        for pair in range(first, last, size):
+            begin, end = 2 * pair, 2 * min(pair + size, last)
+            packed = self.model.prompt.pack_rows(self.tokenized, plan.prompts[begin:end], mode=mode)
+            micros.append(_MicroBatch(begin, end, packed))
+        return micros
+
+    def _count_labelled(self, micros: Sequence[_MicroBatch]) -> int:
+        """What the generative loss divides by, over all processes: notes with an output, or tokens."""
+        if self.options.csft_reduction == "token":
+            own = sum(len(micro.packed.labels) for micro in micros)
+        else:
+            own = sum(int(np.count_nonzero(np.diff(micro.packed.label_offsets))) for micro in micros)
+        count = torch.tensor(own, device=self.model.device)
+        self.processes.sum_(count)
+        return int(count)
+
+    def _forward(self, batch: PackedBatch) -> TrainingStates:
+        # Whatever is random here must be a function of (seed, step, note): both passes must see the same.
+        states: TrainingStates = self.model(batch, self.dtype, checkpoint=self.options.checkpoint_layers)
+        return states
+
+    def _embed(
+        self, micros: Sequence[_MicroBatch], plan: "_core.prompts.PlannedBatch"
+    ) -> tuple[Tensor, TrainingStates | None]:
+        """Stage 1: own embeddings without a graph, and the states that kept theirs."""
+        if len(micros) == 1:
+            states = self._forward(micros[0].packed)
+            return states.embeddings.detach(), states
+        embeddings = []
+        with torch.no_grad():
+            for micro in micros:
+                rows = plan.prompts[micro.begin : micro.end]
+                inputs = self.model.prompt.pack_rows(self.tokenized, rows, mode="embed")
+                embeddings.append(self._forward(inputs).embeddings)
+        return torch.cat(embeddings), None
+
+    def _contrast(self, own: Tensor, plan: "_core.prompts.PlannedBatch") -> tuple[Tensor, Tensor]:
+        """Stage 2: the sum of the own anchors' losses, and the gradient of all rows; adds tau's gradient.
+
+        Args:
+            own: Shape ``(n, d)``: embeddings of the own rows.
+            plan: Of the whole batch.
+
+        Returns:
+            Scalar, and shape ``(2B, d)``.
+        """
+        begin, end = (2 * pair for pair in self.processes.share(len(plan.prompts) // 2))
+        rows = own.new_zeros(len(plan.prompts), own.size(1))  # (2B, d)
+        rows[begin:end] = own
+        self.processes.sum_(rows)  # adding zeros is exact, and does not ask for equal shares
+        rows.requires_grad_()
+        ids = torch.tensor(plan.note_ids, device=rows.device) if self.options.mask_same_note else None
+        term = own_anchor_term(rows, self.model.tau, note_ids=ids, anchors=(begin, end))
+        whole = LossTerm(term.sum, len(rows))
+        joint_loss(whole, NOTHING, alpha=self.options.alpha).backward()  # type: ignore[no-untyped-call]
+        assert rows.grad is not None
+        self.processes.sum_(rows.grad)
+        return term.sum.detach(), rows.grad
+
+    def _descend(
+        self, micro: _MicroBatch, states: TrainingStates, row_gradients: Tensor | None, labelled: int
+    ) -> Tensor:
+        """Stage 3 of one micro-batch; returns the sum of its generative losses."""
+        roots: list[Tensor] = []
+        gradients: list[Tensor | None] = []
+        if row_gradients is not None:
+            roots.append(states.embeddings)
+            gradients.append(row_gradients[micro.begin : micro.end])
+        generative = torch.zeros(())
+        if len(micro.packed.labels):
+            generative = self._generative_sum(states, micro.packed)
+            whole = LossTerm(generative, labelled)
+            roots.append(joint_loss(NOTHING, whole, alpha=self.options.alpha))
+            gradients.append(None)
+        torch.autograd.backward(roots, gradients)
+        return generative.detach().double()
+
+    def _generative_sum(self, states: TrainingStates, batch: PackedBatch) -> Tensor:
+        labels = torch.tensor(batch.labels, device=self.model.device)
+        offsets = torch.tensor(batch.label_offsets)
+        return csft_term(states.logits, labels, offsets, reduction=self.options.csft_reduction).sum
+
+    def _sum_over_processes(self, *numbers: Tensor | float) -> Tensor:
+        """Stage 4: sums some numbers, in fp64, and every parameter's gradient."""
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        reached = [parameter.grad is not None for parameter in parameters]
+        sums = torch.tensor([*map(float, numbers), *reached], dtype=torch.float64, device=self.model.device)
+        self.processes.sum_(sums)
+        shared = []
+        for parameter, times in zip(parameters, sums[len(numbers) :].tolist(), strict=True):
+            if times:  # one that no process's loss reaches stays without gradient, as on one process
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                shared.append(parameter.grad)
+        self.processes.sum_(*shared)
+        return sums[: len(numbers)].cpu()
+
+
+def own_anchor_term(
+    embeddings: Tensor, tau: Tensor, *, note_ids: Tensor | None, anchors: tuple[int, int]
+) -> LossTerm:
+    """The contrastive loss of some anchors against all rows; `gcl_term` where they are all.
+
+    Args:
+        embeddings: Shape ``(2B, d)``.
+        tau: Scalar.
+        note_ids: Shape ``(2B,)``, int64, or None.
+        anchors: The rows ``[begin, end)`` whose losses are summed.
+
+    Returns:
+        Sum over the anchors and their number; differentiable in all rows and tau.
+    """
+    begin, end = anchors
+    if (begin, end) == (0, len(embeddings)):
+        return gcl_term(embeddings, tau, note_ids=note_ids)
+    unit = torch.nn.functional.normalize(embeddings, eps=1e-12)
+    partner = torch.arange(len(unit), device=unit.device) ^ 1  # (2B)
+    own_partner = partner[begin:end].unsqueeze(1)  # (n, 1)
+    excluded = torch.eye(len(unit), dtype=torch.bool, device=unit.device)[begin:end]  # (n, 2B)
+    if note_ids is not None:
+        is_anchor = note_ids[begin:end].unsqueeze(1) == note_ids  # j is the anchor's note
+        is_partner = note_ids[own_partner] == note_ids  # j is its partner's note
+        excluded = (excluded | is_anchor | is_partner).scatter(1, own_partner, False)
+    logits = (unit[begin:end] @ unit.T * tau.exp()).masked_fill(excluded, -torch.inf)  # (n, 2B)
+    positive = logits.gather(1, own_partner).squeeze(1)  # (n)
+    return LossTerm((logits.logsumexp(1) - positive).sum(), end - begin)

@@ -1,0 +1,117 @@
+"""Small training runs that tests do in this process and in several; in fp64, so that what remains is rounding."""
+
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+
+from notellm.models.notellm import NoteLLM
+from notellm.training import Trainer, TrainOptions
+from samples import make_notes
+
+NOTES = 24
+BASE: dict[str, Any] = {
+    "pairs_per_step": 7,
+    "max_steps": 3,
+    "lr": 1e-3,
+    "lr_head": 1e-2,
+    "warmup_share": 0.0,
+    "alpha": 0.5,
+    "dtype": "fp64",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: what is different from ``BASE``, and how much of it to do."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    labelled: str = "all"
+    """Which notes have outputs: all, few (most shares of a step have none) or none."""
+    until: int | None = None
+    resume: bool = False
+    folder: str | None = None
+
+
+def make_trainer(model_folder: Path, run: Run) -> Trainer:
+    """The trainer of a run, on notes that repeat within a batch."""
+    notes = make_notes(NOTES, seed=3)
+    if run.labelled != "all":
+        has_output = [run.labelled == "few" and i in (5, 14) for i in range(NOTES)]
+        notes = replace(
+            notes,
+            topics=[[] for _ in range(NOTES)],
+            categories=[c if has else "" for c, has in zip(notes.categories, has_output, strict=True)],
+        )
+    draw = np.random.default_rng(0)
+    source = draw.integers(0, NOTES - 4, 40)
+    target = source + draw.integers(1, 4, 40)
+    model = NoteLLM.from_pretrained(model_folder, dim=6)
+    options = TrainOptions(**BASE | run.options)
+    if options.dtype == "fp64":
+        model.double()
+    return Trainer(model, notes, source, target, options, folder=run.folder)
+
+
+def labels_of_shares(trainer: Trainer, step: int, processes: int) -> list[int]:
+    """How many labels each process's share of a step has."""
+    rows = trainer.sampler.plan(step).prompts
+    bounds = [2 * (len(rows) // 2 * rank // processes) for rank in range(processes + 1)]
+    shares = [rows[begin:end] for begin, end in pairwise(bounds)]
+    return [len(trainer.model.prompt.pack_rows(trainer.tokenized, share).labels) for share in shares]
+
+
+def train(model_folder: Path, run: Run) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """Does a run; gives the weights and the records."""
+    trainer = make_trainer(model_folder, run)
+    records = trainer.train(resume=run.resume, until=run.until)
+    return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}, records
+
+
+NUMBERS = ("loss", "contrastive", "generative", "tau", "grad_norm", "tokens", "notes")
+
+
+def train_and_save(model_folder: str, runs: list[Run], results: str) -> None:
+    """In one of several processes: does runs, and saves what each process has of them."""
+    for run in runs:
+        weights, records = train(Path(model_folder), run)
+        numbers = [[record[key] or 0.0 for key in NUMBERS] for record in records]
+        weights["numbers"] = torch.tensor(numbers, dtype=torch.float64)
+        save_file(weights, Path(results) / f"{run.name}-{dist.get_rank()}.safetensors")
+
+
+def saved(results: Path, run: Run, rank: int) -> dict[str, torch.Tensor]:
+    """What one process saved of a run."""
+    return load_file(results / f"{run.name}-{rank}.safetensors")
+
+
+def disagree(model_folder: str) -> None:
+    """In one of several processes: trains another run than the others do, which must be refused everywhere."""
+    run = Run("other", {"seed": dist.get_rank()})
+    with pytest.raises(ValueError, match="with the same options, data and step, but 1 of 2 differ from the"):
+        train(Path(model_folder), run)
+
+
+def keep_a_share(model_folder: str) -> None:
+    """In one of several processes: holds the moments of its own parameters alone, and no parameter is left out."""
+    trainer = make_trainer(Path(model_folder), Run("sharded", {"shard_optimizer": True}))
+    trainer.train(until=1)
+    sizes = [p.numel() for p in trainer.optimizer.parameters.values()]
+    state = trainer.optimizer.adamw.state
+    own = torch.tensor(sum(moments["exp_avg"].numel() for moments in state.values()))
+    assert own < 0.6 * sum(sizes)
+    dist.all_reduce(own)
+    assert own == sum(sizes)
+
+
+def disagree_and_share(model_folder: str) -> None:
+    """Both of the above, for one start of processes."""
+    disagree(model_folder)
+    keep_a_share(model_folder)

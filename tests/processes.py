@@ -1,0 +1,29 @@
+"""Runs a function in several processes that talk through gloo, as tests of joint training do."""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+
+def run_in_processes(count: int, folder: Path, function: Callable[..., None], *arguments: object) -> None:
+    """Calls ``function(*arguments)`` in each of ``count`` fresh processes of one group, one thread each.
+
+    Spawned, not forked: a child forked after OpenMP has started waits for threads that are not there. The function must
+    be importable, so it lives in a module beside this one.
+    """
+    store = folder / f"store-{os.urandom(4).hex()}"
+    multiprocessing.spawn(_child, (count, str(store), function, arguments), nprocs=count)
+
+
+def _child(rank: int, count: int, store: str, function: Callable[..., None], arguments: tuple) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=count, timeout=timedelta(seconds=60)
+    )
+    function(*arguments)
+    dist.destroy_process_group()
