@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bindings.h"
+#include "notellm/prompts/batching.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/prompts/prefix_forest.h"
 #include "notellm/prompts/sampling.h"
@@ -151,6 +152,16 @@ Attributes:
       py::arg("sequences"), py::kw_only(), py::arg("min_shared") = ForestOptions().min_shared,
       py::arg("own_tail") = 0, py::call_guard<py::gil_scoped_release>());
   m.def(
+      "prefix_batches",
+      [](const TokenLists& sequences, int64_t budget, int64_t room, int64_t min_shared,
+         int64_t own_tail) {
+        const PrefixBatches made =
+            prefix_batches(sequences, {budget, room, {min_shared, own_tail}});
+        return std::make_tuple(to_array(made.rows), to_array(made.groups), to_array(made.batches));
+      },
+      py::arg("sequences"), py::kw_only(), py::arg("budget"), py::arg("room") = 0,
+      py::arg("min_shared") = ForestOptions().min_shared, py::arg("own_tail") = 0);
+  m.def(
       "path_to",
       [](const Array<int64_t>& offsets, const Array<int64_t>& parents, int64_t token) {
         return to_array(path_to(to_vector(offsets), to_vector(parents), token));
@@ -211,6 +222,12 @@ Notes share the tokens that they begin with, so indices need not ascend and may 
       },
       py::arg("i"), "Indices of prompt i's tokens, in the order of its positions.");
 
+  m.def(
+      "lay_out",
+      [](const PromptSet& set, const TokenizedNotes& notes, const std::vector<NotePrompt>& prompts,
+         PackMode mode) { return lay_out(set, notes, prompts, mode).tokens; },
+      py::arg("prompts"), py::arg("notes"), py::arg("rows"), py::arg("mode"),
+      py::call_guard<py::gil_scoped_release>());
   m.def(
       "pack",
       [](const PromptSet& set, const TokenizedNotes& notes, const std::vector<NotePrompt>& prompts,
