@@ -31,7 +31,7 @@ def as_lists(sequences: Sequences) -> core.TokenLists:
 
 
 def share_instruction(lengths: NDArray[np.int64], root: int, budget: int) -> tuple[int, int]:
-    """Tokens and segments of batches of notes of like lengths that share `root` tokens, which the budget leaves aside."""
+    """Tokens and segments of batches by length that share `root` tokens, which the budget leaves aside."""
     computed = filled = batches = 0
     for own in np.sort(lengths)[::-1] - root:
         if filled == 0 or filled + own > budget:

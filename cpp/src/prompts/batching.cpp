@@ -17,7 +17,7 @@ class Cutter {
   // One past the last sequence of the batch that begins with `begin`.
   int64_t end_of_batch(int64_t begin) const {
     const int64_t bound = upper_bound(begin);
-    if (fits(begin, bound)) return bound;  // nearly always: small segments are rare
+    if (fits(begin, bound)) return bound;  // often: little is too short to be shared
     const auto ends = std::views::iota(begin + 2, bound);
     return begin + 1 +
            (std::ranges::partition_point(ends, [&](int64_t end) { return fits(begin, end); }) -
@@ -55,6 +55,7 @@ class Cutter {
 PrefixBatches prefix_batches(const TokenLists& sequences, const BatchOptions& options) {
   NOTELLM_CHECK_ARG(options.budget >= 1, "the token budget must be at least 1, but is ",
                     options.budget);
+  validate(options.forest);
   PrefixBatches made;
   const std::vector<TokenSpan> all = sequences.spans();
   made.rows = prefix_order(all, options.forest.own_tail);

@@ -95,6 +95,14 @@ class TrieBuilder {
 
 }  // namespace
 
+void validate(const ForestOptions& options) {
+  const auto require = [](bool holds, const auto&... parts) {
+    if (!holds) internal::throw_error<std::invalid_argument>("ForestOptions", parts...);
+  };
+  require(options.min_shared >= 1, "min_shared must be at least 1, but is ", options.min_shared);
+  require(options.own_tail >= 0, "own_tail must be at least 0, but is ", options.own_tail);
+}
+
 int64_t shared_prefix(TokenSpan a, TokenSpan b, int64_t own_tail) {
   const TokenSpan body_a = body(a, own_tail), body_b = body(b, own_tail);
   return std::ranges::mismatch(body_a, body_b).in1 - body_a.begin();
@@ -112,10 +120,7 @@ std::vector<int64_t> prefix_order(std::span<const TokenSpan> sequences, int64_t 
 }
 
 PrefixForest prefix_forest(std::span<const TokenSpan> sequences, const ForestOptions& options) {
-  NOTELLM_CHECK_ARG(options.min_shared >= 1, "min_shared must be at least 1, but is ",
-                    options.min_shared);
-  NOTELLM_CHECK_ARG(options.own_tail >= 0, "own_tail must be at least 0, but is ",
-                    options.own_tail);
+  validate(options);
   std::vector<int64_t> order = prefix_order(sequences, options.own_tail);
   std::erase_if(order, [&](int64_t i) { return sequences[i].empty(); });
   const auto shared_with_next = [&](size_t i) {

@@ -70,7 +70,7 @@ TEST(PrefixBatches, CountWhatIsSharedAndNotWhatCouldBe) {
             (Ids{0, 4}));
 }
 
-TEST(PrefixBatches, RefuseABudgetBelowOne) { EXPECT_THROW(cuts({1}, 0), std::invalid_argument); }
+TEST(PrefixBatches, RefuseOptionsOutOfRange) { EXPECT_THROW(cuts({1}, 0), std::invalid_argument); }
 
 }  // namespace
 }  // namespace notellm

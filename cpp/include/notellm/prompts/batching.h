@@ -33,7 +33,7 @@ struct BatchOptions {
 
 /// Finds equal sequences and cuts the distinct ones to batches.
 ///
-/// @throws std::invalid_argument  if the budget is below 1, or as `prefix_forest`.
+/// @throws std::invalid_argument  if the budget is below 1, or the forest's options are not valid.
 ///
 /// Cost: O(N log n) for N tokens in n sequences; one thread. Depends on its arguments only.
 PrefixBatches prefix_batches(const TokenLists& sequences, const BatchOptions& options);

@@ -19,6 +19,9 @@ struct ForestOptions {
   int64_t own_tail = 0;
 };
 
+/// @throws std::invalid_argument  if min_shared is below 1 or own_tail below 0.
+void validate(const ForestOptions& options);
+
 /// n token sequences as the segments of their compressed trie: prefixes that sequences have in
 /// common, of any depth, are laid out once.
 ///
@@ -38,7 +41,7 @@ struct PrefixForest {
 /// With own_tail 0, equal sequences end at the same token, and one that begins another ends within
 /// it. With min_shared 1 and own_tail 0 there are as many tokens as the trie has nodes.
 ///
-/// @throws std::invalid_argument  if min_shared is below 1 or own_tail below 0.
+/// @throws std::invalid_argument  if the options are not valid (see `validate`).
 ///
 /// Cost: O(N log n) for N tokens in n sequences; one thread. Depends on its arguments only.
 PrefixForest prefix_forest(std::span<const TokenSpan> sequences, const ForestOptions& options = {});
