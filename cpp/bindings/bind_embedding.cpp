@@ -24,7 +24,8 @@ void bind_embedding(py::module_& m) {
               embed_notes(weights, config, projection.value_or(at::Tensor()), prompts, tokenized,
                           notes, {pooling, compute, batch_tokens}, report_to, &report);
         }
-        return std::make_tuple(vectors, report.computed_tokens, report.sequence_tokens);
+        return std::make_tuple(vectors, report.computed_tokens, report.sequence_tokens,
+                               report.duplicate_notes);
       },
       py::arg("weights"), py::arg("config"), py::arg("projection"), py::arg("prompts"),
       py::arg("tokenized"), py::arg("notes"), py::arg("pooling"), py::arg("compute"),

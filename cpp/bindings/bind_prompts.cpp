@@ -6,7 +6,9 @@
 #include <string>
 
 #include "bindings.h"
+#include "notellm/prompts/batching.h"
 #include "notellm/prompts/packing.h"
+#include "notellm/prompts/prefix_forest.h"
 #include "notellm/prompts/sampling.h"
 #include "notellm/prompts/template.h"
 #include "notellm/prompts/tokens.h"
@@ -27,6 +29,11 @@ std::vector<T> to_vector(const Array<T>& array) {
 template <typename T>
 py::array_t<T> view(const py::object& owner, const std::vector<T>& values) {
   return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data(), owner);
+}
+
+template <typename T>
+py::array_t<T> to_array(const std::vector<T>& values) {
+  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
 // Defines a read-only property that shows a vector member as a numpy array without a copy.
@@ -123,6 +130,45 @@ void bind_templates(py::module_& m) {
            py::arg("separator"), py::arg("eos"));
 }
 
+void bind_forest(py::module_& m) {
+  py::class_<PrefixForest> forest(m, "PrefixForest",
+                                  R"(n sequences as T tokens in S segments; int64 arrays.
+
+Attributes:
+    tokens: Shape ``(T,)``.
+    segment_offsets: Shape ``(S+1,)``; segment s is ``tokens[offsets[s]:offsets[s + 1]]``.
+    segment_parents: Shape ``(S,)``; the segment it continues, -1 for none.
+    last: Shape ``(n,)``; index of the sequence's last token, -1 for an empty sequence.
+)");
+  def_array(forest, "tokens", &PrefixForest::tokens);
+  def_array(forest, "segment_offsets", &PrefixForest::segment_offsets);
+  def_array(forest, "segment_parents", &PrefixForest::segment_parents);
+  def_array(forest, "last", &PrefixForest::last);
+  m.def(
+      "prefix_forest",
+      [](const TokenLists& sequences, int64_t min_shared, int64_t own_tail) {
+        return prefix_forest(sequences.spans(), {min_shared, own_tail});
+      },
+      py::arg("sequences"), py::kw_only(), py::arg("min_shared") = ForestOptions().min_shared,
+      py::arg("own_tail") = 0, py::call_guard<py::gil_scoped_release>());
+  m.def(
+      "prefix_batches",
+      [](const TokenLists& sequences, int64_t budget, int64_t room, int64_t min_shared,
+         int64_t own_tail) {
+        const PrefixBatches made =
+            prefix_batches(sequences, {budget, room, {min_shared, own_tail}});
+        return std::make_tuple(to_array(made.rows), to_array(made.groups), to_array(made.batches));
+      },
+      py::arg("sequences"), py::kw_only(), py::arg("budget"), py::arg("room") = 0,
+      py::arg("min_shared") = ForestOptions().min_shared, py::arg("own_tail") = 0);
+  m.def(
+      "path_to",
+      [](const Array<int64_t>& offsets, const Array<int64_t>& parents, int64_t token) {
+        return to_array(path_to(to_vector(offsets), to_vector(parents), token));
+      },
+      py::arg("segment_offsets"), py::arg("segment_parents"), py::arg("token"));
+}
+
 void bind_packing(py::module_& m) {
   py::class_<NotePrompt>(
       m, "NotePrompt",
@@ -145,22 +191,43 @@ Attributes:
     tokens: Shape ``(T,)``.
     segment_offsets: Shape ``(S+1,)``; segment s is ``tokens[offsets[s]:offsets[s + 1]]``.
     segment_parents: Shape ``(S,)``; the segment it continues, -1 for none.
+    root_tokens: Shape ``(n,)``; tokens of the note's path before the prompt's first slot.
     compression: Shape ``(n,)``; index of the token just before [EMB].
     last: Shape ``(n,)``; index of the note's last token.
     label_positions: Shape ``(M,)``; the state of this token must predict the label.
     labels: Shape ``(M,)``.
     label_offsets: Shape ``(n+1,)``; note i owns labels ``[offsets[i], offsets[i + 1])``.
+
+Notes share the tokens that they begin with, so indices need not ascend and may repeat.
 )");
   def_array(batch, "tokens", &PackedBatch::tokens);
   def_array(batch, "segment_offsets", &PackedBatch::segment_offsets);
   def_array(batch, "segment_parents", &PackedBatch::segment_parents);
+  def_array(batch, "root_tokens", &PackedBatch::root_tokens);
   def_array(batch, "compression", &PackedBatch::compression);
   def_array(batch, "last", &PackedBatch::last);
   def_array(batch, "label_positions", &PackedBatch::label_positions);
   def_array(batch, "labels", &PackedBatch::labels);
   def_array(batch, "label_offsets", &PackedBatch::label_offsets);
   batch.def("__len__", [](const PackedBatch& self) { return self.last.size(); });
+  batch.def(
+      "path",
+      [](const PackedBatch& self, int64_t i) {
+        if (i < 0 || i >= std::ssize(self.last)) {
+          throw py::index_error("PackedBatch.path: the prompt must be in [0, " +
+                                std::to_string(self.last.size()) + "), but is " +
+                                std::to_string(i));
+        }
+        return to_array(path_to(self.segment_offsets, self.segment_parents, self.last[i]));
+      },
+      py::arg("i"), "Indices of prompt i's tokens, in the order of its positions.");
 
+  m.def(
+      "lay_out",
+      [](const PromptSet& set, const TokenizedNotes& notes, const std::vector<NotePrompt>& prompts,
+         PackMode mode) { return lay_out(set, notes, prompts, mode).tokens; },
+      py::arg("prompts"), py::arg("notes"), py::arg("rows"), py::arg("mode"),
+      py::call_guard<py::gil_scoped_release>());
   m.def(
       "pack",
       [](const PromptSet& set, const TokenizedNotes& notes, const std::vector<NotePrompt>& prompts,
@@ -218,6 +285,7 @@ void bind_prompts(py::module_& m) {
   bind_enums(m);
   bind_tokens(m);
   bind_templates(m);
+  bind_forest(m);
   bind_packing(m);
   bind_sampling(m);
 }

@@ -31,10 +31,12 @@ class Embedded:
     """Tokens that went through the decoder."""
     sequence_tokens: int
     """Tokens that would have gone through it had notes shared nothing."""
+    duplicate_notes: int
+    """Notes whose prompt equals another one's: their vector was copied, not computed."""
 
     @property
     def saved_share(self) -> float:
-        """Share of the sequences' tokens that sharing the instruction saved, in ``[0, 1)``."""
+        """Share of the sequences' tokens that need not be computed, since notes have them in common; in ``[0, 1)``."""
         return 1 - self.computed_tokens / self.sequence_tokens if self.sequence_tokens else 0.0
 
 
@@ -51,6 +53,10 @@ def embed(
 ) -> Embedded:
     """Embeds tokenised notes with the category prompt, which has all fields.
 
+    No token is computed twice in a pass: prompts with a prefix in common (the instruction, a field's name, the same
+    first words) share it, equal prompts have one vector, and notes are batched so that long prefixes meet. Nothing is
+    padded.
+
     Args:
         model: The model; its weights are read as they are now.
         tokenized: From ``model.prompt.tokenize(notes)``.
@@ -59,7 +65,8 @@ def embed(
             without instruction).
         projected: Whether to apply the projection to ``d`` dimensions. Zero-shot rows of the paper do not.
         dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
-        batch_tokens: Packed tokens of one forward pass: bounds memory.
+        batch_tokens: Tokens that one forward pass computes, shared ones counted once: bounds memory. A note that is
+            longer gets a pass of its own.
         progress: Called with (notes done, notes).
 
     Returns:
@@ -73,7 +80,7 @@ def embed(
     if pooling not in members:
         raise ValueError(f"embed: pooling must be one of {', '.join(members)}, but is {pooling!r}")
     compute = compute_dtype(dtype)
-    vectors, computed, sequence = _core.embedding.embed_notes(
+    vectors, computed, sequence, duplicates = _core.embedding.embed_notes(
         model.model.weights(),
         model.model.config,
         model.projection_weight if projected else None,
@@ -85,7 +92,7 @@ def embed(
         batch_tokens,
         progress,
     )
-    return Embedded(vectors.cpu(), computed, sequence)
+    return Embedded(vectors.cpu(), computed, sequence, duplicates)
 
 
 def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> None:

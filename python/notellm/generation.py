@@ -28,7 +28,7 @@ def generate_category(
         notes: Their categories are not looked at.
         max_new_tokens: Cut for an output that does not end by itself.
         dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
-        batch_tokens: Tokens cached at once: bounds memory.
+        batch_tokens: Prompt and output tokens cached at once, shared ones counted once: bounds memory.
         progress: Called with (notes done, notes).
 
     Returns:
@@ -62,7 +62,7 @@ def generate_hashtags(
         count: How many to ask for, from 1 to the prompt's ``max_hashtags``. The model may write fewer or more.
         max_new_tokens: Cut for an output that does not end by itself.
         dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
-        batch_tokens: Tokens cached at once: bounds memory.
+        batch_tokens: Prompt and output tokens cached at once, shared ones counted once: bounds memory.
         progress: Called with (notes done, notes).
 
     Returns:

@@ -4,50 +4,84 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <iterator>
-#include <numeric>
 #include <vector>
 
 #include "notellm/prompts/batching.h"
+#include "notellm/prompts/prefix_forest.h"
+#include "notellm/util/check.h"
 
 namespace notellm {
 namespace {
 
-// Row numbers, longest first, so that the largest pass comes first and memory never grows later.
-std::vector<int64_t> longest_first(const std::vector<int64_t>& lengths) {
-  std::vector<int64_t> rows(lengths.size());
-  std::iota(rows.begin(), rows.end(), 0);
-  std::stable_sort(rows.begin(), rows.end(),
-                   [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
-  return rows;
+at::Tensor indices(const std::vector<int64_t>& values, at::Device device) {
+  return at::tensor(values, at::kLong).to(device);
 }
 
-template <typename T>
-std::vector<T> picked(const std::vector<T>& values, std::span<const int64_t> rows) {
-  std::vector<T> result;
-  for (const int64_t row : rows) result.push_back(values[row]);
-  return result;
-}
+// The distinct sequences of one forward pass.
+struct Pass {
+  PrefixForest forest;
+  std::vector<int64_t> root_tokens;  // by sequence
+  std::vector<int64_t> rows;         // of the result, of all notes
+  std::vector<int64_t> sources;      // by row: its sequence
+};
 
-std::vector<int64_t> segment_ends(const PackedBatch& batch) {
-  return {batch.segment_offsets.begin() + 1, batch.segment_offsets.end()};
-}
-
-// Mean over the segment that ends with each note's last token: the note without what it shares.
-at::Tensor mean_states(const at::Tensor& states, const PackedBatch& batch) {
-  const std::vector<int64_t> ends = segment_ends(batch);
-  std::vector<at::Tensor> means;
-  for (const int64_t last : batch.last) {
-    const auto segment = std::lower_bound(ends.begin(), ends.end(), last + 1) - ends.begin();
-    means.push_back(states.slice(0, batch.segment_offsets[segment], ends[segment]).mean(0));
+Pass make_pass(const PromptSequences& prompts, const PrefixBatches& batches, int64_t batch) {
+  Pass pass;
+  pass.forest = prefix_forest(sequences_of(prompts.tokens, batches, batch));
+  const int64_t first = batches.batches[batch], end = batches.batches[batch + 1];
+  for (int64_t g = first; g < end; ++g) {
+    pass.root_tokens.push_back(prompts.root_tokens[batches.rows[batches.groups[g]]]);
+    pass.sources.insert(pass.sources.end(), batches.groups[g + 1] - batches.groups[g], g - first);
   }
-  return at::stack(means);
+  pass.rows.assign(batches.rows.begin() + batches.groups[first],
+                   batches.rows.begin() + batches.groups[end]);
+  return pass;
 }
 
-at::Tensor pooled_states(const at::Tensor& states, const PackedBatch& batch, Pooling pooling) {
-  if (pooling == Pooling::kMean) return mean_states(states, batch);
-  const at::Tensor rows = at::tensor(batch.compression, at::kLong).to(states.device());
-  return states.index_select(0, rows);
+// The packed tokens whose states become vectors, sequence by sequence, and how many each has.
+struct Reads {
+  std::vector<int64_t> tokens;
+  std::vector<int64_t> counts;
+};
+
+// An embedding prompt ends with the compressed token, and distinct prompts end at distinct ones.
+Reads reads_of(const Pass& pass, Pooling pooling) {
+  const PrefixForest& forest = pass.forest;
+  if (pooling == Pooling::kCompression) {
+    return {forest.last, std::vector<int64_t>(forest.last.size(), 1)};
+  }
+  Reads reads;
+  for (size_t i = 0; i < forest.last.size(); ++i) {
+    const auto path = path_to(forest.segment_offsets, forest.segment_parents, forest.last[i]);
+    reads.tokens.insert(reads.tokens.end(), path.begin() + pass.root_tokens[i], path.end());
+    reads.counts.push_back(std::ssize(path) - pass.root_tokens[i]);
+  }
+  return reads;
+}
+
+// (reads, D): the states to be pooled. Only compressed tokens are distinct; the tokens of a mean may
+// be shared between notes.
+at::Tensor read_states(const std::vector<int64_t>& tokens,
+                       const Segments& segments,
+                       const Reads& reads,
+                       const DecoderWeights& weights,
+                       const DecoderConfig& config,
+                       const EmbedOptions& options) {
+  const at::Device device = weights.embedding.device();
+  const bool are_distinct = options.pooling == Pooling::kCompression;
+  std::optional<std::span<const int64_t>> rows;
+  if (are_distinct) rows = reads.tokens;
+  const DecoderPlan plan = plan_decoder(segments, config, options.compute, device, rows);
+  const at::Tensor states = decoder_states(indices(tokens, device), weights, config, plan);
+  return are_distinct ? states : states.index_select(0, indices(reads.tokens, device));
+}
+
+// (sequences, D): the mean of each sequence's states, given one after the other.
+at::Tensor pooled_states(const at::Tensor& states, const Reads& reads, Pooling pooling) {
+  if (pooling == Pooling::kCompression) return states;
+  std::vector<at::Tensor> means;
+  for (const at::Tensor& own : states.split_with_sizes(reads.counts)) means.push_back(own.mean(0));
+  return at::stack(means);
 }
 
 }  // namespace
@@ -64,38 +98,30 @@ at::Tensor embed_notes(const DecoderWeights& weights,
   const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the vectors
   std::vector<NotePrompt> requests;
   for (const int64_t note : notes) requests.emplace_back().note = note;  // the category task
-  const std::vector<int64_t> lengths = own_lengths(prompts, tokenized, requests, PackMode::kEmbed);
-  const std::vector<int64_t> rows = longest_first(lengths);
-  const std::vector<int64_t> batches =
-      token_budget_batches(picked(lengths, rows), options.batch_tokens);
+  const PromptSequences sequences = lay_out(prompts, tokenized, requests, PackMode::kEmbed);
+  const PrefixBatches batches = prefix_batches(sequences.tokens, {.budget = options.batch_tokens});
 
   const DecoderWeights cast = prepare_weights(weights, options.compute);
   const auto device = weights.embedding.device();
   const at::ScalarType dtype = state_dtype(options.compute);
-  const int64_t total = static_cast<int64_t>(rows.size());
+  const int64_t total = std::ssize(requests);
   const int64_t width = projection.defined() ? projection.size(0) : config.width;
   at::Tensor vectors = at::empty({total, width}, at::dtype(dtype).device(device));
-  for (size_t b = 0; b + 1 < batches.size(); ++b) {
-    report_progress(progress, batches[b], total);
-    const std::span<const int64_t> chosen(rows.data() + batches[b], rows.data() + batches[b + 1]);
-    const PackedBatch batch = pack(prompts, tokenized, picked(requests, chosen), PackMode::kEmbed);
-    const Segments segments(batch.segment_offsets, batch.segment_parents);
-    const DecoderPlan plan = plan_decoder(segments, config, options.compute, device);
-    const at::Tensor tokens = at::tensor(batch.tokens, at::kLong).to(device);
-    at::Tensor pooled =
-        pooled_states(decoder_states(tokens, cast, config, plan), batch, options.pooling);
+  EmbedReport cost{0, std::ssize(sequences.tokens.ids), total - (std::ssize(batches.groups) - 1)};
+  for (int64_t b = 0; b < batches.size(); ++b) {
+    report_progress(progress, batches.groups[batches.batches[b]], total);
+    const Pass pass = make_pass(sequences, batches, b);
+    const Segments segments(pass.forest.segment_offsets, pass.forest.segment_parents);
+    const Reads reads = reads_of(pass, options.pooling);
+    const at::Tensor read = read_states(pass.forest.tokens, segments, reads, cast, config, options);
+    at::Tensor pooled = pooled_states(read, reads, options.pooling);
     if (projection.defined()) pooled = at::linear(pooled, projection.to(dtype));
     pooled = pooled / pooled.norm(2, {1}, true).clamp_min(1e-12);
-    vectors.index_copy_(
-        0, at::tensor(at::ArrayRef<int64_t>(chosen.data(), chosen.size()), at::kLong).to(device),
-        pooled);
-    if (!report) continue;
-    report->computed_tokens += segments.tokens();
-    // the notes' segments come last
-    for (int64_t s = segments.count() - std::ssize(chosen); s < segments.count(); ++s) {
-      report->sequence_tokens += segments.start(s) + segments.length(s);
-    }
+    vectors.index_copy_(0, indices(pass.rows, device),
+                        pooled.index_select(0, indices(pass.sources, device)));
+    cost.computed_tokens += segments.tokens();
   }
+  if (report) *report = cost;
   report_progress(progress, total, total);
   return vectors;
 }

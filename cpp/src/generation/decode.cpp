@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
-
 #include "notellm/prompts/batching.h"
 #include "notellm/util/check.h"
 
@@ -17,26 +15,25 @@ class GreedyBatch {
   GreedyBatch(const DecoderWeights& weights,
               const at::Tensor& head,
               const DecoderConfig& config,
-              const PackedBatch& batch,
+              const PrefixForest& forest,
               at::ScalarType compute)
       : weights_(weights),
         head_(head),
         config_(config),
-        segments_(batch.segment_offsets, batch.segment_parents),
+        segments_(forest.segment_offsets, forest.segment_parents),
         cache_(empty_cache(config, segments_.count())),
         compute_(compute),
         device_(weights.embedding.device()) {
-    const std::vector<int64_t> ends(batch.segment_offsets.begin() + 1, batch.segment_offsets.end());
     for (int64_t s = 0; s < segments_.count(); ++s) lengths_.push_back(segments_.length(s));
-    for (const int64_t last : batch.last) {
-      note_segments_.push_back(std::lower_bound(ends.begin(), ends.end(), last + 1) - ends.begin());
+    for (const int64_t last : forest.last) {
+      note_segments_.push_back(segment_of(forest.segment_offsets, last));
     }
     const auto options =
         at::TensorOptions().dtype(attention_dtype(compute_, device_)).device(device_);
     const DecoderPlan plan = make_plan(plan_forest(segments_, options), config_, compute_);
     const at::Tensor states =
-        decoder_states(on_device(batch.tokens), weights_, config_, plan, &cache_);
-    next_ = best_tokens(states.index_select(0, on_device(batch.last)));
+        decoder_states(on_device(forest.tokens), weights_, config_, plan, &cache_);
+    next_ = best_tokens(states.index_select(0, on_device(forest.last)));
   }
 
   // Emits until every note met `eos` or has `limit` tokens.
@@ -106,18 +103,24 @@ std::vector<std::vector<int32_t>> generate_greedy(const DecoderWeights& weights,
   const c10::InferenceMode no_graph;
   const DecoderWeights cast = prepare_weights(weights, options.compute);
   const at::Tensor cast_head = head.to(options.compute);
-  std::vector<int64_t> lengths = own_lengths(prompts, tokenized, requests, PackMode::kGenerate);
-  for (int64_t& length : lengths) length += options.max_new_tokens;
-  const std::vector<int64_t> batches = token_budget_batches(lengths, options.batch_tokens);
+  const PromptSequences sequences = lay_out(prompts, tokenized, requests, PackMode::kGenerate);
+  const ForestOptions leaves{.own_tail = 1};
+  const PrefixBatches batches = prefix_batches(
+      sequences.tokens,
+      {.budget = options.batch_tokens, .room = options.max_new_tokens, .forest = leaves});
   const int64_t total = static_cast<int64_t>(requests.size());
-  std::vector<std::vector<int32_t>> outputs;
-  for (size_t b = 0; b + 1 < batches.size(); ++b) {
-    report_progress(progress, batches[b], total);
-    const auto chosen = requests.subspan(batches[b], batches[b + 1] - batches[b]);
-    const PackedBatch batch = pack(prompts, tokenized, chosen, PackMode::kGenerate);
-    GreedyBatch decoding(cast, cast_head, config, batch, options.compute);
-    for (auto& output : decoding.run(options.max_new_tokens, prompts.eos))
-      outputs.push_back(std::move(output));
+  std::vector<std::vector<int32_t>> outputs(requests.size());
+  for (int64_t b = 0; b < batches.size(); ++b) {
+    report_progress(progress, batches.groups[batches.batches[b]], total);
+    const PrefixForest forest = prefix_forest(sequences_of(sequences.tokens, batches, b), leaves);
+    GreedyBatch decoding(cast, cast_head, config, forest, options.compute);
+    int64_t group = batches.batches[b];
+    for (const auto& output : decoding.run(options.max_new_tokens, prompts.eos)) {
+      for (int64_t i = batches.groups[group]; i < batches.groups[group + 1]; ++i) {
+        outputs[batches.rows[i]] = output;
+      }
+      ++group;
+    }
   }
   report_progress(progress, total, total);
   return outputs;

@@ -1,36 +1,89 @@
 #include "notellm/prompts/batching.h"
 
+#include <algorithm>
+#include <ranges>
+
 #include "notellm/util/check.h"
 
 namespace notellm {
+namespace {
 
-std::vector<int64_t> own_lengths(const PromptSet& prompts,
-                                 const TokenizedNotes& notes,
-                                 std::span<const NotePrompt> requests,
-                                 PackMode mode) {
-  std::vector<int64_t> lengths;
-  lengths.reserve(requests.size());
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const PackedBatch alone = pack(prompts, notes, requests.subspan(i, 1), mode);
-    const auto end = alone.segment_offsets.rbegin();  // the note's segment is the last
-    lengths.push_back(end[0] - end[1]);
+// Cuts distinct sequences, in prefix order, one batch at a time.
+class Cutter {
+ public:
+  Cutter(std::span<const TokenSpan> sequences, const BatchOptions& options)
+      : sequences_(sequences), options_(options) {}
+
+  // One past the last sequence of the batch that begins with `begin`.
+  int64_t end_of_batch(int64_t begin) const {
+    const int64_t bound = upper_bound(begin);
+    if (fits(begin, bound)) return bound;  // often: little is too short to be shared
+    const auto ends = std::views::iota(begin + 2, bound);
+    return begin + 1 +
+           (std::ranges::partition_point(ends, [&](int64_t end) { return fits(begin, end); }) -
+            ends.begin());
   }
-  return lengths;
+
+ private:
+  // No batch can hold more: a forest of min_shared 1 would be too large.
+  int64_t upper_bound(int64_t begin) const {
+    int64_t tokens = grown(begin);
+    int64_t end = begin + 1;
+    for (; end < std::ssize(sequences_); ++end) {
+      tokens += grown(end) -
+                shared_prefix(sequences_[end - 1], sequences_[end], options_.forest.own_tail);
+      if (tokens > options_.budget) break;
+    }
+    return end;
+  }
+
+  bool fits(int64_t begin, int64_t end) const {
+    if (end == begin + 1) return true;  // alone, whatever its length
+    const PrefixForest forest =
+        prefix_forest(sequences_.subspan(begin, end - begin), options_.forest);
+    return std::ssize(forest.tokens) + (end - begin) * options_.room <= options_.budget;
+  }
+
+  int64_t grown(int64_t i) const { return std::ssize(sequences_[i]) + options_.room; }
+
+  std::span<const TokenSpan> sequences_;
+  const BatchOptions& options_;
+};
+
+}  // namespace
+
+PrefixBatches prefix_batches(const TokenLists& sequences, const BatchOptions& options) {
+  NOTELLM_CHECK_ARG(options.budget >= 1, "the token budget must be at least 1, but is ",
+                    options.budget);
+  validate(options.forest);
+  PrefixBatches made;
+  const std::vector<TokenSpan> all = sequences.spans();
+  made.rows = prefix_order(all, options.forest.own_tail);
+  std::vector<TokenSpan> distinct;
+  for (int64_t i = 0; i < std::ssize(made.rows); ++i) {
+    const TokenSpan sequence = all[made.rows[i]];
+    if (i > 0 && std::ranges::equal(sequence, distinct.back())) {
+      made.groups.back() = i + 1;
+    } else {
+      distinct.push_back(sequence);
+      made.groups.push_back(i + 1);
+    }
+  }
+  const Cutter cutter(distinct, options);
+  while (made.batches.back() < std::ssize(distinct)) {
+    made.batches.push_back(cutter.end_of_batch(made.batches.back()));
+  }
+  return made;
 }
 
-std::vector<int64_t> token_budget_batches(std::span<const int64_t> lengths, int64_t budget) {
-  NOTELLM_CHECK_ARG(budget >= 1, "the token budget must be at least 1, but is ", budget);
-  std::vector<int64_t> offsets{0};
-  int64_t tokens = 0;
-  for (int64_t i = 0; i < static_cast<int64_t>(lengths.size()); ++i) {
-    if (i > offsets.back() && tokens + lengths[i] > budget) {
-      offsets.push_back(i);
-      tokens = 0;
-    }
-    tokens += lengths[i];
+std::vector<TokenSpan> sequences_of(const TokenLists& sequences,
+                                    const PrefixBatches& batches,
+                                    int64_t batch) {
+  std::vector<TokenSpan> chosen;
+  for (int64_t g = batches.batches[batch]; g < batches.batches[batch + 1]; ++g) {
+    chosen.push_back(sequences[batches.rows[batches.groups[g]]]);
   }
-  if (!lengths.empty()) offsets.push_back(static_cast<int64_t>(lengths.size()));
-  return offsets;
+  return chosen;
 }
 
 }  // namespace notellm

@@ -10,7 +10,7 @@
 namespace notellm {
 namespace {
 
-using Tokens = std::vector<int64_t>;
+using Tokens = std::vector<int32_t>;
 
 bool is_chosen(const NotePrompt& prompt, int64_t hashtag) {
   return std::find(prompt.chosen.begin(), prompt.chosen.end(), hashtag) != prompt.chosen.end();
@@ -110,100 +110,100 @@ std::span<const Piece> pieces(const PromptTemplate& form, int64_t begin, int64_t
   return std::span(form.pieces).subspan(begin, end - begin);
 }
 
-// A template that the batch uses.
-struct UsedTemplate {
-  const PromptTemplate& form;
-  TemplateParts parts;
-  int64_t root;  // its segment, -1 if it has no tokens
-};
-
-// Builds a batch segment by segment.
-class BatchBuilder {
+// Lays out one prompt after the other.
+class Layout {
  public:
-  BatchBuilder(const PromptSet& set, const TokenizedNotes& notes, PackMode mode)
-      : set_(set), notes_(notes), mode_(mode), used_(set.hashtags.size() + 1) {}
+  Layout(const PromptSet& set, const TokenizedNotes& notes, PackMode mode)
+      : set_(set), notes_(notes), mode_(mode), parts_(set.hashtags.size() + 1) {}
 
-  // Checks the prompt and lays out the root of its template, unless an earlier prompt did.
-  void add_root(const NotePrompt& prompt) {
+  void add(const NotePrompt& prompt) {
     check_note(notes_, prompt.note);
     const PromptTemplate& form = template_of(set_, prompt.task, prompt.count);
     if (prompt.task == Task::kHashtags) check_chosen(notes_, prompt, mode_);
-    auto& used = used_[template_number(prompt)];
-    if (used) return;
-
-    const TemplateParts parts = template_parts(form, prompt.task);
-    Writer::append(set_.bos, batch_.tokens);
-    Writer(set_, notes_, prompt).append(pieces(form, 0, parts.first_slot), batch_.tokens);
-    const bool is_empty = length(batch_.tokens) == batch_.segment_offsets.back();
-    used.emplace(UsedTemplate{form, parts, is_empty ? -1 : close_segment(-1)});
-  }
-
-  void add_note(const NotePrompt& prompt) {
-    const auto& [form, parts, root] = *used_[template_number(prompt)];
+    const TemplateParts& parts = parts_of(prompt, form);
     const Writer writer(set_, notes_, prompt);
-    Tokens& tokens = batch_.tokens;
+    Tokens& tokens = made_.tokens.ids;
+    const int64_t begin = made_.tokens.offsets.back();
 
+    Writer::append(set_.bos, tokens);
+    writer.append(pieces(form, 0, parts.first_slot), tokens);
+    made_.root_tokens.push_back(length(tokens) - begin);
     writer.append(pieces(form, parts.first_slot, parts.compression), tokens);
-    batch_.compression.push_back(length(tokens) - 1);
+    made_.compression.push_back(length(tokens) - begin - 1);
     const bool is_trained = mode_ == PackMode::kTrain && has_output(notes_, prompt);
     if (is_trained || mode_ == PackMode::kGenerate) {
       writer.append(pieces(form, parts.compression, parts.output), tokens);
     }
     if (is_trained) {
-      const int64_t begin = length(tokens);
+      const int64_t output = length(tokens);
       writer.append(pieces(form, parts.output, std::ssize(form.pieces)), tokens);
-      add_labels(begin);
+      made_.labels.insert(made_.labels.end(), tokens.begin() + output, tokens.end());
+      made_.labels.push_back(set_.eos);
     }
-    batch_.label_offsets.push_back(length(batch_.labels));
-    batch_.last.push_back(length(tokens) - 1);
-    close_segment(root);
+    made_.label_offsets.push_back(std::ssize(made_.labels));
+    made_.tokens.offsets.push_back(length(tokens));
   }
 
-  PackedBatch take() { return std::move(batch_); }
+  PromptSequences take() { return std::move(made_); }
 
  private:
-  static size_t template_number(const NotePrompt& prompt) {
-    return prompt.task == Task::kCategory ? 0 : prompt.count;
-  }
-
-  // The output is tokens [begin, now): each of them, and EOS, is predicted one token earlier.
-  void add_labels(int64_t begin) {
-    const Tokens& tokens = batch_.tokens;
-    for (int64_t t = begin; t <= length(tokens); ++t) {
-      batch_.label_positions.push_back(t - 1);
-      batch_.labels.push_back(t < length(tokens) ? tokens[t] : set_.eos);
-    }
-  }
-
-  int64_t close_segment(int64_t parent) {
-    batch_.segment_offsets.push_back(length(batch_.tokens));
-    batch_.segment_parents.push_back(parent);
-    return length(batch_.segment_parents) - 1;
+  const TemplateParts& parts_of(const NotePrompt& prompt, const PromptTemplate& form) {
+    auto& parts = parts_[prompt.task == Task::kCategory ? 0 : prompt.count];
+    if (!parts) parts = template_parts(form, prompt.task);
+    return *parts;
   }
 
   const PromptSet& set_;
   const TokenizedNotes& notes_;
   const PackMode mode_;
-  std::vector<std::optional<UsedTemplate>> used_;  // 0: category; j: j hashtags
-  PackedBatch batch_;
+  std::vector<std::optional<TemplateParts>> parts_;  // 0: category; j: j hashtags
+  PromptSequences made_;
 };
 
+// The prompts' positions in the forest of their sequences.
+void find_positions(const PromptSequences& prompts, PackedBatch& batch) {
+  for (int64_t i = 0; i < prompts.tokens.size(); ++i) {
+    const auto path = path_to(batch.segment_offsets, batch.segment_parents, batch.last[i]);
+    batch.compression.push_back(path[prompts.compression[i]]);
+    const int64_t labels = prompts.label_offsets[i + 1] - prompts.label_offsets[i];
+    batch.label_positions.insert(batch.label_positions.end(), path.end() - labels, path.end());
+  }
+}
+
 }  // namespace
+
+PromptSequences lay_out(const PromptSet& set,
+                        const TokenizedNotes& notes,
+                        std::span<const NotePrompt> prompts,
+                        PackMode mode) {
+  Layout layout(set, notes, mode);
+  for (const NotePrompt& prompt : prompts) layout.add(prompt);
+  return layout.take();
+}
 
 PackedBatch pack(const PromptSet& set,
                  const TokenizedNotes& notes,
                  std::span<const NotePrompt> prompts,
                  PackMode mode) {
-  BatchBuilder builder(set, notes, mode);
-  for (const NotePrompt& prompt : prompts) builder.add_root(prompt);
-  for (const NotePrompt& prompt : prompts) builder.add_note(prompt);
-  return builder.take();
+  PromptSequences made = lay_out(set, notes, prompts, mode);
+  PrefixForest forest =
+      prefix_forest(made.tokens.spans(), {.own_tail = mode == PackMode::kGenerate ? 1 : 0});
+  PackedBatch batch;
+  batch.tokens = std::move(forest.tokens);
+  batch.segment_offsets = std::move(forest.segment_offsets);
+  batch.segment_parents = std::move(forest.segment_parents);
+  batch.last = std::move(forest.last);
+  find_positions(made, batch);
+  batch.root_tokens = std::move(made.root_tokens);
+  batch.labels = std::move(made.labels);
+  batch.label_offsets = std::move(made.label_offsets);
+  return batch;
 }
 
 std::vector<PieceSpan> piece_spans(const PromptSet& set,
                                    const TokenizedNotes& notes,
                                    const NotePrompt& prompt) {
-  const int64_t total = length(pack(set, notes, {&prompt, 1}, PackMode::kTrain).tokens);
+  const int64_t total = length(lay_out(set, notes, {&prompt, 1}, PackMode::kTrain).tokens.ids);
   const PromptTemplate& form = template_of(set, prompt.task, prompt.count);
   const Writer writer(set, notes, prompt);
   Tokens tokens(set.bos.begin(), set.bos.end());

@@ -12,6 +12,13 @@ void TokenLists::push_back(std::span<const int32_t> list) {
   offsets.push_back(static_cast<int64_t>(ids.size()));
 }
 
+std::vector<std::span<const int32_t>> TokenLists::spans() const {
+  std::vector<std::span<const int32_t>> spans;
+  spans.reserve(size());
+  for (int64_t i = 0; i < size(); ++i) spans.push_back((*this)[i]);
+  return spans;
+}
+
 void check_offsets(std::string_view name, std::span<const int64_t> offsets, int64_t size) {
   const auto require = [&](bool holds, const auto&... parts) {
     if (!holds) internal::throw_error<std::invalid_argument>(name, parts...);

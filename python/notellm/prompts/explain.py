@@ -30,7 +30,7 @@ class ExplainedToken:
     Attributes:
         id: In the vocabulary.
         text: Decoded; as it stands in the vocabulary if it is only a part of a character.
-        is_shared: Whether it belongs to the root that all notes of the batch share.
+        is_shared: Whether it comes before the first slot, so that all notes of a batch share it.
         is_compression: Whether its state is the note's embedding.
         label: The token that its state must predict; None where no loss is taken.
         label_text: The text of the label.
@@ -54,7 +54,8 @@ class PromptExplanation:
         text: The whole prompt, decoded, without EOS.
         pieces: In order; together they cover the tokens.
         tokens: In order.
-        shared: The first so many tokens are computed once for all notes of a batch.
+        shared: The first so many tokens are the same for every note, so computed once in a batch. Notes that go on
+            alike share more.
         compression: Index of the token whose state is the embedding.
     """
 
@@ -101,13 +102,9 @@ def explain_prompt(
         text=prompt.piece_tokenizer.decode(batch.tokens.tolist()),
         pieces=_explain_pieces(prompt, tokenized, row, batch),
         tokens=_explain_tokens(prompt, batch),
-        shared=_shared(batch),
+        shared=int(batch.root_tokens[0]),
         compression=int(batch.compression[0]),
     )
-
-
-def _shared(batch: PackedBatch) -> int:
-    return int(batch.segment_offsets[-2])  # the note is the last segment; what lies before it is its root
 
 
 def _explain_pieces(
@@ -133,7 +130,7 @@ def _explain_tokens(prompt: Prompt, batch: PackedBatch) -> tuple[ExplainedToken,
             ExplainedToken(
                 id=token,
                 text=text_of(token),
-                is_shared=position < _shared(batch),
+                is_shared=bool(position < batch.root_tokens[0]),
                 is_compression=position == batch.compression[0],
                 label=label,
                 label_text=None if label is None else text_of(label),

@@ -140,7 +140,7 @@ class Prompt:
         mode: str = "train",
         count: int = 1,
     ) -> core.PackedBatch:
-        """Assembles the prompts of some notes into one batch.
+        """Assembles the prompts of some notes into one batch, in which what they begin with alike is laid out once.
 
         Args:
             tokenized: From :meth:`tokenize`.
@@ -151,7 +151,8 @@ class Prompt:
             count: Hashtag task: how many hashtags are asked for, see :meth:`rows`.
 
         Returns:
-            The batch; its fields are NumPy views of the core's memory.
+            The batch; its fields are NumPy views of the core's memory. ``batch.path(i)`` indexes the tokens of
+            prompt ``i``, which it may share with others.
 
         Raises:
             ValueError: If the task or mode is unknown, the count is not in 1 ... ``max_hashtags``, or a note

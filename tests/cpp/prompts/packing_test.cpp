@@ -60,13 +60,23 @@ PackedBatch pack_one(const NotePrompt& prompt, PackMode mode) {
   return pack(prompts(), notes(), {&prompt, 1}, mode);
 }
 
+// The tokens of prompt i, read along its path.
+Ids tokens_of(const PackedBatch& batch, int64_t i) {
+  Ids tokens;
+  for (const int64_t t : path_to(batch.segment_offsets, batch.segment_parents, batch.last[i])) {
+    tokens.push_back(batch.tokens[t]);
+  }
+  return tokens;
+}
+
 TEST(Pack, LaysOutTheCategoryPrompt) {
   const PackedBatch batch = pack_one({0, Task::kCategory, 0, {}}, PackMode::kTrain);
   EXPECT_EQ(batch.tokens, (Ids{kBos, 10, 11,                                          // root
                                100, 101, 12, 200, kComma, 201, 202, kComma, 203, 13,  // note
                                kEmb, 14, 300, 301, 15}));
-  EXPECT_EQ(batch.segment_offsets, (Ids{0, 3, 18}));
-  EXPECT_EQ(batch.segment_parents, (Ids{-1, 0}));
+  EXPECT_EQ(batch.segment_offsets, (Ids{0, 18}));
+  EXPECT_EQ(batch.segment_parents, Ids{-1});
+  EXPECT_EQ(batch.root_tokens, Ids{3});
   EXPECT_EQ(batch.compression, Ids{12});
   EXPECT_EQ(batch.last, Ids{17});
   EXPECT_EQ(batch.labels, (Ids{300, 301, 15, kEos}));
@@ -99,22 +109,45 @@ TEST(Pack, ShowsOnlyTheHashtagsThatAreNotToBeWritten) {
             (Ids{kBos, 22, 100, 101, 12, 13, kEmb, 14}));
 }
 
-TEST(Pack, SharesOneRootAmongTheNotesOfATemplate) {
+TEST(Pack, SharesWhatPromptsBeginWith) {
+  PromptSet set = prompts();
+  set.hashtags[0].pieces[0].ids = {10, 11, 21, 22};  // as the category prompt, then otherwise
   const std::vector<NotePrompt> rows{{0, Task::kCategory, 0, {}},
                                      {0, Task::kHashtags, 1, {1}},
                                      {1, Task::kCategory, 0, {}},
                                      {0, Task::kHashtags, 1, {0}}};
-  const PackedBatch batch = pack(prompts(), notes(), rows, PackMode::kTrain);
-  EXPECT_EQ(batch.segment_parents, (Ids{-1, -1, 0, 1, 0, 1}));
-  EXPECT_EQ(Ids(batch.tokens.begin(), batch.tokens.begin() + 5), (Ids{kBos, 10, 11, kBos, 21}));
-  EXPECT_EQ(batch.segment_offsets.back(), std::ssize(batch.tokens));
+  const PackedBatch batch = pack(set, notes(), rows, PackMode::kTrain);
+  // BOS 10 11 with three children: note 1; BOS 10 11 21 22 100 101 12 with two notes; note 0
+  EXPECT_EQ(Ids(batch.tokens.begin(), batch.tokens.begin() + 3), (Ids{kBos, 10, 11}));
+  EXPECT_EQ(batch.tokens.size(), batch.segment_offsets.back());
+  EXPECT_EQ(batch.root_tokens, (Ids{3, 5, 3, 5}));
   for (size_t i = 0; i < rows.size(); ++i) {  // a note alone has the same tokens
-    const PackedBatch alone = pack_one(rows[i], PackMode::kTrain);
-    const Ids own(batch.tokens.begin() + batch.segment_offsets[2 + i],
-                  batch.tokens.begin() + batch.segment_offsets[3 + i]);
-    EXPECT_EQ(own, Ids(alone.tokens.begin() + alone.segment_offsets[1], alone.tokens.end()));
+    const PackedBatch alone = pack(set, notes(), {&rows[i], 1}, PackMode::kTrain);
+    EXPECT_EQ(tokens_of(batch, i), alone.tokens);
     EXPECT_EQ(batch.tokens[batch.compression[i]], 13);
   }
+}
+
+TEST(Pack, LaysEqualPromptsOutOnceAndLetsEachKeepItsLabels) {
+  const std::vector<NotePrompt> rows{
+      {0, Task::kCategory, 0, {}}, {1, Task::kCategory, 0, {}}, {0, Task::kCategory, 0, {}}};
+  const PackedBatch batch = pack(prompts(), notes(), rows, PackMode::kTrain);
+  EXPECT_EQ(batch.compression[0], batch.compression[2]);
+  EXPECT_EQ(batch.last[0], batch.last[2]);
+  EXPECT_EQ(batch.label_offsets, (Ids{0, 4, 4, 8}));
+  for (int64_t m = 0; m < 4; ++m) {
+    EXPECT_EQ(batch.label_positions[m], batch.label_positions[4 + m]);
+    EXPECT_EQ(batch.labels[m], batch.labels[4 + m]);
+  }
+}
+
+TEST(Pack, GivesEveryPromptALeafToGenerateIn) {
+  const std::vector<NotePrompt> rows{{0, Task::kCategory, 0, {}}, {0, Task::kCategory, 0, {}}};
+  const PackedBatch batch = pack(prompts(), notes(), rows, PackMode::kGenerate);
+  EXPECT_EQ(batch.segment_offsets, (Ids{0, 14, 15, 16}));
+  EXPECT_EQ(batch.segment_parents, (Ids{-1, 0, 0}));
+  EXPECT_EQ(batch.last, (Ids{14, 15}));
+  EXPECT_EQ(tokens_of(batch, 0), tokens_of(batch, 1));
 }
 
 TEST(Pack, GivesNoLabelsToANoteWithoutCategory) {
@@ -131,7 +164,9 @@ TEST(Pack, MakesNotesRootsWhereNothingIsShared) {
   const std::vector<NotePrompt> rows{{0, Task::kCategory, 0, {}}, {1, Task::kCategory, 0, {}}};
   const PackedBatch batch = pack(set, notes(), rows, PackMode::kEmbed);
   EXPECT_EQ(batch.segment_parents, (Ids{-1, -1}));
-  EXPECT_EQ(batch.segment_offsets, (Ids{0, 10, 12}));
+  EXPECT_EQ(batch.segment_offsets, (Ids{0, 2, 12}));
+  EXPECT_EQ(batch.last, (Ids{11, 1}));
+  EXPECT_EQ(batch.root_tokens, (Ids{0, 0}));
 }
 
 TEST(Pack, MakesAnEmptyBatchOfNothing) {

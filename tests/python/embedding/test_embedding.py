@@ -3,9 +3,12 @@ import pytest
 import torch
 
 from notellm import _core
+from notellm.data.notes import Notes
 from notellm.embedding import embed, load_embeddings, save_embeddings
 from notellm.errors import DataError
+from notellm.models.notellm import NoteLLM
 from notellm.prompts import explain_prompt
+from samples import make_notes
 
 TOLERANCE = {"fp64": 1e-12, "fp32": 1e-5, "bf16": 0.02}
 """Batch invariance: products of another shape round otherwise. Absolute, on unit vectors."""
@@ -78,13 +81,91 @@ def test_vectors_are_ordinary_tensors(tiny, notes):
     torch.nn.Linear(6, 2)(rows).sum().backward()
 
 
-def test_sharing_the_instruction_is_reported(tiny, notes):
+def odd_notes(case):
+    notes = make_notes(7)
+    if case == "one note":
+        return notes.take([3])
+    if case == "longest note first":
+        return notes.take([6, 0, 1])
+    if case == "all the same":
+        return notes.take([2] * 5)
+    if case == "some the same":
+        return notes.take([2, 1, 2, 0, 1, 6, 6])
+    if case == "empty fields":
+        return Notes(["a", "b", "c"], ["", "", "web"], ["", "", ""], [[], [], []], ["", "web", ""])
+    assert case == "prefixes of each other"  # with the bare prompt, but for its full stop
+    words = "library for reading audio files in a terminal"
+    titles = [words[:end] for end in (7, 11, 19, 19, len(words))]
+    return Notes(list("abcde"), titles, [""] * 5, [[]] * 5, [""] * 5)
+
+
+ODD = [
+    "one note",
+    "longest note first",
+    "all the same",
+    "some the same",
+    "empty fields",
+    "prefixes of each other",
+]
+
+
+def each_alone(model, tokenized, pooling):
+    """The definition: every prompt as one sequence, with nobody else."""
+    rows = []
+    for i in range(len(tokenized)):
+        batch = model.prompt.pack(tokenized, [i], mode="embed")
+        plan = model.model.plan(_core.models.Segments([0, len(batch.tokens)], [-1]), torch.float64)
+        with torch.no_grad():
+            states = model.model(torch.tensor(batch.tokens), plan)
+            pooled = states[-1] if pooling == "compression" else states[batch.root_tokens[0] :].mean(0)
+            rows.append(torch.nn.functional.normalize(model.projection_weight @ pooled, dim=0))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("prompt", ["paper", "bare"])
+@pytest.mark.parametrize("pooling", ["compression", "mean"])
+def test_shared_prefixes_and_copies_change_nothing(pooling, prompt, case, tiny_folder):
+    model = NoteLLM.from_pretrained(tiny_folder, dim=6, prompt=prompt).double()
+    tokenized = model.prompt.tokenize(odd_notes(case))
+    expected = each_alone(model, tokenized, pooling)
+    for budget in (1, 70, 8192):
+        result = embed(model, tokenized, pooling=pooling, dtype="fp64", batch_tokens=budget)
+        torch.testing.assert_close(result.vectors, expected, rtol=0, atol=1e-12)
+
+
+def test_what_sharing_saves_is_reported(tiny, notes):
     tokenized = tiny.prompt.tokenize(notes)
     alone, together = embed(tiny, tokenized, batch_tokens=1), embed(tiny, tokenized)
     assert alone.saved_share == 0
     assert alone.computed_tokens == together.sequence_tokens == alone.sequence_tokens
-    assert together.computed_tokens < together.sequence_tokens
-    assert 0 < together.saved_share < 1
+    batch = tiny.prompt.pack(tokenized, range(len(notes)), mode="embed")
+    assert together.computed_tokens == len(batch.tokens) < together.sequence_tokens
+    assert together.sequence_tokens == sum(len(batch.path(i)) for i in range(len(notes)))
+    assert together.saved_share == 1 - together.computed_tokens / together.sequence_tokens
+    assert together.duplicate_notes == 0
+
+
+def test_equal_notes_are_computed_once(tiny, notes):
+    tokenized = tiny.prompt.tokenize(notes.take([4, 1, 4, 4, 1]))
+    result = embed(tiny, tokenized)
+    assert result.duplicate_notes == 3
+    assert torch.equal(result.vectors[[0, 0, 1]], result.vectors[[2, 3, 4]])
+    twice = embed(tiny, tokenized, [0, 1])
+    assert result.computed_tokens == twice.computed_tokens
+    assert result.saved_share > 0.5
+    apart = embed(tiny, tokenized, batch_tokens=1)
+    assert apart.computed_tokens == twice.sequence_tokens
+
+
+@pytest.mark.parametrize("budget", [1, 100, 250])
+def test_progress_counts_notes(budget, tiny, notes):
+    seen = []
+    tokenized = tiny.prompt.tokenize(notes.take([4, 1, 4, 4, 1, 0]))
+    embed(tiny, tokenized, batch_tokens=budget, progress=lambda done, total: seen.append((done, total)))
+    assert seen[0] == (0, 6)
+    assert seen[-1] == (6, 6)
+    assert sorted(seen) == seen
 
 
 def test_raw_states_have_the_backbone_s_width(tiny, notes):

@@ -52,6 +52,16 @@ def test_cached_batches_equal_the_naive_loop(batch_tokens, tiny, notes):
     assert len({tuple(output) for output in expected}) > 5
 
 
+def test_equal_prompts_and_prompts_of_any_order_are_answered_in_place(tiny, notes):
+    rows = category_rows(tiny, notes)
+    shuffled = [rows[i] for i in (5, 2, 5, 9, 2, 5)]
+    expected = [naive_greedy(tiny, notes, row, 7) for row in shuffled]
+    assert len({tuple(output) for output in expected}) == 3
+    assert decode(tiny, notes, shuffled, 7) == expected
+    assert decode(tiny, notes, shuffled, 7, batch_tokens=1) == expected
+    assert decode(tiny, notes, [], 7) == []
+
+
 def test_stops_at_the_end_token(tiny, notes):
     rows = category_rows(tiny, notes)
     free = decode(tiny, notes, rows, 7)

@@ -70,11 +70,8 @@ def naive(tokenizer):
 
 
 def own_tokens(batch, i):
-    """The tokens of note i: its root's, then its own; and where they begin in the batch."""
-    segment = len(batch.segment_parents) - len(batch) + i
-    root = batch.segment_parents[segment]
-    cut = [slice(batch.segment_offsets[s], batch.segment_offsets[s + 1]) for s in (root, segment)]
-    return batch.tokens[cut[0]].tolist() + batch.tokens[cut[1]].tolist(), cut[1].stop
+    """The tokens of note i, read along its path."""
+    return batch.tokens[batch.path(i)].tolist()
 
 
 def labels_of(batch, i):
@@ -130,15 +127,15 @@ def test_every_mode_equals_the_naive_prompt(name, naive, compile_prompt, request
             "train": before + guidance + output if has_output else before,
         }
         for mode, batch in batches.items():
-            tokens, end = own_tokens(batch, i)
-            assert tokens == expected[mode], mode
-            assert batch.last[i] == end - 1
-            assert batch.compression[i] == end - 1 - (len(tokens) - len(before))
+            path = batch.path(i)
+            assert batch.tokens[path].tolist() == expected[mode], mode
+            assert batch.last[i] == path[-1]
+            assert batch.compression[i] == path[len(before) - 1]
         positions, labels = labels_of(batches["train"], i)
-        end = batches["train"].last[i]
         expected_labels = [*output, 0] if has_output else []
         assert labels.tolist() == expected_labels
-        assert positions.tolist() == list(range(end - len(expected_labels) + 1, end + 1))
+        path = batches["train"].path(i)
+        assert positions.tolist() == path[len(path) - len(expected_labels) :].tolist()
         assert not len(batches["embed"].labels)
         assert not len(batches["generate"].labels)
 
@@ -148,19 +145,25 @@ def test_the_token_after_the_compressed_position_is_emb(name, compile_prompt, no
     prompt = compile_prompt(name)
     tokenized = prompt.tokenize(notes)
     batch = prompt.pack(tokenized, range(4), mode="generate")
-    assert (batch.tokens[batch.compression + 1] == prompt.emb_token_id).all()
+    for i in range(4):
+        path = batch.path(i).tolist()
+        after = path[path.index(batch.compression[i]) + 1]
+        assert batch.tokens[after] == prompt.emb_token_id
     assert np.count_nonzero(batch.tokens == prompt.emb_token_id) == 4
 
 
 def test_each_label_is_predicted_by_the_state_one_before(paper, notes):
     batch = paper.pack(paper.tokenize(notes), range(4))
-    is_output = batch.labels != paper.eos_token_id
-    assert (batch.tokens[batch.label_positions[is_output] + 1] == batch.labels[is_output]).all()
-    assert batch.label_positions[~is_output].tolist() == batch.last[:2].tolist()  # EOS after the last token
+    for i in range(2):
+        positions, labels = labels_of(batch, i)
+        path = batch.path(i)
+        assert labels.tolist() == [*batch.tokens[path[-len(labels) + 1 :]], paper.eos_token_id]
+        assert positions.tolist() == path[-len(labels) :].tolist()
+        assert positions[-1] == batch.last[i]  # EOS after the last token
     assert np.diff(batch.label_offsets).tolist() == [len(batch.labels) // 2] * 2 + [0, 0]
 
 
-def test_a_root_is_shared_once_for_each_template(paper, notes):
+def test_all_templates_share_what_they_begin_with(paper, notes):
     tokenized = paper.tokenize(notes)
     rows = [
         *paper.rows(tokenized, [0, 1, 2, 0]),
@@ -168,31 +171,51 @@ def test_a_root_is_shared_once_for_each_template(paper, notes):
         *paper.rows(tokenized, [0], task="hashtags", count=3),
     ]
     batch = paper.pack_rows(tokenized, rows)
-    assert batch.segment_parents.tolist() == [-1, -1, -1, 0, 0, 0, 0, 1, 1, 1, 2]
-    lengths = np.diff(batch.segment_offsets)
-    assert lengths.sum() == len(batch.tokens)
+    assert batch.segment_parents.tolist().count(-1) == 1
+    common = paper.piece_tokenizer.decode(batch.tokens[: batch.segment_offsets[1]].tolist())
+    assert common.endswith("for recommendation, and generate")
+    three = paper.pack_rows(tokenized, rows[-1:])
+    assert batch.root_tokens[-1] == three.root_tokens[0]
     first_pieces = "".join(text for _, text in paper.config.pieces("hashtags", count=3)[:2])
-    assert paper.piece_tokenizer.decode(batch.tokens[lengths[:2].sum() : lengths[:3].sum()]) == first_pieces
+    assert paper.piece_tokenizer.decode(three.tokens[: three.root_tokens[0]].tolist()) == first_pieces
+    assert len(batch.tokens) < sum(len(batch.path(i)) for i in range(len(batch)))
+
+
+def test_equal_prompts_share_positions_and_keep_their_labels(paper, notes):
+    tokenized = paper.tokenize(notes)
+    batch = paper.pack(tokenized, [1, 0, 1])
+    assert batch.path(0).tolist() == batch.path(2).tolist() != batch.path(1).tolist()
+    assert batch.compression[0] == batch.compression[2]
+    for one, other in zip(labels_of(batch, 0), labels_of(batch, 2), strict=True):
+        assert one.tolist() == other.tolist()
+        assert len(one) > 1
+
+
+@pytest.mark.parametrize("i", [-1, 2])
+def test_a_path_is_of_a_prompt_of_the_batch(paper, notes, i):
+    batch = paper.pack(paper.tokenize(notes), [0, 1])
+    with pytest.raises(IndexError, match=rf"path: the prompt must be in \[0, 2\), but is {i}"):
+        batch.path(i)
 
 
 def test_generation_asks_for_more_hashtags_than_the_note_has(release_zh, notes):
     tokenized = release_zh.tokenize(notes)
     batch = release_zh.pack(tokenized, [1, 2], task="hashtags", mode="generate", count=5)
     for i in range(2):
-        text = release_zh.piece_tokenizer.decode(own_tokens(batch, i)[0])
+        text = release_zh.piece_tokenizer.decode(own_tokens(batch, i))
         assert '"话题":""' in text
         assert text.endswith("生成笔记5个话题：")
 
 
 def test_release_zh_is_exactly_the_release_string(release_zh, notes):
     tokenized = release_zh.tokenize(notes)
-    category, _ = own_tokens(release_zh.pack(tokenized, [0]), 0)
+    category = own_tokens(release_zh.pack(tokenized, [0]), 0)
     assert release_zh.piece_tokenizer.decode(category) == (
         '笔记：{"标题":"A \'quoted\' title","话题":"games，role-playing-adv，note，x11",'
         '"内容":"First line second line"}，压缩为一个词：“[EMB]”。生成笔记类目：games。'
     )
     row = NotePrompt(0, Task.hashtags, 2, [2, 0])
-    hashtags, _ = own_tokens(release_zh.pack_rows(tokenized, [row]), 0)
+    hashtags = own_tokens(release_zh.pack_rows(tokenized, [row]), 0)
     assert release_zh.piece_tokenizer.decode(hashtags) == (
         '笔记：{"标题":"A \'quoted\' title","话题":"role-playing-adv，x11",'
         '"内容":"First line second line"}，压缩为一个词：“[EMB]”。生成笔记2个话题：note，games。'

@@ -20,33 +20,35 @@ enum class Pooling {
 struct EmbedOptions {
   Pooling pooling = Pooling::kCompression;
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
-  /// Most tokens of one forward pass, the shared instruction aside; a longer note gets its own
-  /// pass.
+  /// Most tokens that one forward pass computes, those that notes share counted once; a longer note
+  /// gets its own pass. Bounds memory.
   int64_t batch_tokens = 8192;
 };
 
-/// What embedding cost: how many tokens a forward pass saw, and how many it would see if notes
-/// shared nothing.
+/// What embedding cost.
 struct EmbedReport {
-  int64_t computed_tokens = 0;
-  int64_t sequence_tokens = 0;
+  int64_t computed_tokens = 0;  ///< tokens that went through the decoder
+  int64_t sequence_tokens = 0;  ///< tokens that would have, had notes shared nothing
+  int64_t duplicate_notes = 0;  ///< notes whose vector is that of an equal one
 };
 
 /// Embeds notes with the category prompt: pooled final-norm state, projected if a projection is
 /// given, L2-normalised.
 ///
-/// Notes are sorted by length and packed up to the token budget; rows come back in the order of
-/// `notes`. A note's vector does not depend on its batch but for rounding in the products (the
-/// shape of a batch chooses their kernel).
+/// Every prompt is laid out once. Equal prompts are computed once, and prompts are batched in the
+/// order of their tokens, so that those with a prefix in common share it (`prefix_batches`); rows
+/// come back in the order of `notes`. A note's vector does not depend on its batch but for rounding
+/// in the products (the shape of a batch chooses their kernel).
 ///
 /// @param projection  (d, D), or undefined for the raw state.
 /// @param notes       n indices into `tokenized`.
 /// @param report      filled if not null.
 /// @return            (n, d) or (n, D) fp32 (fp64 where computed in fp64), unit rows, on the
 /// weights' device.
-/// @throws std::invalid_argument  if the token budget is below 1, or a note has no token to read
-/// the state of.
+/// @throws std::invalid_argument  if the token budget is below 1.
 /// @throws std::out_of_range      for an index outside `tokenized`.
+///
+/// Memory: 4 bytes a prompt token of all notes, and one pass.
 at::Tensor embed_notes(const DecoderWeights& weights,
                        const DecoderConfig& config,
                        const at::Tensor& projection,

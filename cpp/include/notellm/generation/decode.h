@@ -15,16 +15,17 @@ namespace notellm {
 struct DecodeOptions {
   int64_t max_new_tokens = 24;          ///< a note's output is cut here if no EOS came
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
-  /// Most prompt and output tokens cached at once, the shared instruction aside.
+  /// Most prompt and output tokens cached at once, those that prompts share counted once; a longer
+  /// prompt is decoded alone.
   int64_t batch_tokens = 8192;
 };
 
 /// Greedy decoding: every note's most probable next token until the EOS, over the same segments as
 /// training.
 ///
-/// The notes of a batch share their instruction's keys and values; each note's segment is a leaf
-/// that grows by the tokens it emits, whose keys and values are computed once. A note leaves the
-/// batch with its EOS.
+/// The prompts of a batch share the keys and values of their common prefixes; each ends in a leaf
+/// segment that grows by the tokens it emits, whose keys and values are computed once. A note
+/// leaves the batch with its EOS. Equal prompts are decoded once.
 ///
 /// @param head      (V, D) of the LM head; the token embedding where the two are tied.
 /// @param requests  what to generate for which note; their `chosen` hashtags are ignored.

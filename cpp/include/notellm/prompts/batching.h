@@ -4,23 +4,43 @@
 #include <span>
 #include <vector>
 
-#include "notellm/prompts/packing.h"
+#include "notellm/prompts/prefix_forest.h"
+#include "notellm/prompts/tokens.h"
 
 namespace notellm {
 
-/// Tokens of each request's own segment: its prompt without the root that it shares with others.
-std::vector<int64_t> own_lengths(const PromptSet& prompts,
-                                 const TokenizedNotes& notes,
-                                 std::span<const NotePrompt> requests,
-                                 PackMode mode);
-
-/// Cuts items into consecutive batches of at most `budget` tokens; an item longer than the budget
-/// is a batch alone.
+/// Which sequences are computed together, each distinct one once.
 ///
-/// @param lengths  tokens of each item.
-/// @return         offsets: batch b is the items [offsets[b], offsets[b + 1]); {0} when there is no
-/// item.
-/// @throws std::invalid_argument  if the budget is below 1.
-std::vector<int64_t> token_budget_batches(std::span<const int64_t> lengths, int64_t budget);
+/// n sequences have G distinct ones, ascending (`prefix_order`): what shares a prefix lies together
+/// and meets in one batch. Nothing is padded, so lengths need not be alike.
+struct PrefixBatches {
+  std::vector<int64_t> rows;        ///< (n) numbers of the sequences; equal ones are neighbours
+  std::vector<int64_t> groups{0};   ///< (G+1) distinct sequence g is every one of rows [groups[g],
+                                    ///< groups[g + 1])
+  std::vector<int64_t> batches{0};  ///< (b+1) batch b is the distinct sequences [batches[b],
+                                    ///< batches[b + 1]); {0} where there is none
+
+  int64_t size() const { return static_cast<int64_t>(batches.size()) - 1; }
+};
+
+struct BatchOptions {
+  /// Most tokens of one batch: those of its forest, shared ones counted once, and the room that
+  /// each sequence needs. A sequence that is longer is a batch alone.
+  int64_t budget = 8192;
+  int64_t room = 0;           ///< tokens that each sequence may grow by
+  ForestOptions forest = {};  ///< of the batches
+};
+
+/// Finds equal sequences and cuts the distinct ones to batches.
+///
+/// @throws std::invalid_argument  if the budget is below 1, or the forest's options are not valid.
+///
+/// Cost: O(N log n) for N tokens in n sequences; one thread. Depends on its arguments only.
+PrefixBatches prefix_batches(const TokenLists& sequences, const BatchOptions& options);
+
+/// The distinct sequences of one batch, in order.
+std::vector<TokenSpan> sequences_of(const TokenLists& sequences,
+                                    const PrefixBatches& batches,
+                                    int64_t batch);
 
 }  // namespace notellm

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "notellm/prompts/prefix_forest.h"
 #include "notellm/prompts/template.h"
 #include "notellm/prompts/tokens.h"
 
@@ -25,22 +26,15 @@ enum class PackMode {
   kGenerate,  ///< up to the token before the output slot, where decoding begins
 };
 
-/// n prompts as a flat run of T tokens, cut into S segments that form a forest.
-///
-/// A segment attends to itself causally and to its ancestors fully, and its positions continue
-/// where its parent ends. The tokens that all notes of one template begin with are one root
-/// segment; each note is one child of its template's root (or a root itself where the template
-/// begins with a slot and there is no BOS). Roots come first, then the notes in their order.
-struct PackedBatch {
-  std::vector<int64_t> tokens;  ///< (T)
-  std::vector<int64_t> segment_offsets{
-      0};                                ///< (S+1) segment s is tokens [offsets[s], offsets[s + 1])
-  std::vector<int64_t> segment_parents;  ///< (S) -1 or a smaller segment number
-  std::vector<int64_t> compression;      ///< (n) index into tokens: the token just before <emb>
-  std::vector<int64_t> last;             ///< (n) index into tokens: the note's last token
-  std::vector<int64_t> label_positions;  ///< (M) ascending indices into tokens
-  std::vector<int64_t> labels;  ///< (M) the state at label_positions[m] must predict labels[m]
-  std::vector<int64_t> label_offsets{0};  ///< (n+1) note i owns labels [offsets[i], offsets[i + 1])
+/// n prompts, each as one token sequence of its own.
+struct PromptSequences {
+  TokenLists tokens;                 ///< n sequences
+  std::vector<int64_t> root_tokens;  ///< (n) how many come before the first slot: the same ones
+                                     ///< for every note of the template
+  std::vector<int64_t> compression;  ///< (n) position in its sequence: the token just before <emb>
+  std::vector<int64_t> labels;       ///< (M) what the note must write, then EOS
+  std::vector<int64_t> label_offsets{0};  ///< (n+1) the states of sequence i's last tokens must
+                                          ///< predict labels [offsets[i], offsets[i + 1])
 };
 
 /// Lays prompts out as tokens.
@@ -59,7 +53,36 @@ struct PackedBatch {
 /// @throws std::invalid_argument  if a count has no template, if a hashtag is chosen twice, or if
 ///                                kTrain does not choose exactly `count` hashtags.
 ///
-/// Cost: O(T); one thread. Depends on its arguments only.
+/// Cost: O(tokens); one thread. Depends on its arguments only.
+PromptSequences lay_out(const PromptSet& set,
+                        const TokenizedNotes& notes,
+                        std::span<const NotePrompt> prompts,
+                        PackMode mode);
+
+/// n prompts as a flat run of T tokens, cut into S segments that form a forest.
+///
+/// A segment attends to itself causally and to its ancestors fully, and its positions continue
+/// where its parent ends. Prefixes that prompts have in common, from a word of the instruction to a
+/// whole prompt, are laid out once (`prefix_forest`): the prompts of a batch then share positions,
+/// and the gradients of all their losses add up there. The indices below follow the order of the
+/// prompts, not that of the tokens: they need not ascend, and may repeat.
+struct PackedBatch {
+  std::vector<int64_t> tokens;  ///< (T)
+  std::vector<int64_t> segment_offsets{
+      0};                                ///< (S+1) segment s is tokens [offsets[s], offsets[s + 1])
+  std::vector<int64_t> segment_parents;  ///< (S) -1 or a smaller segment number
+  std::vector<int64_t> root_tokens;      ///< (n) tokens of the note's path before its first slot
+  std::vector<int64_t> compression;      ///< (n) index into tokens: the token just before <emb>
+  std::vector<int64_t> last;  ///< (n) index into tokens: the note's last token; see `path_to`
+  std::vector<int64_t> label_positions;  ///< (M) indices into tokens
+  std::vector<int64_t> labels;  ///< (M) the state at label_positions[m] must predict labels[m]
+  std::vector<int64_t> label_offsets{0};  ///< (n+1) note i owns labels [offsets[i], offsets[i + 1])
+};
+
+/// Lays prompts out (`lay_out`, with its errors) and shares what they have in common. kGenerate:
+/// every note's last token is a segment of its own, a leaf that can grow.
+///
+/// Cost: O(N log n) for N tokens before sharing; one thread. Depends on its arguments only.
 PackedBatch pack(const PromptSet& set,
                  const TokenizedNotes& notes,
                  std::span<const NotePrompt> prompts,
@@ -68,12 +91,12 @@ PackedBatch pack(const PromptSet& set,
 /// Where a piece of one note's prompt lies in its tokens.
 struct PieceSpan {
   int64_t piece;  ///< index into the template's pieces; -1 is BOS
-  int64_t begin;  ///< first token, counted from the root's first
+  int64_t begin;  ///< position of its first token
   int64_t end;    ///< one past the last token
 };
 
-/// The pieces of the training prompt of one note, in order: what `pack` lays out for it, root and
-/// child one after the other, cut where pieces meet. For explanations. Errors as `pack`.
+/// The pieces of the training prompt of one note, in order: what `lay_out` lays out for it, cut
+/// where pieces meet. For explanations. Errors as `lay_out`.
 std::vector<PieceSpan> piece_spans(const PromptSet& set,
                                    const TokenizedNotes& notes,
                                    const NotePrompt& prompt);

@@ -22,6 +22,9 @@ struct TokenLists {
   }
 
   void push_back(std::span<const int32_t> list);
+
+  /// All lists, in order; they point into `ids`.
+  std::vector<std::span<const int32_t>> spans() const;
 };
 
 /// @throws std::invalid_argument  unless the offsets begin with 0, never fall, and end at `size`;
