@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from notellm import _core
 from notellm.data.notes import Notes
-from notellm.losses import LossTerm, csft_term, gcl_term, joint_loss
+from notellm.losses import LossTerm, csft_head_term, gcl_term, joint_loss
 from notellm.models.config import compute_dtype
 from notellm.models.notellm import NoteLLM
 from notellm.progress import ProgressFn
@@ -179,11 +179,13 @@ class Trainer:
                 torch.tensor(ids, device=states.embeddings.device) if self.options.mask_same_note else None
             )
             contrastive = gcl_term(states.embeddings, self.model.tau, note_ids=ids_or_none)
-            generative = csft_term(
-                states.logits,
-                torch.tensor(batch.labels, device=states.logits.device),
+            generative = csft_head_term(
+                states.labelled,
+                self.model.head_weight,
+                torch.tensor(batch.labels, device=states.labelled.device),
                 torch.tensor(batch.label_offsets),
                 reduction=self.options.csft_reduction,
+                dtype=self.dtype,
             )
             if anchors + labelled > 0:
                 terms = LossTerm(contrastive.sum, anchors), LossTerm(generative.sum, labelled)
