@@ -2,6 +2,7 @@
 
 #include "bindings.h"
 #include "notellm/losses/csft.h"
+#include "notellm/losses/csft_head.h"
 #include "notellm/losses/gcl.h"
 #include "notellm/losses/joint.h"
 
@@ -22,12 +23,25 @@ void bind_losses(py::module_& m) {
   m.def(
       "gcl_loss",
       [](const at::Tensor& embeddings, const at::Tensor& tau,
-         const std::optional<at::Tensor>& note_ids) {
-        return gcl_loss(embeddings, tau, note_ids.value_or(at::Tensor()));
+         const std::optional<at::Tensor>& note_ids,
+         std::optional<std::pair<int64_t, int64_t>> anchors, int64_t tile_rows) {
+        return gcl_loss(embeddings, tau, note_ids.value_or(at::Tensor()), anchors, tile_rows);
       },
-      py::arg("embeddings"), py::arg("tau"), py::arg("note_ids") = py::none(), release_gil());
+      py::arg("embeddings"), py::arg("tau"), py::arg("note_ids") = py::none(), py::kw_only(),
+      py::arg("anchors") = py::none(), py::arg("tile_rows") = kGclTileRows, release_gil());
   m.def("csft_loss", &csft_loss, py::arg("logits"), py::arg("labels"), py::arg("label_offsets"),
         py::arg("reduction"), release_gil());
+  m.def(
+      "csft_head_loss",
+      [](const at::Tensor& states, const at::Tensor& head, const at::Tensor& labels,
+         const at::Tensor& label_offsets, CsftReduction reduction, at::ScalarType compute,
+         std::optional<int64_t> max_logits) {
+        return csft_head_loss(states, head, labels, label_offsets, reduction,
+                              {compute, max_logits});
+      },
+      py::arg("states"), py::arg("head"), py::arg("labels"), py::arg("label_offsets"),
+      py::arg("reduction"), py::arg("compute"), py::kw_only(), py::arg("max_logits") = py::none(),
+      release_gil());
   m.def("joint_loss", &joint_loss, py::arg("contrastive"), py::arg("generative"), py::arg("alpha"),
         release_gil());
 }

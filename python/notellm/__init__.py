@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from notellm.data import Interactions, Notes, select_pairs, split_by_group
     from notellm.embedding import load_embeddings, save_embeddings
     from notellm.errors import ConfigError, DataError, NotSupportedError
-    from notellm.losses import csft_loss, gcl_loss, joint_loss
+    from notellm.losses import csft_head_loss, csft_loss, gcl_loss, joint_loss
     from notellm.metrics import bootstrap_difference, bootstrap_mean, hits_at, mrr, recall_at
     from notellm.mining import Pairs, mine_pairs
     from notellm.models.notellm import NoteLLM
@@ -40,6 +40,7 @@ __all__ = [
     "Trainer",
     "bootstrap_difference",
     "bootstrap_mean",
+    "csft_head_loss",
     "csft_loss",
     "explain_prompt",
     "gcl_loss",
@@ -67,7 +68,7 @@ _NAMES = {
     "data": "Interactions Notes select_pairs split_by_group",
     "embedding": "load_embeddings save_embeddings",
     "errors": "ConfigError DataError NotSupportedError",
-    "losses": "csft_loss gcl_loss joint_loss",
+    "losses": "csft_head_loss csft_loss gcl_loss joint_loss",
     "metrics": "bootstrap_difference bootstrap_mean hits_at mrr recall_at",
     "mining": "Pairs mine_pairs",
     "models.notellm": "NoteLLM",

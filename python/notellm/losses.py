@@ -8,15 +8,36 @@ from notellm import _core
 LossTerm = _core.losses.LossTerm
 """A loss before division: ``sum``, a differentiable scalar, and ``count``, the number of items summed."""
 
-__all__ = ["LossTerm", "csft_loss", "csft_term", "gcl_loss", "gcl_term", "joint_loss"]
+__all__ = [
+    "LossTerm",
+    "csft_head_loss",
+    "csft_head_term",
+    "csft_loss",
+    "csft_term",
+    "gcl_loss",
+    "gcl_term",
+    "joint_loss",
+]
 
 
-def gcl_term(embeddings: Tensor, tau: Tensor, *, note_ids: Tensor | None = None) -> LossTerm:
+def gcl_term(
+    embeddings: Tensor,
+    tau: Tensor,
+    *,
+    note_ids: Tensor | None = None,
+    anchors: tuple[int, int] | None = None,
+) -> LossTerm:
     """The contrastive loss as sum and count; see `gcl_loss`."""
-    return _core.losses.gcl_loss(embeddings, tau, note_ids)
+    return _core.losses.gcl_loss(embeddings, tau, note_ids, anchors=anchors)
 
 
-def gcl_loss(embeddings: Tensor, tau: Tensor, *, note_ids: Tensor | None = None) -> Tensor:
+def gcl_loss(
+    embeddings: Tensor,
+    tau: Tensor,
+    *,
+    note_ids: Tensor | None = None,
+    anchors: tuple[int, int] | None = None,
+) -> Tensor:
     r"""Generative-contrastive loss, eq. (2) of NoteLLM: every note must pick out its partner.
 
     .. math:: -\frac{1}{2B} \sum_i \log \mathrm{softmax}_{j \ne i}(e^{\tau} \cos(e_i, e_j))_{i^+}
@@ -26,27 +47,29 @@ def gcl_loss(embeddings: Tensor, tau: Tensor, *, note_ids: Tensor | None = None)
         tau: Shape ``()``, the log of the scale (the paper starts it at 3).
         note_ids: Shape ``(2B,)``, int64. Given, an anchor leaves out every other copy of itself and of its partner
             (false-negative mask).
+        anchors: Half-open range of the rows whose losses count; default: all. The others are negatives still, and
+            the gradient reaches every row, so that ranges can be shared out among processes: the sums of
+            `gcl_term` and their gradients add up to those of the whole.
 
     Returns:
-        Scalar: the mean over the ``2B`` anchors; differentiable twice in ``embeddings`` and ``tau``.
+        Scalar: the mean over the anchors, in fp32 (fp64 for fp64); differentiable twice in ``embeddings`` and
+        ``tau``. The ``(2B, 2B)`` similarities are computed tile by tile and never kept, so memory grows with ``B``,
+        not its square (but for the second derivative).
 
     Raises:
-        ValueError: If the number of rows is odd or zero, or shapes do not match.
+        ValueError: If the number of rows is odd or zero, shapes do not match, or ``anchors`` is no range of rows.
 
     Example:
         >>> gcl_loss(torch.eye(2).repeat_interleave(2, 0), torch.tensor(0.0))
         tensor(0.5514)
     """
-    term = gcl_term(embeddings, tau, note_ids=note_ids)
+    term = gcl_term(embeddings, tau, note_ids=note_ids, anchors=anchors)
     return term.sum / term.count
 
 
 def csft_term(logits: Tensor, labels: Tensor, label_offsets: Tensor, *, reduction: str = "note") -> LossTerm:
     """The generative loss as sum and count; see `csft_loss`."""
-    members = _core.losses.CsftReduction.__members__
-    if reduction not in members:
-        raise ValueError(f"csft_loss: reduction must be one of {', '.join(members)}, but is {reduction!r}")
-    return _core.losses.csft_loss(logits, labels, label_offsets, members[reduction])
+    return _core.losses.csft_loss(logits, labels, label_offsets, _as_reduction("csft_loss", reduction))
 
 
 def csft_loss(logits: Tensor, labels: Tensor, label_offsets: Tensor, *, reduction: str = "note") -> Tensor:
@@ -77,6 +100,70 @@ def csft_loss(logits: Tensor, labels: Tensor, label_offsets: Tensor, *, reductio
     return term.sum / term.count
 
 
+def csft_head_term(
+    states: Tensor,
+    head: Tensor,
+    labels: Tensor,
+    label_offsets: Tensor,
+    *,
+    reduction: str = "note",
+    dtype: torch.dtype = torch.float32,
+    max_logits: int | None = None,
+) -> LossTerm:
+    """The generative loss of states and LM head as sum and count; see `csft_head_loss`."""
+    return _core.losses.csft_head_loss(
+        states,
+        head,
+        labels,
+        label_offsets,
+        _as_reduction("csft_head_loss", reduction),
+        dtype,
+        max_logits=max_logits,
+    )
+
+
+def csft_head_loss(
+    states: Tensor,
+    head: Tensor,
+    labels: Tensor,
+    label_offsets: Tensor,
+    *,
+    reduction: str = "note",
+    dtype: torch.dtype = torch.float32,
+    max_logits: int | None = None,
+) -> Tensor:
+    """`csft_loss` of the logits ``states @ head.T``, eq. (3), which never exist at once.
+
+    They are computed in tiles of some positions by some of the vocabulary, forward and once more backward.
+
+    Args:
+        states: Shape ``(M, D)``, floating point: the decoder's states at the label positions only.
+        head: Shape ``(V, D)``, floating point: the LM head, which may be the token embedding itself.
+        labels: Shape ``(M,)``, int64: the token to predict at each.
+        label_offsets: Shape ``(n + 1,)``, int64, on the CPU; as in `csft_loss`.
+        reduction: ``"note"`` or ``"token"``, as in `csft_loss`.
+        dtype: Of the matrix products: fp64, fp32 or bf16. Sums over tiles are fp32 (fp64 for fp64).
+        max_logits: The most logits that exist at a time. Default: 2^20 on the CPU, 2^24 elsewhere.
+
+    Returns:
+        Scalar mean; NaN when there is no label at all. Differentiable in ``states`` and ``head``; what needs no
+        gradient costs none. A second derivative takes the memory of all logits.
+
+    Raises:
+        ValueError: If shapes or offsets do not match, the reduction is unknown or ``max_logits`` is below 1.
+        IndexError: If a label is outside ``[0, V)``.
+        NotSupportedError: If the dtype is another.
+
+    Example:
+        >>> csft_head_loss(torch.zeros(3, 2), torch.ones(4, 2), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 3]))
+        tensor(1.3863)
+    """
+    term = csft_head_term(
+        states, head, labels, label_offsets, reduction=reduction, dtype=dtype, max_logits=max_logits
+    )
+    return term.sum / term.count
+
+
 def joint_loss(
     contrastive: LossTerm | Tensor, generative: LossTerm | Tensor, *, alpha: float = 0.01
 ) -> Tensor:
@@ -102,3 +189,10 @@ def joint_loss(
 
 def _as_term(loss: LossTerm | Tensor) -> LossTerm:
     return _core.losses.LossTerm(loss, 1) if isinstance(loss, torch.Tensor) else loss
+
+
+def _as_reduction(where: str, name: str) -> "_core.losses.CsftReduction":
+    members = _core.losses.CsftReduction.__members__
+    if name not in members:
+        raise ValueError(f"{where}: reduction must be one of {', '.join(members)}, but is {name!r}")
+    return members[name]

@@ -5,7 +5,7 @@ import reference
 import torch
 from transformers import AutoModelForCausalLM
 
-from notellm.losses import csft_term, gcl_term, joint_loss
+from notellm.losses import csft_head_term, gcl_term, joint_loss
 from notellm.models.notellm import NoteLLM
 
 ALPHA = 0.3
@@ -26,7 +26,14 @@ def our_loss(model, notes, dtype):
     batch = model.prompt.pack_rows(tokenized, plan.prompts)
     out = model(batch, dtype)
     contrastive = gcl_term(out.embeddings, model.tau, note_ids=torch.tensor(plan.note_ids))
-    generative = csft_term(out.logits, torch.tensor(batch.labels), torch.tensor(batch.label_offsets))
+    generative = csft_head_term(
+        out.labelled,
+        model.head_weight,
+        torch.tensor(batch.labels),
+        torch.tensor(batch.label_offsets),
+        dtype=dtype,
+        max_logits=999,  # many tiles
+    )
     return joint_loss(contrastive, generative, alpha=ALPHA), plan
 
 

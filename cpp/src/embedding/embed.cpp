@@ -59,8 +59,8 @@ Reads reads_of(const Pass& pass, Pooling pooling) {
   return reads;
 }
 
-// (reads, D): the states to be pooled. Only compressed tokens are distinct; the tokens of a mean may
-// be shared between notes.
+// (reads, D): the states to be pooled. Only compressed tokens are distinct; the tokens of a mean
+// may be shared between notes.
 at::Tensor read_states(const std::vector<int64_t>& tokens,
                        const Segments& segments,
                        const Reads& reads,

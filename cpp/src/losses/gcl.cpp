@@ -1,32 +1,215 @@
 #include "notellm/losses/gcl.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <limits>
+#include <numbers>
+#include <tuple>
 
+#include "gcl_composed.h"
+#include "notellm/ops/matmul.h"
 #include "notellm/util/check.h"
+#include "tiles.h"
 
 namespace notellm {
 namespace {
 
-// (2B, 2B) bool: what anchor i must not see. Itself always; with ids, further copies of itself and
-// of its partner.
-at::Tensor excluded(const at::Tensor& note_ids,
-                    const at::Tensor& partner,
-                    const at::Tensor& embeddings) {
-  const int64_t rows = embeddings.size(0);
-  const auto options = embeddings.options().dtype(at::kBool).requires_grad(false);
-  at::Tensor mask = at::eye(rows, options);
-  if (!note_ids.defined()) return mask;
-  const at::Tensor same =
-      note_ids.unsqueeze(1) == note_ids.unsqueeze(0);  // i and j are the same note
-  mask = mask | same | same.index_select(0, partner);  // j is i's partner's note
-  return mask.scatter(1, partner.unsqueeze(1), false);
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+struct Anchors {
+  int64_t begin, end;
+};
+
+// A block of the symmetric (2B, 2B) matrix of scores, on or above its diagonal. It serves the
+// anchors among its rows, and off the diagonal also those among its columns.
+struct Tile {
+  int64_t row, rows, column, columns;
+  bool is_by_row, is_by_column;
+
+  bool is_diagonal() const { return row == column; }
+  at::Tensor of_rows(const at::Tensor& x) const { return x.narrow(0, row, rows); }
+  at::Tensor of_columns(const at::Tensor& x) const { return x.narrow(0, column, columns); }
+};
+
+template <typename Visit>
+void for_each_tile(int64_t count, const Anchors& anchors, int64_t side, const Visit& visit) {
+  const auto has_anchor = [&](int64_t begin) {
+    return std::max(begin, anchors.begin) < std::min(begin + side, anchors.end);
+  };
+  for (int64_t row = 0; row < count; row += side) {
+    for (int64_t column = row; column < count; column += side) {
+      const Tile tile{row,
+                      std::min(side, count - row),
+                      column,
+                      std::min(side, count - column),
+                      has_anchor(row),
+                      column != row && has_anchor(column)};
+      if (tile.is_by_row || tile.is_by_column) visit(tile);
+    }
+  }
+}
+
+// (2B, ...) with the rows of every pair swapped.
+at::Tensor partners_of(const at::Tensor& x) {
+  return x.unflatten(0, {x.size(0) / 2, 2}).flip(1).flatten(0, 1);
+}
+
+// All that a tile is computed from. Scores are scale * cos * log2(e).
+struct Scores {
+  at::Tensor unit;               // (2B, d)
+  at::Tensor scaled;             // (2B, d)
+  at::Tensor notes, of_partner;  // (2B) ids of the rows and of their partners, or undefined
+
+  Scores(const at::Tensor& unit_rows, const at::Tensor& scale, const at::Tensor& note_ids)
+      : unit(unit_rows), scaled(unit_rows * (scale * std::numbers::log2e)), notes(note_ids) {
+    if (notes.defined()) of_partner = partners_of(notes);
+  }
+
+  // (2B): every anchor's score with its partner. Apart from the negatives in the tiles, so that a
+  // loss far smaller than the score is not rounded away, nor its gradient.
+  at::Tensor positives() const { return (scaled * partners_of(unit)).sum(1); }
+
+  // (R, C): scores with negatives; an anchor itself and its partner are -inf.
+  at::Tensor tile(const Tile& t) const {
+    const at::Tensor scores = matmul_transposed(t.of_rows(scaled), t.of_columns(unit));
+    if (t.is_diagonal()) {  // pairs are blocks of 2 by 2 here: tiles begin at even rows
+      for (const int64_t offset : {-1, 0, 1}) {
+        at::Tensor line = scores.diagonal(offset);
+        (offset == 0 ? line : line.slice(0, 0, std::nullopt, 2)).fill_(-kInfinity);
+      }
+    }
+    return scores;
+  }
+
+  // A tile's scores as the anchors among its rows (columns) see them: copies of the anchor's and
+  // its partner's note are -inf. That i leaves out j does not mean that j leaves out i.
+  at::Tensor as_seen(const at::Tensor& scores, const Tile& t, bool is_by_row) const {
+    if (!notes.defined()) return scores;
+    const at::Tensor rows = t.of_rows(notes).unsqueeze(1);
+    const at::Tensor columns = t.of_columns(notes).unsqueeze(0);
+    const at::Tensor copies_of_partner = is_by_row ? t.of_rows(of_partner).unsqueeze(1) == columns
+                                                   : rows == t.of_columns(of_partner).unsqueeze(0);
+    return scores.masked_fill(copies_of_partner.logical_or_(rows == columns), -kInfinity);
+  }
+};
+
+// Log-sum-exp of every anchor's scores and its loss; infinity and 0 for rows that are no anchors,
+// which so weigh nothing in the gradient.
+struct AnchorLosses {
+  at::Tensor log_sums;  // (2B) in units of log2
+  at::Tensor losses;    // (2B)
+};
+
+AnchorLosses anchor_losses(const Scores& scores, const Anchors& anchors, int64_t side) {
+  const at::Tensor positives = scores.positives();
+  internal::RunningLogSum negatives(positives.size(0), positives.options());
+  for_each_tile(positives.size(0), anchors, side, [&](const Tile& t) {
+    const at::Tensor tile = scores.tile(t);
+    if (t.is_by_row) negatives.absorb(scores.as_seen(tile, t, true), 1, t.row);
+    if (t.is_by_column) negatives.absorb(scores.as_seen(tile, t, false), 0, t.column);
+  });
+  const at::Tensor log_sums = negatives.log_sums();
+  AnchorLosses result{at::full_like(positives, kInfinity), at::zeros_like(positives)};
+  const auto of_anchors = [&](const at::Tensor& x) {
+    return x.slice(0, anchors.begin, anchors.end);
+  };
+  of_anchors(result.log_sums).copy_(of_anchors(at::logaddexp2(log_sums, positives)));
+  // log(1 + sum of exp(negative - positive)); from 40 on the 1 is beyond fp64
+  of_anchors(result.losses)
+      .copy_(of_anchors(at::softplus((log_sums - positives) * std::numbers::ln2, 1, 40)));
+  return result;
+}
+
+// (2B, d): (G + G^T) U of the gradient G of the loss in the scores, each tile computed again.
+at::Tensor weighed_rows(const Scores& scores,
+                        const AnchorLosses& saved,
+                        const Anchors& anchors,
+                        int64_t side) {
+  const at::Tensor& unit = scores.unit;
+  // softmax - 1 at the partner, of the anchor and of the partner as anchor
+  const at::Tensor at_partner = (-saved.losses).expm1_();  // (2B)
+  const at::Tensor weighed =
+      partners_of(unit) * (at_partner + partners_of(at_partner)).unsqueeze(1);
+  for_each_tile(unit.size(0), anchors, side, [&](const Tile& t) {
+    const at::Tensor tile = scores.tile(t);
+    at::Tensor weights;  // (R, C): softmax of the rows' anchors and of the columns'
+    if (t.is_by_row) {
+      weights = internal::tile_softmax(scores.as_seen(tile, t, true), 1, t.of_rows(saved.log_sums));
+    }
+    if (t.is_by_column) {
+      const at::Tensor by_column =
+          internal::tile_softmax(scores.as_seen(tile, t, false), 0, t.of_columns(saved.log_sums));
+      weights = weights.defined() ? weights.add_(by_column) : by_column;
+    }
+    t.of_rows(weighed).add_(matmul_transposed(weights, t.of_columns(unit).t()));
+    t.of_columns(weighed).add_(matmul_transposed(weights.t(), t.of_rows(unit).t()));
+  });
+  return weighed;
+}
+
+class GclSum : public torch::autograd::Function<GclSum> {
+ public:
+  static at::Tensor forward(AutogradContext* context,
+                            const at::Tensor& unit,
+                            const at::Tensor& scale,
+                            const std::optional<at::Tensor>& maybe_note_ids,
+                            int64_t begin,
+                            int64_t end,
+                            int64_t tile_rows) {
+    const at::Tensor note_ids = maybe_note_ids.value_or(at::Tensor());
+    const AnchorLosses result =
+        anchor_losses(Scores(unit, scale, note_ids), {begin, end}, tile_rows);
+    context->save_for_backward({unit, scale, note_ids, result.log_sums, result.losses});
+    context->saved_data["begin"] = begin;
+    context->saved_data["end"] = end;
+    context->saved_data["tile_rows"] = tile_rows;
+    return result.losses.sum();
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &unit = saved[0], &scale = saved[1], &note_ids = saved[2];
+    const Anchors anchors{context->saved_data["begin"].toInt(), context->saved_data["end"].toInt()};
+    variable_list result(6);
+    if (at::GradMode::is_enabled()) {
+      const auto composed = internal::composed_gradients(
+          [&] { return internal::gcl_composed(unit, scale, note_ids, anchors.begin, anchors.end); },
+          {unit, scale}, gradients[0]);
+      std::copy(composed.begin(), composed.end(), result.begin());
+      return result;
+    }
+    const at::Tensor weighed = weighed_rows(Scores(unit, scale, note_ids), {saved[3], saved[4]},
+                                            anchors, context->saved_data["tile_rows"].toInt());
+    if (context->needs_input_grad(1)) {  // sum of G * cos = half the sum of U * (G + G^T) U
+      result[1] = (unit * weighed).sum() * (gradients[0] / 2);
+    }
+    if (context->needs_input_grad(0)) result[0] = weighed.mul_(scale * gradients[0]);
+    return result;
+  }
+};
+
+// Small integers in their place, which compare faster; undefined where all differ and so none is
+// masked.
+std::optional<at::Tensor> compact_ids(const at::Tensor& note_ids) {
+  if (!note_ids.defined()) return std::nullopt;
+  const auto [values, places, counts] = at::_unique2(note_ids, /*sorted=*/true,
+                                                     /*return_inverse=*/true);
+  if (values.size(0) == note_ids.size(0)) return std::nullopt;
+  return places.to(at::kInt);
 }
 
 }  // namespace
 
-LossTerm gcl_loss(const at::Tensor& embeddings, const at::Tensor& tau, const at::Tensor& note_ids) {
+LossTerm gcl_loss(const at::Tensor& embeddings,
+                  const at::Tensor& tau,
+                  const at::Tensor& note_ids,
+                  std::optional<std::pair<int64_t, int64_t>> anchors,
+                  int64_t tile_rows) {
   NOTELLM_CHECK_ARG(embeddings.dim() == 2 && embeddings.size(0) > 0 && embeddings.size(0) % 2 == 0,
                     "embeddings must be (2B, d) with an even number of rows, but are ",
                     embeddings.sizes());
@@ -37,16 +220,18 @@ LossTerm gcl_loss(const at::Tensor& embeddings, const at::Tensor& tau, const at:
   NOTELLM_CHECK_ARG(!note_ids.defined() || (note_ids.dim() == 1 && note_ids.size(0) == rows),
                     "note_ids must have one entry a row (", rows, "), but have shape ",
                     note_ids.sizes());
+  const auto [begin, end] = anchors.value_or(std::pair<int64_t, int64_t>(0, rows));
+  NOTELLM_CHECK_ARG(0 <= begin && begin <= end && end <= rows,
+                    "anchors must be a range of the rows [0, ", rows, "), but are [", begin, ", ",
+                    end, ")");
+  NOTELLM_CHECK_ARG(tile_rows > 0 && tile_rows % 2 == 0,
+                    "tile_rows must be even and positive, but is ", tile_rows);
 
-  const at::Tensor unit = embeddings / embeddings.norm(2, {1}, true).clamp_min(1e-12);
-  const at::Tensor partner =
-      at::arange(rows, embeddings.options().dtype(at::kLong).requires_grad(false))
-          .bitwise_xor(1);                                                   // (2B)
-  const at::Tensor logits = (unit.matmul(unit.t()) * tau.reshape({}).exp())  // (2B, 2B)
-                                .masked_fill(excluded(note_ids, partner, embeddings),
-                                             -std::numeric_limits<double>::infinity());
-  const at::Tensor positive = logits.gather(1, partner.unsqueeze(1)).squeeze(1);  // (2B)
-  return {(logits.logsumexp(1) - positive).sum(), rows};
+  const at::ScalarType dtype = embeddings.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor wide = embeddings.to(dtype);
+  const at::Tensor unit = wide / wide.norm(2, {1}, true).clamp_min(1e-12);
+  const at::Tensor scale = tau.reshape({}).to(dtype).exp();
+  return {GclSum::apply(unit, scale, compact_ids(note_ids), begin, end, tile_rows), end - begin};
 }
 
 }  // namespace notellm

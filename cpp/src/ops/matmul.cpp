@@ -37,7 +37,7 @@ at::Tensor matmul_transposed(const at::Tensor& x,
                              const at::Tensor& bias) {
   const at::AutoDispatchBelowAutograd no_graph;
   const std::optional<at::Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
-  const bool is_worth_it = x.scalar_type() == at::kFloat && x.size(0) > 0;
+  const bool is_worth_it = x.scalar_type() == at::kFloat && x.numel() > 0;
   if (is_worth_it && internal::runs_on_kernels(x) && onednn_linear()) {
     return onednn_linear()->call(x, weight, maybe_bias, "none",
                                  c10::List<std::optional<at::Scalar>>(), "");

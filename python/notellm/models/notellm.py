@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer
@@ -34,8 +35,8 @@ class TrainingStates:
 
     embeddings: Tensor
     """Shape ``(n, d)``: projected states at the compression positions, not yet normalised."""
-    logits: Tensor
-    """Shape ``(M, V)``: next-token logits at the label positions."""
+    labelled: Tensor
+    """Shape ``(M, D)``: states at the label positions, which `notellm.losses.csft_head_term` takes to the loss."""
 
 
 class NoteLLM(nn.Module):
@@ -228,15 +229,31 @@ class NoteLLM(nn.Module):
             checkpoint: Whether the backward pass computes each layer again, see `Decoder.forward`.
 
         Returns:
-            Embeddings ``(n, d)`` and logits ``(M, V)``, fp32 (fp64 for fp64), with a graph.
+            Embeddings ``(n, d)`` and states ``(M, D)`` at the labels, fp32 (fp64 for fp64), with a graph.
         """
         segments = _core.models.Segments(batch.segment_offsets.tolist(), batch.segment_parents.tolist())
-        plan = self.model.plan(segments, dtype)
-        states = self.model(self._ids(batch.tokens), plan, checkpoint=checkpoint)  # (T, D)
-        compressed = states.index_select(0, self._ids(batch.compression))
+        # equal notes are compressed at the same token, and a label's state may be a compressed one
+        wanted = np.concatenate([batch.compression, batch.label_positions])
+        rows, places = np.unique(wanted, return_inverse=True)
+        plan = self.model.plan(segments, dtype, rows.tolist())
+        states = self.model(self._ids(batch.tokens), plan, checkpoint=checkpoint)  # (R, D)
+        notes = len(batch.compression)
+        compressed = states.index_select(0, self._ids(places[:notes]))
         embeddings = nn.functional.linear(compressed, self.projection_weight.to(compressed.dtype))
-        labelled = states.index_select(0, self._ids(batch.label_positions))
-        return TrainingStates(embeddings, _core.models.head_logits(labelled, self.head_weight, dtype))
+        labelled = states.index_select(0, self._ids(places[notes:]))
+        return TrainingStates(embeddings, labelled)
+
+    def logits(self, labelled: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Next-token logits of some states, all at once.
+
+        Args:
+            labelled: Shape ``(M, D)``, as in `TrainingStates`.
+            dtype: Of the matrix product.
+
+        Returns:
+            Shape ``(M, V)``, fp32 (fp64 for fp64), with a graph.
+        """
+        return _core.models.head_logits(labelled, self.head_weight, dtype)
 
     def _ids(self, values: Any) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.device)

@@ -5,7 +5,7 @@ import torch
 from notellm.config import Config
 from notellm.data.notes import Notes
 from notellm.errors import DataError
-from notellm.losses import LossTerm, csft_term, gcl_term, joint_loss
+from notellm.losses import LossTerm, csft_head_term, gcl_term, joint_loss
 from notellm.models.notellm import NoteLLM
 from notellm.pipeline.data import IntArray
 from notellm.pipeline.training import train_options
@@ -42,11 +42,13 @@ def show_pair(
     with torch.no_grad():
         states = model(batch, trainer.dtype)
         contrastive = gcl_term(states.embeddings, model.tau)
-        generative = csft_term(
-            states.logits,
-            torch.tensor(batch.labels, device=states.logits.device),
+        generative = csft_head_term(
+            states.labelled,
+            model.head_weight,
+            torch.tensor(batch.labels, device=states.labelled.device),
             torch.tensor(batch.label_offsets),
             reduction=config.loss.csft_reduction,
+            dtype=trainer.dtype,
         )
     cosine = torch.nn.functional.cosine_similarity(states.embeddings[0], states.embeddings[1], dim=0)
     print(f"cosine of the two embeddings: {cosine:.4f}, scale exp(tau) = {model.tau.exp():.3f}")

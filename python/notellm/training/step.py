@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from notellm import _core
-from notellm.losses import LossTerm, csft_term, gcl_term, joint_loss
+from notellm.losses import LossTerm, csft_head_term, gcl_term, joint_loss
 from notellm.models.config import compute_dtype
 from notellm.models.notellm import NoteLLM, TrainingStates
 from notellm.training.options import TrainOptions
@@ -163,7 +163,7 @@ class JointStep:
         self.processes.sum_(rows)  # adding zeros is exact, and does not ask for equal shares
         rows.requires_grad_()
         ids = torch.tensor(plan.note_ids, device=rows.device) if self.options.mask_same_note else None
-        term = own_anchor_term(rows, self.model.tau, note_ids=ids, anchors=(begin, end))
+        term = gcl_term(rows, self.model.tau, note_ids=ids, anchors=(begin, end))
         whole = LossTerm(term.sum, len(rows))
         joint_loss(whole, NOTHING, alpha=self.options.alpha).backward()  # type: ignore[no-untyped-call]
         assert rows.grad is not None
@@ -191,7 +191,10 @@ class JointStep:
     def _generative_sum(self, states: TrainingStates, batch: PackedBatch) -> Tensor:
         labels = torch.tensor(batch.labels, device=self.model.device)
         offsets = torch.tensor(batch.label_offsets)
-        return csft_term(states.logits, labels, offsets, reduction=self.options.csft_reduction).sum
+        head, reduction = self.model.head_weight, self.options.csft_reduction
+        return csft_head_term(
+            states.labelled, head, labels, offsets, reduction=reduction, dtype=self.dtype
+        ).sum
 
     def _sum_over_processes(self, *numbers: Tensor | float) -> Tensor:
         """Stage 4: sums some numbers, in fp64, and every parameter's gradient."""
@@ -208,32 +211,3 @@ class JointStep:
         self.processes.sum_(*shared)
         return sums[: len(numbers)].cpu()
 
-
-def own_anchor_term(
-    embeddings: Tensor, tau: Tensor, *, note_ids: Tensor | None, anchors: tuple[int, int]
-) -> LossTerm:
-    """The contrastive loss of some anchors against all rows; `gcl_term` where they are all.
-
-    Args:
-        embeddings: Shape ``(2B, d)``.
-        tau: Scalar.
-        note_ids: Shape ``(2B,)``, int64, or None.
-        anchors: The rows ``[begin, end)`` whose losses are summed.
-
-    Returns:
-        Sum over the anchors and their number; differentiable in all rows and tau.
-    """
-    begin, end = anchors
-    if (begin, end) == (0, len(embeddings)):
-        return gcl_term(embeddings, tau, note_ids=note_ids)
-    unit = torch.nn.functional.normalize(embeddings, eps=1e-12)
-    partner = torch.arange(len(unit), device=unit.device) ^ 1  # (2B)
-    own_partner = partner[begin:end].unsqueeze(1)  # (n, 1)
-    excluded = torch.eye(len(unit), dtype=torch.bool, device=unit.device)[begin:end]  # (n, 2B)
-    if note_ids is not None:
-        is_anchor = note_ids[begin:end].unsqueeze(1) == note_ids  # j is the anchor's note
-        is_partner = note_ids[own_partner] == note_ids  # j is its partner's note
-        excluded = (excluded | is_anchor | is_partner).scatter(1, own_partner, False)
-    logits = (unit[begin:end] @ unit.T * tau.exp()).masked_fill(excluded, -torch.inf)  # (n, 2B)
-    positive = logits.gather(1, own_partner).squeeze(1)  # (n)
-    return LossTerm((logits.logsumexp(1) - positive).sum(), end - begin)

@@ -5,7 +5,6 @@ import torch
 
 from joint_training import Run, make_trainer, train
 from notellm.losses import gcl_term
-from notellm.training.step import own_anchor_term
 
 FP64 = {"rtol": 1e-10, "atol": 1e-12}
 FP32 = {"rtol": 1e-5, "atol": 1e-6}
@@ -63,7 +62,7 @@ def joint_loss_by_hand(trainer, plan):
             j for j in range(len(ids)) if j == i ^ 1 or (j != i and ids[j] != ids[i] and ids[j] != ids[i ^ 1])
         ]
         contrastive = contrastive + cosines[i, seen].logsumexp(0) - cosines[i, i ^ 1]
-    log_p, notes = states.logits.log_softmax(1), []
+    log_p, notes = model.logits(states.labelled, trainer.dtype).log_softmax(1), []
     for begin, end in zip(batch.label_offsets[:-1], batch.label_offsets[1:], strict=True):
         if begin < end:
             notes.append(-torch.stack([log_p[t, batch.labels[t]] for t in range(begin, end)]).mean())
@@ -97,7 +96,7 @@ def test_losses_of_own_anchors_add_up_to_the_contrastive_loss(anchors, has_ids):
     ids = torch.tensor([1, 2, 3, 4, 1, 5, 2, 6, 7, 8]) if has_ids else None
     begin, end = anchors
     parts = [(0, begin), (begin, end), (end, 10)]
-    terms = [own_anchor_term(rows, tau, note_ids=ids, anchors=part) for part in parts if part[0] < part[1]]
+    terms = [gcl_term(rows, tau, note_ids=ids, anchors=part) for part in parts if part[0] < part[1]]
     whole = gcl_term(rows, tau, note_ids=ids)
     assert sum(term.count for term in terms) == whole.count
     total = sum(term.sum for term in terms)

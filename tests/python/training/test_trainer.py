@@ -53,7 +53,8 @@ def test_the_emb_row_learns_as_an_input(tiny_folder, notes):
     model = run.model
     model.lm_head = torch.nn.Linear(32, len(model.model.embed_tokens.weight), bias=False)
     rows = run.sampler.plan(0).prompts
-    model(model.prompt.pack_rows(run.tokenized, rows)).logits.square().sum().backward()
+    states = model(model.prompt.pack_rows(run.tokenized, rows))
+    model.logits(states.labelled).square().sum().backward()
     gradient = model.model.embed_tokens.weight.grad
     assert gradient[model.emb_token_id].abs().max() > 1e-6
     model.zero_grad()

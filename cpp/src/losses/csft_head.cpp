@@ -1,0 +1,222 @@
+#include "notellm/losses/csft_head.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "labels.h"
+#include "notellm/models/decoder.h"
+#include "notellm/ops/matmul.h"
+#include "notellm/util/check.h"
+#include "tiles.h"
+
+namespace notellm {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct TileShape {
+  int64_t positions, vocabulary;
+};
+
+// The whole of one side where there is room, else squares: both products backward then have long
+// rows.
+TileShape tile_shape(int64_t positions, int64_t vocabulary, int64_t max_logits) {
+  const auto side = static_cast<int64_t>(std::sqrt(static_cast<double>(max_logits)));
+  const auto at_most = [](int64_t size, int64_t limit) {
+    return std::clamp<int64_t>(limit, 1, std::max<int64_t>(size, 1));
+  };
+  const int64_t rows = at_most(positions, side);
+  const int64_t columns = at_most(vocabulary, max_logits / rows);
+  return {at_most(positions, max_logits / columns), columns};
+}
+
+// Everything the tiles are computed from.
+struct Head {
+  at::Tensor states;  // (M, D) in the compute dtype
+  at::Tensor weight;  // (V, D) as it is kept
+  at::Tensor labels;  // (M)
+  TileShape shape;
+  at::ScalarType wide;  // what is summed in
+
+  Head(const at::Tensor& all_states,
+       const at::Tensor& head,
+       const at::Tensor& all_labels,
+       at::ScalarType compute,
+       int64_t max_logits)
+      : states(all_states.to(compute)),
+        weight(head),
+        labels(all_labels),
+        shape(tile_shape(states.size(0), head.size(0), max_logits)),
+        wide(state_dtype(compute)) {}
+
+  at::TensorOptions wide_options() const {
+    return states.options().dtype(wide).requires_grad(false);
+  }
+};
+
+// Some positions by some of the vocabulary.
+struct Tile {
+  int64_t position, positions, word, words;
+  at::Tensor scores;   // (P, C) logits * log2(e), wide; the visitor's to change
+  at::Tensor weight;   // (C, D) in the compute dtype
+  at::Tensor columns;  // (P, 1): where the label is among this tile's words, or any column
+  at::Tensor has;      // (P, 1) bool: whether it is
+
+  at::Tensor of_positions(const at::Tensor& x) const { return x.narrow(0, position, positions); }
+};
+
+// Word by word first: each part of the head is read and cast once.
+template <typename Visit>
+void for_each_tile(const Head& head, const Visit& visit) {
+  const int64_t positions = head.states.size(0), vocabulary = head.weight.size(0);
+  if (positions == 0) return;
+  for (int64_t word = 0; word < vocabulary; word += head.shape.vocabulary) {
+    const int64_t words = std::min(head.shape.vocabulary, vocabulary - word);
+    const at::Tensor weight = head.weight.narrow(0, word, words).to(head.states.scalar_type());
+    for (int64_t position = 0; position < positions; position += head.shape.positions) {
+      Tile tile{position, std::min(head.shape.positions, positions - position),
+                word,     words,
+                {},       weight,
+                {},       {}};
+      tile.scores = matmul_transposed(tile.of_positions(head.states), weight)
+                        .to(head.wide)
+                        .mul_(std::numbers::log2e);
+      const at::Tensor columns = tile.of_positions(head.labels).unsqueeze(1) - word;
+      tile.has = (columns >= 0).logical_and_(columns < words);
+      tile.columns = columns.clamp(0, words - 1);
+      visit(tile);
+    }
+  }
+}
+
+struct LabelLosses {
+  at::Tensor log_sums;  // (M) in units of log2
+  at::Tensor losses;    // (M)
+};
+
+LabelLosses label_losses(const Head& head) {
+  const int64_t positions = head.states.size(0);
+  const auto options = head.wide_options();
+  internal::RunningLogSum running(positions, options);
+  const at::Tensor of_labels = at::zeros({positions, 1}, options);
+  for_each_tile(head, [&](const Tile& tile) {
+    tile.of_positions(of_labels).add_(
+        tile.scores.gather(1, tile.columns).masked_fill_(tile.has.logical_not(), 0));
+    running.absorb(tile.scores, 1, tile.position);
+  });
+  const at::Tensor log_sums = running.log_sums();
+  return {log_sums, (log_sums - of_labels.squeeze(1)) * std::numbers::ln2};
+}
+
+struct HeadGradients {
+  at::Tensor states, head;  // wide; undefined where not asked for
+};
+
+// Gradients of the losses weighed by `weights` (M), each tile computed again.
+HeadGradients head_gradients(const Head& head,
+                             const at::Tensor& log_sums,
+                             const at::Tensor& weights,
+                             bool needs_states,
+                             bool needs_head) {
+  const auto options = head.wide_options();
+  HeadGradients result;
+  at::Tensor weighed;  // (M, D): weighing here rather than in every tile
+  if (needs_states) result.states = at::zeros(head.states.sizes(), options);
+  if (needs_head) {
+    weighed = (head.states * weights.unsqueeze(1)).to(head.states.scalar_type());
+    result.head = head.states.size(0) == 0 ? at::zeros(head.weight.sizes(), options)
+                                           : at::empty(head.weight.sizes(), options);
+  }
+  for_each_tile(head, [&](const Tile& tile) {
+    const at::Tensor softmax =
+        tile.scores.sub_(tile.of_positions(log_sums).unsqueeze(1)).exp2_();  // (P, C)
+    softmax.scatter_add_(1, tile.columns, tile.has.to(head.wide).neg_());
+    const at::Tensor by_logits = softmax.to(head.states.scalar_type());
+    if (needs_states) {
+      tile.of_positions(result.states)
+          .add_(matmul_transposed(by_logits, tile.weight.t()));  // (P, D)
+    }
+    if (!needs_head) return;
+    const at::Tensor part =
+        matmul_transposed(by_logits.t(), tile.of_positions(weighed).t());  // (C, D)
+    const at::Tensor words = result.head.narrow(0, tile.word, tile.words);
+    tile.position == 0 ? words.copy_(part) : words.add_(part);
+  });
+  if (needs_states) result.states.mul_(weights.unsqueeze(1));
+  return result;
+}
+
+class CsftHeadSum : public torch::autograd::Function<CsftHeadSum> {
+ public:
+  static at::Tensor forward(AutogradContext* context,
+                            const at::Tensor& states,
+                            const at::Tensor& head,
+                            const at::Tensor& labels,
+                            const at::Tensor& weights,
+                            at::ScalarType compute,
+                            int64_t max_logits) {
+    const LabelLosses result = label_losses(Head(states, head, labels, compute, max_logits));
+    context->save_for_backward({states, head, labels, weights, result.log_sums});
+    context->saved_data["compute"] = static_cast<int64_t>(compute);
+    context->saved_data["max_logits"] = max_logits;
+    return result.losses.dot(weights);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &states = saved[0], &head = saved[1], &labels = saved[2], &weights = saved[3];
+    const at::ScalarType compute = context->saved_data["compute"].toScalarType();
+    variable_list result(6);
+    if (at::GradMode::is_enabled()) {
+      const auto composed = internal::composed_gradients(
+          [&] {
+            return internal::weighed_cross_entropy(head_logits(states, head, compute), labels,
+                                                   weights);
+          },
+          {states, head}, gradients[0]);
+      std::copy(composed.begin(), composed.end(), result.begin());
+      return result;
+    }
+    const auto [by_states, by_head] = head_gradients(
+        Head(states, head, labels, compute, context->saved_data["max_logits"].toInt()), saved[4],
+        weights * gradients[0], context->needs_input_grad(0), context->needs_input_grad(1));
+    if (by_states.defined()) result[0] = by_states.to(states.scalar_type());
+    if (by_head.defined()) result[1] = by_head.to(head.scalar_type());
+    return result;
+  }
+};
+
+}  // namespace
+
+LossTerm csft_head_loss(const at::Tensor& states,
+                        const at::Tensor& head,
+                        const at::Tensor& labels,
+                        const at::Tensor& label_offsets,
+                        CsftReduction reduction,
+                        const HeadOptions& options) {
+  NOTELLM_CHECK_ARG(states.dim() == 2 && head.dim() == 2 && states.size(1) == head.size(1),
+                    "states must be (M, D) and head (V, D), but are ", states.sizes(), " and ",
+                    head.sizes());
+  NOTELLM_CHECK_ARG(labels.dim() == 1 && labels.size(0) == states.size(0), "labels must be (",
+                    states.size(0), "), one a state, but are ", labels.sizes());
+  const at::ScalarType compute = options.compute;
+  if (compute != at::kDouble && compute != at::kFloat && compute != at::kBFloat16) {
+    internal::throw_error<NotSupportedError>(
+        __func__, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
+  }
+  const int64_t max_logits =
+      options.maybe_max_logits.value_or(states.is_cpu() ? int64_t{1} << 20 : int64_t{1} << 24);
+  NOTELLM_CHECK_ARG(max_logits >= 1, "max_logits must be at least 1, but is ", max_logits);
+  internal::check_labels(__func__, labels, head.size(0));
+  const auto [weights, count] =
+      internal::label_weights(__func__, label_offsets, labels.size(0), reduction,
+                              states.options().dtype(state_dtype(compute)).requires_grad(false));
+  return {CsftHeadSum::apply(states, head, labels, weights, compute, max_logits), count};
+}
+
+}  // namespace notellm

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <functional>
+#include <vector>
+
+/// What the tiled losses share. Scores are in units of log2: `exp2` is several times faster in
+/// LibTorch on the CPU than `exp`, which goes through MKL.
+namespace notellm::internal {
+
+/// Log-sum-exps of rows (or columns) of scores that come tile by tile.
+class RunningLogSum {
+ public:
+  RunningLogSum(int64_t count, const at::TensorOptions& options);
+
+  /// @param scores  (P, C); -inf is left out.
+  /// @param dim     the dimension that is summed; the other is that of entries [begin, begin + P)
+  ///                (or C).
+  void absorb(const at::Tensor& scores, int64_t dim, int64_t begin);
+
+  /// (count): log2 of the sums of exp2 of all scores so far; -inf where there was none.
+  at::Tensor log_sums() const;
+
+ private:
+  at::Tensor maxima_, sums_;  // (count)
+};
+
+/// `exp2(scores - log_sums)` with one log-sum for each entry of the dimension other than `dim`:
+/// the softmax along `dim` within a tile.
+at::Tensor tile_softmax(const at::Tensor& scores, int64_t dim, const at::Tensor& log_sums);
+
+/// Gradients of `composed()` by autograd, with a graph of their own: what a hand-written backward
+/// returns when it is itself differentiated.
+///
+/// @param inputs  what `composed` reads; one that needs no gradient gets an undefined one.
+std::vector<at::Tensor> composed_gradients(const std::function<at::Tensor()>& composed,
+                                           const std::vector<at::Tensor>& inputs,
+                                           const at::Tensor& gradient);
+
+}  // namespace notellm::internal
