@@ -129,13 +129,14 @@ def duplicates_and_prefixes():
     return picked
 
 
-def joint(outs, batches, tau):
+def joint(model, batches):
+    outs = [model(batch, torch.float64) for batch in batches]
     embeddings = torch.cat([out.embeddings for out in outs])
-    logits = torch.cat([out.logits for out in outs])
+    logits = torch.cat([model.logits(out.labelled, torch.float64) for out in outs])
     labels = torch.tensor(np.concatenate([batch.labels for batch in batches]))
     counts = np.concatenate([np.diff(batch.label_offsets) for batch in batches])
     generative = csft_term(logits, labels, torch.tensor(np.cumsum([0, *counts])))
-    return joint_loss(gcl_term(embeddings, tau), generative, alpha=0.3)
+    return joint_loss(gcl_term(embeddings, model.tau), generative, alpha=0.3)
 
 
 @pytest.mark.parametrize("prompt", ["paper", "release_zh", "bare"])
@@ -160,7 +161,7 @@ def test_loss_and_gradients_equal_those_of_notes_packed_alone(prompt, tiny_folde
     results = []
     for batches in ([together], alone):
         model.zero_grad()
-        loss = joint([model(batch, torch.float64) for batch in batches], batches, model.tau)
+        loss = joint(model, batches)
         loss.backward()
         results.append({"loss": loss.detach()} | {name: p.grad for name, p in model.named_parameters()})
     for name, value in results[0].items():
