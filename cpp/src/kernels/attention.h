@@ -77,6 +77,23 @@ inline void widen_row(const From* x, int64_t count, Acc* out) {
   for (; i < count; ++i) out[i] = widen(x[i]);
 }
 
+template <typename Acc, typename To>
+inline void scale_row(const Acc* x, int64_t count, Acc factor, To* out) {
+  int64_t i = 0;
+  for (; i + kLanes<Acc> <= count; i += kLanes<Acc>) store(out + i, load(x + i) * factor);
+  for (; i < count; ++i) narrow(out + i, x[i] * factor);
+}
+
+template <typename Acc, typename Other>
+inline Acc dot(const Acc* x, const Other* y, int64_t count) {
+  Vector<Acc> sums{};
+  int64_t i = 0;
+  for (; i + kLanes<Acc> <= count; i += kLanes<Acc>) sums += load(x + i) * load(y + i);
+  Acc sum = sum_of<Acc>(sums);
+  for (; i < count; ++i) sum += x[i] * widen(y[i]);
+  return sum;
+}
+
 template <typename Acc>
 inline void transpose(const Acc* from, int64_t rows, int64_t columns, Acc* to, int64_t to_row) {
   constexpr int64_t kBlock = 16;  // lines of both sides stay in the first cache
@@ -147,39 +164,30 @@ inline void pack_queries(const AttentionItem<Scalar>& item,
 template <typename Acc>
 inline Acc exponentials(Acc* scores, int64_t limit, int64_t width, Acc shift) {
   Vector<Acc> sums{};
-  Acc tail = 0;
   int64_t j = 0;
   for (; j + kLanes<Acc> <= limit; j += kLanes<Acc>) {
     const Vector<Acc> value = exp(load(scores + j) - shift);
     sums += value;
     store(scores + j, value);
   }
-  if (j < width) {  // the vector across the limit, then whole vectors of zeros
-    Vector<Acc> value = exp(load(scores + j) - shift);
-    for (int64_t i = 0; i < kLanes<Acc>; ++i) {
-      if (j + i >= limit) value[i] = 0;
-      tail += value[i];
-    }
+  for (; j < width; j += kLanes<Acc>) {  // across the limit and beyond
+    const Vector<Acc> value =
+        first_lanes<Acc>(limit - j, exp(load(scores + j) - shift), Vector<Acc>{});
+    sums += value;
     store(scores + j, value);
-    for (j += kLanes<Acc>; j < width; j += kLanes<Acc>) store(scores + j, Vector<Acc>{});
   }
-  return sum_of<Acc>(sums) + tail;
+  return sum_of<Acc>(sums);
 }
 
+// The largest of the first `limit` scores, which lie in whole vectors.
 template <typename Acc>
 inline Acc largest(const Acc* scores, int64_t limit) {
-  Acc max = scores[0];
-  int64_t j = 0;
-  if (limit >= kLanes<Acc>) {
-    Vector<Acc> maxima = load(scores);
-    for (j = kLanes<Acc>; j + kLanes<Acc> <= limit; j += kLanes<Acc>) {
-      const Vector<Acc> value = load(scores + j);
-      maxima = value > maxima ? value : maxima;
-    }
-    max = max_of<Acc>(maxima);
+  Vector<Acc> maxima = splat(scores[0]);
+  for (int64_t j = 0; j < limit; j += kLanes<Acc>) {
+    const Vector<Acc> value = first_lanes<Acc>(limit - j, load(scores + j), maxima);
+    maxima = value > maxima ? value : maxima;
   }
-  for (; j < limit; ++j) max = scores[j] > max ? scores[j] : max;
-  return max;
+  return max_of<Acc>(maxima);
 }
 
 template <typename Scalar>
@@ -201,21 +209,21 @@ inline void attention(const AttentionItem<Scalar>& item,
     pack_queries(item, block, s);
     product(block.count, width, s.w, s.queries, s.w, int64_t{1}, s.keys_across, s.c, s.scores, s.c,
             false);
+    Acc inverse_sums[kBlockRows];
     for (int64_t i = 0; i < block.count; ++i) {
       Acc* scores = s.scores + i * s.c;
       const int64_t limit = item.limits[block.query(i)];
       const Acc max = largest(scores, limit);
       const Acc sum = exponentials(scores, limit, width, max);
       item.log_sums[item.query_rows[block.query(i)] * item.heads + block.head(i)] = max + log(sum);
-      const Acc inverse = Acc(1) / sum;
-      for (int64_t j = 0; j < width; j += kLanes<Acc>)
-        store(scores + j, load(scores + j) * inverse);
+      inverse_sums[i] = Acc(1) / sum;
     }
     product(block.count, s.w, last_limit(item, block), s.scores, s.c, int64_t{1}, s.values, s.w,
             s.outputs, s.w, false);
     for (int64_t i = 0; i < block.count; ++i) {
       const int64_t row = item.query_rows[block.query(i)];
-      convert(s.outputs + i * s.w, e, item.output + (row * item.heads + block.head(i)) * e);
+      scale_row(s.outputs + i * s.w, e, inverse_sums[i],
+                item.output + (row * item.heads + block.head(i)) * e);
     }
   }
 }
@@ -234,8 +242,7 @@ inline void weights_and_gradient(const AttentionItem<Scalar>& item,
     const int64_t row = item.query_rows[block.query(i)];
     const int64_t at = (row * item.heads + block.head(i)) * e;
     widen_row(gradients.output_gradient + at, e, s.outputs + i * s.w);
-    dots[i] = 0;
-    for (int64_t k = 0; k < e; ++k) dots[i] += s.outputs[i * s.w + k] * widen(item.output[at + k]);
+    dots[i] = dot(s.outputs + i * s.w, item.output + at, e);
   }
   product(block.count, width, s.w, s.queries, s.w, int64_t{1}, s.keys_across, s.c, s.scores, s.c,
           false);

@@ -88,17 +88,45 @@ inline void narrow(Bf16* to, float value) {
                             : static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+// Reductions across a vector: its halves are combined until two numbers are left.
+template <typename T, int kBytes>
+struct Reduce {
+  typedef T Whole __attribute__((vector_size(kBytes)));
+  typedef T Half __attribute__((vector_size(kBytes / 2)));
+  struct Halves {
+    Half low, high;
+  };
+  static T sum(const Whole& v) {
+    const auto halves = bits_as<Halves>(v);
+    return Reduce<T, kBytes / 2>::sum(halves.low + halves.high);
+  }
+  static T max(const Whole& v) {
+    const auto halves = bits_as<Halves>(v);
+    return Reduce<T, kBytes / 2>::max(halves.low > halves.high ? halves.low : halves.high);
+  }
+};
+template <typename T>
+struct Reduce<T, 2 * sizeof(T)> {
+  typedef T Whole __attribute__((vector_size(2 * sizeof(T))));
+  static T sum(const Whole& v) { return v[0] + v[1]; }
+  static T max(const Whole& v) { return v[0] > v[1] ? v[0] : v[1]; }
+};
 template <typename T>
 inline T sum_of(const Vector<T>& v) {
-  T sum = 0;
-  for (int i = 0; i < kLanes<T>; ++i) sum += v[i];
-  return sum;
+  return Reduce<T, kVectorBytes>::sum(v);
 }
 template <typename T>
 inline T max_of(const Vector<T>& v) {
-  T max = v[0];
-  for (int i = 1; i < kLanes<T>; ++i) max = v[i] > max ? v[i] : max;
-  return max;
+  return Reduce<T, kVectorBytes>::max(v);
+}
+
+// The first `count` lanes of one vector, the rest of another.
+template <typename T>
+inline Vector<T> first_lanes(int64_t count, const Vector<T>& first, const Vector<T>& rest) {
+  Vector<T> lane;
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; ++i) lane[i] = T(i);
+  return lane < T(count) ? first : rest;
 }
 
 // e^x: range reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial (relative error below 2e-7);

@@ -1,6 +1,7 @@
 #include "notellm/ops/projection.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "notellm/ops/matmul.h"
@@ -31,6 +32,7 @@ void for_swiglu_rows(const at::Tensor& gate_up, const Body& body) {
 }
 
 at::Tensor swiglu_forward(const at::Tensor& gate_up) {
+  RECORD_FUNCTION("notellm::swiglu", {});
   at::Tensor out = at::empty({gate_up.size(0), gate_up.size(1) / 2}, gate_up.options());
   for_swiglu_rows(gate_up,
                   [&](const auto& table, auto scalar, int64_t width, int64_t row, int64_t rows) {
@@ -42,6 +44,7 @@ at::Tensor swiglu_forward(const at::Tensor& gate_up) {
 }
 
 at::Tensor swiglu_backward(const at::Tensor& out_gradient, const at::Tensor& gate_up) {
+  RECORD_FUNCTION("notellm::swiglu_backward", {});
   at::Tensor gradient = at::empty_like(gate_up);
   for_swiglu_rows(gate_up,
                   [&](const auto& table, auto scalar, int64_t width, int64_t row, int64_t rows) {
@@ -55,6 +58,7 @@ at::Tensor swiglu_backward(const at::Tensor& out_gradient, const at::Tensor& gat
 
 // residual + branch in the residual's dtype.
 at::Tensor add_branch(const at::Tensor& residual, const at::Tensor& branch) {
+  RECORD_FUNCTION("notellm::add", {});
   const at::Tensor stream = residual.contiguous();
   at::Tensor sum = at::empty_like(stream);
   with_scalar(branch.scalar_type(), [&](auto scalar) {

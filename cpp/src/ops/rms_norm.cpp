@@ -1,6 +1,7 @@
 #include "notellm/ops/rms_norm.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "on_kernels.h"
@@ -20,6 +21,7 @@ at::Tensor rms_norm_forward(const at::Tensor& x,
                             double epsilon,
                             at::ScalarType dtype,
                             at::Tensor& inverse_rms) {
+  RECORD_FUNCTION("notellm::rms_norm", {});
   const at::Tensor rows = x.contiguous(), scale = weight.to(x.scalar_type()).contiguous();
   const int64_t width = x.size(-1), count = rows.numel() / std::max<int64_t>(width, 1);
   at::Tensor y = at::empty(x.sizes(), x.options().dtype(dtype));
@@ -44,6 +46,7 @@ RmsNormGradient rms_norm_backward(const at::Tensor& y_gradient,
                                   const at::Tensor& weight,
                                   const at::Tensor& inverse_rms,
                                   bool wants_weight) {
+  RECORD_FUNCTION("notellm::rms_norm_backward", {});
   const at::Tensor gradient = y_gradient.contiguous(), rows = x.contiguous();
   const at::Tensor scale = weight.to(x.scalar_type()).contiguous();
   const int64_t width = x.size(-1), count = rows.numel() / std::max<int64_t>(width, 1);

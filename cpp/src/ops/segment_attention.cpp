@@ -1,6 +1,7 @@
 #include "notellm/ops/segment_attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <vector>
@@ -172,6 +173,7 @@ struct SegmentAttention : torch::autograd::Function<SegmentAttention> {
                             const at::Tensor& sin,
                             const LayoutPtr& layout,
                             const AttentionHeads& heads) {
+    RECORD_FUNCTION("notellm::segment_attention", {});
     const Inputs in{queries.contiguous(), packed.contiguous(), cos, sin, heads};
     at::Tensor output = at::empty({layout->rows(), heads.heads * heads.head_dim}, packed.options());
     at::Tensor log_sums = at::empty({layout->rows(), heads.heads}, cos.options());
@@ -187,6 +189,7 @@ struct SegmentAttention : torch::autograd::Function<SegmentAttention> {
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     internal::refuse_double_backward("segment_attention");
+    RECORD_FUNCTION("notellm::segment_attention_backward", {});
     const auto saved = context->get_saved_variables();
     const auto widths = context->saved_data["heads"].toIntVector();
     const Inputs in{saved[0], saved[1], saved[2], saved[3], {widths[0], widths[1], widths[2]}};
