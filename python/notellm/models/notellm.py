@@ -17,7 +17,9 @@ from notellm.data.notes import Notes
 from notellm.errors import ConfigError, DataError
 from notellm.files import atomic_folder
 from notellm.models import folder as model_folder
+from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
+from notellm.models.lora import merged_parameters
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig, load_prompt
 
@@ -38,7 +40,7 @@ class TrainingStates:
     """Shape ``(M, V)``: next-token logits at the label positions."""
 
 
-class NoteLLM(nn.Module):
+class NoteLLM(Adapted):
     """A Llama-family backbone with the [EMB] token, a projection to ``d`` dimensions and a learnable ``tau``.
 
     Use `from_pretrained`; the constructor leaves the weights random.
@@ -53,6 +55,7 @@ class NoteLLM(nn.Module):
     Attributes:
         model: The decoder. lm_head: its head, or None where it is tied to the token embedding.
         projection: Linear ``(d, D)`` without bias. tau: Scalar parameter.
+        lora: What `add_lora` was called with, or None.
     """
 
     def __init__(
@@ -165,7 +168,8 @@ class NoteLLM(nn.Module):
     def save_pretrained(self, path: str | Path) -> None:
         """Writes a folder that `from_pretrained` reads, and whose backbone part transformers reads too.
 
-        The folder appears complete or not at all; one that an earlier call made is replaced.
+        The folder appears complete or not at all; one that an earlier call made is replaced. With LoRA the adapters
+        are merged into what is written, not into the model; `save_peft` writes them alone.
 
         Args:
             path: The folder to make.
@@ -177,7 +181,7 @@ class NoteLLM(nn.Module):
         if path.is_dir() and any(path.iterdir()) and not (path / EXTRA_CONFIG).exists():
             raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
         with atomic_folder(path, replace=True) as target:
-            backbone = {f"model.{name}": value.detach() for name, value in self.model.named_parameters()}
+            backbone = {f"model.{name}": value for name, value in merged_parameters(self.model)}
             if self.lm_head is not None:
                 backbone["lm_head.weight"] = self.lm_head.weight.detach()
             save_file(backbone, target / model_folder.SINGLE, metadata={"format": "pt"})
@@ -198,6 +202,7 @@ class NoteLLM(nn.Module):
     def head_weight(self) -> Tensor:
         """Shape ``(V, D)``: the LM head, which is the token embedding where the two are tied."""
         if self.lm_head is None:
+            self.model.sync_emb_row()
             return self.model.embed_tokens.weight
         check_plain(self.lm_head, nn.Linear, "lm_head")
         return self.lm_head.weight
@@ -214,19 +219,27 @@ class NoteLLM(nn.Module):
         return self.tau.device
 
     def forward(
-        self, batch: "_core.prompts.PackedBatch", dtype: torch.dtype = torch.float32
+        self,
+        batch: "_core.prompts.PackedBatch",
+        dtype: torch.dtype = torch.float32,
+        *,
+        dropout_seed: int | None = None,
     ) -> TrainingStates:
         """One pass over a packed training batch, for both losses.
 
         Args:
             batch: From `Prompt.pack` in training mode: ``n`` notes, ``M`` labels.
             dtype: Of the matrix products.
+            dropout_seed: Of the adapters' dropout, `notellm.models.lora.dropout_seed`; None: without dropout.
 
         Returns:
             Embeddings ``(n, d)`` and logits ``(M, V)``, fp32 (fp64 for fp64), with a graph.
         """
         segments = _core.models.Segments(batch.segment_offsets.tolist(), batch.segment_parents.tolist())
-        states = self.model(self._ids(batch.tokens), self.model.plan(segments, dtype))  # (T, D)
+        plan = self.model.plan(segments, dtype)
+        if dropout_seed is not None:
+            plan = _core.models.with_dropout(plan, segments, batch.tokens.tolist(), dropout_seed)
+        states = self.model(self._ids(batch.tokens), plan)  # (T, D)
         compressed = states.index_select(0, self._ids(batch.compression))
         embeddings = nn.functional.linear(compressed, self.projection_weight.to(compressed.dtype))
         labelled = states.index_select(0, self._ids(batch.label_positions))

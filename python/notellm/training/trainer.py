@@ -16,6 +16,7 @@ from notellm import _core
 from notellm.data.notes import Notes
 from notellm.losses import LossTerm, csft_term, gcl_term, joint_loss
 from notellm.models.config import compute_dtype
+from notellm.models.lora import dropout_seed
 from notellm.models.notellm import NoteLLM
 from notellm.progress import ProgressFn
 from notellm.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -174,7 +175,7 @@ class Trainer:
         labelled = sum(self._labelled(batch) for batch in batches)
         sums = torch.zeros(2, dtype=torch.float64)
         for batch, ids in zip(batches, np.array_split(note_ids, len(batches)), strict=True):
-            states = self.model(batch, self.dtype)
+            states = self.model(batch, self.dtype, dropout_seed=dropout_seed(self.options.seed, self.step))
             ids_or_none = (
                 torch.tensor(ids, device=states.embeddings.device) if self.options.mask_same_note else None
             )
