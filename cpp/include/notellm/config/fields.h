@@ -166,8 +166,8 @@ void visit_fields(const Config&, Visit&& visit) {
   visit("mining", &Config::mining, anything());
   visit("prompt", &Config::prompt, anything());
   visit("model", &Config::model, anything());
-  visit("lora", &Config::lora, anything());
   visit("loss", &Config::loss, anything());
+  visit("lora", &Config::lora, anything());
   visit("train", &Config::train, anything());
   visit("embed", &Config::embed, anything());
   visit("evaluation", &Config::evaluation, anything());

@@ -218,8 +218,8 @@ struct Config {
   MiningConfig mining;
   PromptConfig prompt;
   ModelConfig model;
-  LoraConfig lora;
   LossConfig loss;
+  LoraConfig lora;
   TrainConfig train;
   EmbedConfig embed;
   EvaluationConfig evaluation;
