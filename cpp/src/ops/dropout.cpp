@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <type_traits>
 
 #include "notellm/util/check.h"
 #include "notellm/util/random.h"
@@ -49,19 +50,20 @@ void check_dropout(const Dropout& dropout, int64_t rows) {
 
 template <typename Scalar>
 void drop_row(const Scalar* x, int64_t width, uint64_t state, const Dropout& dropout, Scalar* out) {
+  using Wide = std::conditional_t<std::is_same_v<Scalar, double>, double, float>;
+  const Wide factors[] = {0, static_cast<Wide>(kept_factor(dropout.share))};
   const uint64_t limit = threshold(dropout.share);
-  const auto factor = static_cast<float>(kept_factor(dropout.share));
-  for (int64_t begin = 0; begin < width; begin += kColumnsOfWord) {
-    uint64_t word = word_of_row(state, begin / kColumnsOfWord);
-    for (int64_t c = begin; c < std::min(begin + kColumnsOfWord, width); ++c, word >>= 16) {
-      const bool is_kept = (word & 0xFFFF) >= limit;
-      if constexpr (std::is_same_v<Scalar, double>) {
-        out[c] = is_kept ? x[c] * kept_factor(dropout.share) : 0.0;
-      } else {
-        out[c] = is_kept ? static_cast<Scalar>(static_cast<float>(x[c]) * factor) : Scalar(0.0F);
-      }
-    }
+  // a product with a looked-up factor: a branch would be mispredicted for every dropped element
+  const auto dropped = [&](Scalar value, uint64_t bits) {
+    return static_cast<Scalar>(static_cast<Wide>(value) * factors[(bits & 0xFFFF) >= limit]);
+  };
+  const int64_t whole = width / kColumnsOfWord;
+  for (int64_t w = 0; w < whole; ++w, x += kColumnsOfWord, out += kColumnsOfWord) {
+    const uint64_t word = word_of_row(state, w);
+    for (int64_t c = 0; c < kColumnsOfWord; ++c) out[c] = dropped(x[c], word >> (16 * c));
   }
+  const uint64_t word = word_of_row(state, whole);
+  for (int64_t c = 0; c < width % kColumnsOfWord; ++c) out[c] = dropped(x[c], word >> (16 * c));
 }
 
 // z ^ (z >> bits), the shift filling up with zeros, which int64 tensors do not offer.

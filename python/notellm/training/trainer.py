@@ -258,7 +258,7 @@ class Trainer:
             )
 
     def _data_key(self) -> str:
-        """A fingerprint of notes, pairs and prompt: runs with equal keys and options have equal batches."""
+        """A fingerprint of notes, pairs, prompt and LoRA: runs with equal keys and options have equal batches."""
         notes = self.tokenized
         lists = [notes.titles, notes.contents, notes.categories, notes.hashtags]
         first_batch = self.model.prompt.pack_rows(notes, self.sampler.plan(0).prompts)
@@ -268,6 +268,7 @@ class Trainer:
             self.pairs,
             first_batch.tokens,
             np.array([self.total_steps]),
+            *([] if self.model.lora is None else [np.array(repr(self.model.lora))]),
         )
 
     def _resume(self, folder: Path) -> None:

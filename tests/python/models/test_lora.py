@@ -11,11 +11,14 @@ from torch.autograd import gradcheck
 import notellm
 from notellm import _core
 from notellm.config import compose
+from notellm.errors import DataError
 from notellm.models import lora
 from notellm.models.decoder import Decoder
 from notellm.models.lora import TARGETS, LoraOptions
 from notellm.models.notellm import NoteLLM
-from notellm.pipeline.training import lora_options
+from notellm.pipeline.data import Dataset
+from notellm.pipeline.training import lora_options, train
+from notellm.run import RunFolder
 from notellm.training import Trainer, TrainOptions
 
 OPTIONS = LoraOptions(r=3, alpha=6.0)
@@ -249,6 +252,21 @@ class TestGradients:
             scale = float(gradient.abs().max())
             torch.testing.assert_close(ours[name], gradient, rtol=0, atol=1e-11 * scale)
 
+    @pytest.mark.parametrize("seed", [None, 5])
+    def test_bf16_is_near_fp32(self, seed):
+        results = []
+        for dtype in (torch.float32, torch.bfloat16):
+            decoder = small_decoder(0.4).float()
+            plan = decoder.plan(FOREST, dtype)
+            if seed is not None:
+                plan = _core.models.with_dropout(plan, FOREST, TOKENS, seed)
+            states = decoder(torch.tensor(TOKENS), plan)
+            states.square().sum().backward()
+            gradients = [p.grad.flatten() for p in decoder.parameters() if p.requires_grad]
+            results.append((states.detach().flatten(), torch.cat(gradients)))
+        for exact, rounded in zip(*results, strict=True):
+            assert (rounded - exact).norm() < 0.05 * exact.norm()
+
     def test_checkpointed_layers_meet_the_same_masks(self):
         gradients = []
         for checkpoint in (False, True):
@@ -379,3 +397,19 @@ class TestTraining:
         expected = dict(whole.model.named_parameters())
         for name, value in resumed.model.named_parameters():
             assert torch.equal(value, expected[name]), name
+        with pytest.raises(DataError, match="must be of a run on the same notes, pairs"):
+            trainer(tiny_folder, notes, tmp_path / "parts", dropout=0.2).train(resume=True)
+
+    def test_a_run_of_the_command_line_trains_adapters(self, tiny_folder, notes, tmp_path):
+        changes = [f"model.path={tiny_folder}", "model.dim=6", "train.pairs_per_step=3", "train.max_steps=2"]
+        folders = []
+        for name, more in (("lora", ["lora=default", "lora.r=2", "lora.dropout=0.1"]), ("all", [])):
+            run = RunFolder.open(compose([*changes, *more, f"run_dir={tmp_path / name}"]), command=["train"])
+            folders.append(train(run, Dataset(notes, None, None, None), SOURCE, TARGET))
+        adapted, full = (NoteLLM.from_pretrained(folder) for folder in folders)
+        base = NoteLLM.from_pretrained(tiny_folder)
+        norm = lambda model: model.model.norm.weight  # noqa: E731
+        matrix = lambda model: model.model.layers[1].mlp.up_proj.weight  # noqa: E731
+        assert torch.equal(norm(adapted), norm(base))
+        assert not torch.equal(norm(full), norm(base))
+        assert not torch.equal(matrix(adapted), matrix(base))
