@@ -50,6 +50,7 @@ void bind_config(py::module_& m) {
   bind_group<MiningConfig>(m, "MiningConfig");
   bind_group<PromptConfig>(m, "PromptConfig");
   bind_group<ModelConfig>(m, "ModelConfig");
+  bind_group<LoraConfig>(m, "LoraConfig");
   bind_group<LossConfig>(m, "LossConfig");
   bind_group<TrainConfig>(m, "TrainConfig");
   bind_group<EmbedConfig>(m, "EmbedConfig");

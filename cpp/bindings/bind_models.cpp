@@ -29,6 +29,25 @@ void bind_config_struct(py::module_& m) {
       .def_readwrite("rope", &DecoderConfig::rope);
 }
 
+void bind_adapters(py::module_& m) {
+  py::class_<Adapter>(m, "Adapter")
+      .def(py::init([](at::Tensor down, at::Tensor up, double scale) {
+             return Adapter{std::move(down), std::move(up), scale};
+           }),
+           py::arg("down"), py::arg("up"), py::arg("scale"));
+  py::class_<LayerAdapters>(m, "LayerAdapters")
+      .def(py::init<>())
+      .def_readwrite("query", &LayerAdapters::query)
+      .def_readwrite("key", &LayerAdapters::key)
+      .def_readwrite("value", &LayerAdapters::value)
+      .def_readwrite("output", &LayerAdapters::output)
+      .def_readwrite("gate", &LayerAdapters::gate)
+      .def_readwrite("up", &LayerAdapters::up)
+      .def_readwrite("down", &LayerAdapters::down)
+      .def_readwrite("dropout", &LayerAdapters::dropout)
+      .def_readwrite("layer", &LayerAdapters::layer);
+}
+
 void bind_weights(py::module_& m) {
   py::class_<LayerWeights>(m, "LayerWeights")
       .def(py::init<>())
@@ -45,7 +64,8 @@ void bind_weights(py::module_& m) {
       .def_readwrite("post_norm", &LayerWeights::post_norm)
       .def_readwrite("gate", &LayerWeights::gate)
       .def_readwrite("up", &LayerWeights::up)
-      .def_readwrite("down", &LayerWeights::down);
+      .def_readwrite("down", &LayerWeights::down)
+      .def_readwrite("adapters", &LayerWeights::adapters);
   py::class_<DecoderWeights>(m, "DecoderWeights")
       .def(py::init([](at::Tensor embedding, std::vector<LayerWeights> layers, at::Tensor norm) {
              return DecoderWeights{std::move(embedding), std::move(layers), std::move(norm)};
@@ -57,6 +77,7 @@ void bind_weights(py::module_& m) {
 
 void bind_models(py::module_& m) {
   bind_config_struct(m);
+  bind_adapters(m);
   bind_weights(m);
   py::class_<Segments>(m, "Segments")
       .def(py::init<std::vector<int64_t>, std::vector<int64_t>>(), py::arg("offsets"),
@@ -82,6 +103,11 @@ void bind_models(py::module_& m) {
       },
       py::arg("segments"), py::arg("config"), py::arg("compute"), py::arg("device"),
       py::arg("read_rows") = py::none(), release_gil());
+  m.def(
+      "with_dropout",
+      [](const DecoderPlan& plan, const Segments& segments, const std::vector<int64_t>& tokens,
+         uint64_t seed) { return with_dropout(plan, segments, tokens, seed); },
+      py::arg("plan"), py::arg("segments"), py::arg("tokens"), py::arg("seed"), release_gil());
   m.def(
       "decoder_layer",
       [](const at::Tensor& x, const LayerWeights& weights, const DecoderConfig& config,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from notellm.losses import csft_head_loss, csft_loss, gcl_loss, joint_loss
     from notellm.metrics import bootstrap_difference, bootstrap_mean, hits_at, mrr, recall_at
     from notellm.mining import Pairs, mine_pairs
+    from notellm.models.lora import LoraOptions
     from notellm.models.notellm import NoteLLM
     from notellm.prompts import Prompt, PromptConfig, explain_prompt, load_prompt
     from notellm.retrieval import NeighbourIndex, Ranks, neighbours, target_ranks
@@ -28,6 +29,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Interactions",
+    "LoraOptions",
     "NeighbourIndex",
     "NotSupportedError",
     "NoteLLM",
@@ -71,6 +73,7 @@ _NAMES = {
     "losses": "csft_head_loss csft_loss gcl_loss joint_loss",
     "metrics": "bootstrap_difference bootstrap_mean hits_at mrr recall_at",
     "mining": "Pairs mine_pairs",
+    "models.lora": "LoraOptions",
     "models.notellm": "NoteLLM",
     "prompts": "Prompt PromptConfig explain_prompt load_prompt",
     "retrieval": "NeighbourIndex Ranks neighbours target_ranks",

@@ -20,19 +20,97 @@ at::Tensor stacked(std::vector<at::Tensor> parts, at::ScalarType dtype) {
   return parts.size() == 1 ? parts[0] : at::cat(parts);
 }
 
-ProjectionWeights packed_weights(const LayerWeights& w, at::ScalarType dtype) {
-  if (w.packed.defined()) return {w.packed, w.packed_bias};
-  return {stacked({w.query, w.key, w.value}, dtype),
-          stacked({w.query_bias, w.key_bias, w.value_bias}, dtype)};
+// A matrix and what LoRA adds to it.
+struct Part {
+  const at::Tensor& weight;
+  const Adapter& adapter;
+};
+
+// W + scale * up down: differentiable in W alone, since `project` sees to the adapters' gradients.
+// In the weights' own dtype: rounded to bf16 first, W would swallow a small change.
+at::Tensor merged(const Part& part) {
+  const Adapter& adapter = part.adapter;
+  if (!adapter.down.defined()) return part.weight;
+  return at::addmm(part.weight, adapter.up.detach(), adapter.down.detach(), 1, adapter.scale);
 }
 
-at::Tensor gate_up_weights(const LayerWeights& w, at::ScalarType dtype) {
-  return w.gate_up.defined() ? w.gate_up : stacked({w.gate, w.up}, dtype);
+// The adapters of stacked matrices as one: down side by side, up along a diagonal of blocks.
+LowRank stacked_adapters(const std::vector<Part>& parts, at::ScalarType dtype) {
+  std::vector<at::Tensor> downs, ups;
+  for (const auto& [weight, adapter] : parts) {
+    if (adapter.down.defined()) {
+      downs.push_back(adapter.down.to(dtype));
+      ups.push_back((adapter.up * adapter.scale).to(dtype));
+    } else {
+      ups.push_back(at::zeros({weight.size(0), 0}, weight.options().dtype(dtype)));
+    }
+  }
+  if (downs.empty()) return {};
+  LowRank both;
+  both.down = at::cat(downs);
+  both.up = ups.size() == 1 ? ups[0] : at::block_diag(ups);
+  return both;
+}
+
+// Matrices of one input with their adapters, differentiable in each. Without dropout the adapters
+// are merged, which costs as much as R tokens, unless LibTorch's own operations are to compute.
+ProjectionWeights stacked_parts(const std::vector<Part>& parts,
+                                const at::Tensor& bias,
+                                at::ScalarType dtype,
+                                const Dropout& dropout) {
+  ProjectionWeights all{{}, bias, stacked_adapters(parts, dtype)};
+  const bool runs_on_kernels =
+      parts[0].weight.is_cpu() && instruction_set() != InstructionSet::kNone;
+  all.low_rank.dropout = dropout;
+  all.low_rank.is_merged = all.low_rank.down.defined() && runs_on_kernels && !dropout.is_active();
+  std::vector<at::Tensor> weights;
+  for (const Part& part : parts)
+    weights.push_back(all.low_rank.is_merged ? merged(part) : part.weight);
+  all.matrix = stacked(weights, dtype);
+  return all;
+}
+
+// A block's four projections; `Dropout` is of their adapters.
+ProjectionWeights packed_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
+  if (w.packed.defined()) return {w.packed, w.packed_bias};
+  const LayerAdapters& adapters = w.adapters;
+  return stacked_parts(
+      {{w.query, adapters.query}, {w.key, adapters.key}, {w.value, adapters.value}},
+      stacked({w.query_bias, w.key_bias, w.value_bias}, dtype), dtype, drop);
+}
+
+ProjectionWeights output_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
+  return stacked_parts({{w.output, w.adapters.output}}, {}, dtype, drop);
+}
+
+ProjectionWeights gate_up_weights(const LayerWeights& w,
+                                  at::ScalarType dtype,
+                                  const Dropout& drop) {
+  if (w.gate_up.defined()) return {w.gate_up, {}};
+  return stacked_parts({{w.gate, w.adapters.gate}, {w.up, w.adapters.up}}, {}, dtype, drop);
+}
+
+ProjectionWeights down_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
+  return stacked_parts({{w.down, w.adapters.down}}, {}, dtype, drop);
+}
+
+// Which of a block's dropouts: matrices of one input share it.
+enum DropoutSite { kAttentionInput, kOutput, kFeedForwardInput, kDown, kSites };
+
+Dropout dropout_of(const LayerWeights& w,
+                   const DecoderPlan& plan,
+                   DropoutSite site,
+                   const at::Tensor& keys) {
+  if (!plan.dropout_seed) return {};
+  return {w.adapters.dropout, *plan.dropout_seed, w.adapters.layer * kSites + site, keys};
 }
 
 ProjectionWeights rows_of(const ProjectionWeights& w, int64_t begin, int64_t end) {
-  return {w.matrix.slice(0, begin, end),
-          w.bias.defined() ? w.bias.slice(0, begin, end) : at::Tensor()};
+  ProjectionWeights rows = w;
+  rows.matrix = w.matrix.slice(0, begin, end);
+  if (w.bias.defined()) rows.bias = w.bias.slice(0, begin, end);
+  if (w.low_rank.up.defined()) rows.low_rank.up = w.low_rank.up.slice(0, begin, end);
+  return rows;
 }
 
 ProjectionInput normed(const at::Tensor& x, const at::Tensor& weight, const DecoderConfig& config) {
@@ -54,26 +132,28 @@ HeadWidths head_widths(const DecoderConfig& config) {
   return {config.heads * config.rope.head_dim, config.key_heads * config.rope.head_dim};
 }
 
-// Attention on the CPU loops. Queries come from `asking`, which is x or some of its rows.
+// Attention on the CPU loops. Queries come from `asking`, which is x or the plan's read rows of it.
 at::Tensor attend(const at::Tensor& x,
                   const at::Tensor& asking,
                   const LayerWeights& w,
                   const DecoderConfig& config,
-                  const RopeTable& rope,
-                  const std::shared_ptr<const AttentionLayout>& layout,
-                  at::ScalarType dtype) {
+                  const DecoderPlan& plan,
+                  const std::shared_ptr<const AttentionLayout>& layout) {
   const AttentionHeads heads{config.heads, config.key_heads, config.rope.head_dim};
-  const ProjectionWeights all = packed_weights(w, dtype);
+  const Dropout dropout = dropout_of(w, plan, kAttentionInput, plan.keys);
+  const ProjectionWeights all = packed_weights(w, plan.dtype, dropout);
   const HeadWidths width = head_widths(config);
   at::Tensor queries, packed;
   if (asking.is_same(x)) {
     packed = project(normed(x, w.input_norm, config), all);
-    if (!w.query_norm.defined()) return segment_attention({}, packed, rope, layout, heads);
+    if (!w.query_norm.defined()) return segment_attention({}, packed, plan.rope, layout, heads);
     queries = packed.narrow(1, 0, width.queries);
     packed = packed.narrow(1, width.queries, 2 * width.keys);
   } else {
     const int64_t end = all.matrix.size(0);
-    queries = project(normed(asking, w.input_norm, config), rows_of(all, 0, width.queries));
+    ProjectionWeights asked = rows_of(all, 0, width.queries);
+    asked.low_rank.dropout.keys = dropout.is_active() ? plan.read_keys : at::Tensor();
+    queries = project(normed(asking, w.input_norm, config), asked);
     packed = project(normed(x, w.input_norm, config), rows_of(all, width.queries, end));
   }
   if (w.query_norm.defined()) {
@@ -82,7 +162,7 @@ at::Tensor attend(const at::Tensor& x,
                       packed.narrow(1, width.keys, width.keys)},
                      1);
   }
-  return segment_attention(queries, packed, rope, layout, heads);
+  return segment_attention(queries, packed, plan.rope, layout, heads);
 }
 
 // Attention of LibTorch's operations, through the cache.
@@ -92,8 +172,10 @@ at::Tensor attend_composed(const at::Tensor& x,
                            const DecoderPlan& plan,
                            LayerCache& cache) {
   const HeadWidths width = head_widths(config);
-  const auto parts = project(normed(x, w.input_norm, config), packed_weights(w, plan.dtype))
-                         .split_with_sizes({width.queries, width.keys, width.keys}, 1);
+  const Dropout dropout = dropout_of(w, plan, kAttentionInput, plan.keys);
+  const auto parts =
+      project(normed(x, w.input_norm, config), packed_weights(w, plan.dtype, dropout))
+          .split_with_sizes({width.queries, width.keys, width.keys}, 1);
   const auto split = [&](const at::Tensor& part, const at::Tensor& norm) {
     const at::Tensor flat = norm.defined() ? norm_heads(part, norm, config) : part;
     return flat.reshape({x.size(0), -1, config.rope.head_dim});  // (T, heads, E)
@@ -160,6 +242,17 @@ DecoderPlan plan_decoder(const Segments& segments,
   return plan;
 }
 
+DecoderPlan with_dropout(DecoderPlan plan,
+                         const Segments& segments,
+                         std::span<const int64_t> tokens,
+                         uint64_t seed) {
+  plan.dropout_seed = seed;
+  plan.keys = prefix_keys(tokens, segments);
+  plan.read_keys =
+      plan.read_rows.defined() ? plan.keys.index_select(0, plan.read_rows.cpu()) : plan.keys;
+  return plan;
+}
+
 at::Tensor decoder_layer(const at::Tensor& x,
                          const LayerWeights& weights,
                          const DecoderConfig& config,
@@ -170,19 +263,22 @@ at::Tensor decoder_layer(const at::Tensor& x,
   at::Tensor stream = selects ? x.index_select(0, plan.read_rows) : x;  // (R, D) or (T, D)
   at::Tensor attended;                                                  // as many rows, (H E)
   if (plan.layout && !cache) {
-    attended = attend(x, stream, weights, config, plan.rope,
-                      is_last ? plan.read_layout : plan.layout, plan.dtype);
+    attended = attend(x, stream, weights, config, plan, is_last ? plan.read_layout : plan.layout);
   } else {
     LayerCache own(cache ? 0 : plan.attention.segments.size());
     attended = attend_composed(x, weights, config, plan, cache ? *cache : own);
     if (selects) attended = attended.index_select(0, plan.read_rows);
   }
-  stream = project({Prologue::kNone, attended, {}, 0}, {stacked({weights.output}, plan.dtype), {}},
-                   stream);
-  const at::Tensor gate_up = project(normed(stream, weights.post_norm, config),
-                                     {gate_up_weights(weights, plan.dtype), {}});
-  return project({Prologue::kSwiglu, gate_up, {}, 0}, {stacked({weights.down}, plan.dtype), {}},
-                 stream);
+  const auto dropout = [&](DropoutSite site) {
+    return dropout_of(weights, plan, site, selects ? plan.read_keys : plan.keys);
+  };
+  stream = project({Prologue::kNone, attended, {}, 0},
+                   output_weights(weights, plan.dtype, dropout(kOutput)), stream);
+  const at::Tensor gate_up =
+      project(normed(stream, weights.post_norm, config),
+              gate_up_weights(weights, plan.dtype, dropout(kFeedForwardInput)));
+  return project({Prologue::kSwiglu, gate_up, {}, 0},
+                 down_weights(weights, plan.dtype, dropout(kDown)), stream);
 }
 
 at::Tensor decoder_states(const at::Tensor& tokens,
@@ -210,13 +306,23 @@ at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::Sca
 
 DecoderWeights prepare_weights(const DecoderWeights& weights, at::ScalarType compute) {
   DecoderWeights prepared = weights;
+  // merged whatever computes: a product without a gradient needs no adapters apart
+  const auto merge = [&](const std::vector<Part>& parts) {
+    std::vector<at::Tensor> matrices;
+    for (const Part& part : parts) matrices.push_back(merged(part));
+    return stacked(std::move(matrices), compute);
+  };
   for (LayerWeights& w : prepared.layers) {
-    const ProjectionWeights packed = packed_weights(w, compute);
-    w.packed = packed.matrix;
-    w.packed_bias = packed.bias;
-    w.gate_up = gate_up_weights(w, compute);
-    w.output = w.output.to(compute);
-    w.down = w.down.to(compute);
+    const LayerAdapters& adapters = w.adapters;
+    if (!w.packed.defined()) {
+      w.packed =
+          merge({{w.query, adapters.query}, {w.key, adapters.key}, {w.value, adapters.value}});
+      w.packed_bias = stacked({w.query_bias, w.key_bias, w.value_bias}, compute);
+      w.gate_up = merge({{w.gate, adapters.gate}, {w.up, adapters.up}});
+    }
+    w.output = merge({{w.output, adapters.output}});
+    w.down = merge({{w.down, adapters.down}});
+    w.adapters = {};
     for (at::Tensor* part :
          {&w.query, &w.key, &w.value, &w.query_bias, &w.key_bias, &w.value_bias, &w.gate, &w.up}) {
       *part = at::Tensor();

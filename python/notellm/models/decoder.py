@@ -1,6 +1,6 @@
 """The Llama-family decoder as modules: parameters with Hugging Face's names, arithmetic in the core."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
 from notellm import _core
+from notellm.models import lora
 from notellm.models.config import decoder_config
 
 
@@ -61,13 +62,16 @@ class _Norm(nn.Module):
 class DecoderLayer(nn.Module):
     """One block: holds its weights; ``forward`` is one call into the core."""
 
-    def __init__(self, hf: dict[str, Any], config: "_core.models.DecoderConfig") -> None:
+    def __init__(self, hf: dict[str, Any], config: "_core.models.DecoderConfig", number: int) -> None:
         super().__init__()
         self.self_attn = _Attention(hf, config)
         self.mlp = _FeedForward(config)
         self.input_layernorm = _Norm(config.width)
         self.post_attention_layernorm = _Norm(config.width)
+        self.adapters = nn.ModuleDict()  # by target; empty without LoRA
+        self.lora_dropout = 0.0
         self.config = config
+        self.number = number
 
     def weights(self) -> "_core.models.LayerWeights":
         """The block's present parameters, as the core takes them.
@@ -96,6 +100,8 @@ class DecoderLayer(nn.Module):
             weights.value_bias = attention.v_proj.bias
         if hasattr(attention, "q_norm"):
             weights.query_norm, weights.key_norm = attention.q_norm.weight, attention.k_norm.weight
+        if self.adapters:
+            weights.adapters = lora.layer_adapters(self)
         return weights
 
     def forward(self, x: Tensor, plan: "_core.models.DecoderPlan", is_last: bool = False) -> Tensor:
@@ -117,8 +123,13 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = decoder_config(hf)
         self.embed_tokens = nn.Embedding(self.config.vocabulary, self.config.width)
-        self.layers = nn.ModuleList(DecoderLayer(hf, self.config) for _ in range(self.config.layers))
+        self.layers = nn.ModuleList(
+            DecoderLayer(hf, self.config, number) for number in range(self.config.layers)
+        )
         self.norm = _Norm(self.config.width)
+        self.emb_token_id = -1
+        self.emb_row: nn.Parameter | None
+        self.register_parameter("emb_row", None)  # (D): with LoRA, what [EMB] reads as, in place of its row
 
     def plan(
         self,
@@ -154,7 +165,7 @@ class Decoder(nn.Module):
         Returns:
             Shape ``(T, D)``, or ``(R, D)`` of the plan's read rows; fp32 (fp64 where products run in fp64).
         """
-        x = nn.functional.embedding(tokens, self.embed_tokens.weight).to(_core.models.state_dtype(plan.dtype))
+        x = self._embedded(tokens).to(_core.models.state_dtype(plan.dtype))  # (T, D)
         for number, layer in enumerate(self.layers, 1):
             is_last = number == len(self.layers)
             if checkpoint and torch.is_grad_enabled():
@@ -162,6 +173,30 @@ class Decoder(nn.Module):
             else:
                 x = layer(x, plan, is_last)
         return _core.models.rms_norm(x, self.norm.weight, self.config.norm_epsilon)
+
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        """Rows of the table ``(T, D)``; [EMB]'s own row alone has a gradient where the table is frozen."""
+        rows = nn.functional.embedding(tokens, self.embed_tokens.weight)
+        if self.emb_row is None:
+            return rows
+        return torch.where((tokens == self.emb_token_id).unsqueeze(1), self.emb_row, rows)
+
+    def sync_emb_row(self) -> None:
+        """Writes [EMB]'s own row, if it has one, into the table, for whoever reads the whole table next."""
+        if self.emb_row is not None:
+            row = self.embed_tokens.weight.detach()[self.emb_token_id]
+            if not torch.equal(row, self.emb_row):
+                row.copy_(self.emb_row.detach())
+
+    def blocks(self) -> Iterator[DecoderLayer]:
+        """The layers.
+
+        Raises:
+            TypeError: If one has been replaced or wrapped, see `check_plain`.
+        """
+        for number, layer in enumerate(self.layers):
+            check_plain(layer, DecoderLayer, f"layers.{number}")
+            yield cast(DecoderLayer, layer)
 
     def weights(self) -> "_core.models.DecoderWeights":
         """All present parameters, for the core's own loop over the layers (inference).
@@ -171,8 +206,6 @@ class Decoder(nn.Module):
         """
         check_plain(self.embed_tokens, nn.Embedding, "embed_tokens")
         check_plain(self.norm, _Norm, "norm")
-        layers = []
-        for number, layer in enumerate(self.layers):
-            check_plain(layer, DecoderLayer, f"layers.{number}")
-            layers.append(cast(DecoderLayer, layer).weights())
+        self.sync_emb_row()
+        layers = [layer.weights() for layer in self.blocks()]
         return _core.models.DecoderWeights(self.embed_tokens.weight, layers, self.norm.weight)

@@ -18,7 +18,9 @@ from notellm.data.notes import Notes
 from notellm.errors import ConfigError, DataError
 from notellm.files import atomic_folder
 from notellm.models import folder as model_folder
+from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
+from notellm.models.lora import merged_parameters
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig, load_prompt
 
@@ -39,7 +41,7 @@ class TrainingStates:
     """Shape ``(M, D)``: states at the label positions, which `notellm.losses.csft_head_term` takes to the loss."""
 
 
-class NoteLLM(nn.Module):
+class NoteLLM(Adapted):
     """A Llama-family backbone with the [EMB] token, a projection to ``d`` dimensions and a learnable ``tau``.
 
     Use `from_pretrained`; the constructor leaves the weights random.
@@ -54,6 +56,7 @@ class NoteLLM(nn.Module):
     Attributes:
         model: The decoder. lm_head: its head, or None where it is tied to the token embedding.
         projection: Linear ``(d, D)`` without bias. tau: Scalar parameter.
+        lora: What `add_lora` was called with, or None.
     """
 
     def __init__(
@@ -166,7 +169,8 @@ class NoteLLM(nn.Module):
     def save_pretrained(self, path: str | Path) -> None:
         """Writes a folder that `from_pretrained` reads, and whose backbone part transformers reads too.
 
-        The folder appears complete or not at all; one that an earlier call made is replaced.
+        The folder appears complete or not at all; one that an earlier call made is replaced. With LoRA the adapters
+        are merged into what is written, not into the model; `save_peft` writes them alone.
 
         Args:
             path: The folder to make.
@@ -178,7 +182,7 @@ class NoteLLM(nn.Module):
         if path.is_dir() and any(path.iterdir()) and not (path / EXTRA_CONFIG).exists():
             raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
         with atomic_folder(path, replace=True) as target:
-            backbone = {f"model.{name}": value.detach() for name, value in self.model.named_parameters()}
+            backbone = {f"model.{name}": value for name, value in merged_parameters(self.model)}
             if self.lm_head is not None:
                 backbone["lm_head.weight"] = self.lm_head.weight.detach()
             save_file(backbone, target / model_folder.SINGLE, metadata={"format": "pt"})
@@ -199,6 +203,7 @@ class NoteLLM(nn.Module):
     def head_weight(self) -> Tensor:
         """Shape ``(V, D)``: the LM head, which is the token embedding where the two are tied."""
         if self.lm_head is None:
+            self.model.sync_emb_row()
             return self.model.embed_tokens.weight
         check_plain(self.lm_head, nn.Linear, "lm_head")
         return self.lm_head.weight
@@ -220,6 +225,7 @@ class NoteLLM(nn.Module):
         dtype: torch.dtype = torch.float32,
         *,
         checkpoint: bool = False,
+        dropout_seed: int | None = None,
     ) -> TrainingStates:
         """One pass over a packed training batch, for both losses.
 
@@ -227,6 +233,7 @@ class NoteLLM(nn.Module):
             batch: From `Prompt.pack` in training mode: ``n`` notes, ``M`` labels.
             dtype: Of the matrix products.
             checkpoint: Whether the backward pass computes each layer again, see `Decoder.forward`.
+            dropout_seed: Of the adapters' dropout, `notellm.models.lora.dropout_seed`; None: without dropout.
 
         Returns:
             Embeddings ``(n, d)`` and states ``(M, D)`` at the labels, fp32 (fp64 for fp64), with a graph.
@@ -236,6 +243,8 @@ class NoteLLM(nn.Module):
         wanted = np.concatenate([batch.compression, batch.label_positions])
         rows, places = np.unique(wanted, return_inverse=True)
         plan = self.model.plan(segments, dtype, rows.tolist())
+        if dropout_seed is not None:
+            plan = _core.models.with_dropout(plan, segments, batch.tokens.tolist(), dropout_seed)
         states = self.model(self._ids(batch.tokens), plan, checkpoint=checkpoint)  # (R, D)
         notes = len(batch.compression)
         compressed = states.index_select(0, self._ids(places[:notes]))

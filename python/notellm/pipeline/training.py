@@ -7,6 +7,7 @@ import torch
 
 from notellm.config import Config
 from notellm.errors import DataError
+from notellm.models.lora import LoraOptions
 from notellm.models.notellm import EXTRA_CONFIG, NoteLLM
 from notellm.pipeline.data import Dataset, IntArray
 from notellm.progress import console_progress
@@ -47,6 +48,11 @@ def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM
     return model.to(torch.device(config.device))
 
 
+def lora_options(config: Config) -> LoraOptions | None:
+    """The LoRA that a configuration asks for, or None."""
+    return LoraOptions(**config.lora.to_dict()) if config.lora.r else None
+
+
 def train_options(config: Config) -> TrainOptions:
     """The options of a training run that a configuration describes."""
     return TrainOptions(
@@ -84,6 +90,9 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
             f"train: there must be at least train.pairs_per_step={needed} training pairs, but there are {len(source)}"
         )
     model = load_backbone(run.config)
+    lora = lora_options(run.config)
+    if lora is not None:
+        model.add_lora(lora, seed=run.config.seed)
     trainer = Trainer(model, dataset.notes, source, target, train_options(run.config), folder=run.path)
     with console_progress("training", "steps") as progress:
         trainer.train(resume=True, progress=progress)

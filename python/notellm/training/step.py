@@ -25,6 +25,7 @@ from torch import Tensor
 from notellm import _core
 from notellm.losses import LossTerm, csft_head_term, gcl_term, joint_loss
 from notellm.models.config import compute_dtype
+from notellm.models.lora import dropout_seed
 from notellm.models.notellm import NoteLLM, TrainingStates
 from notellm.training.options import TrainOptions
 from notellm.training.processes import Processes
@@ -76,17 +77,19 @@ class JointStep:
         self.processes = processes
         self.dtype = compute_dtype(options.dtype)
 
-    def backward(self, plan: "_core.prompts.PlannedBatch") -> StepSums:
+    def backward(self, plan: "_core.prompts.PlannedBatch", step: int = 0) -> StepSums:
         """Sets every parameter's gradient of the step's joint loss; the same on all processes.
 
         Args:
             plan: Of the whole batch, the same on all processes.
+            step: Its number, which adapters' dropout is a function of.
 
         Returns:
             Both losses' sums and counts, and the tokens, over all processes. Where both counts are 0 there are no
             gradients.
         """
         self.model.zero_grad(set_to_none=True)
+        self._dropout_seed = dropout_seed(self.options.seed, step)  # all passes drop the same
         micros = self._cut(plan)
         anchors = len(plan.note_ids) if self.options.contrastive else 0
         labelled = self._count_labelled(micros)
@@ -128,8 +131,12 @@ class JointStep:
         return int(count)
 
     def _forward(self, batch: PackedBatch) -> TrainingStates:
-        # Whatever is random here must be a function of (seed, step, note): both passes must see the same.
-        states: TrainingStates = self.model(batch, self.dtype, checkpoint=self.options.checkpoint_layers)
+        states: TrainingStates = self.model(
+            batch,
+            self.dtype,
+            checkpoint=self.options.checkpoint_layers,
+            dropout_seed=self._dropout_seed,
+        )
         return states
 
     def _embed(

@@ -141,7 +141,7 @@ class Trainer:
         plan = self.sampler.plan(self.step)
         factor = linear_schedule(self.step, self.total_steps, self.warmup_steps)
         self.optimizer.set_rates(factor)
-        sums = self.joint_step.backward(plan)
+        sums = self.joint_step.backward(plan, self.step)
         # neither: generation only, and no note has an output
         has_loss = sums.contrastive.count + sums.generative.count > 0
         loss = None
@@ -218,7 +218,7 @@ class Trainer:
             )
 
     def _data_key(self) -> str:
-        """A fingerprint of notes, pairs and prompt: runs with equal keys and options have equal batches."""
+        """A fingerprint of notes, pairs, prompt and LoRA: runs with equal keys and options have equal batches."""
         notes = self.tokenized
         lists = [notes.titles, notes.contents, notes.categories, notes.hashtags]
         first_batch = self.model.prompt.pack_rows(notes, self.sampler.plan(0).prompts)
@@ -228,6 +228,7 @@ class Trainer:
             self.pairs,
             first_batch.tokens,
             np.array([self.total_steps]),
+            *([] if self.model.lora is None else [np.array(repr(self.model.lora))]),
         )
 
     def _resume(self, folder: Path) -> None:

@@ -37,6 +37,7 @@ embed: {batch_tokens: 128}
 evaluation: {ks: [1, 5], ties: mean, bootstrap_samples: 10, generation_notes: 0, low_share: 0.3,
   high_share: 0.1}
 generation: {max_new_tokens: 8, hashtag_count: 2, batch_tokens: 128}
+lora: {r: 8, alpha: 16, dropout: 0.1, targets: [q_proj, up_proj]}
 )";
 
 std::string with(const std::string& before, const std::string& after) {
@@ -74,6 +75,18 @@ TEST(ParseConfig, OffersTheNearestNameForAnUnknownKey) {
   EXPECT_EQ(complaint(with("seed: 7", "lr: 7")),
             "c.yaml:3: unknown key lr; did you mean train.lr?");
   EXPECT_EQ(complaint(with("seed: 7", "zebra: 7")), "c.yaml:3: unknown key zebra");
+}
+
+TEST(ParseConfig, KnowsWhatCanHaveAnAdapter) {
+  EXPECT_EQ(parse_config(kComplete, "").lora.targets,
+            (std::vector<std::string>{"q_proj", "up_proj"}));
+  EXPECT_EQ(complaint(with("[q_proj, up_proj]", "[q_proj, lm_head]")),
+            "c.yaml:28: lora.targets[1] must be q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj "
+            "or down_proj, but is 'lm_head'");
+  EXPECT_EQ(complaint(with("[q_proj, up_proj]", "[]")),
+            "c.yaml:28: lora.targets must not be empty");
+  EXPECT_EQ(complaint(with("dropout: 0.1", "dropout: 1")),
+            "c.yaml:28: lora.dropout must be below 1, but is 1");
 }
 
 TEST(ParseConfig, RefusesAMissingKey) {

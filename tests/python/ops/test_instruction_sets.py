@@ -76,7 +76,9 @@ def test_equals_composed_operations(name, dtype, forest, use):
 
 
 @pytest.mark.parametrize("name", SETS)
-@pytest.mark.parametrize("case", ["llama_multi_head", "llama_multi_query", "llama_wide_heads", "qwen2", "qwen3"])
+@pytest.mark.parametrize(
+    "case", ["llama_multi_head", "llama_multi_query", "llama_wide_heads", "qwen2", "qwen3"]
+)
 def test_every_family_on_every_set(case, name, use):
     forest = FORESTS["deep"]
     use("none")
@@ -108,7 +110,9 @@ def test_reading_some_rows_equals_picking_them(dtype):
 @pytest.mark.parametrize("name", SETS)
 def test_gradients_by_finite_differences(name, use):
     use(name)
-    model = decoder(hidden_size=6, intermediate_size=5, num_attention_heads=2, num_key_value_heads=1, head_dim=4)
+    model = decoder(
+        hidden_size=6, intermediate_size=5, num_attention_heads=2, num_key_value_heads=1, head_dim=4
+    )
     layer = model.double().layers[0]
     forest = _core.models.Segments([0, 2, 4, 5], [-1, 0, 0])
     plan = model.plan(forest, torch.float64, [4, 2])
@@ -117,7 +121,9 @@ def test_gradients_by_finite_differences(name, use):
         names, parameters = zip(*layer.named_parameters(), strict=True)
 
         def block(x, *values, names=names, is_last=is_last):
-            return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x, plan, is_last))
+            return torch.func.functional_call(
+                layer, dict(zip(names, values, strict=True)), (x, plan, is_last)
+            )
 
         torch.autograd.gradcheck(block, (x, *parameters), nondet_tol=0.0)
 

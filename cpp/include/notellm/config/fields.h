@@ -95,6 +95,17 @@ void visit_fields(const ModelConfig&, Visit&& visit) {
 }
 
 template <typename Visit>
+void visit_fields(const LoraConfig&, Visit&& visit) {
+  visit("r", &LoraConfig::r, at_least(0));
+  visit("alpha", &LoraConfig::alpha, above(0));
+  visit("dropout", &LoraConfig::dropout, open_share());
+  visit(
+      "targets", &LoraConfig::targets,
+      Rule{.choices = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
+           .must_not_be_empty = true});
+}
+
+template <typename Visit>
 void visit_fields(const LossConfig&, Visit&& visit) {
   visit("contrastive", &LossConfig::contrastive, anything());
   visit("alpha", &LossConfig::alpha, at_least(0));
@@ -158,6 +169,7 @@ void visit_fields(const Config&, Visit&& visit) {
   visit("prompt", &Config::prompt, anything());
   visit("model", &Config::model, anything());
   visit("loss", &Config::loss, anything());
+  visit("lora", &Config::lora, anything());
   visit("train", &Config::train, anything());
   visit("embed", &Config::embed, anything());
   visit("evaluation", &Config::evaluation, anything());

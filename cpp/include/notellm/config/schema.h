@@ -95,6 +95,21 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
+/// Low-rank adapters in place of training the whole backbone.
+struct LoraConfig {
+  /// Rank; 0 = none, all weights are trained.
+  int64_t r = 0;
+  /// The adapters' change is scaled by alpha / r.
+  double alpha = 32;
+  /// Share of the adapters' inputs that is dropped in training, in [0, 1).
+  double dropout = 0;
+  /// The matrices that have one.
+  std::vector<std::string> targets = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                      "gate_proj", "up_proj", "down_proj"};
+
+  bool operator==(const LoraConfig&) const = default;
+};
+
 /// The joint loss, eq. (4): (L_cl + alpha L_gen) / (1 + alpha).
 struct LossConfig {
   /// Whether L_cl counts; false = L_gen alone (the paper's "w/o GCL").
@@ -209,6 +224,7 @@ struct Config {
   PromptConfig prompt;
   ModelConfig model;
   LossConfig loss;
+  LoraConfig lora;
   TrainConfig train;
   EmbedConfig embed;
   EvaluationConfig evaluation;

@@ -26,6 +26,20 @@ struct DecoderConfig {
   RopeOptions rope;  ///< rope.head_dim is E; H * E need not be D
 };
 
+/// What LoRA (Hu et al. 2021) adds to a matrix W of a block: scale * up down. Undefined: nothing.
+struct Adapter {
+  at::Tensor down;   ///< A: (r, in)
+  at::Tensor up;     ///< B: (out, r)
+  double scale = 1;  ///< alpha / r
+};
+
+/// The adapters of one block, named as its matrices.
+struct LayerAdapters {
+  Adapter query, key, value, output, gate, up, down;
+  double dropout = 0;  ///< share of the adapters' inputs that is dropped where the plan has a seed
+  int64_t layer = 0;   ///< number of the block, by which its dropout masks differ from others'
+};
+
 /// Weights of one block; matrices are (out, in) as in torch. A part that a model lacks is
 /// undefined.
 struct LayerWeights {
@@ -36,6 +50,7 @@ struct LayerWeights {
   at::Tensor output;                ///< (D, H E)
   at::Tensor post_norm;             ///< (D), before the feed-forward block
   at::Tensor gate, up, down;        ///< (inner, D), (inner, D), (D, inner)
+  LayerAdapters adapters;           ///< beside the matrices above
 
   /// What `prepare_weights` makes: the matrices above as the products want them, in the compute
   /// dtype, those of one input side by side. Undefined in training: made from the above each pass.
@@ -58,6 +73,9 @@ struct DecoderPlan {
   at::Tensor read_rows;  ///< (R) int64 tokens whose final states are wanted; undefined: all
   RopeTable rope;        ///< in `attention_dtype`
   at::ScalarType dtype;  ///< of the matrix products; the residual stream and norms stay wider
+
+  std::optional<uint64_t> dropout_seed;  ///< of the adapters' dropout; none: no dropout
+  at::Tensor keys, read_keys;  ///< (T) and (R) int64 on the CPU: `prefix_keys` of the tokens
 };
 
 /// What all layers remember of a forest: `[layer][segment]`.
@@ -86,6 +104,16 @@ DecoderPlan plan_decoder(const Segments& segments,
                          at::ScalarType compute,
                          at::Device device,
                          std::optional<std::span<const int64_t>> read_rows = {});
+
+/// The plan of a forest, `plan_decoder`'s, with dropout in the adapters: a function of the seed and
+/// of what each token's path reads, wherever it is computed.
+///
+/// @param tokens  (T) ids of the forest's tokens.
+/// @param seed    another one each step.
+DecoderPlan with_dropout(DecoderPlan plan,
+                         const Segments& segments,
+                         std::span<const int64_t> tokens,
+                         uint64_t seed);
 
 /// One block: x + attention(norm(x)), then x + swiglu(norm(x)).
 ///
@@ -123,8 +151,8 @@ DecoderCache empty_cache(const DecoderConfig& config, int64_t segments);
 /// @param states  (n, D). @param head  (V, D): the token embedding where the two are tied.
 at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::ScalarType compute);
 
-/// The weights as the products of `compute` want them, once instead of in every pass: cast, and
-/// matrices of one input side by side.
+/// The weights as the products of `compute` want them, once instead of in every pass: adapters
+/// merged into their matrices, cast, and matrices of one input side by side.
 DecoderWeights prepare_weights(const DecoderWeights& weights, at::ScalarType compute);
 
 }  // namespace notellm

@@ -1,0 +1,108 @@
+"""What LoRA does to a whole model: adding, merging, unmerging, PEFT folders."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, cast
+
+from torch import nn
+
+from notellm.models import lora, peft_folder
+from notellm.models.decoder import Decoder
+from notellm.models.lora import LoraOptions
+
+if TYPE_CHECKING:
+    from notellm.models.notellm import NoteLLM
+
+
+class Adapted(nn.Module):
+    """The part of `NoteLLM` that LoRA is about.
+
+    Attributes:
+        lora: What `add_lora` was called with, or None.
+    """
+
+    model: Decoder
+    lm_head: nn.Linear | None
+    emb_token_id: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lora: LoraOptions | None = None
+        self._unmerged: lora.Unmerged | None = None
+
+    def add_lora(self, options: LoraOptions | None = None, *, seed: int = 0) -> Self:
+        """Freezes the backbone and adds adapters, which change nothing until they are trained.
+
+        What learns then: the adapters, the projection, tau, and [EMB]'s row as an input. Where head and table are
+        tied, the head's row for [EMB] follows, but has no gradient of its own: [EMB] is never a label.
+
+        Args:
+            options: Rank, scale, dropout, targets.
+            seed: Of the adapters' ``A``.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: If it has LoRA already, or merged LoRA that `unmerge_lora` could bring back.
+        """
+        if self.lora is not None or self._unmerged is not None:
+            raise ValueError("add_lora: the model must be without LoRA, but has it; try merge_lora() first")
+        self.lora = options or LoraOptions()
+        lora.add(self.model, self.lora, self.emb_token_id, seed)
+        if self.lm_head is not None:
+            self.lm_head.requires_grad_(False)
+        return self
+
+    def merge_lora(self, *, keep: bool = False) -> Self:
+        """Folds the adapters and [EMB]'s row into the weights and removes them: a plain model, nothing frozen.
+
+        Args:
+            keep: Whether `unmerge_lora` can undo it, exactly. It keeps a copy of the matrices for that.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: If it has no LoRA.
+        """
+        self._unmerged = lora.merge(self.model, self._with_lora("merge_lora"), keep=keep)
+        self.lora = None
+        if self.lm_head is not None:
+            self.lm_head.requires_grad_(True)
+        return self
+
+    def unmerge_lora(self) -> Self:
+        """Undoes ``merge_lora(keep=True)``: frozen matrices and adapters as they were, bit for bit.
+
+        Changes made to the merged matrices meanwhile are lost.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: If nothing was kept.
+        """
+        if self._unmerged is None:
+            raise ValueError(
+                "unmerge_lora: there must be kept weights, but are none; try merge_lora(keep=True)"
+            )
+        self.lora, unmerged = self._unmerged.options, self._unmerged
+        self._unmerged = None
+        lora.unmerge(self.model, unmerged)
+        if self.lm_head is not None:
+            self.lm_head.requires_grad_(False)
+        return self
+
+    def save_peft(self, path: str | Path, *, base_model: str | None = None) -> None:
+        """Writes adapters, projection, tau and [EMB]'s row; see `notellm.models.peft_folder.save`."""
+        peft_folder.save(cast("NoteLLM", self), self._with_lora("save_peft"), Path(path), base_model)
+
+    def load_peft(self, path: str | Path) -> Self:
+        """Adds the adapters of a folder that `save_peft` or `peft` made; see `notellm.models.peft_folder.load`."""
+        peft_folder.load(cast("NoteLLM", self), Path(path))
+        return self
+
+    def _with_lora(self, where: str) -> LoraOptions:
+        if self.lora is None:
+            raise ValueError(f"{where}: the model must have LoRA, but has not; try add_lora() first")
+        return self.lora

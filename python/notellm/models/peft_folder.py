@@ -1,0 +1,203 @@
+"""Folders of the `peft` package: ``adapter_config.json`` and ``adapter_model.safetensors``.
+
+What `peft` does not know, projection, tau and [EMB]'s row, is in ``notellm.safetensors`` beside them, which it ignores.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from notellm.errors import DataError, NotSupportedError
+from notellm.files import atomic_folder
+from notellm.models import folder as model_folder
+from notellm.models.decoder import Decoder
+from notellm.models.lora import PARTS, LoraOptions, adapters, linears
+
+if TYPE_CHECKING:
+    from notellm.models.notellm import NoteLLM
+
+CONFIG, WEIGHTS, EXTRA_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "notellm.safetensors"
+
+NAME = re.compile(r"base_model\.model\.(?:model\.)?(layers\.\d+\.\w+\.\w+\.lora_[AB])\.weight")
+
+IGNORED = frozenset(
+    [
+        *("auto_mapping", "base_model_name_or_path", "peft_type", "peft_version", "revision", "task_type"),
+        *("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "init_lora_weights", "bias"),
+        # these say how something is done that another field asks for
+        *("ensure_weight_tying", "layers_pattern", "megatron_core", "qalora_group_size", "runtime_config"),
+        "inference_mode",
+    ]
+)
+"""Fields that change nothing of what an adapter computes, and those that are read; any other must be unset."""
+
+HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+"""Values of ``init_lora_weights`` that leave the frozen matrices as they are."""
+
+
+def save(model: "NoteLLM", options: LoraOptions, path: Path, base_model: str | None) -> None:
+    """Writes a model's adapters as `peft` does, and what else of it has learned.
+
+    The folder appears complete or not at all; one that an earlier call made is replaced.
+
+    Args:
+        model: With LoRA.
+        options: Its LoRA's.
+        path: The folder to make.
+        base_model: What `peft` notes as the backbone's name or path.
+
+    Raises:
+        FileExistsError: If there is a folder with other things in it.
+    """
+    if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).exists():
+        raise FileExistsError(f"{path}: must be absent, empty or an adapter's folder, but holds other files")
+    fields = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_model,
+        "r": options.r,
+        "lora_alpha": int(options.alpha) if options.alpha == int(options.alpha) else options.alpha,
+        "lora_dropout": options.dropout,
+        "target_modules": sorted(options.targets),
+        "use_rslora": options.rslora,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+    with atomic_folder(path, replace=True) as target:
+        (target / CONFIG).write_text(json.dumps(fields, indent=2), encoding="utf-8")
+        matrices = {f"base_model.model.model.{name}.weight": value for name, value in _matrices(model.model)}
+        save_file(matrices, target / WEIGHTS, metadata={"format": "pt"})
+        save_file(_own(model), target / EXTRA_WEIGHTS, metadata={"format": "pt"})
+
+
+def load(model: "NoteLLM", path: Path) -> None:
+    """Adds the adapters of a folder to a model, and takes over projection, tau and [EMB]'s row where it has them.
+
+    Args:
+        model: Without LoRA; its weights must be those that the adapters were trained beside.
+        path: Made by `save` or by `peft`.
+
+    Raises:
+        DataError: If a file is missing or damaged, or a tensor is missing or of another shape.
+        NotSupportedError: If the adapter does something that the core cannot compute.
+        ValueError: If the model has LoRA already. In every case the model stays as it was.
+    """
+    options = read_options(path / CONFIG)
+    found = _read_matrices(path)
+    _check(path / WEIGHTS, found, _matrix_shapes(model.model, options))
+    extra = path / EXTRA_WEIGHTS
+    own = model_folder.read_weights(path, single=EXTRA_WEIGHTS) if extra.exists() else {}
+    if own:
+        width = model.model.config.width
+        _check(extra, own, {"projection.weight": (model.dim, width), "tau": (), "emb_row": (width,)})
+    model.add_lora(options)
+    with torch.no_grad():
+        for name, matrix in _matrices(model.model):
+            matrix.copy_(found[name])
+        for name, parameter in _own(model).items():
+            if name in own:
+                parameter.copy_(own[name])
+
+
+def read_options(path: Path) -> LoraOptions:
+    """Reads an ``adapter_config.json``.
+
+    Raises:
+        DataError: If it is missing, damaged or lacks a field.
+        NotSupportedError: If it asks for something that the core cannot compute, by the field's name.
+    """
+    fields = model_folder.read_json(path)
+    start = fields.get("init_lora_weights")
+    start = start.lower() if isinstance(start, str) else start
+    _require(path, fields, "peft_type", "'LORA'", str(fields.get("peft_type")).upper() == "LORA")
+    _require(path, fields, "bias", "'none'", fields.get("bias", "none") == "none")
+    _require(path, fields, "init_lora_weights", "one that spares the backbone", start in HARMLESS_STARTS)
+    for name in sorted(fields.keys() - IGNORED):
+        _require(path, fields, name, "unset", not fields[name])
+    targets = fields.get("target_modules")
+    is_list = isinstance(targets, list) and all(isinstance(name, str) for name in targets)
+    names = [name.rpartition(".")[2] for name in targets or []] if is_list else []
+    known = bool(names) and all(name in PARTS for name in names)
+    _require(path, fields, "target_modules", f"a list of {', '.join(PARTS)}", known)
+    try:
+        return LoraOptions(
+            r=fields["r"],
+            alpha=float(fields["lora_alpha"]),
+            dropout=float(fields.get("lora_dropout", 0.0)),
+            targets=tuple(name for name in PARTS if name in names),
+            rslora=bool(fields.get("use_rslora")),
+        )
+    except KeyError as error:
+        raise DataError(f"{path}: must have the field {error.args[0]}, but lacks it") from None
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: must describe an adapter, but: {error}") from None
+
+
+def _require(path: Path, fields: dict[str, Any], name: str, what: str, holds: bool) -> None:
+    if not holds:
+        raise NotSupportedError(f"{path}: {name} must be {what}, but is {fields.get(name)!r}")
+
+
+def _own(model: "NoteLLM") -> dict[str, Tensor]:
+    """What has learned beside the adapters, by its names in ``notellm.safetensors``."""
+    row = model.model.emb_row
+    assert row is not None
+    named = {"projection.weight": model.projection_weight, "tau": model.tau, "emb_row": row}
+    return {name: value.detach() for name, value in named.items()}
+
+
+def _name(layer: int, target: str, kind: str) -> str:
+    return f"layers.{layer}.{PARTS[target][0]}.{target}.{kind}"
+
+
+def _matrices(decoder: Decoder) -> list[tuple[str, Tensor]]:
+    return [
+        (_name(layer.number, target, kind), getattr(adapter, kind).detach())
+        for layer in decoder.blocks()
+        for target, adapter in adapters(layer).items()
+        for kind in ("lora_A", "lora_B")
+    ]
+
+
+def _matrix_shapes(decoder: Decoder, options: LoraOptions) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in decoder.blocks():
+        holders = linears(layer)
+        for target in options.targets:
+            shapes[_name(layer.number, target, "lora_A")] = (options.r, holders[target].in_features)
+            shapes[_name(layer.number, target, "lora_B")] = (holders[target].out_features, options.r)
+    return shapes
+
+
+def _read_matrices(path: Path) -> dict[str, Tensor]:
+    found = {}
+    for name, value in model_folder.read_weights(path, single=WEIGHTS).items():
+        match = NAME.fullmatch(name)
+        if match is None:
+            raise NotSupportedError(
+                f"{path / WEIGHTS}: must hold lora_A and lora_B of a decoder's layers only, but holds {name}"
+            )
+        found[match[1]] = value
+    return found
+
+
+def _check(path: Path, found: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Refuses tensors that are not those of the given names and shapes."""
+    missing, spare = sorted(shapes.keys() - found.keys()), sorted(found.keys() - shapes.keys())
+    if missing:
+        raise DataError(
+            f"{path}: must hold the tensor {missing[0]}, but lacks it and {len(missing) - 1} others"
+        )
+    if spare:
+        raise DataError(f"{path}: must hold what the model has a place for only, but holds {spare[0]}")
+    for name, shape in shapes.items():
+        if found[name].shape != shape:
+            raise DataError(
+                f"{path}: tensor {name} must have shape {shape}, but has {tuple(found[name].shape)}"
+            )

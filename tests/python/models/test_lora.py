@@ -1,0 +1,415 @@
+"""Adapters: they change what they should, cost what they should, and learn alone."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from test_decoder import BASE
+from torch.autograd import gradcheck
+
+import notellm
+from notellm import _core
+from notellm.config import compose
+from notellm.errors import DataError
+from notellm.models import lora
+from notellm.models.decoder import Decoder
+from notellm.models.lora import TARGETS, LoraOptions
+from notellm.models.notellm import NoteLLM
+from notellm.pipeline.data import Dataset
+from notellm.pipeline.training import lora_options, train
+from notellm.run import RunFolder
+from notellm.training import Trainer, TrainOptions
+
+OPTIONS = LoraOptions(r=3, alpha=6.0)
+
+
+@pytest.fixture(params=["", "none"], ids=["loops", "composed"])
+def loops(request):
+    notellm.set_instruction_set(request.param)
+    yield request.param
+    notellm.set_instruction_set("")
+
+
+def stir(model):
+    """Adapters and row as if trained: no longer without effect."""
+    torch.manual_seed(2)
+    for layer in model.model.layers:
+        for adapter in layer.adapters.values():
+            torch.nn.init.normal_(adapter.lora_B, 0.0, 0.2)
+    with torch.no_grad():
+        model.model.emb_row += 0.3 * torch.randn_like(model.model.emb_row)
+    return model
+
+
+@pytest.fixture
+def adapted(tiny_folder):
+    """Makes models of one and the same trained LoRA."""
+
+    def make(options=OPTIONS, dtype=torch.float32):
+        return stir(NoteLLM.from_pretrained(tiny_folder, dim=6).add_lora(options)).to(dtype)
+
+    return make
+
+
+def training_batch(model, notes, step=0):
+    tokenized = model.prompt.tokenize(notes)
+    sampler = model.prompt.sampler(
+        tokenized, np.arange(0, 6), np.arange(6, 12), pairs_per_step=6, hashtag_share=0.5, seed=0
+    )
+    return tokenized, sampler.plan(step).prompts
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"r": 0}, "LoraOptions: r must be a whole number, at least 1, but is 0"),
+            ({"alpha": 0.0}, "LoraOptions: alpha must be above 0, but is 0.0"),
+            ({"dropout": 1.0}, r"LoraOptions: dropout must be in \[0, 1\), but is 1.0"),
+            ({"targets": ()}, r"LoraOptions: targets must be some of q_proj, .*, but is \(\)"),
+            (
+                {"targets": ("lm_head",)},
+                "LoraOptions: targets must be some of q_proj, .*, but name 'lm_head'",
+            ),
+        ],
+    )
+    def test_out_of_range(self, changes, message):
+        with pytest.raises(ValueError, match=message):
+            LoraOptions(**changes)
+
+    def test_scale(self):
+        assert LoraOptions(r=16, alpha=8).scale == 0.5
+        assert LoraOptions(r=16, alpha=8, rslora=True).scale == 2
+
+    def test_the_configuration_asks_for_it_or_not(self):
+        assert lora_options(compose([])) is None
+        assert lora_options(compose(["lora=default", "lora.dropout=0.1"])) == LoraOptions(dropout=0.1)
+
+
+class TestWithoutTraining:
+    def test_fresh_adapters_change_nothing(self, tiny, notes, loops):
+        _, prompts = training_batch(tiny, notes)
+        batch = tiny.prompt.pack_rows(tiny.prompt.tokenize(notes), prompts)
+        before, vectors = tiny(batch), tiny.embed(notes)
+        tiny.add_lora(OPTIONS)
+        assert torch.equal(tiny(batch).embeddings, before.embeddings)
+        assert torch.equal(tiny(batch).logits, before.logits)
+        assert torch.equal(tiny.embed(notes), vectors)
+
+    @pytest.mark.parametrize("targets", [TARGETS, ("k_proj", "up_proj"), ("down_proj",)])
+    def test_merged_equals_unmerged(self, targets, adapted, notes, loops):
+        options = LoraOptions(r=3, alpha=6.0, targets=targets)
+        for dtype, limit in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
+            apart, merged = adapted(options, dtype), adapted(options, dtype).merge_lora()
+            assert not any("adapters" in name for name, _ in merged.named_parameters())
+            tokenized, prompts = training_batch(apart, notes)
+            batch = apart.prompt.pack_rows(tokenized, prompts)
+            a, b = apart(batch, dtype), merged(batch, dtype)
+            for name in ("embeddings", "logits"):
+                expected = getattr(b, name)
+                scale = expected.abs().max().item()
+                torch.testing.assert_close(getattr(a, name), expected, rtol=0, atol=limit * scale)
+        assert torch.equal(adapted(options).embed(notes), adapted(options).merge_lora().embed(notes))
+
+    def test_adapters_change_what_generation_says(self, tiny, notes):
+        plain = tiny.generate_category(notes, max_new_tokens=4)
+        model = stir(tiny.add_lora(OPTIONS))
+        own = model.generate_category(notes, max_new_tokens=4)
+        assert own != plain
+        assert own == model.merge_lora().generate_category(notes, max_new_tokens=4)
+
+    def test_unmerging_restores_every_bit(self, tiny, notes):
+        model = stir(tiny.add_lora(OPTIONS))
+        before = {name: value.detach().clone() for name, value in model.named_parameters()}
+        vectors = model.embed(notes)
+        trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+        model.merge_lora(keep=True)
+        assert model.lora is None
+        assert all(p.requires_grad for p in model.parameters())
+        assert torch.equal(model.embed(notes), vectors)
+        model.unmerge_lora()
+        after = dict(model.named_parameters())
+        assert after.keys() == before.keys()
+        for name, value in before.items():
+            if name == "model.embed_tokens.weight":  # the row that reading synchronised is [EMB]'s
+                value[model.emb_token_id] = before["model.emb_row"]
+            assert torch.equal(after[name], value), name
+        assert {name for name, p in model.named_parameters() if p.requires_grad} == trainable
+        assert torch.equal(model.embed(notes), vectors)
+
+    def test_saved_is_merged_and_the_model_is_not(self, tiny, notes, tmp_path):
+        model = stir(tiny.add_lora(OPTIONS))
+        model.save_pretrained(tmp_path / "saved")
+        assert model.lora == OPTIONS
+        again = NoteLLM.from_pretrained(tmp_path / "saved")
+        assert torch.equal(again.embed(notes), model.embed(notes))
+
+    def test_peft_folders_keep_all_that_learned(self, tiny, tiny_folder, notes, tmp_path):
+        model = stir(tiny.add_lora(OPTIONS))
+        model.tau.data.fill_(1.5)
+        model.projection.weight.data.mul_(-2)
+        model.save_peft(tmp_path / "adapter")
+        again = NoteLLM.from_pretrained(tiny_folder, dim=6).load_peft(tmp_path / "adapter")
+        assert again.lora == OPTIONS
+        assert again.tau.item() == 1.5
+        assert torch.equal(again.embed(notes), model.embed(notes))
+        model.save_peft(tmp_path / "adapter")  # replaced
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other/data").write_text("x")
+        with pytest.raises(FileExistsError, match="must be absent, empty or an adapter's folder"):
+            model.save_peft(tmp_path / "other")
+
+    def test_the_seed_decides_the_adapters(self, tiny_folder):
+        models = [NoteLLM.from_pretrained(tiny_folder).add_lora(seed=seed) for seed in (1, 1, 2)]
+        first, again, other = models
+        read = lambda model: model.model.layers[1].adapters["v_proj"].lora_A  # noqa: E731
+        assert torch.equal(read(first), read(again))
+        assert not torch.equal(read(first), read(other))
+        assert read(first).abs().max() <= 32**-0.5  # Kaiming-uniform as in peft
+
+    def test_calls_out_of_order(self, tiny, tmp_path):
+        for call in (tiny.merge_lora, lambda: tiny.save_peft(tmp_path)):
+            with pytest.raises(ValueError, match=r"the model must have LoRA, but has not; try add_lora\(\)"):
+                call()
+        with pytest.raises(ValueError, match="unmerge_lora: there must be kept weights, but are none"):
+            tiny.unmerge_lora()
+        tiny.add_lora().merge_lora(keep=True)
+        with pytest.raises(ValueError, match="add_lora: the model must be without LoRA, but has it"):
+            tiny.add_lora()
+        with pytest.raises(ValueError, match="add_lora: the model must be without LoRA, but has it"):
+            tiny.unmerge_lora().add_lora()
+
+    def test_a_wrapped_part_is_an_error(self, tiny):
+        tiny.add_lora(OPTIONS)
+        layer = tiny.model.layers[0]
+        layer.adapters["q_proj"] = torch.nn.Sequential(layer.adapters["q_proj"])
+        with pytest.raises(TypeError, match=r"adapters.q_proj must be an Adapter, .* but is a Sequential"):
+            tiny.model.weights()
+        layer.self_attn.q_proj = torch.nn.Sequential(layer.self_attn.q_proj)
+        with pytest.raises(TypeError, match="q_proj must be a plain Linear"):
+            tiny.model.weights()
+
+
+def small_decoder(dropout=0.0, targets=TARGETS, case=None):
+    torch.manual_seed(0)
+    fields = BASE | {"model_type": "llama", "num_hidden_layers": 2, "rope_theta": 10000.0} | (case or {})
+    decoder = Decoder(fields).double()
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter, 1.0 if parameter.dim() == 1 else 0.0, 0.3)
+    lora.add(decoder, LoraOptions(r=2, alpha=3.0, dropout=dropout, targets=targets), 7, seed=0)
+    for layer in decoder.layers:
+        for adapter in layer.adapters.values():
+            torch.nn.init.normal_(adapter.lora_B, 0.0, 0.3)
+    return decoder
+
+
+FOREST = _core.models.Segments([0, 3, 7, 9], [-1, 0, 0])
+TOKENS = [1, 2, 3, 7, 4, 7, 5, 6, 8]
+
+
+def plan_of(decoder, read_rows=None, seed=None):
+    plan = decoder.plan(FOREST, torch.float64, read_rows)
+    return plan if seed is None else _core.models.with_dropout(plan, FOREST, TOKENS, seed)
+
+
+class TestGradients:
+    @pytest.mark.parametrize("read_rows", [None, [8, 4]])
+    @pytest.mark.parametrize("seed", [None, 5])
+    @pytest.mark.parametrize("case", [{}, {"model_type": "qwen3", "head_dim": 8}], ids=["llama", "qwen3"])
+    def test_gradcheck_of_a_layer(self, case, seed, read_rows, loops):
+        decoder = small_decoder(0.4, case=case)
+        plan, layer = plan_of(decoder, read_rows, seed), decoder.layers[1]
+        x = torch.randn(9, 24, dtype=torch.float64, requires_grad=True)
+        inputs = (x, *(p for p in layer.parameters() if p.requires_grad))
+        assert len(inputs) == 15
+        torch.manual_seed(3)  # of fast mode's random projection
+        assert gradcheck(lambda *_: layer(x, plan, True), inputs, fast_mode=True)
+
+    @pytest.mark.parametrize("targets", [("q_proj",), ("v_proj", "gate_proj"), ("up_proj",)])
+    def test_gradcheck_with_some_targets(self, targets, loops):
+        decoder = small_decoder(targets=targets)
+        plan, layer = plan_of(decoder, [3, 1]), decoder.layers[0]
+        x = torch.randn(9, 24, dtype=torch.float64, requires_grad=True)
+        inputs = (x, *(p for p in layer.parameters() if p.requires_grad))
+        torch.manual_seed(3)
+        assert gradcheck(lambda *_: layer(x, plan, True), inputs, fast_mode=True)
+
+    @pytest.mark.parametrize("seed", [None, 5])
+    def test_loops_equal_the_composed_operations(self, seed):
+        results = []
+        for name in ("", "none"):
+            notellm.set_instruction_set(name)
+            decoder = small_decoder(0.4)
+            states = decoder(torch.tensor(TOKENS), plan_of(decoder, [8, 4, 2], seed))
+            (states * torch.arange(1.0, 25.0)).sum().backward()
+            own = {name: p.grad for name, p in decoder.named_parameters() if p.requires_grad}
+            results.append((states, own))
+        notellm.set_instruction_set("")
+        (states, ours), (expected, theirs) = results
+        torch.testing.assert_close(states, expected, rtol=0, atol=1e-11)
+        for name, gradient in theirs.items():
+            scale = float(gradient.abs().max())
+            torch.testing.assert_close(ours[name], gradient, rtol=0, atol=1e-11 * scale)
+
+    @pytest.mark.parametrize("seed", [None, 5])
+    def test_bf16_is_near_fp32(self, seed):
+        results = []
+        for dtype in (torch.float32, torch.bfloat16):
+            decoder = small_decoder(0.4).float()
+            plan = decoder.plan(FOREST, dtype)
+            if seed is not None:
+                plan = _core.models.with_dropout(plan, FOREST, TOKENS, seed)
+            states = decoder(torch.tensor(TOKENS), plan)
+            states.square().sum().backward()
+            gradients = [p.grad.flatten() for p in decoder.parameters() if p.requires_grad]
+            results.append((states.detach().flatten(), torch.cat(gradients)))
+        for exact, rounded in zip(*results, strict=True):
+            assert (rounded - exact).norm() < 0.05 * exact.norm()
+
+    def test_checkpointed_layers_meet_the_same_masks(self):
+        gradients = []
+        for checkpoint in (False, True):
+            decoder = small_decoder(0.4)
+            plan = plan_of(decoder, seed=5)
+            decoder(torch.tensor(TOKENS), plan, checkpoint=checkpoint).square().sum().backward()
+            gradients.append([p.grad for p in decoder.parameters() if p.requires_grad])
+        for a, b in zip(*gradients, strict=True):
+            assert torch.equal(a, b)
+
+    def test_a_second_derivative_is_refused(self):
+        decoder = small_decoder()
+        x = torch.randn(9, 24, dtype=torch.float64, requires_grad=True)
+        with pytest.raises(RuntimeError, match="project: the backward pass must run without create_graph"):
+            torch.autograd.grad(decoder.layers[0](x, plan_of(decoder)).sum(), x, create_graph=True)
+
+    def test_frozen_weights_get_no_gradient(self):
+        decoder = small_decoder()
+        decoder(torch.tensor(TOKENS), plan_of(decoder)).sum().backward()
+        for name, parameter in decoder.named_parameters():
+            assert (parameter.grad is not None) == ("lora" in name or name == "emb_row"), name
+
+    @pytest.mark.parametrize("seed", [None, 5])
+    def test_no_input_of_a_product_is_kept(self, seed):
+        def kept_of_every_token(decoder):
+            shapes = Counter()
+
+            def pack(tensor):
+                if tensor.dim() == 2 and tensor.size(0) == len(TOKENS) and tensor.is_floating_point():
+                    shapes[tuple(tensor.shape)] += 1
+                return tensor
+
+            plan = plan_of(decoder, seed=seed)
+            x = torch.randn(9, 24, dtype=torch.float64, requires_grad=True)
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+                decoder.layers[0](x, plan)
+            return shapes
+
+        wide = {"head_dim": 10}
+        adapted, plain = small_decoder(0.4, case=wide), small_decoder(case=wide)
+        lora.merge(plain, OPTIONS, keep=False)
+        kept = kept_of_every_token(adapted)
+        assert kept == kept_of_every_token(plain)
+        assert kept[9, 80] == 1  # gate and up side by side, from which the input of down_proj is made
+        assert kept[9, 40] == 0  # that input itself
+        assert kept[9, 2] == kept[9, 4] == 0  # what goes up
+
+
+class TestDropout:
+    def states(self, model, tokenized, prompts, mode, seed):
+        return model(
+            model.prompt.pack_rows(tokenized, prompts, mode=mode), torch.float64, dropout_seed=seed
+        ).embeddings
+
+    OPTIONS = LoraOptions(r=3, alpha=6.0, dropout=0.5)
+
+    @pytest.fixture
+    def model(self, adapted):
+        return adapted(self.OPTIONS, torch.float64)
+
+    def test_masks_do_not_depend_on_the_packing(self, model, notes, loops):
+        tokenized, prompts = training_batch(model, notes)
+        together = self.states(model, tokenized, prompts, "train", 9)
+        alone = torch.cat([self.states(model, tokenized, [prompt], "train", 9) for prompt in prompts])
+        inputs = self.states(model, tokenized, prompts[5:] + prompts[:5], "embed", 9).roll(5, 0)
+        limit = 1e-10 * together.abs().max().item()
+        torch.testing.assert_close(alone, together, rtol=0, atol=limit)
+        torch.testing.assert_close(inputs, together, rtol=0, atol=limit)
+
+    def test_the_seed_decides_and_none_is_none(self, model, notes):
+        tokenized, prompts = training_batch(model, notes)
+        first, again, other = (self.states(model, tokenized, prompts, "train", s) for s in (9, 9, 10))
+        assert torch.equal(first, again)
+        assert (first - other).norm() > 0.05 * first.norm()
+        without = self.states(model, tokenized, prompts, "train", None)
+        assert (first - without).norm() > 0.05 * first.norm()
+        model.merge_lora()
+        torch.testing.assert_close(self.states(model, tokenized, prompts, "train", 9), without)
+
+    def test_steps_and_runs_have_seeds_of_their_own(self):
+        seeds = {lora.dropout_seed(seed, step) for seed in range(5) for step in range(50)}
+        assert len(seeds) == 250
+
+
+SOURCE, TARGET = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9]), np.array([2, 1, 4, 5, 3, 7, 8, 6, 10])
+
+
+def trainer(tiny_folder, notes, folder=None, **changes):
+    model = NoteLLM.from_pretrained(tiny_folder, dim=6)
+    model.add_lora(LoraOptions(r=4, alpha=8.0, dropout=changes.pop("dropout", 0.0)))
+    options = {"pairs_per_step": 3, "epochs": 2, "lr": 5e-3, "lr_head": 1e-2, "alpha": 0.5}
+    return Trainer(model, notes, SOURCE, TARGET, TrainOptions(**options | changes), folder=folder)
+
+
+class TestTraining:
+    def test_both_losses_fall(self, tiny_folder, notes):
+        records = trainer(tiny_folder, notes, epochs=20, dropout=0.1).train()
+        for name in ("contrastive", "generative"):
+            first, last = (np.mean([r[name] for r in part]) for part in (records[:6], records[-6:]))
+            assert last < 0.8 * first, name
+
+    def test_adapters_projection_tau_and_the_emb_row_learn_alone(self, tiny_folder, notes):
+        run = trainer(tiny_folder, notes, weight_decay=0.1)
+        model = run.model
+        before = {name: value.detach().clone() for name, value in model.named_parameters()}
+        run.train()
+        for name, value in model.named_parameters():
+            if name == "model.embed_tokens.weight":
+                assert value.grad is None
+                continue
+            learns = "lora_" in name or name in ("model.emb_row", "projection.weight", "tau")
+            assert torch.equal(value, before[name]) != learns, name
+            assert (value.grad is not None) == learns, name
+        vectors = model.embed(notes)
+        table, old = model.model.embed_tokens.weight, before["model.embed_tokens.weight"]
+        others = torch.arange(len(table)) != model.emb_token_id
+        assert torch.equal(table[others], old[others])
+        assert torch.equal(table[model.emb_token_id], model.model.emb_row)
+        assert not torch.equal(table[model.emb_token_id], old[model.emb_token_id])
+        assert torch.equal(model.merge_lora().embed(notes), vectors)
+
+    def test_a_resumed_run_is_the_same_run(self, tiny_folder, notes, tmp_path):
+        whole = trainer(tiny_folder, notes, tmp_path / "whole", dropout=0.3)
+        whole.train()
+        trainer(tiny_folder, notes, tmp_path / "parts", dropout=0.3).train(until=2)
+        resumed = trainer(tiny_folder, notes, tmp_path / "parts", dropout=0.3)
+        resumed.train(resume=True)
+        expected = dict(whole.model.named_parameters())
+        for name, value in resumed.model.named_parameters():
+            assert torch.equal(value, expected[name]), name
+        with pytest.raises(DataError, match="must be of a run on the same notes, pairs"):
+            trainer(tiny_folder, notes, tmp_path / "parts", dropout=0.2).train(resume=True)
+
+    def test_a_run_of_the_command_line_trains_adapters(self, tiny_folder, notes, tmp_path):
+        changes = [f"model.path={tiny_folder}", "model.dim=6", "train.pairs_per_step=3", "train.max_steps=2"]
+        folders = []
+        for name, more in (("lora", ["lora=default", "lora.r=2", "lora.dropout=0.1"]), ("all", [])):
+            run = RunFolder.open(compose([*changes, *more, f"run_dir={tmp_path / name}"]), command=["train"])
+            folders.append(train(run, Dataset(notes, None, None, None), SOURCE, TARGET))
+        adapted, full = (NoteLLM.from_pretrained(folder) for folder in folders)
+        base = NoteLLM.from_pretrained(tiny_folder)
+        norm = lambda model: model.model.norm.weight  # noqa: E731
+        matrix = lambda model: model.model.layers[1].mlp.up_proj.weight  # noqa: E731
+        assert torch.equal(norm(adapted), norm(base))
+        assert not torch.equal(norm(full), norm(base))
+        assert not torch.equal(matrix(adapted), matrix(base))
