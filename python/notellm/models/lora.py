@@ -40,7 +40,7 @@ class LoraOptions:
     alpha: float = 32.0
     """The change is scaled by ``alpha / r``."""
     dropout: float = 0.0
-    """Share of the adapters' inputs that is dropped in training, in [0, 1); taken to the next 2^-16."""
+    """Share of the adapters' inputs that is dropped in training, in [0, 1); rounded to the nearest 2^-16."""
     targets: tuple[str, ...] = TARGETS
     """Names of the matrices, some of ``TARGETS``."""
     rslora: bool = False

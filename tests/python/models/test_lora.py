@@ -94,7 +94,7 @@ class TestWithoutTraining:
         before, vectors = tiny(batch), tiny.embed(notes)
         tiny.add_lora(OPTIONS)
         assert torch.equal(tiny(batch).embeddings, before.embeddings)
-        assert torch.equal(tiny(batch).logits, before.logits)
+        assert torch.equal(tiny(batch).labelled, before.labelled)
         assert torch.equal(tiny.embed(notes), vectors)
 
     @pytest.mark.parametrize("targets", [TARGETS, ("k_proj", "up_proj"), ("down_proj",)])
@@ -106,7 +106,7 @@ class TestWithoutTraining:
             tokenized, prompts = training_batch(apart, notes)
             batch = apart.prompt.pack_rows(tokenized, prompts)
             a, b = apart(batch, dtype), merged(batch, dtype)
-            for name in ("embeddings", "logits"):
+            for name in ("embeddings", "labelled"):
                 expected = getattr(b, name)
                 scale = expected.abs().max().item()
                 torch.testing.assert_close(getattr(a, name), expected, rtol=0, atol=limit * scale)

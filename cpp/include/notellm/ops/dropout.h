@@ -15,7 +15,7 @@ namespace notellm {
 /// With keys of `prefix_keys` a token meets the same mask in whatever batch, micro-batch, process
 /// or packing it is computed, and when its layer is computed again.
 struct Dropout {
-  double share = 0;   ///< of the elements dropped, in [0, 1), taken to the next 2^-16; 0: none
+  double share = 0;   ///< of the elements dropped, in [0, 1), rounded to the nearest 2^-16; 0: none
   uint64_t seed = 0;  ///< of the step
   int64_t site = 0;   ///< which of the model's dropouts this is
   at::Tensor keys;    ///< (T) int64, on the CPU; undefined: none is dropped
