@@ -2,6 +2,7 @@
 
 #include "bindings.h"
 #include "notellm/models/decoder.h"
+#include "notellm/ops/matmul.h"
 #include "notellm/ops/rms_norm.h"
 
 namespace notellm::python {
@@ -126,6 +127,10 @@ void bind_models(py::module_& m) {
       [](const at::Tensor& tokens, const DecoderWeights& weights, const DecoderConfig& config,
          const DecoderPlan& plan) { return decoder_states(tokens, weights, config, plan); },
       py::arg("tokens"), py::arg("weights"), py::arg("config"), py::arg("plan"), release_gil());
+  m.def(
+      "matmul_transposed",
+      [](const at::Tensor& x, const at::Tensor& weight) { return matmul_transposed(x, weight); },
+      py::arg("x"), py::arg("weight"), release_gil());
   m.def("head_logits", &head_logits, py::arg("states"), py::arg("head"), py::arg("compute"),
         release_gil());
   m.def("prepare_weights", &prepare_weights, py::arg("weights"), py::arg("compute"), release_gil());
