@@ -7,6 +7,7 @@
 
 #include "notellm/kernels/instruction_set.h"
 #include "notellm/ops/projection.h"
+#include "notellm/ops/quantise.h"
 #include "notellm/ops/rms_norm.h"
 #include "notellm/util/check.h"
 
@@ -20,14 +21,20 @@ at::Tensor stacked(std::vector<at::Tensor> parts, at::ScalarType dtype) {
   return parts.size() == 1 ? parts[0] : at::cat(parts);
 }
 
+// A matrix as its product wants it: an int8 one is widened, for this product only.
+at::Tensor widened(const at::Tensor& matrix, const at::Tensor& scales, at::ScalarType dtype) {
+  return scales.defined() ? dequantise(matrix, scales, dtype) : matrix.to(dtype);
+}
+
 ProjectionWeights packed_weights(const LayerWeights& w, at::ScalarType dtype) {
-  if (w.packed.defined()) return {w.packed, w.packed_bias};
+  if (w.packed.defined()) return {widened(w.packed, w.scales.packed, dtype), w.packed_bias};
   return {stacked({w.query, w.key, w.value}, dtype),
           stacked({w.query_bias, w.key_bias, w.value_bias}, dtype)};
 }
 
 at::Tensor gate_up_weights(const LayerWeights& w, at::ScalarType dtype) {
-  return w.gate_up.defined() ? w.gate_up : stacked({w.gate, w.up}, dtype);
+  return w.gate_up.defined() ? widened(w.gate_up, w.scales.gate_up, dtype)
+                             : stacked({w.gate, w.up}, dtype);
 }
 
 ProjectionWeights rows_of(const ProjectionWeights& w, int64_t begin, int64_t end) {
@@ -105,6 +112,18 @@ at::Tensor attend_composed(const at::Tensor& x,
       .to(plan.dtype);
 }
 
+void quantise_matrices(LayerWeights& w) {
+  const auto replace = [](at::Tensor& matrix, at::Tensor& scales) {
+    QuantisedMatrix quantised = quantise(matrix);
+    matrix = std::move(quantised.values);
+    scales = std::move(quantised.scales);
+  };
+  replace(w.packed, w.scales.packed);
+  replace(w.output, w.scales.output);
+  replace(w.gate_up, w.scales.gate_up);
+  replace(w.down, w.scales.down);
+}
+
 void check_compute(at::ScalarType compute, const char* where) {
   if (compute == at::kDouble || compute == at::kFloat || compute == at::kBFloat16) return;
   internal::throw_error<NotSupportedError>(
@@ -177,12 +196,12 @@ at::Tensor decoder_layer(const at::Tensor& x,
     attended = attend_composed(x, weights, config, plan, cache ? *cache : own);
     if (selects) attended = attended.index_select(0, plan.read_rows);
   }
-  stream = project({Prologue::kNone, attended, {}, 0}, {stacked({weights.output}, plan.dtype), {}},
-                   stream);
+  stream = project({Prologue::kNone, attended, {}, 0},
+                   {widened(weights.output, weights.scales.output, plan.dtype), {}}, stream);
   const at::Tensor gate_up = project(normed(stream, weights.post_norm, config),
                                      {gate_up_weights(weights, plan.dtype), {}});
-  return project({Prologue::kSwiglu, gate_up, {}, 0}, {stacked({weights.down}, plan.dtype), {}},
-                 stream);
+  return project({Prologue::kSwiglu, gate_up, {}, 0},
+                 {widened(weights.down, weights.scales.down, plan.dtype), {}}, stream);
 }
 
 at::Tensor decoder_states(const at::Tensor& tokens,
@@ -208,21 +227,37 @@ at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::Sca
   return at::linear(states.to(compute), head.to(compute)).to(state_dtype(compute));
 }
 
-DecoderWeights prepare_weights(const DecoderWeights& weights, at::ScalarType compute) {
+DecoderWeights prepare_weights(const DecoderWeights& weights,
+                               at::ScalarType compute,
+                               WeightStorage storage) {
   DecoderWeights prepared = weights;
+  const bool is_int8 = storage == WeightStorage::kInt8;
   for (LayerWeights& w : prepared.layers) {
-    const ProjectionWeights packed = packed_weights(w, compute);
-    w.packed = packed.matrix;
-    w.packed_bias = packed.bias;
-    w.gate_up = gate_up_weights(w, compute);
-    w.output = w.output.to(compute);
-    w.down = w.down.to(compute);
+    // int8 is rounded from the weights as they are, not from bf16
+    const at::ScalarType dtype = is_int8 ? w.output.scalar_type() : compute;
+    w.packed = stacked({w.query, w.key, w.value}, dtype);
+    w.packed_bias = stacked({w.query_bias, w.key_bias, w.value_bias}, compute);
+    w.gate_up = stacked({w.gate, w.up}, dtype);
+    w.output = w.output.to(dtype);
+    w.down = w.down.to(dtype);
     for (at::Tensor* part :
          {&w.query, &w.key, &w.value, &w.query_bias, &w.key_bias, &w.value_bias, &w.gate, &w.up}) {
       *part = at::Tensor();
     }
+    if (is_int8) quantise_matrices(w);
   }
   return prepared;
+}
+
+int64_t matrix_bytes(const DecoderWeights& prepared) {
+  int64_t bytes = 0;
+  for (const LayerWeights& w : prepared.layers) {
+    for (const at::Tensor* part : {&w.packed, &w.output, &w.gate_up, &w.down, &w.scales.packed,
+                                   &w.scales.output, &w.scales.gate_up, &w.scales.down}) {
+      if (part->defined()) bytes += static_cast<int64_t>(part->nbytes());
+    }
+  }
+  return bytes;
 }
 
 }  // namespace notellm

@@ -266,6 +266,7 @@ class NoteLLM(nn.Module):
         projected: bool = True,
         dtype: str = "fp32",
         batch_tokens: int = 8192,
+        weights: str = "same",
         progress: ProgressFn | None = None,
     ) -> Tensor:
         """Embeds notes with the category prompt; see `notellm.embedding.embed`."""
@@ -278,6 +279,7 @@ class NoteLLM(nn.Module):
             projected=projected,
             dtype=dtype,
             batch_tokens=batch_tokens,
+            weights=weights,
             progress=progress,
         ).vectors
 
