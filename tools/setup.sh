@@ -18,10 +18,16 @@ fail() {
 
 # --- Debian packages ---------------------------------------------------------------------------
 
+# Looks where the compiler does, and under the prefixes where CMake does too.
 has_header() {
-  local folder path=${CPATH-}
-  for folder in /usr/include /usr/local/include ${path//:/ }; do
+  local folder folders
+  IFS=':;' read -ra folders <<<"${CPATH-}"
+  for folder in /usr/include /usr/local/include "${folders[@]}"; do
     [ -e "$folder/$1" ] && return
+  done
+  IFS=':;' read -ra folders <<<"${CMAKE_PREFIX_PATH-}"
+  for folder in "${folders[@]}"; do
+    [ -e "$folder/include/$1" ] && return
   done
   return 1
 }

@@ -3,6 +3,7 @@
 #include "bindings.h"
 #include "notellm/models/decoder.h"
 #include "notellm/ops/matmul.h"
+#include "notellm/ops/quantise.h"
 #include "notellm/ops/rms_norm.h"
 
 namespace notellm::python {
@@ -133,7 +134,21 @@ void bind_models(py::module_& m) {
       py::arg("x"), py::arg("weight"), release_gil());
   m.def("head_logits", &head_logits, py::arg("states"), py::arg("head"), py::arg("compute"),
         release_gil());
-  m.def("prepare_weights", &prepare_weights, py::arg("weights"), py::arg("compute"), release_gil());
+  py::enum_<WeightStorage>(m, "WeightStorage")
+      .value("same", WeightStorage::kSame)
+      .value("int8", WeightStorage::kInt8);
+  m.def("prepare_weights", &prepare_weights, py::arg("weights"), py::arg("compute"),
+        py::arg("storage") = WeightStorage::kSame, release_gil());
+  m.def("matrix_bytes", &matrix_bytes, py::arg("prepared"));
+  m.def(
+      "quantise",
+      [](const at::Tensor& matrix) {
+        QuantisedMatrix quantised = quantise(matrix);
+        return std::make_tuple(quantised.values, quantised.scales);
+      },
+      py::arg("matrix"), release_gil());
+  m.def("dequantise", &dequantise, py::arg("values"), py::arg("scales"), py::arg("dtype"),
+        release_gil());
   m.def("state_dtype", &state_dtype, py::arg("compute"));
 }
 

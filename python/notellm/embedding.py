@@ -33,6 +33,8 @@ class Embedded:
     """Tokens that would have gone through it had notes shared nothing."""
     duplicate_notes: int
     """Notes whose prompt equals another one's: their vector was copied, not computed."""
+    weight_bytes: int
+    """Bytes of the blocks' matrices as they were kept for the products, beside the model's own."""
 
     @property
     def saved_share(self) -> float:
@@ -49,6 +51,7 @@ def embed(
     projected: bool = True,
     dtype: str = "fp32",
     batch_tokens: int = 8192,
+    weights: str = "same",
     progress: ProgressFn | None = None,
 ) -> Embedded:
     """Embeds tokenised notes with the category prompt, which has all fields.
@@ -67,32 +70,38 @@ def embed(
         dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
         batch_tokens: Tokens that one forward pass computes, shared ones counted once: bounds memory. A note that is
             longer gets a pass of its own.
+        weights: How the blocks' matrices are kept meanwhile: ``"same"`` as ``dtype``, or ``"int8"``, with a scale for
+            every row, widened to ``dtype`` one at a time right before each product. ``weight_bytes`` says what
+            that takes; vectors come out a little off.
         progress: Called with (notes done, notes).
 
     Returns:
         The vectors in the order of ``indices``, and the token counts.
 
     Raises:
-        ValueError: If a name or the budget is out of range.
+        ValueError: If a name or the budget is out of range; for int8, if a weight is not finite.
         IndexError: If an index is.
     """
-    members = _core.embedding.Pooling.__members__
-    if pooling not in members:
-        raise ValueError(f"embed: pooling must be one of {', '.join(members)}, but is {pooling!r}")
+    poolings, storages = _core.embedding.Pooling.__members__, _core.models.WeightStorage.__members__
+    if pooling not in poolings:
+        raise ValueError(f"embed: pooling must be one of {', '.join(poolings)}, but is {pooling!r}")
+    if weights not in storages:
+        raise ValueError(f"embed: weights must be one of {', '.join(storages)}, but is {weights!r}")
     compute = compute_dtype(dtype)
-    vectors, computed, sequence, duplicates = _core.embedding.embed_notes(
+    vectors, *costs = _core.embedding.embed_notes(
         model.model.weights(),
         model.model.config,
         model.projection_weight if projected else None,
         model.prompt.core,
         tokenized,
         range(len(tokenized)) if indices is None else indices,
-        members[pooling],
+        poolings[pooling],
         compute,
         batch_tokens,
+        storages[weights],
         progress,
     )
-    return Embedded(vectors.cpu(), computed, sequence, duplicates)
+    return Embedded(vectors.cpu(), *costs)
 
 
 def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> None:

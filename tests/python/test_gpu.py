@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from notellm import NoteLLM, Trainer, TrainOptions, target_ranks
+from notellm import NoteLLM, Trainer, TrainOptions, _core, target_ranks
 
 pytestmark = pytest.mark.gpu
 
@@ -34,6 +34,26 @@ def test_training_equals_the_cpu_s(tiny, on_gpu, notes):
         Trainer(model, notes, source, target, options).train()
     for (name, cpu), gpu in zip(tiny.named_parameters(), on_gpu.parameters(), strict=True):
         torch.testing.assert_close(gpu.cpu(), cpu, rtol=0, atol=5e-3, msg=name)
+
+
+def forest_states(model, device):
+    """Final states of a deep forest in bf16, and every weight's gradient, in fp32 on the CPU."""
+    torch.manual_seed(0)
+    segments = _core.models.Segments([0, 26, 49, 50, 113, 121, 140], [-1, 0, 1, 0, 3, -1])
+    tokens, weight = torch.randint(0, 400, (140,)), torch.randn(140, model.model.config.width)
+    states = model.model(tokens.to(device), model.model.plan(segments, torch.bfloat16))
+    (states * weight.to(device)).sum().backward()
+    return states.detach().cpu(), {n: p.grad.cpu() for n, p in model.model.named_parameters()}
+
+
+def test_a_forest_in_bf16_has_the_states_and_gradients_of_the_cpu(tiny, on_gpu):
+    """One flash attention over all segments on the GPU."""
+    expected, expected_gradients = forest_states(tiny, "cpu")
+    actual, gradients = forest_states(on_gpu, "cuda")
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0.04 * expected.abs().max().item())
+    for name, gradient in expected_gradients.items():
+        limit = 0.04 * gradient.abs().max().item()
+        torch.testing.assert_close(gradients[name], gradient, rtol=0, atol=limit, msg=name)
 
 
 def test_ranks_equal_the_cpu_s():

@@ -101,13 +101,14 @@ at::Tensor embed_notes(const DecoderWeights& weights,
   const PromptSequences sequences = lay_out(prompts, tokenized, requests, PackMode::kEmbed);
   const PrefixBatches batches = prefix_batches(sequences.tokens, {.budget = options.batch_tokens});
 
-  const DecoderWeights cast = prepare_weights(weights, options.compute);
+  const DecoderWeights cast = prepare_weights(weights, options.compute, options.weights);
   const auto device = weights.embedding.device();
   const at::ScalarType dtype = state_dtype(options.compute);
   const int64_t total = std::ssize(requests);
   const int64_t width = projection.defined() ? projection.size(0) : config.width;
   at::Tensor vectors = at::empty({total, width}, at::dtype(dtype).device(device));
-  EmbedReport cost{0, std::ssize(sequences.tokens.ids), total - (std::ssize(batches.groups) - 1)};
+  EmbedReport cost{0, std::ssize(sequences.tokens.ids), total - (std::ssize(batches.groups) - 1),
+                   matrix_bytes(cast)};
   for (int64_t b = 0; b < batches.size(); ++b) {
     report_progress(progress, batches.groups[batches.batches[b]], total);
     const Pass pass = make_pass(sequences, batches, b);

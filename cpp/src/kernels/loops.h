@@ -35,6 +35,7 @@ constexpr Table<Scalar> make_table() {
           &swiglu_backward<Scalar>,
           &add<Scalar>,
           &convert<Scalar>,
+          &dequantise<Scalar>,
           &unrotate<Scalar>,
           &gradient_width<Scalar>,
           &AttentionScratch<Accumulator<Scalar>>::size,

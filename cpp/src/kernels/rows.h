@@ -156,3 +156,21 @@ inline void convert(const Accumulator<Scalar>* x, int64_t n, Scalar* out) {
   for (; i + kStep <= n; i += kStep) store(out + i, load(x + i));
   for (; i < n; ++i) narrow(out + i, x[i]);
 }
+
+template <typename Scalar>
+inline void dequantise(
+    const int8_t* values, const float* scales, int64_t rows, int64_t width, Scalar* out) {
+  using Acc = Accumulator<Scalar>;
+  constexpr int kStep = kLanes<Acc>;
+  typedef int8_t Bytes __attribute__((vector_size(kStep)));
+  for (int64_t r = 0; r < rows; ++r, values += width, out += width) {
+    const Acc scale = scales[r];
+    int64_t i = 0;
+    for (; i + kStep <= width; i += kStep) {
+      Bytes bytes;
+      __builtin_memcpy(&bytes, values + i, sizeof(bytes));
+      store(out + i, __builtin_convertvector(bytes, Vector<Acc>) * scale);
+    }
+    for (; i < width; ++i) narrow(out + i, Acc(values[i]) * scale);
+  }
+}

@@ -7,6 +7,7 @@
 
 #include "notellm/kernels/instruction_set.h"
 #include "notellm/ops/projection.h"
+#include "notellm/ops/quantise.h"
 #include "notellm/ops/rms_norm.h"
 #include "notellm/util/check.h"
 
@@ -18,6 +19,11 @@ at::Tensor stacked(std::vector<at::Tensor> parts, at::ScalarType dtype) {
   if (!parts[0].defined()) return {};
   for (at::Tensor& part : parts) part = part.to(dtype);
   return parts.size() == 1 ? parts[0] : at::cat(parts);
+}
+
+// A matrix as its product wants it: an int8 one is widened, for this product only.
+at::Tensor widened(const at::Tensor& matrix, const at::Tensor& scales, at::ScalarType dtype) {
+  return scales.defined() ? dequantise(matrix, scales, dtype) : matrix.to(dtype);
 }
 
 // A matrix and what LoRA adds to it.
@@ -72,7 +78,7 @@ ProjectionWeights stacked_parts(const std::vector<Part>& parts,
 
 // A block's four projections; `Dropout` is of their adapters.
 ProjectionWeights packed_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
-  if (w.packed.defined()) return {w.packed, w.packed_bias};
+  if (w.packed.defined()) return {widened(w.packed, w.scales.packed, dtype), w.packed_bias};
   const LayerAdapters& adapters = w.adapters;
   return stacked_parts(
       {{w.query, adapters.query}, {w.key, adapters.key}, {w.value, adapters.value}},
@@ -80,17 +86,19 @@ ProjectionWeights packed_weights(const LayerWeights& w, at::ScalarType dtype, co
 }
 
 ProjectionWeights output_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
+  if (w.scales.output.defined()) return {widened(w.output, w.scales.output, dtype), {}};
   return stacked_parts({{w.output, w.adapters.output}}, {}, dtype, drop);
 }
 
 ProjectionWeights gate_up_weights(const LayerWeights& w,
                                   at::ScalarType dtype,
                                   const Dropout& drop) {
-  if (w.gate_up.defined()) return {w.gate_up, {}};
+  if (w.gate_up.defined()) return {widened(w.gate_up, w.scales.gate_up, dtype), {}};
   return stacked_parts({{w.gate, w.adapters.gate}, {w.up, w.adapters.up}}, {}, dtype, drop);
 }
 
 ProjectionWeights down_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
+  if (w.scales.down.defined()) return {widened(w.down, w.scales.down, dtype), {}};
   return stacked_parts({{w.down, w.adapters.down}}, {}, dtype, drop);
 }
 
@@ -185,6 +193,18 @@ at::Tensor attend_composed(const at::Tensor& x,
                             apply_rope(split(parts[1], w.key_norm), plan.rope), values,
                             plan.attention, cache)
       .to(plan.dtype);
+}
+
+void quantise_matrices(LayerWeights& w) {
+  const auto replace = [](at::Tensor& matrix, at::Tensor& scales) {
+    QuantisedMatrix quantised = quantise(matrix);
+    matrix = std::move(quantised.values);
+    scales = std::move(quantised.scales);
+  };
+  replace(w.packed, w.scales.packed);
+  replace(w.output, w.scales.output);
+  replace(w.gate_up, w.scales.gate_up);
+  replace(w.down, w.scales.down);
 }
 
 void check_compute(at::ScalarType compute, const char* where) {
@@ -304,13 +324,18 @@ at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::Sca
   return at::linear(states.to(compute), head.to(compute)).to(state_dtype(compute));
 }
 
-DecoderWeights prepare_weights(const DecoderWeights& weights, at::ScalarType compute) {
+DecoderWeights prepare_weights(const DecoderWeights& weights,
+                               at::ScalarType compute,
+                               WeightStorage storage) {
   DecoderWeights prepared = weights;
+  const bool is_int8 = storage == WeightStorage::kInt8;
   // merged whatever computes: a product without a gradient needs no adapters apart
   const auto merge = [&](const std::vector<Part>& parts) {
     std::vector<at::Tensor> matrices;
     for (const Part& part : parts) matrices.push_back(merged(part));
-    return stacked(std::move(matrices), compute);
+    // int8 is rounded from the weights as they are, not from bf16
+    const at::ScalarType dtype = is_int8 ? matrices[0].scalar_type() : compute;
+    return stacked(std::move(matrices), dtype);
   };
   for (LayerWeights& w : prepared.layers) {
     const LayerAdapters& adapters = w.adapters;
@@ -327,8 +352,20 @@ DecoderWeights prepare_weights(const DecoderWeights& weights, at::ScalarType com
          {&w.query, &w.key, &w.value, &w.query_bias, &w.key_bias, &w.value_bias, &w.gate, &w.up}) {
       *part = at::Tensor();
     }
+    if (is_int8) quantise_matrices(w);
   }
   return prepared;
+}
+
+int64_t matrix_bytes(const DecoderWeights& prepared) {
+  int64_t bytes = 0;
+  for (const LayerWeights& w : prepared.layers) {
+    for (const at::Tensor* part : {&w.packed, &w.output, &w.gate_up, &w.down, &w.scales.packed,
+                                   &w.scales.output, &w.scales.gate_up, &w.scales.down}) {
+      if (part->defined()) bytes += static_cast<int64_t>(part->nbytes());
+    }
+  }
+  return bytes;
 }
 
 }  // namespace notellm

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <utility>
@@ -37,7 +39,54 @@ at::Tensor repeat_heads(const at::Tensor& x, int64_t heads) {
   return x.unsqueeze(2).expand({-1, -1, group, -1}).reshape({x.size(0), heads, x.size(2)});
 }
 
+bool takes_flash_attention(const at::Tensor& queries, const AttentionPlan& plan) {
+  const int64_t head_dim = queries.size(2);
+  return plan.contexts.rows.defined() && queries.is_cuda() && head_dim % 8 == 0 && head_dim <= 256;
+}
+
+// The rows of every context. Where an ancestor has many descendants their gradients meet in fp32:
+// index_select's backward would add them up in the dtype of `x`.
+at::Tensor contexts_of(const at::Tensor& x, const at::Tensor& rows) {
+  if (!x.requires_grad()) return x.index_select(0, rows);
+  return x.to(at::kFloat).index_select(0, rows).to(x.scalar_type());
+}
+
+// Causal is meant from the end: a run's last token sees its whole context.
+at::Tensor flash_attention(const at::Tensor& queries,
+                           const at::Tensor& keys,
+                           const at::Tensor& values,
+                           const ContextRuns& contexts) {
+  const auto result = at::_flash_attention_forward(
+      queries.contiguous(), contexts_of(keys, contexts.rows), contexts_of(values, contexts.rows),
+      contexts.query_offsets, contexts.context_offsets, contexts.longest_run,
+      contexts.longest_context, /*dropout_p=*/0.0, /*is_causal=*/true,
+      /*return_debug_mask=*/false);
+  return std::get<0>(result).flatten(1);
+}
+
 }  // namespace
+
+ContextRuns context_runs(const Segments& segments, at::Device device) {
+  ContextRuns runs;
+  std::vector<int64_t> rows;
+  std::vector<int32_t> query_offsets{0}, context_offsets{0};
+  for (int64_t s = 0; s < segments.count(); ++s) {
+    for (const int64_t part : segments.chain(s)) {
+      for (int64_t i = 0; i < segments.length(part); ++i) rows.push_back(segments.begin(part) + i);
+    }
+    NOTELLM_CHECK_ARG(std::ssize(rows) <= std::numeric_limits<int32_t>::max(),
+                      "contexts must be of less than 2^31 tokens together, but are of ",
+                      rows.size());
+    query_offsets.push_back(static_cast<int32_t>(segments.begin(s) + segments.length(s)));
+    context_offsets.push_back(static_cast<int32_t>(rows.size()));
+    runs.longest_run = std::max(runs.longest_run, segments.length(s));
+    runs.longest_context = std::max(runs.longest_context, segments.start(s) + segments.length(s));
+  }
+  runs.rows = at::tensor(rows, at::kLong).to(device);
+  runs.query_offsets = at::tensor(query_offsets, at::kInt).to(device);
+  runs.context_offsets = at::tensor(context_offsets, at::kInt).to(device);
+  return runs;
+}
 
 AttentionPlan plan_forest(const Segments& segments, const at::TensorOptions& options) {
   AttentionPlan plan;
@@ -54,6 +103,10 @@ AttentionPlan plan_forest(const Segments& segments, const at::TensorOptions& opt
     plan.masks.push_back(mask);
   }
   plan.positions = segments.positions().to(options.device());
+  const at::ScalarType dtype = options.dtype().toScalarType();
+  if (options.device().is_cuda() && (dtype == at::kBFloat16 || dtype == at::kHalf)) {
+    plan.contexts = context_runs(segments, options.device());
+  }
   return plan;
 }
 
@@ -94,6 +147,11 @@ at::Tensor composed_attention(const at::Tensor& queries,
     SegmentKeys& own = cache[plan.segments[r]];
     own.keys = grown_by(own.keys, key_runs[r]);
     own.values = grown_by(own.values, value_runs[r]);
+  }
+  if (takes_flash_attention(queries, plan)) {
+    return flash_attention(queries, keys, values, plan.contexts);
+  }
+  for (size_t r = 0; r < plan.segments.size(); ++r) {
     std::vector<at::Tensor> chain_keys, chain_values;
     for (const int64_t s : plan.chains[r]) {
       chain_keys.push_back(cache[s].keys);

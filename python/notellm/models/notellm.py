@@ -275,6 +275,7 @@ class NoteLLM(Adapted):
         projected: bool = True,
         dtype: str = "fp32",
         batch_tokens: int = 8192,
+        weights: str = "same",
         progress: ProgressFn | None = None,
     ) -> Tensor:
         """Embeds notes with the category prompt; see `notellm.embedding.embed`."""
@@ -287,6 +288,7 @@ class NoteLLM(Adapted):
             projected=projected,
             dtype=dtype,
             batch_tokens=batch_tokens,
+            weights=weights,
             progress=progress,
         ).vectors
 

@@ -182,6 +182,7 @@ def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: 
             tokenized,
             dtype=config.dtype,
             batch_tokens=config.embed.batch_tokens,
+            weights=config.embed.weights,
             progress=progress,
             **options,
         ).vectors

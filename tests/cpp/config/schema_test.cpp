@@ -33,7 +33,7 @@ loss:
 train: {pairs_per_step: 8, micro_pairs: 0, checkpoint_layers: no, shard_optimizer: no, epochs: 1,
   max_steps: 0, lr: 3e-06, lr_head: 0.001, weight_decay: 0, warmup_share: 0.1, clip_norm: 1,
   beta1: 0.9, beta2: 0.99, eps: 1e-08, checkpoint_every: 5, tensorboard: off}
-embed: {batch_tokens: 128}
+embed: {batch_tokens: 128, weights: same}
 evaluation: {ks: [1, 5], ties: mean, bootstrap_samples: 10, generation_notes: 0, low_share: 0.3,
   high_share: 0.1}
 generation: {max_new_tokens: 8, hashtag_count: 2, batch_tokens: 128}
@@ -91,7 +91,8 @@ TEST(ParseConfig, KnowsWhatCanHaveAnAdapter) {
 
 TEST(ParseConfig, RefusesAMissingKey) {
   EXPECT_EQ(complaint(with("  alpha: 1e-2\n", "")), "c.yaml:16: loss.alpha is missing");
-  EXPECT_EQ(complaint(with("embed: {batch_tokens: 128}\n", "")), "c.yaml:1: embed is missing");
+  EXPECT_EQ(complaint(with("embed: {batch_tokens: 128, weights: same}\n", "")),
+            "c.yaml:1: embed is missing");
 }
 
 TEST(ParseConfig, RefusesAWrongType) {
@@ -106,7 +107,7 @@ TEST(ParseConfig, RefusesAWrongType) {
   EXPECT_EQ(complaint(with("name: test", "name: 12")),
             "c.yaml:1: name must be a string (numbers and words like yes need quotes), but is the "
             "integer 12");
-  EXPECT_EQ(complaint(with("embed: {batch_tokens: 128}", "embed: 128")),
+  EXPECT_EQ(complaint(with("embed: {batch_tokens: 128, weights: same}", "embed: 128")),
             "c.yaml:24: embed must be a group of keys, but is the integer 128");
   EXPECT_EQ(complaint(with("[1, 5]", "5")),
             "c.yaml:25: evaluation.ks must be a list, but is the integer 5");

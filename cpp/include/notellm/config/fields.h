@@ -137,6 +137,7 @@ void visit_fields(const TrainConfig&, Visit&& visit) {
 template <typename Visit>
 void visit_fields(const EmbedConfig&, Visit&& visit) {
   visit("batch_tokens", &EmbedConfig::batch_tokens, at_least(1));
+  visit("weights", &EmbedConfig::weights, one_of({"same", "int8"}));
 }
 
 template <typename Visit>

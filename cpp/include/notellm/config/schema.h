@@ -169,6 +169,8 @@ struct TrainConfig {
 struct EmbedConfig {
   /// Most tokens in one forward pass; more is faster and takes more memory.
   int64_t batch_tokens = 4096;
+  /// The blocks' matrices meanwhile: `same` as the arithmetic, or `int8` (least memory).
+  std::string weights = "same";
 
   bool operator==(const EmbedConfig&) const = default;
 };

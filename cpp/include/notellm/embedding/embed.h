@@ -23,6 +23,8 @@ struct EmbedOptions {
   /// Most tokens that one forward pass computes, those that notes share counted once; a longer note
   /// gets its own pass. Bounds memory.
   int64_t batch_tokens = 8192;
+  /// How the blocks' matrices are kept meanwhile.
+  WeightStorage weights = WeightStorage::kSame;
 };
 
 /// What embedding cost.
@@ -30,6 +32,7 @@ struct EmbedReport {
   int64_t computed_tokens = 0;  ///< tokens that went through the decoder
   int64_t sequence_tokens = 0;  ///< tokens that would have, had notes shared nothing
   int64_t duplicate_notes = 0;  ///< notes whose vector is that of an equal one
+  int64_t weight_bytes = 0;     ///< of the blocks' matrices as they were kept
 };
 
 /// Embeds notes with the category prompt: pooled final-norm state, projected if a projection is
@@ -45,7 +48,7 @@ struct EmbedReport {
 /// @param report      filled if not null.
 /// @return            (n, d) or (n, D) fp32 (fp64 where computed in fp64), unit rows, on the
 /// weights' device.
-/// @throws std::invalid_argument  if the token budget is below 1.
+/// @throws std::invalid_argument  if the token budget is below 1; errors of `prepare_weights`.
 /// @throws std::out_of_range      for an index outside `tokenized`.
 ///
 /// Memory: 4 bytes a prompt token of all notes, and one pass.

@@ -99,6 +99,9 @@ struct Table {
   /// sum = residual + branch, n numbers.
   void (*add)(const Acc* residual, const Scalar* branch, int64_t n, Acc* sum);
   void (*convert)(const Acc* x, int64_t n, Scalar* out);
+  /// out = value * scale of its row, (rows, width).
+  void (*dequantise)(
+      const int8_t* values, const float* scales, int64_t rows, int64_t width, Scalar* out);
   /// One head (E) turned back by its token's angles: the gradient of a rotation.
   void (*unrotate)(const Acc* x, const Acc* cos, const Acc* sin, int64_t head_dim, Scalar* out);
 

@@ -56,6 +56,11 @@ struct LayerWeights {
   /// dtype, those of one input side by side. Undefined in training: made from the above each pass.
   at::Tensor packed, packed_bias;  ///< ((H + 2 K) E, D) and ((H + 2 K) E)
   at::Tensor gate_up;              ///< (2 inner, D)
+
+  /// Where `prepare_weights` made the matrices int8: what each of their rows is multiplied by.
+  struct Scales {
+    at::Tensor packed, output, gate_up, down;  ///< (out) fp32; undefined otherwise
+  } scales;
 };
 
 /// Weights of a whole decoder. The head is kept apart: embedding never needs it.
@@ -151,8 +156,22 @@ DecoderCache empty_cache(const DecoderConfig& config, int64_t segments);
 /// @param states  (n, D). @param head  (V, D): the token embedding where the two are tied.
 at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::ScalarType compute);
 
+/// How prepared matrices are kept.
+enum class WeightStorage {
+  kSame,  ///< in the compute dtype
+  kInt8,  ///< int8 with a scale a row (`quantise`); widened right before each product
+};
+
 /// The weights as the products of `compute` want them, once instead of in every pass: adapters
-/// merged into their matrices, cast, and matrices of one input side by side.
-DecoderWeights prepare_weights(const DecoderWeights& weights, at::ScalarType compute);
+/// merged into their matrices, cast, and matrices of one input side by side. Embedding table, norms and biases keep their dtype.
+///
+/// With kInt8 the matrices have no gradient, and each pass widens one at a time.
+/// @throws std::invalid_argument  for kInt8, if a weight is not finite.
+DecoderWeights prepare_weights(const DecoderWeights& weights,
+                               at::ScalarType compute,
+                               WeightStorage storage = WeightStorage::kSame);
+
+/// Bytes of the blocks' matrices (and their scales) in prepared weights.
+int64_t matrix_bytes(const DecoderWeights& prepared);
 
 }  // namespace notellm

@@ -22,6 +22,18 @@ struct SegmentKeys {
 /// What one layer remembers of a forest, by segment.
 using LayerCache = std::vector<SegmentKeys>;
 
+/// The context of every segment of a forest, end to end: what attention over sequences of unequal
+/// length wants. Segment s sees `rows[context_offsets[s] ... context_offsets[s + 1])`, of which its
+/// own tokens are the last.
+struct ContextRuns {
+  at::Tensor rows;                            ///< int64 packed tokens, ancestors first
+  at::Tensor query_offsets, context_offsets;  ///< (S + 1) int32
+  int64_t longest_run = 0, longest_context = 0;
+};
+
+/// All on `device`. Costs 8 bytes a context token.
+ContextRuns context_runs(const Segments& segments, at::Device device);
+
 /// Which new tokens a forward pass brings, and what they may attend to. The same for every layer,
 /// so made once.
 ///
@@ -33,6 +45,7 @@ struct AttentionPlan {
   std::vector<std::vector<int64_t>> chains;  ///< by run
   std::vector<at::Tensor> masks;  ///< by run: (1, 1, new, context) added to scores, or undefined
   at::Tensor positions;           ///< (T) int64 on the device
+  ContextRuns contexts;           ///< of a whole forest in bf16 or fp16 on a GPU; else undefined
 };
 
 /// All tokens of a forest at once: run s is segment s.
@@ -53,6 +66,10 @@ AttentionPlan plan_growth(const Segments& segments,
 /// Softmax attention of new tokens over the segments they may see, scaled by 1 / sqrt(E), of
 /// LibTorch's operations: one call of its fused attention a run. Differentiable any number of
 /// times; the way on a GPU, and the one that knows a cache.
+///
+/// Where the plan has `contexts` (and E is a multiple of 8, at most 256), one call of LibTorch's
+/// flash attention serves all runs, over a copy of each run's context; differentiable once. No GPU
+/// has run this yet.
 ///
 /// Nothing is padded, and an ancestor's keys are computed once and receive the gradients of all its
 /// descendants.

@@ -1,0 +1,47 @@
+#include "notellm/ops/quantise.h"
+
+#include <ATen/ATen.h>
+#include <ATen/record_function.h>
+
+#include "notellm/util/check.h"
+#include "on_kernels.h"
+
+namespace notellm {
+
+using internal::data;
+using internal::mutable_data;
+using internal::with_scalar;
+
+QuantisedMatrix quantise(const at::Tensor& matrix) {
+  NOTELLM_CHECK_ARG(matrix.dim() == 2 && matrix.numel() > 0,
+                    "a matrix must be of shape (out, in), but is of shape ", matrix.sizes());
+  const at::Tensor weights = matrix.detach().to(at::kFloat);
+  const at::Tensor scales = weights.abs().amax(1) / 127.0;
+  NOTELLM_CHECK_ARG(scales.isfinite().all().item<bool>(),
+                    "weights must be finite to become int8, but a row holds inf or nan");
+  const at::Tensor divisors = scales.where(scales > 0, at::ones({}, scales.options()));
+  at::Tensor values = (weights / divisors.unsqueeze(1)).round_().clamp_(-127, 127).to(at::kChar);
+  return {values.contiguous(), scales};
+}
+
+at::Tensor dequantise(const at::Tensor& values, const at::Tensor& scales, at::ScalarType dtype) {
+  if (!internal::runs_on_kernels(values)) {
+    const auto wide = dtype == at::kDouble ? at::kDouble : at::kFloat;
+    return (values.to(wide) * scales.to(wide).unsqueeze(1)).to(dtype);
+  }
+  RECORD_FUNCTION("notellm::dequantise", {});
+  const int64_t width = values.size(1);
+  at::Tensor out = at::empty(values.sizes(), values.options().dtype(dtype));
+  with_scalar(dtype, [&](auto scalar) {
+    using Scalar = decltype(scalar);
+    const auto& table = kernels::tables().of<Scalar>();
+    at::parallel_for(
+        0, values.size(0), internal::rows_at_once(width), [&](int64_t begin, int64_t end) {
+          table.dequantise(data<int8_t>(values) + begin * width, data<float>(scales) + begin,
+                           end - begin, width, mutable_data<Scalar>(out) + begin * width);
+        });
+  });
+  return out;
+}
+
+}  // namespace notellm
