@@ -157,7 +157,9 @@ def _memory_mib(name: str) -> float:
 
 
 def compare(options: argparse.Namespace) -> dict[str, object]:
-    """Losses, then speed, then memory."""
+    """Memory, while this process is small itself; then losses, then speed."""
+    memory = {who: peak_memory(options, who) for who in ("notellm", "baseline")}
+    share = memory["notellm"]["above_mib"] / memory["baseline"]["above_mib"]
     trainer = our_trainer(options)
     with tempfile.TemporaryDirectory() as folder:
         baseline = Baseline(trainer, Path(folder) / "model", options)
@@ -184,8 +186,6 @@ def compare(options: argparse.Namespace) -> dict[str, object]:
         "notes_per_second": {name: round(notes / s, 2) for name, s in seconds.items()},
         "ratio": round(seconds["baseline"] / seconds["notellm"], 2),
     }
-    memory = {who: peak_memory(options, who) for who in ("notellm", "baseline")}
-    share = memory["notellm"]["above_mib"] / memory["baseline"]["above_mib"]
     return numbers | {"memory": memory, "memory_share": round(share, 3)}
 
 

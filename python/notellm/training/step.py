@@ -217,4 +217,3 @@ class JointStep:
                 shared.append(parameter.grad)
         self.processes.sum_(*shared)
         return sums[: len(numbers)].cpu()
-

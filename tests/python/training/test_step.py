@@ -157,7 +157,9 @@ def peak_of_a_step(tiny_folder, **options):
 
 def test_many_pairs_take_the_memory_of_a_micro_batch(tiny_folder):
     small = max(peak_of_a_step(tiny_folder, pairs_per_step=2, seed=seed) for seed in range(5))
-    assert peak_of_a_step(tiny_folder, pairs_per_step=32) > 4 * small  # and more, would notes not share their beginnings
+    assert (
+        peak_of_a_step(tiny_folder, pairs_per_step=32) > 4 * small
+    )  # and more, would notes not share their beginnings
     assert peak_of_a_step(tiny_folder, pairs_per_step=32, micro_pairs=2) < 1.2 * small
 
 
