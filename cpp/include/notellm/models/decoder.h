@@ -163,7 +163,8 @@ enum class WeightStorage {
 };
 
 /// The weights as the products of `compute` want them, once instead of in every pass: adapters
-/// merged into their matrices, cast, and matrices of one input side by side. Embedding table, norms and biases keep their dtype.
+/// merged into their matrices, cast, and matrices of one input side by side. Embedding table, norms
+/// and biases keep their dtype.
 ///
 /// With kInt8 the matrices have no gradient, and each pass widens one at a time.
 /// @throws std::invalid_argument  for kInt8, if a weight is not finite.
