@@ -26,4 +26,8 @@ def _child(rank: int, count: int, store: str, function: Callable[..., None], arg
         "gloo", init_method=f"file://{store}", rank=rank, world_size=count, timeout=timedelta(seconds=60)
     )
     function(*arguments)
+    dist.barrier()  # a partner that leaves early pulls the connection from under the others
     dist.destroy_process_group()
+    os._exit(
+        0
+    )  # under load, threads of gloo were seen to outlive the group and abort the interpreter's teardown
