@@ -9,6 +9,7 @@
 #include "notellm/prompts/batching.h"
 #include "notellm/prompts/prefix_forest.h"
 #include "notellm/util/check.h"
+#include "notellm/util/memory.h"
 
 namespace notellm {
 namespace {
@@ -96,6 +97,7 @@ at::Tensor embed_notes(const DecoderWeights& weights,
                        const ProgressFn& progress,
                        EmbedReport* report) {
   const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the vectors
+  const FreedMemoryStays between_passes;
   std::vector<NotePrompt> requests;
   for (const int64_t note : notes) requests.emplace_back().note = note;  // the category task
   const PromptSequences sequences = lay_out(prompts, tokenized, requests, PackMode::kEmbed);

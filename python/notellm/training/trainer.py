@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from notellm import _core
 from notellm.data.notes import Notes
 from notellm.losses import LossTerm, joint_loss
 from notellm.models.config import compute_dtype
@@ -119,6 +120,7 @@ class Trainer:
         if self.folder is not None and self.processes.is_first:
             log = TrainLog(self.folder, first_step=self.step, tensorboard=self.options.tensorboard)
         self.model.train()
+        _between_steps = _core.util.FreedMemoryStays()  # for as long as this call
         records = []
         try:
             while self.step < last:
