@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+import notellm
 from notellm.cache import cache_folder
 from notellm.data.notes import Notes
 from notellm.errors import DataError
@@ -39,6 +40,20 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def use():
+    """Chooses a set of loops; skips where the processor lacks it."""
+
+    def choose(name):
+        try:
+            notellm.set_instruction_set(name)
+        except ValueError as error:
+            pytest.skip(str(error))
+
+    yield choose
+    notellm.set_instruction_set("")
 
 
 @pytest.fixture(scope="session")

@@ -4,26 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-import notellm
 from notellm import _core
 from notellm.embedding import embed
 
 quantise, dequantise = _core.models.quantise, _core.models.dequantise
 SETS = ("none", "baseline", "avx2", "avx512")
-
-
-@pytest.fixture
-def use():
-    """Chooses a set of loops; skips where the processor lacks it."""
-
-    def choose(name):
-        try:
-            notellm.set_instruction_set(name)
-        except ValueError as error:
-            pytest.skip(str(error))
-
-    yield choose
-    notellm.set_instruction_set("")
 
 
 def embedded(model, notes, **options):

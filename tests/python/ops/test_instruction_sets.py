@@ -21,20 +21,6 @@ FORESTS = {
 }
 
 
-@pytest.fixture
-def use():
-    """Chooses a set of loops; skips where the processor lacks it."""
-
-    def choose(name):
-        try:
-            notellm.set_instruction_set(name)
-        except ValueError as error:
-            pytest.skip(str(error))
-
-    yield choose
-    notellm.set_instruction_set("")
-
-
 def decoder(case="llama", **changes):
     torch.manual_seed(3)
     fields = BASE | {"num_hidden_layers": 2} | CASES[case] | changes
@@ -58,8 +44,18 @@ def states_and_gradients(model, forest, dtype, read_rows=None):
 
 
 def assert_close(actual, expected, tolerance, name):
-    scale = max(float(expected.abs().max()), 1.0)  # of a gradient that is 0, rounding is left
+    scale = max(float(expected.abs().max()), 1e-6)
     torch.testing.assert_close(actual / scale, expected / scale, rtol=0, atol=tolerance, msg=name)
+
+
+def assert_gradients_close(actual, expected, tolerance):
+    """Each relative to its own largest entry; one that is zero but for rounding, to the largest of all."""
+    largest = max(float(gradient.abs().max()) for gradient in expected.values())
+    for name, gradient in expected.items():
+        if gradient.abs().max() < 1e-6 * largest:
+            assert actual[name].abs().max() < 1e-6 * largest, name
+        else:
+            assert_close(actual[name], gradient, tolerance, name)
 
 
 @pytest.mark.parametrize("forest", FORESTS)
@@ -71,8 +67,7 @@ def test_equals_composed_operations(name, dtype, forest, use):
     use(name)
     states, gradients = states_and_gradients(decoder(), FORESTS[forest], dtype)
     assert_close(states, expected, TOLERANCE[dtype], "states")
-    for parameter, gradient in gradients.items():
-        assert_close(gradient, expected_gradients[parameter], 3 * TOLERANCE[dtype], parameter)
+    assert_gradients_close(gradients, expected_gradients, 3 * TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -87,8 +82,7 @@ def test_every_family_on_every_set(case, name, use):
     states, gradients = states_and_gradients(decoder(case), forest, torch.float64, [39, 2, 20])
     assert states.shape == (3, BASE["hidden_size"])
     assert_close(states, expected, 1e-11, "states")
-    for parameter, gradient in gradients.items():
-        assert_close(gradient, expected_gradients[parameter], 1e-10, parameter)
+    assert_gradients_close(gradients, expected_gradients, 1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
@@ -129,15 +123,17 @@ def test_gradients_by_finite_differences(name, use):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_the_number_of_threads_changes_no_attention_or_norm(dtype):
-    """Only library products may round otherwise; with products of one row a thread, nothing does."""
-    results = []
-    for threads in (1, 2):
-        notellm.set_num_threads(threads)
-        results.append(states_and_gradients(decoder(), FORESTS["deep"], dtype))
-    for name, gradient in results[0][1].items():
-        assert_close(results[1][1][name], gradient, TOLERANCE[dtype], name)
+def test_one_and_two_threads_agree(dtype):
+    """Up to the rounding of library products, which may be cut otherwise."""
+    before, results = notellm.num_threads(), []
+    try:
+        for threads in (1, 2):
+            notellm.set_num_threads(threads)
+            results.append(states_and_gradients(decoder(), FORESTS["deep"], dtype))
+    finally:
+        notellm.set_num_threads(before)
     assert_close(results[1][0], results[0][0], TOLERANCE[dtype], "states")
+    assert_gradients_close(results[1][1], results[0][1], TOLERANCE[dtype])
 
 
 def test_a_second_derivative_is_refused():
