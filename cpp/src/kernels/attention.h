@@ -84,6 +84,20 @@ inline void scale_row(const Acc* x, int64_t count, Acc factor, To* out) {
   for (; i < count; ++i) narrow(out + i, x[i] * factor);
 }
 
+// What `attention_pairs.h` rounds, rounded in the backward pass, too.
+template <typename Scalar, typename Acc>
+inline void round_as_forward([[maybe_unused]] Acc* x, [[maybe_unused]] int64_t count) {
+#if defined(__AVX512BF16__)
+  if constexpr (sizeof(Scalar) == sizeof(Bf16)) {
+    Bf16 rounded[kLanes<Acc>];
+    for (int64_t i = 0; i < count; i += kLanes<Acc>) {
+      store(rounded, load(x + i));
+      store(x + i, load(rounded));
+    }
+  }
+#endif
+}
+
 template <typename Acc, typename Other>
 inline Acc dot(const Acc* x, const Other* y, int64_t count) {
   Vector<Acc> sums{};
@@ -94,8 +108,8 @@ inline Acc dot(const Acc* x, const Other* y, int64_t count) {
   return sum;
 }
 
-template <typename Acc>
-inline void transpose(const Acc* from, int64_t rows, int64_t columns, Acc* to, int64_t to_row) {
+template <typename T>
+inline void transpose(const T* from, int64_t rows, int64_t columns, T* to, int64_t to_row) {
   constexpr int64_t kBlock = 16;  // lines of both sides stay in the first cache
   for (int64_t i = 0; i < rows; i += kBlock) {
     const int64_t end = i + kBlock < rows ? i + kBlock : rows;
@@ -123,6 +137,7 @@ inline void pack_context(const AttentionItem<Scalar>& item,
       const int64_t at = token * item.key_stride + key_head * e;
       rotate(item.keys + at, item.cos + token * e, item.sin + token * e, e, Acc(1), Acc(1),
              s.keys + row * s.w);
+      round_as_forward<Scalar>(s.keys + row * s.w, s.w);
       widen_row(item.values + at, e, s.values + row * s.w);
     }
   }
@@ -157,24 +172,25 @@ inline void pack_queries(const AttentionItem<Scalar>& item,
     const Scalar* from = item.queries + item.query_rows[block.query(i)] * item.query_stride;
     rotate(from + block.head(i) * e, item.cos + token * e, item.sin + token * e, e, scale, Acc(1),
            s.queries + i * s.w);
+    round_as_forward<Scalar>(s.queries + i * s.w, s.w);
   }
 }
 
-// Scores -> exp(score - shift); what lies at and beyond `limit` becomes 0. Returns the sum.
-template <typename Acc>
-inline Acc exponentials(Acc* scores, int64_t limit, int64_t width, Acc shift) {
+// exp(score - shift), which may replace the scores; 0 at and beyond `limit`. Returns the sum.
+template <typename Acc, typename To>
+inline Acc exponentials(const Acc* scores, int64_t limit, int64_t width, Acc shift, To* out) {
   Vector<Acc> sums{};
   int64_t j = 0;
   for (; j + kLanes<Acc> <= limit; j += kLanes<Acc>) {
     const Vector<Acc> value = exp(load(scores + j) - shift);
     sums += value;
-    store(scores + j, value);
+    store(out + j, value);
   }
   for (; j < width; j += kLanes<Acc>) {  // across the limit and beyond
     const Vector<Acc> value =
         first_lanes<Acc>(limit - j, exp(load(scores + j) - shift), Vector<Acc>{});
     sums += value;
-    store(scores + j, value);
+    store(out + j, value);
   }
   return sum_of<Acc>(sums);
 }
@@ -195,6 +211,35 @@ inline int64_t last_limit(const AttentionItem<Scalar>& item, const RowBlock& blo
   return item.limits[block.query(block.count - 1)];
 }
 
+// Row i of a block: scores -> exp(score - largest), the logarithm of their sum kept; returns one
+// over the sum.
+template <typename Scalar, typename Acc, typename To>
+inline Acc soft_maximum(const AttentionItem<Scalar>& item,
+                        const RowBlock& block,
+                        int64_t i,
+                        int64_t width,
+                        const Acc* scores,
+                        To* weights) {
+  const int64_t query = block.query(i), limit = item.limits[query];
+  const Acc max = largest(scores, limit);
+  const Acc sum = exponentials(scores, limit, width, max, weights);
+  item.log_sums[item.query_rows[query] * item.heads + block.head(i)] = max + log(sum);
+  return Acc(1) / sum;
+}
+
+template <typename Scalar, typename Acc>
+inline void write_outputs(const AttentionItem<Scalar>& item,
+                          const RowBlock& block,
+                          const Acc* outputs,
+                          int64_t output_row,
+                          const Acc* factors) {
+  const int64_t e = item.head_dim;
+  for (int64_t i = 0; i < block.count; ++i) {
+    const int64_t at = item.query_rows[block.query(i)] * item.heads + block.head(i);
+    scale_row(outputs + i * output_row, e, factors[i], item.output + at * e);
+  }
+}
+
 template <typename Scalar>
 inline void attention(const AttentionItem<Scalar>& item,
                       int64_t key_head,
@@ -202,7 +247,7 @@ inline void attention(const AttentionItem<Scalar>& item,
   using Acc = Accumulator<Scalar>;
   AttentionScratch<Acc> s(scratch, item.context, item.head_dim);
   pack_context(item, key_head, s, false);
-  const int64_t e = item.head_dim, rows = item.query_count * (item.heads / item.key_heads);
+  const int64_t rows = item.query_count * (item.heads / item.key_heads);
   for (int64_t begin = 0; begin < rows; begin += kBlockRows) {
     const RowBlock block = row_block(item, key_head, begin);
     const int64_t width = whole_vectors<Acc>(last_limit(item, block));
@@ -212,19 +257,11 @@ inline void attention(const AttentionItem<Scalar>& item,
     Acc inverse_sums[kBlockRows];
     for (int64_t i = 0; i < block.count; ++i) {
       Acc* scores = s.scores + i * s.c;
-      const int64_t limit = item.limits[block.query(i)];
-      const Acc max = largest(scores, limit);
-      const Acc sum = exponentials(scores, limit, width, max);
-      item.log_sums[item.query_rows[block.query(i)] * item.heads + block.head(i)] = max + log(sum);
-      inverse_sums[i] = Acc(1) / sum;
+      inverse_sums[i] = soft_maximum(item, block, i, width, scores, scores);
     }
     product(block.count, s.w, last_limit(item, block), s.scores, s.c, int64_t{1}, s.values, s.w,
             s.outputs, s.w, false);
-    for (int64_t i = 0; i < block.count; ++i) {
-      const int64_t row = item.query_rows[block.query(i)];
-      scale_row(s.outputs + i * s.w, e, inverse_sums[i],
-                item.output + (row * item.heads + block.head(i)) * e);
-    }
+    write_outputs(item, block, s.outputs, s.w, inverse_sums);
   }
 }
 
@@ -253,7 +290,7 @@ inline void weights_and_gradient(const AttentionItem<Scalar>& item,
     const Acc log_sum = item.log_sums[item.query_rows[query] * item.heads + block.head(i)];
     Acc* weights = s.scores + i * s.c;
     Acc* gradient = s.score_gradient + i * s.c;
-    exponentials(weights, item.limits[query], width, log_sum);
+    exponentials(weights, item.limits[query], width, log_sum, weights);
     for (int64_t j = 0; j < width; j += kLanes<Acc>) {
       store(gradient + j, load(weights + j) * (load(gradient + j) - dots[i]));
     }

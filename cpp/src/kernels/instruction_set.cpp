@@ -11,20 +11,22 @@
 namespace notellm {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, InstructionSet>, 4> kNames{
+constexpr std::array<std::pair<std::string_view, InstructionSet>, 5> kNames{
     {{"none", InstructionSet::kNone},
      {"baseline", InstructionSet::kBaseline},
      {"avx2", InstructionSet::kAvx2},
-     {"avx512", InstructionSet::kAvx512}}};
+     {"avx512", InstructionSet::kAvx512},
+     {"avx512_bf16", InstructionSet::kAvx512Bf16}}};
 
 bool has(InstructionSet set) {
 #if defined(__x86_64__)
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (set == InstructionSet::kAvx2) return has_avx2;
-  if (set == InstructionSet::kAvx512) {
-    return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  }
+  const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") &&
+                          __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (set == InstructionSet::kAvx512) return has_avx512;
+  if (set == InstructionSet::kAvx512Bf16) return has_avx512 && __builtin_cpu_supports("avx512bf16");
   return true;
 #else
   return set == InstructionSet::kNone || set == InstructionSet::kBaseline;
@@ -32,7 +34,8 @@ bool has(InstructionSet set) {
 }
 
 InstructionSet best() {
-  for (const auto set : {InstructionSet::kAvx512, InstructionSet::kAvx2}) {
+  for (const auto set :
+       {InstructionSet::kAvx512Bf16, InstructionSet::kAvx512, InstructionSet::kAvx2}) {
     if (has(set)) return set;
   }
   return InstructionSet::kBaseline;
@@ -48,7 +51,8 @@ InstructionSet parse(std::string_view name, const char* where) {
         name_of(best()));
   }
   internal::throw_error<std::invalid_argument>(
-      where, "the instruction set must be none, baseline, avx2 or avx512, but is '", name, "'");
+      where, "the instruction set must be none, baseline, avx2, avx512 or avx512_bf16, but is '",
+      name, "'");
 }
 
 std::atomic<int> chosen{-1};  // -1: not yet

@@ -11,6 +11,8 @@ namespace {
 #include "rows.h"
 //
 #include "attention.h"
+//
+#include "attention_pairs.h"
 
 template <typename Scalar>
 void unrotate(const Accumulator<Scalar>* x,
@@ -39,7 +41,7 @@ constexpr Table<Scalar> make_table() {
           &unrotate<Scalar>,
           &gradient_width<Scalar>,
           &AttentionScratch<Accumulator<Scalar>>::size,
-          &attention<Scalar>,
+          forward_attention<Scalar>(),
           &attention_backward<Scalar>};
 }
 

@@ -1,5 +1,17 @@
 // Small dense products out of caches; included once per instruction set, inside its namespace.
 
+// What factors of a type are summed in.
+template <typename T>
+struct SumOf {
+  using Type = T;
+};
+template <>
+struct SumOf<Pair> {
+  using Type = float;
+};
+template <typename T>
+using Sum = typename SumOf<T>::Type;
+
 // A tile of C (rows x vectors) in registers over the whole inner dimension.
 template <typename T, int kRows, int kVectors>
 inline void product_tile(int64_t inner,
@@ -8,10 +20,10 @@ inline void product_tile(int64_t inner,
                          int64_t a_inner,
                          const T* b,
                          int64_t b_row,
-                         T* c,
+                         Sum<T>* c,
                          int64_t c_row,
                          bool adds) {
-  Vector<T> sums[kRows][kVectors] = {};
+  Vector<Sum<T>> sums[kRows][kVectors] = {};
   for (int64_t k = 0; k < inner; ++k) {
     Vector<T> right[kVectors];
 #pragma GCC unroll 8
@@ -20,14 +32,14 @@ inline void product_tile(int64_t inner,
     for (int i = 0; i < kRows; ++i) {
       const T left = a[i * a_row + k * a_inner];
 #pragma GCC unroll 8
-      for (int j = 0; j < kVectors; ++j) sums[i][j] += left * right[j];
+      for (int j = 0; j < kVectors; ++j) multiply_add(sums[i][j], left, right[j]);
     }
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 8
     for (int j = 0; j < kVectors; ++j) {
-      T* to = c + i * c_row + j * kLanes<T>;
+      Sum<T>* to = c + i * c_row + j * kLanes<T>;
       store(to, adds ? load(to) + sums[i][j] : sums[i][j]);
     }
   }
@@ -42,7 +54,7 @@ inline void product_column(int64_t rows,
                            int64_t a_inner,
                            const T* b,
                            int64_t b_row,
-                           T* c,
+                           Sum<T>* c,
                            int64_t c_row,
                            bool adds) {
   int64_t i = 0;
@@ -62,7 +74,7 @@ inline void product_column(int64_t rows,
 
 // C = A B, or C += A B. C is (rows, columns) and B (inner, columns), both row-major; `columns` is a
 // whole number of vectors. A's element (i, k) is a[i * a_row + k * a_inner], so A may be
-// transposed.
+// transposed. Of pairs, `inner` counts pairs.
 template <typename T>
 inline void product(int64_t rows,
                     int64_t columns,
@@ -72,7 +84,7 @@ inline void product(int64_t rows,
                     int64_t a_inner,
                     const T* b,
                     int64_t b_row,
-                    T* c,
+                    Sum<T>* c,
                     int64_t c_row,
                     bool adds) {
   constexpr int64_t kWidth = int64_t{kTileVectors} * kLanes<T>;

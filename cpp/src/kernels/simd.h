@@ -63,6 +63,12 @@ template <typename T>
 inline void store(T* to, const Vector<T>& value) {
   __builtin_memcpy(to, &value, sizeof(value));
 }
+#if defined(__AVX512BF16__)
+inline void store(Bf16* to, const Vector<float>& value) {
+  const __m256bh rounded = _mm512_cvtneps_pbh(bits_as<__m512>(value));
+  __builtin_memcpy(to, &rounded, sizeof(rounded));
+}
+#else
 inline void store(Bf16* to, const Vector<float>& value) {
   const auto bits = bits_as<BitVector>(value);
   const BitVector rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;  // to nearest, ties to even
@@ -71,6 +77,7 @@ inline void store(Bf16* to, const Vector<float>& value) {
       __builtin_convertvector((rounded & ~is_nan) | (is_nan & 0x7fc0), HalfVector);
   __builtin_memcpy(to, &half, sizeof(half));
 }
+#endif
 
 // The same for one number.
 template <typename T>
@@ -87,6 +94,33 @@ inline void narrow(Bf16* to, float value) {
   to->bits = value != value ? uint16_t{0x7fc0}
                             : static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
+
+// One step of a small product: sums += left * right in every lane.
+template <typename T>
+inline void multiply_add(Vector<T>& sums, T left, const Vector<T>& right) {
+  sums += left * right;
+}
+
+// Two neighbours of a product's inner dimension, the first in the lower half: 32 bits.
+struct Pair {
+  Bf16 first, second;
+};
+template <>
+struct VectorOf<Pair> {
+  using Type = BitVector;
+};
+#if defined(__AVX512BF16__)
+inline BitVector load(const Pair* from) {
+  BitVector value;
+  __builtin_memcpy(&value, from, sizeof(value));
+  return value;
+}
+inline void multiply_add(Vector<float>& sums, Pair left, const BitVector& right) {
+  const BitVector lefts = bits_as<uint32_t>(left) - BitVector{};
+  sums = bits_as<Vector<float>>(
+      _mm512_dpbf16_ps(bits_as<__m512>(sums), bits_as<__m512bh>(lefts), bits_as<__m512bh>(right)));
+}
+#endif
 
 // Reductions across a vector: its halves are combined until two numbers are left.
 template <typename T, int kBytes>

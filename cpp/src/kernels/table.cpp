@@ -8,6 +8,8 @@ namespace notellm::kernels {
 const Tables& tables() {
 #if defined(__x86_64__)
   switch (instruction_set()) {
+    case InstructionSet::kAvx512Bf16:
+      return avx512_bf16::tables();
     case InstructionSet::kAvx512:
       return avx512::tables();
     case InstructionSet::kAvx2:

@@ -13,4 +13,7 @@ const Tables& tables();
 namespace avx512 {
 const Tables& tables();
 }
+namespace avx512_bf16 {
+const Tables& tables();
+}
 }  // namespace notellm::kernels

@@ -195,6 +195,15 @@ at::Tensor attend_composed(const at::Tensor& x,
       .to(plan.dtype);
 }
 
+// (T, D) with rows of zeros for the plan's fill; as it is if it has them.
+at::Tensor with_fill(const at::Tensor& x, const DecoderPlan& plan) {
+  const int64_t all = plan.tokens + plan.fill;
+  if (x.size(0) == all) return x;
+  NOTELLM_CHECK_ARG(x.size(0) == plan.tokens, "x must be of ", plan.tokens, " rows, but is of ",
+                    x.size(0));
+  return at::constant_pad_nd(x, {0, 0, 0, plan.fill});
+}
+
 void quantise_matrices(LayerWeights& w) {
   const auto replace = [](at::Tensor& matrix, at::Tensor& scales) {
     QuantisedMatrix quantised = quantise(matrix);
@@ -207,78 +216,15 @@ void quantise_matrices(LayerWeights& w) {
   replace(w.down, w.scales.down);
 }
 
-void check_compute(at::ScalarType compute, const char* where) {
-  if (compute == at::kDouble || compute == at::kFloat || compute == at::kBFloat16) return;
-  internal::throw_error<NotSupportedError>(
-      where, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
-}
-
 }  // namespace
 
-at::ScalarType attention_dtype(at::ScalarType compute, at::Device device) {
-  return compute == at::kBFloat16 && device.is_cpu() ? at::kFloat : compute;
-}
-
-at::ScalarType state_dtype(at::ScalarType compute) {
-  return compute == at::kDouble ? at::kDouble : at::kFloat;
-}
-
-DecoderPlan make_plan(AttentionPlan attention,
-                      const DecoderConfig& config,
-                      at::ScalarType compute) {
-  check_compute(compute, __func__);
-  DecoderPlan plan;
-  plan.rope = rope_table(attention.positions, config.rope,
-                         attention_dtype(compute, attention.positions.device()));
-  plan.attention = std::move(attention);
-  plan.dtype = compute;
-  return plan;
-}
-
-DecoderPlan plan_decoder(const Segments& segments,
-                         const DecoderConfig& config,
-                         at::ScalarType compute,
-                         at::Device device,
-                         std::optional<std::span<const int64_t>> read_rows) {
-  check_compute(compute, __func__);
-  const auto options = at::TensorOptions().dtype(attention_dtype(compute, device)).device(device);
-  DecoderPlan plan;
-  if (device.is_cpu() && instruction_set() != InstructionSet::kNone) {
-    plan.layout = std::make_shared<const AttentionLayout>(attention_layout(segments));
-    plan.read_layout =
-        read_rows ? std::make_shared<const AttentionLayout>(attention_layout(segments, read_rows))
-                  : plan.layout;
-    plan.attention.positions = segments.positions();
-    plan.rope = rope_table(plan.attention.positions, config.rope, options.dtype().toScalarType());
-    plan.dtype = compute;
-  } else {
-    plan = make_plan(plan_forest(segments, options), config, compute);
-  }
-  if (read_rows) {
-    plan.read_rows =
-        at::tensor(at::ArrayRef<int64_t>(read_rows->data(), read_rows->size()), at::kLong)
-            .to(device);
-  }
-  return plan;
-}
-
-DecoderPlan with_dropout(DecoderPlan plan,
-                         const Segments& segments,
-                         std::span<const int64_t> tokens,
-                         uint64_t seed) {
-  plan.dropout_seed = seed;
-  plan.keys = prefix_keys(tokens, segments);
-  plan.read_keys =
-      plan.read_rows.defined() ? plan.keys.index_select(0, plan.read_rows.cpu()) : plan.keys;
-  return plan;
-}
-
-at::Tensor decoder_layer(const at::Tensor& x,
+at::Tensor decoder_layer(const at::Tensor& given,
                          const LayerWeights& weights,
                          const DecoderConfig& config,
                          const DecoderPlan& plan,
                          bool is_last,
                          LayerCache* cache) {
+  const at::Tensor x = with_fill(given, plan);
   const bool selects = is_last && plan.read_rows.defined();
   at::Tensor stream = selects ? x.index_select(0, plan.read_rows) : x;  // (R, D) or (T, D)
   at::Tensor attended;                                                  // as many rows, (H E)
@@ -297,8 +243,10 @@ at::Tensor decoder_layer(const at::Tensor& x,
   const at::Tensor gate_up =
       project(normed(stream, weights.post_norm, config),
               gate_up_weights(weights, plan.dtype, dropout(kFeedForwardInput)));
-  return project({Prologue::kSwiglu, gate_up, {}, 0},
-                 down_weights(weights, plan.dtype, dropout(kDown)), stream);
+  const at::Tensor result = project({Prologue::kSwiglu, gate_up, {}, 0},
+                                    down_weights(weights, plan.dtype, dropout(kDown)), stream);
+  const int64_t fill = selects ? plan.read_fill : plan.fill;
+  return is_last && fill > 0 ? result.narrow(0, 0, result.size(0) - fill) : result;
 }
 
 at::Tensor decoder_states(const at::Tensor& tokens,

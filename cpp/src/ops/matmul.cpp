@@ -4,6 +4,8 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <algorithm>
+#include <bit>
 #include <optional>
 #include <string_view>
 
@@ -43,6 +45,12 @@ at::Tensor matmul_transposed(const at::Tensor& x,
                                  c10::List<std::optional<at::Scalar>>(), "");
   }
   return at::linear(x, weight, maybe_bias);
+}
+
+int64_t whole_rows(int64_t rows) {
+  const auto octave = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(rows)));
+  const int64_t step = std::max<int64_t>(8, octave / 32);
+  return (rows + step - 1) / step * step;
 }
 
 }  // namespace notellm

@@ -32,6 +32,14 @@ std::vector<int64_t> Segments::chain(int64_t s) const {
   return chain;
 }
 
+Segments Segments::with_root(int64_t length) const {
+  if (length == 0) return *this;
+  std::vector<int64_t> offsets = offsets_, parents = parents_;
+  offsets.push_back(tokens() + length);
+  parents.push_back(-1);
+  return {std::move(offsets), std::move(parents)};
+}
+
 at::Tensor Segments::positions() const {
   at::Tensor positions = at::empty({tokens()}, at::kLong);
   int64_t* out = positions.mutable_data_ptr<int64_t>();

@@ -31,6 +31,17 @@ TEST(Segments, MaskShowsAncestorsAndThePastButNoSiblings) {
   EXPECT_TRUE(at::equal(forest().mask().to(at::kLong), expected.view({6, 6})));
 }
 
+TEST(Segments, OneMoreRootIsSeenByNobodyElse) {
+  const Segments more = forest().with_root(2);
+  EXPECT_EQ(more.tokens(), 8);
+  EXPECT_EQ(more.chain(4), (std::vector<int64_t>{4}));
+  const at::Tensor mask = more.mask();
+  EXPECT_TRUE(at::equal(mask.slice(0, 0, 6).slice(1, 0, 6), forest().mask()));
+  EXPECT_FALSE(mask.slice(0, 0, 6).slice(1, 6).any().item<bool>());
+  EXPECT_FALSE(mask.slice(0, 6).slice(1, 0, 6).any().item<bool>());
+  EXPECT_EQ(forest().with_root(0).count(), 4);
+}
+
 TEST(Segments, RefusesAParentThatComesLater) {
   EXPECT_THROW(Segments({0, 1, 2}, {1, -1}), std::invalid_argument);
 }

@@ -8,7 +8,7 @@ from notellm import _core
 from notellm.embedding import embed
 
 quantise, dequantise = _core.models.quantise, _core.models.dequantise
-SETS = ("none", "baseline", "avx2", "avx512")
+SETS = ("none", "baseline", "avx2", "avx512", "avx512_bf16")
 
 
 def embedded(model, notes, **options):

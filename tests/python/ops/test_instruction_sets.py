@@ -8,7 +8,7 @@ import notellm
 from notellm import _core
 from notellm.models.decoder import Decoder
 
-SETS = ("baseline", "avx2", "avx512")
+SETS = ("baseline", "avx2", "avx512", "avx512_bf16")
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-5, torch.bfloat16: 0.04}
 """Of states with entries around 1, relative to the largest. Loops round in another order; bf16 keeps 8 bits."""
 
@@ -182,7 +182,35 @@ def test_bad_read_rows_are_refused(rows, error, message):
         model.plan(_core.models.Segments([0, 4], [-1]), torch.float32, rows)
 
 
+@pytest.mark.parametrize("rows", [3, 5, 7, 9])
+def test_another_number_of_rows_is_refused(rows):
+    model = decoder()
+    plan = model.plan(_core.models.Segments([0, 4], [-1]), torch.float32)
+    with pytest.raises(ValueError, match=f"x must be of 4 rows, but is of {rows}"):
+        model.layers[0](torch.zeros(rows, BASE["hidden_size"]), plan)
+
+
+def test_what_fills_a_batch_up_changes_nothing(use):
+    """fp32 products run on whole rows: neither size nor content of what is behind the tokens shows."""
+    model = decoder()
+    tokens = torch.arange(1, 24)
+    with torch.no_grad():
+        for count in (1, 7, 8, 9, 23):
+            forest = _core.models.Segments([0, count], [-1])
+            use("none")
+            expected = model(tokens[:count], model.plan(forest, torch.float32))
+            use("")
+            every = model(tokens[:count], model.plan(forest, torch.float32))
+            last = model(tokens[:count], model.plan(forest, torch.float32, [count - 1]))
+            assert every.shape == expected.shape
+            assert last.shape == (1, expected.size(1))
+            torch.testing.assert_close(every, expected, rtol=0, atol=1e-4)
+            torch.testing.assert_close(last[0], expected[-1], rtol=0, atol=1e-4)
+
+
 def test_unknown_sets_are_refused():
-    with pytest.raises(ValueError, match="must be none, baseline, avx2 or avx512, but is 'sse9'"):
+    with pytest.raises(
+        ValueError, match="must be none, baseline, avx2, avx512 or avx512_bf16, but is 'sse9'"
+    ):
         notellm.set_instruction_set("sse9")
-    assert notellm.instruction_set() in ("baseline", "avx2", "avx512")
+    assert notellm.instruction_set() in SETS

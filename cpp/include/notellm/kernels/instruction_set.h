@@ -7,14 +7,15 @@ namespace notellm {
 
 /// Which of the hand-written CPU kernels run. Every set gives the same results up to rounding.
 enum class InstructionSet {
-  kNone,      ///< none: composed LibTorch operations, as on a GPU; the slow definition
-  kBaseline,  ///< vectors of the compiler's default target (SSE2 on x86-64)
-  kAvx2,      ///< AVX2 and FMA
-  kAvx512,    ///< AVX-512 F, BW, DQ and VL
+  kNone,        ///< none: composed LibTorch operations, as on a GPU; the slow definition
+  kBaseline,    ///< vectors of the compiler's default target (SSE2 on x86-64)
+  kAvx2,        ///< AVX2 and FMA
+  kAvx512,      ///< AVX-512 F, BW, DQ and VL
+  kAvx512Bf16,  ///< and its bf16 instructions: conversions, and the products of attention in bf16
 };
 
 /// The set in use: the best that this processor has, or what NOTELLM_INSTRUCTION_SET (`none`,
-/// `baseline`, `avx2`, `avx512`) or `set_instruction_set` says.
+/// `baseline`, `avx2`, `avx512`, `avx512_bf16`) or `set_instruction_set` says.
 ///
 /// @throws std::invalid_argument  if the variable names an unknown set or one the processor lacks.
 InstructionSet instruction_set();
@@ -24,7 +25,7 @@ InstructionSet instruction_set();
 /// @throws std::invalid_argument  for an unknown name or a set that this processor lacks.
 void set_instruction_set(std::string_view name);
 
-/// `none`, `baseline`, `avx2` or `avx512`.
+/// `none`, `baseline`, `avx2`, `avx512` or `avx512_bf16`.
 std::string name_of(InstructionSet set);
 
 }  // namespace notellm

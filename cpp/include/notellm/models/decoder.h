@@ -3,28 +3,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <memory>
-#include <optional>
-#include <span>
 #include <vector>
 
-#include "notellm/ops/rope.h"
+#include "notellm/models/plan.h"
 #include "notellm/ops/segment_attention.h"
 
 namespace notellm {
-
-/// Shape of a Llama-family decoder: pre-norm blocks, rotary positions, grouped-query attention,
-/// SwiGLU.
-struct DecoderConfig {
-  int64_t width = 576;         ///< D
-  int64_t inner_width = 1536;  ///< of the feed-forward block
-  int64_t layers = 30;         ///< L
-  int64_t heads = 9;           ///< H
-  int64_t key_heads = 3;       ///< K, divides H
-  int64_t vocabulary = 49152;  ///< V, rows of the token embedding
-  double norm_epsilon = 1e-5;
-  RopeOptions rope;  ///< rope.head_dim is E; H * E need not be D
-};
 
 /// What LoRA (Hu et al. 2021) adds to a matrix W of a block: scale * up down. Undefined: nothing.
 struct Adapter {
@@ -70,63 +54,19 @@ struct DecoderWeights {
   at::Tensor norm;  ///< (D)
 };
 
-/// What all layers of a forward pass share: who attends to whom, and by which angles.
-struct DecoderPlan {
-  AttentionPlan attention;  ///< for LibTorch's operations (no `layout`) or a cache
-  std::shared_ptr<const AttentionLayout> layout;       ///< for the CPU loops, every token asks
-  std::shared_ptr<const AttentionLayout> read_layout;  ///< the same for the last layer
-  at::Tensor read_rows;  ///< (R) int64 tokens whose final states are wanted; undefined: all
-  RopeTable rope;        ///< in `attention_dtype`
-  at::ScalarType dtype;  ///< of the matrix products; the residual stream and norms stay wider
-
-  std::optional<uint64_t> dropout_seed;  ///< of the adapters' dropout; none: no dropout
-  at::Tensor keys, read_keys;  ///< (T) and (R) int64 on the CPU: `prefix_keys` of the tokens
-};
-
 /// What all layers remember of a forest: `[layer][segment]`.
 using DecoderCache = std::vector<LayerCache>;
 
-/// The dtype in which attention runs: `compute`, but fp32 for bf16 on the CPU, where LibTorch's
-/// fused attention for short sequences is several times slower backward in bf16 than in fp32.
-at::ScalarType attention_dtype(at::ScalarType compute, at::Device device);
-
-/// The dtype of the residual stream, the norms and the returned states when products run in
-/// `compute`: fp64 for fp64, otherwise fp32.
-at::ScalarType state_dtype(at::ScalarType compute);
-
-/// Plan of new tokens that attend through a cache (generation).
-///
-/// @param compute  fp64, fp32 or bf16. @throws NotSupportedError for any other.
-DecoderPlan make_plan(AttentionPlan attention, const DecoderConfig& config, at::ScalarType compute);
-
-/// Plan for all tokens of a forest in one pass, on `device`, without a cache.
-///
-/// @param read_rows  distinct tokens whose final states are wanted, in their order: of the last
-///                   layer only these are computed (but for keys and values). Default: all.
-/// @throws NotSupportedError  for another dtype; errors of `attention_layout`.
-DecoderPlan plan_decoder(const Segments& segments,
-                         const DecoderConfig& config,
-                         at::ScalarType compute,
-                         at::Device device,
-                         std::optional<std::span<const int64_t>> read_rows = {});
-
-/// The plan of a forest, `plan_decoder`'s, with dropout in the adapters: a function of the seed and
-/// of what each token's path reads, wherever it is computed.
-///
-/// @param tokens  (T) ids of the forest's tokens.
-/// @param seed    another one each step.
-DecoderPlan with_dropout(DecoderPlan plan,
-                         const Segments& segments,
-                         std::span<const int64_t> tokens,
-                         uint64_t seed);
-
 /// One block: x + attention(norm(x)), then x + swiglu(norm(x)).
 ///
-/// @param x        (T, D) residual stream in `state_dtype(plan.dtype)`.
+/// @param x        (T, D) residual stream in `state_dtype(plan.dtype)`, or what the block before
+///                 returned: behind T rows it may have the plan's fill.
 /// @param is_last  whether only the plan's read rows leave this block.
 /// @param cache    keys and values by segment, read and filled; null without one.
-/// @return         (T, D), or (R, D) of the read rows; differentiable in `x` and every weight,
-///                 whatever dtype the weights are kept in.
+/// @return         of the last block (T, D), or (R, D) of the read rows; of another as many rows as
+///                 the next one takes. Differentiable in `x` and every weight, whatever dtype the
+///                 weights are kept in.
+/// @throws std::invalid_argument  if `x` has another number of rows.
 at::Tensor decoder_layer(const at::Tensor& x,
                          const LayerWeights& weights,
                          const DecoderConfig& config,

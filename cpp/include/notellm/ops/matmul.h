@@ -16,4 +16,8 @@ at::Tensor matmul_transposed(const at::Tensor& x,
                              const at::Tensor& weight,
                              const at::Tensor& bias = {});
 
+/// `rows` or at most a 32nd more (or 7): so many that products of batches of all sizes have few
+/// different shapes. oneDNN compiles code for every new one (some 8 ms) and keeps it.
+int64_t whole_rows(int64_t rows);
+
 }  // namespace notellm

@@ -34,6 +34,9 @@ class Segments {
   /// The segment's ancestors, root first, then itself.
   std::vector<int64_t> chain(int64_t s) const;
 
+  /// The same forest with one more root of `length` tokens after it; as it is for 0.
+  Segments with_root(int64_t length) const;
+
   /// (T) int64 on the CPU: every token's position in the sequence from its root.
   at::Tensor positions() const;
 

@@ -1,0 +1,7 @@
+// The loops, compiled for this instruction set (flags in CMakeLists.txt).
+#ifndef __AVX512BF16__
+#error "this file must be compiled with the flags of its instruction set"
+#endif
+#include <immintrin.h>
+#define NOTELLM_ISA avx512_bf16
+#include "loops.h"

@@ -1,0 +1,123 @@
+#include "notellm/models/plan.h"
+
+#include <ATen/ATen.h>
+
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "notellm/kernels/instruction_set.h"
+#include "notellm/ops/dropout.h"
+#include "notellm/ops/matmul.h"
+#include "notellm/util/check.h"
+
+namespace notellm {
+namespace {
+
+void check_compute(at::ScalarType compute, const char* where) {
+  if (compute == at::kDouble || compute == at::kFloat || compute == at::kBFloat16) return;
+  internal::throw_error<NotSupportedError>(
+      where, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
+}
+
+// Read rows and fill of a plan, for products of few shapes.
+struct Filled {
+  int64_t fill, read_fill;
+  std::vector<int64_t> read_rows;  // the last ones are the last tokens of the fill
+};
+
+Filled filled(int64_t tokens, std::optional<std::span<const int64_t>> read_rows) {
+  const int64_t reads = read_rows ? std::ssize(*read_rows) : 0;
+  const int64_t read_fill = whole_rows(reads) - reads;
+  const int64_t all = whole_rows(tokens + read_fill);
+  Filled made{all - tokens, read_fill, {}};
+  if (read_rows) made.read_rows.assign(read_rows->begin(), read_rows->end());
+  for (int64_t i = all - read_fill; i < all; ++i) made.read_rows.push_back(i);
+  return made;
+}
+
+at::Tensor indices(std::span<const int64_t> values) {
+  return at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()), at::kLong);
+}
+
+// What the CPU loops need to know of a forest.
+void plan_layout(DecoderPlan& plan,
+                 const Segments& segments,
+                 const RopeOptions& rope,
+                 std::optional<std::span<const int64_t>> read_rows) {
+  for (const int64_t row : read_rows.value_or(std::span<const int64_t>())) {
+    if (row >= 0 && row < segments.tokens()) continue;
+    internal::throw_error<std::out_of_range>("plan_decoder", "read rows must be in [0, ",
+                                             segments.tokens(), "), but one is ", row);
+  }
+  plan.tokens = segments.tokens();
+  std::vector<int64_t> rows;
+  if (plan.dtype != at::kDouble) {  // fp64 goes to BLAS, which compiles nothing
+    Filled made = filled(segments.tokens(), read_rows);
+    plan.fill = made.fill, plan.read_fill = made.read_fill;
+    rows = std::move(made.read_rows);
+    if (read_rows) read_rows = rows;
+  }
+  if (read_rows) plan.read_rows = indices(*read_rows);
+  const Segments whole = segments.with_root(plan.fill);
+  plan.layout = std::make_shared<const AttentionLayout>(attention_layout(whole));
+  plan.read_layout =
+      read_rows ? std::make_shared<const AttentionLayout>(attention_layout(whole, read_rows))
+                : plan.layout;
+  plan.attention.positions = whole.positions();
+  plan.rope = rope_table(plan.attention.positions, rope, attention_dtype(plan.dtype, at::kCPU));
+}
+
+}  // namespace
+
+at::ScalarType attention_dtype(at::ScalarType compute, at::Device device) {
+  return compute == at::kBFloat16 && device.is_cpu() ? at::kFloat : compute;
+}
+
+at::ScalarType state_dtype(at::ScalarType compute) {
+  return compute == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+DecoderPlan make_plan(AttentionPlan attention,
+                      const DecoderConfig& config,
+                      at::ScalarType compute) {
+  check_compute(compute, __func__);
+  DecoderPlan plan;
+  plan.tokens = attention.positions.size(0);
+  plan.rope = rope_table(attention.positions, config.rope,
+                         attention_dtype(compute, attention.positions.device()));
+  plan.attention = std::move(attention);
+  plan.dtype = compute;
+  return plan;
+}
+
+DecoderPlan plan_decoder(const Segments& segments,
+                         const DecoderConfig& config,
+                         at::ScalarType compute,
+                         at::Device device,
+                         std::optional<std::span<const int64_t>> read_rows) {
+  check_compute(compute, __func__);
+  DecoderPlan plan;
+  if (device.is_cpu() && instruction_set() != InstructionSet::kNone) {
+    plan.dtype = compute;
+    plan_layout(plan, segments, config.rope, read_rows);
+  } else {
+    const auto options = at::TensorOptions().dtype(attention_dtype(compute, device)).device(device);
+    plan = make_plan(plan_forest(segments, options), config, compute);
+    if (read_rows) plan.read_rows = indices(*read_rows).to(device);
+  }
+  return plan;
+}
+
+DecoderPlan with_dropout(DecoderPlan plan,
+                         const Segments& segments,
+                         std::span<const int64_t> tokens,
+                         uint64_t seed) {
+  plan.dropout_seed = seed;
+  plan.keys = at::constant_pad_nd(prefix_keys(tokens, segments), {0, plan.fill});
+  plan.read_keys =
+      plan.read_rows.defined() ? plan.keys.index_select(0, plan.read_rows.cpu()) : plan.keys;
+  return plan;
+}
+
+}  // namespace notellm
