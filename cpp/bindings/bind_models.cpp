@@ -89,10 +89,7 @@ void bind_models(py::module_& m) {
       .def("positions", &Segments::positions)
       .def("mask", &Segments::mask);
   py::class_<DecoderPlan>(m, "DecoderPlan")
-      .def_property_readonly("dtype", [](const DecoderPlan& plan) { return plan.dtype; })
-      .def_property_readonly("segments", [](const DecoderPlan& plan) {
-        return plan.layout ? plan.layout->uses.size() : plan.attention.segments.size();
-      });
+      .def_property_readonly("dtype", [](const DecoderPlan& plan) { return plan.dtype; });
 
   using release_gil = py::call_guard<py::gil_scoped_release>;
   m.def(

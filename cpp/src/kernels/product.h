@@ -1,17 +1,5 @@
 // Small dense products out of caches; included once per instruction set, inside its namespace.
 
-// What factors of a type are summed in.
-template <typename T>
-struct SumOf {
-  using Type = T;
-};
-template <>
-struct SumOf<Pair> {
-  using Type = float;
-};
-template <typename T>
-using Sum = typename SumOf<T>::Type;
-
 // A tile of C (rows x vectors) in registers over the whole inner dimension.
 template <typename T, int kRows, int kVectors>
 inline void product_tile(int64_t inner,
@@ -20,10 +8,10 @@ inline void product_tile(int64_t inner,
                          int64_t a_inner,
                          const T* b,
                          int64_t b_row,
-                         Sum<T>* c,
+                         Accumulator<T>* c,
                          int64_t c_row,
                          bool adds) {
-  Vector<Sum<T>> sums[kRows][kVectors] = {};
+  Vector<Accumulator<T>> sums[kRows][kVectors] = {};
   for (int64_t k = 0; k < inner; ++k) {
     Vector<T> right[kVectors];
 #pragma GCC unroll 8
@@ -39,7 +27,7 @@ inline void product_tile(int64_t inner,
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 8
     for (int j = 0; j < kVectors; ++j) {
-      Sum<T>* to = c + i * c_row + j * kLanes<T>;
+      Accumulator<T>* to = c + i * c_row + j * kLanes<T>;
       store(to, adds ? load(to) + sums[i][j] : sums[i][j]);
     }
   }
@@ -54,7 +42,7 @@ inline void product_column(int64_t rows,
                            int64_t a_inner,
                            const T* b,
                            int64_t b_row,
-                           Sum<T>* c,
+                           Accumulator<T>* c,
                            int64_t c_row,
                            bool adds) {
   int64_t i = 0;
@@ -84,7 +72,7 @@ inline void product(int64_t rows,
                     int64_t a_inner,
                     const T* b,
                     int64_t b_row,
-                    Sum<T>* c,
+                    Accumulator<T>* c,
                     int64_t c_row,
                     bool adds) {
   constexpr int64_t kWidth = int64_t{kTileVectors} * kLanes<T>;

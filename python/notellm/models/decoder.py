@@ -105,7 +105,7 @@ class DecoderLayer(nn.Module):
         return weights
 
     def forward(self, x: Tensor, plan: "_core.models.DecoderPlan", is_last: bool = False) -> Tensor:
-        """Residual stream ``(T, D)`` in, residual stream out; the last block returns the plan's read rows only."""
+        """Residual stream ``(T, D)`` or an earlier block's in, residual stream out; of the last only what is read."""
         return _core.models.decoder_layer(x, self.weights(), self.config, plan, is_last)
 
 

@@ -191,7 +191,7 @@ def test_another_number_of_rows_is_refused(rows):
 
 
 def test_what_fills_a_batch_up_changes_nothing(use):
-    """fp32 products run on whole rows: neither size nor content of what is behind the tokens shows."""
+    """fp32 products run on whole rows, which are more than the tokens or just as many."""
     model = decoder()
     tokens = torch.arange(1, 24)
     with torch.no_grad():

@@ -31,7 +31,8 @@ struct DecoderPlan {
   AttentionPlan attention;  ///< for LibTorch's operations (no `layout`) or a cache
   std::shared_ptr<const AttentionLayout> layout;       ///< for the CPU loops, every token asks
   std::shared_ptr<const AttentionLayout> read_layout;  ///< the same for the last layer
-  at::Tensor read_rows;   ///< (R) int64 tokens whose final states are wanted; undefined: all
+  at::Tensor read_rows;  ///< int64: R tokens whose final states are wanted, then `read_fill`
+                         ///< others; undefined: all
   int64_t tokens = 0;     ///< T
   int64_t fill = 0;       ///< tokens of no meaning behind them, so that products have few shapes
   int64_t read_fill = 0;  ///< how many of these are behind `read_rows`
@@ -39,7 +40,8 @@ struct DecoderPlan {
   at::ScalarType dtype;   ///< of the matrix products; the residual stream and norms stay wider
 
   std::optional<uint64_t> dropout_seed;  ///< of the adapters' dropout; none: no dropout
-  at::Tensor keys, read_keys;  ///< (T) and (R) int64 on the CPU: `prefix_keys` of the tokens
+  at::Tensor keys, read_keys;  ///< int64 on the CPU, by token and by read row, fill included:
+                               ///< `prefix_keys`, 0 for the fill
 };
 
 /// The dtype in which attention runs: `compute`, but fp32 for bf16 on the CPU, where LibTorch's
