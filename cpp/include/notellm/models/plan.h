@@ -31,8 +31,7 @@ struct DecoderPlan {
   AttentionPlan attention;  ///< for LibTorch's operations (no `layout`) or a cache
   std::shared_ptr<const AttentionLayout> layout;       ///< for the CPU loops, every token asks
   std::shared_ptr<const AttentionLayout> read_layout;  ///< the same for the last layer
-  at::Tensor read_rows;  ///< int64: R tokens whose final states are wanted, then `read_fill`
-                         ///< others; undefined: all
+  at::Tensor read_rows;   ///< int64: R tokens to be read, then `read_fill` others; or undefined
   int64_t tokens = 0;     ///< T
   int64_t fill = 0;       ///< tokens of no meaning behind them, so that products have few shapes
   int64_t read_fill = 0;  ///< how many of these are behind `read_rows`
