@@ -8,18 +8,23 @@ and growth with the number of notes, their length, and the batch.
 """
 
 import argparse
+import json
+import shutil
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from ceiling import backbone_products, bare_products
 from harness import median_seconds, report
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 from workloads import related_notes
 
-from notellm import NoteLLM, _core
+from notellm import NoteLLM
 from notellm.cache import cache_folder
 from notellm.embedding import embed
 from notellm.models import smollm2
@@ -96,27 +101,19 @@ def fastest(call: Callable[[int], object], sizes: Sequence[int]) -> int:
     return min(seconds, key=seconds.__getitem__)
 
 
-def bare_products(model: NoteLLM, dtype: str, tokens: int) -> Callable[[], object]:
-    """All matrix products of one pass over ``tokens`` tokens and nothing else, by the same library calls."""
-    config = model.model.config
-    heads = config.rope.head_dim
-    shapes = [
-        (config.width, (config.heads + 2 * config.key_heads) * heads),
-        (config.heads * heads, config.width),
-        (config.width, 2 * config.inner_width),
-        (config.inner_width, config.width),
-    ]
-    kind = {"dtype": DTYPES[dtype], "device": model.device}
-    inputs = [torch.randn(tokens, n, **kind) for n, _ in shapes]
-    weights = [[torch.randn(out, n, **kind) for n, out in shapes] for _ in range(config.layers)]
+def first_layers(folder: Path, layers: int, cut: Path) -> None:
+    """Writes a backbone folder that keeps the first layers of another."""
+    shutil.copytree(folder, cut, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
+    config = json.loads((cut / "config.json").read_text()) | {"num_hidden_layers": layers}
+    (cut / "config.json").write_text(json.dumps(config))
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: w for name, w in weights.items() if _layer_of(name) < layers}
+    save_file(kept, cut / "model.safetensors", metadata={"format": "pt"})
 
-    def run() -> None:
-        with torch.inference_mode():
-            for layer in weights:
-                for x, weight in zip(inputs, layer, strict=True):
-                    _core.models.matmul_transposed(x, weight)
 
-    return run
+def _layer_of(name: str) -> int:
+    parts = name.split(".")
+    return int(parts[2]) if parts[:2] == ["model", "layers"] else 0
 
 
 class Workload:
@@ -127,6 +124,10 @@ class Workload:
         if content_tokens is not None:
             prompt = replace(prompt, content_tokens=content_tokens)
         self.folder = smollm2.prepare(cache_folder("smollm2-135m"))
+        if options.layers:
+            self._kept = tempfile.TemporaryDirectory()
+            first_layers(self.folder, options.layers, Path(self._kept.name))
+            self.folder = Path(self._kept.name)
         self.model = NoteLLM.from_pretrained(self.folder, prompt=prompt).to(options.device)
         notes, _, _ = related_notes(options.table, notes=count)
         self.tokenized = self.model.prompt.tokenize(notes)
@@ -160,7 +161,10 @@ def compare(options: argparse.Namespace) -> dict[str, object]:
     assert apart < TOLERANCE[options.dtype], f"vectors must be the same, but are up to {apart} apart"
     assert float((encode(with_sentences) - expected).norm(dim=1).max()) < TOLERANCE[options.dtype]
     passes = max(1, round(report_of.computed_tokens / options.batch_tokens))
-    products = bare_products(work.model, options.dtype, report_of.computed_tokens // passes)
+    shapes = backbone_products(
+        work.model.model.config, report_of.computed_tokens // passes, options.notes // passes
+    )
+    products = bare_products(shapes, DTYPES[options.dtype], work.model.device)
     calls = {
         "notellm": work.ours,
         "transformers": lambda: work.baseline.embed(with_transformers),
@@ -199,6 +203,9 @@ def growth(options: argparse.Namespace) -> dict[str, object]:
         seconds = median_seconds(calls, options.rounds)
         return {name: round(len(work.sequences) / taken, 1) for name, taken in seconds.items()}
 
+    pools = {size: point(Workload(options, size)) for size in options.pools}
+    if options.growth_notes == 0:
+        return {"by_pool": pools}
     count = options.growth_notes
     base = Workload(options, count)
     lengths = {}
@@ -209,7 +216,6 @@ def growth(options: argparse.Namespace) -> dict[str, object]:
     for budget in (256, 512, 1024, 2048, 4096, 8192):
         seconds = median_seconds({"notellm": lambda budget=budget: base.ours(budget)}, options.rounds)
         batches[budget] = round(count / seconds["notellm"], 1)
-    pools = {size: point(Workload(options, size)) for size in options.pools}
     return {"by_tokens_per_note": lengths, "by_batch_tokens": batches, "by_pool": pools}
 
 
@@ -224,8 +230,9 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--growth", action="store_true", help="measure growth instead of the comparison")
-    parser.add_argument("--growth-notes", type=int, default=128)
+    parser.add_argument("--growth-notes", type=int, default=128, help="0: by pool only")
     parser.add_argument("--pools", type=int, nargs="*", default=[128, 1024])
+    parser.add_argument("--layers", type=int, help="of the backbone, the first ones; default: all")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
 
@@ -235,6 +242,7 @@ def main() -> None:
         "dtype": options.dtype,
         "device": options.device,
         "threads": torch.get_num_threads(),
+        "layers": options.layers or "all",
         "batch_tokens": options.batch_tokens,
         **measured,
     }

@@ -1,0 +1,72 @@
+"""The modelled ceiling: the matrix products that a pass cannot do without, by the library's calls, and nothing else.
+
+Norms, attention, activations, losses, the optimizer and the preparation of batches count as nothing, so no
+implementation on the same library reaches it. Inputs are small enough to stay in caches between the products, where a
+pass has other work between them: the ceiling is rather too high than too low.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from notellm import _core
+
+
+class Product(NamedTuple):
+    """``x @ weight.T`` of so many rows, columns of ``x``, and columns of the result."""
+
+    rows: int
+    inner: int
+    width: int
+
+
+def backbone_products(config: _core.models.DecoderConfig, tokens: int, reads: int) -> list[Product]:
+    """The products of one pass over ``tokens`` tokens, of which the states of ``reads`` are wanted.
+
+    Of the last layer, keys and values are needed of all tokens, everything else of those that are read.
+    """
+    head_width = config.rope.head_dim
+    queries, keys = config.heads * head_width, 2 * config.key_heads * head_width
+
+    def behind_attention(rows: int) -> list[Product]:
+        return [
+            Product(rows, queries, config.width),
+            Product(rows, config.width, 2 * config.inner_width),
+            Product(rows, config.inner_width, config.width),
+        ]
+
+    layer = [Product(tokens, config.width, queries + keys), *behind_attention(tokens)]
+    last = [Product(tokens, config.width, keys), Product(reads, config.width, queries)]
+    return layer * (config.layers - 1) + last + behind_attention(reads)
+
+
+def bare_products(
+    products: list[Product], dtype: torch.dtype, device: torch.device, gradients: str = ""
+) -> Callable[[], None]:
+    """A call that computes products, each with a weight of its own.
+
+    Args:
+        products: Which.
+        dtype: Of all matrices.
+        device: Where.
+        gradients: Also the products of their gradients: ``"x"`` of the inputs, ``"xw"`` of inputs and weights.
+    """
+    inputs = {(p.rows, n): _random(p.rows, n, dtype, device) for p in products for n in (p.inner, p.width)}
+    weights = [_random(p.width, p.inner, dtype, device) for p in products]
+
+    def run() -> None:
+        with torch.inference_mode():
+            for product, weight in zip(products, weights, strict=True):
+                x, y = inputs[product.rows, product.inner], inputs[product.rows, product.width]
+                _core.models.matmul_transposed(x, weight)
+                if "x" in gradients:
+                    y @ weight
+                if "w" in gradients:
+                    y.T @ x
+
+    return run
+
+
+def _random(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return torch.randn(rows, columns, dtype=dtype, device=device)
