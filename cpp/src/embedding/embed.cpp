@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "notellm/ops/on_device.h"
 #include "notellm/prompts/batching.h"
 #include "notellm/prompts/prefix_forest.h"
 #include "notellm/util/check.h"
@@ -13,10 +14,6 @@
 
 namespace notellm {
 namespace {
-
-at::Tensor indices(const std::vector<int64_t>& values, at::Device device) {
-  return at::tensor(values, at::kLong).to(device);
-}
 
 // The distinct sequences of one forward pass.
 struct Pass {
@@ -73,8 +70,8 @@ at::Tensor read_states(const std::vector<int64_t>& tokens,
   std::optional<std::span<const int64_t>> rows;
   if (are_distinct) rows = reads.tokens;
   const DecoderPlan plan = plan_decoder(segments, config, options.compute, device, rows);
-  const at::Tensor states = decoder_states(indices(tokens, device), weights, config, plan);
-  return are_distinct ? states : states.index_select(0, indices(reads.tokens, device));
+  const at::Tensor states = decoder_states(on_device(tokens, device), weights, config, plan);
+  return are_distinct ? states : states.index_select(0, on_device(reads.tokens, device));
 }
 
 // (sequences, D): the mean of each sequence's states, given one after the other.
@@ -120,8 +117,8 @@ at::Tensor embed_notes(const DecoderWeights& weights,
     at::Tensor pooled = pooled_states(read, reads, options.pooling);
     if (projection.defined()) pooled = at::linear(pooled, projection.to(dtype));
     pooled = pooled / pooled.norm(2, {1}, true).clamp_min(1e-12);
-    vectors.index_copy_(0, indices(pass.rows, device),
-                        pooled.index_select(0, indices(pass.sources, device)));
+    vectors.index_copy_(0, on_device(pass.rows, device),
+                        pooled.index_select(0, on_device(pass.sources, device)));
     cost.computed_tokens += segments.tokens();
   }
   if (report) *report = cost;

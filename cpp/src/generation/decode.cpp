@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include "notellm/ops/on_device.h"
 #include "notellm/prompts/batching.h"
 #include "notellm/util/check.h"
 
@@ -32,8 +33,8 @@ class GreedyBatch {
         at::TensorOptions().dtype(attention_dtype(compute_, device_)).device(device_);
     const DecoderPlan plan = make_plan(plan_forest(segments_, options), config_, compute_);
     const at::Tensor states =
-        decoder_states(on_device(forest.tokens), weights_, config_, plan, &cache_);
-    next_ = best_tokens(states.index_select(0, on_device(forest.last)));
+        decoder_states(on_device(forest.tokens, device_), weights_, config_, plan, &cache_);
+    next_ = best_tokens(states.index_select(0, on_device(forest.last, device_)));
   }
 
   // Emits until every note met `eos` or has `limit` tokens.
@@ -63,17 +64,14 @@ class GreedyBatch {
     const auto options = at::TensorOptions().dtype(compute_).device(device_);
     const DecoderPlan plan =
         make_plan(plan_growth(segments_, grown, lengths_, options), config_, compute_);
-    next_ = best_tokens(decoder_states(on_device(tokens), weights_, config_, plan, &cache_));
+    next_ =
+        best_tokens(decoder_states(on_device(tokens, device_), weights_, config_, plan, &cache_));
     for (const int64_t s : grown) ++lengths_[s];
   }
 
   std::vector<int64_t> best_tokens(const at::Tensor& states) const {
     const at::Tensor best = head_logits(states, head_, compute_).argmax(1).cpu();  // (notes)
     return {best.const_data_ptr<int64_t>(), best.const_data_ptr<int64_t>() + best.numel()};
-  }
-
-  at::Tensor on_device(const std::vector<int64_t>& values) const {
-    return at::tensor(values, at::kLong).to(device_);
   }
 
   const DecoderWeights& weights_;

@@ -9,6 +9,7 @@
 #include "notellm/kernels/instruction_set.h"
 #include "notellm/ops/dropout.h"
 #include "notellm/ops/matmul.h"
+#include "notellm/ops/on_device.h"
 #include "notellm/util/check.h"
 
 namespace notellm {
@@ -36,10 +37,6 @@ Filled filled(int64_t tokens, std::optional<std::span<const int64_t>> read_rows)
   return made;
 }
 
-at::Tensor indices(std::span<const int64_t> values) {
-  return at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()), at::kLong);
-}
-
 // What the CPU loops need to know of a forest.
 void plan_layout(DecoderPlan& plan,
                  const Segments& segments,
@@ -58,7 +55,7 @@ void plan_layout(DecoderPlan& plan,
     rows = std::move(made.read_rows);
     if (read_rows) read_rows = rows;
   }
-  if (read_rows) plan.read_rows = indices(*read_rows);
+  if (read_rows) plan.read_rows = on_device(*read_rows, at::kCPU);
   const Segments whole = segments.with_root(plan.fill);
   plan.layout = std::make_shared<const AttentionLayout>(attention_layout(whole));
   plan.read_layout =
@@ -104,7 +101,7 @@ DecoderPlan plan_decoder(const Segments& segments,
   } else {
     const auto options = at::TensorOptions().dtype(attention_dtype(compute, device)).device(device);
     plan = make_plan(plan_forest(segments, options), config, compute);
-    if (read_rows) plan.read_rows = indices(*read_rows).to(device);
+    if (read_rows) plan.read_rows = on_device(*read_rows, device);
   }
   return plan;
 }

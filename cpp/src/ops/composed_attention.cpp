@@ -8,6 +8,7 @@
 #include <map>
 #include <utility>
 
+#include "notellm/ops/on_device.h"
 #include "notellm/util/check.h"
 
 namespace notellm {
@@ -82,9 +83,9 @@ ContextRuns context_runs(const Segments& segments, at::Device device) {
     runs.longest_run = std::max(runs.longest_run, segments.length(s));
     runs.longest_context = std::max(runs.longest_context, segments.start(s) + segments.length(s));
   }
-  runs.rows = at::tensor(rows, at::kLong).to(device);
-  runs.query_offsets = at::tensor(query_offsets, at::kInt).to(device);
-  runs.context_offsets = at::tensor(context_offsets, at::kInt).to(device);
+  runs.rows = on_device(rows, device);
+  runs.query_offsets = on_device(query_offsets, device);
+  runs.context_offsets = on_device(context_offsets, device);
   return runs;
 }
 
@@ -102,7 +103,7 @@ AttentionPlan plan_forest(const Segments& segments, const at::TensorOptions& opt
     if (length > 1 && !mask.defined()) mask = causal_tail_mask(length, context, options);
     plan.masks.push_back(mask);
   }
-  plan.positions = segments.positions().to(options.device());
+  plan.positions = on_device(segments.positions(), options.device());
   const at::ScalarType dtype = options.dtype().toScalarType();
   if (options.device().is_cuda() && (dtype == at::kBFloat16 || dtype == at::kHalf)) {
     plan.contexts = context_runs(segments, options.device());
@@ -123,7 +124,7 @@ AttentionPlan plan_growth(const Segments& segments,
     plan.chains.push_back(segments.chain(s));
     positions.push_back(segments.start(s) + lengths[s]);
   }
-  plan.positions = at::tensor(positions, at::kLong).to(options.device());
+  plan.positions = on_device(positions, options.device());
   return plan;
 }
 

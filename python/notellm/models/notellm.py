@@ -245,11 +245,11 @@ class NoteLLM(Adapted):
         plan = self.model.plan(segments, dtype, rows.tolist())
         if dropout_seed is not None:
             plan = _core.models.with_dropout(plan, segments, batch.tokens.tolist(), dropout_seed)
-        states = self.model(self._ids(batch.tokens), plan, checkpoint=checkpoint)  # (R, D)
+        states = self.model(self.on_device(batch.tokens), plan, checkpoint=checkpoint)  # (R, D)
         notes = len(batch.compression)
-        compressed = states.index_select(0, self._ids(places[:notes]))
+        compressed = states.index_select(0, self.on_device(places[:notes]))
         embeddings = nn.functional.linear(compressed, self.projection_weight.to(compressed.dtype))
-        labelled = states.index_select(0, self._ids(places[notes:]))
+        labelled = states.index_select(0, self.on_device(places[notes:]))
         return TrainingStates(embeddings, labelled)
 
     def logits(self, labelled: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -264,8 +264,12 @@ class NoteLLM(Adapted):
         """
         return _core.models.head_logits(labelled, self.head_weight, dtype)
 
-    def _ids(self, values: Any) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self.device)
+    def on_device(self, values: Any) -> Tensor:
+        """Whole numbers as an int64 tensor on the model's device; a GPU does not make the host wait."""
+        host = torch.tensor(values, dtype=torch.int64)
+        if self.device.type != "cuda":
+            return host.to(self.device)
+        return host.pin_memory().to(self.device, non_blocking=True)
 
     def embed(
         self,

@@ -45,7 +45,7 @@ def show_pair(
         generative = csft_head_term(
             states.labelled,
             model.head_weight,
-            torch.tensor(batch.labels, device=states.labelled.device),
+            model.on_device(batch.labels),
             torch.tensor(batch.label_offsets),
             reduction=config.loss.csft_reduction,
             dtype=trainer.dtype,

@@ -169,7 +169,7 @@ class JointStep:
         rows[begin:end] = own
         self.processes.sum_(rows)  # adding zeros is exact, and does not ask for equal shares
         rows.requires_grad_()
-        ids = torch.tensor(plan.note_ids, device=rows.device) if self.options.mask_same_note else None
+        ids = self.model.on_device(plan.note_ids) if self.options.mask_same_note else None
         term = gcl_term(rows, self.model.tau, note_ids=ids, anchors=(begin, end))
         whole = LossTerm(term.sum, len(rows))
         joint_loss(whole, NOTHING, alpha=self.options.alpha).backward()  # type: ignore[no-untyped-call]
@@ -196,7 +196,7 @@ class JointStep:
         return generative.detach().double()
 
     def _generative_sum(self, states: TrainingStates, batch: PackedBatch) -> Tensor:
-        labels = torch.tensor(batch.labels, device=self.model.device)
+        labels = self.model.on_device(batch.labels)
         offsets = torch.tensor(batch.label_offsets)
         head, reduction = self.model.head_weight, self.options.csft_reduction
         return csft_head_term(
