@@ -26,6 +26,7 @@ from workloads import related_notes
 
 from notellm import NoteLLM
 from notellm.cache import cache_folder
+from notellm.data import Notes
 from notellm.embedding import embed
 from notellm.models import smollm2
 from notellm.prompts import load_prompt
@@ -116,6 +117,12 @@ def _layer_of(name: str) -> int:
     return int(parts[2]) if parts[:2] == ["model", "layers"] else 0
 
 
+def with_long_contents(notes: Notes) -> Notes:
+    """The same notes, each content followed by those of the next seven notes: few real ones are long enough."""
+    contents = [" ".join([*notes.contents[i : i + 8], *notes.contents[:8]][:8]) for i in range(len(notes))]
+    return Notes(notes.ids, notes.titles, contents, notes.topics, notes.categories)
+
+
 class Workload:
     """Some notes as token ids, and who embeds them."""
 
@@ -130,6 +137,8 @@ class Workload:
             self.folder = Path(self._kept.name)
         self.model = NoteLLM.from_pretrained(self.folder, prompt=prompt).to(options.device)
         notes, _, _ = related_notes(options.table, notes=count)
+        if content_tokens is not None:
+            notes = with_long_contents(notes)
         self.tokenized = self.model.prompt.tokenize(notes)
         one_by_one = (self.model.prompt.pack(self.tokenized, [i], mode="embed") for i in range(len(notes)))
         self.sequences = [batch.tokens.tolist() for batch in one_by_one]
@@ -209,7 +218,7 @@ def growth(options: argparse.Namespace) -> dict[str, object]:
     count = options.growth_notes
     base = Workload(options, count)
     lengths = {}
-    for content in (8, 40, 160, 450):
+    for content in (1, 40, 160, 450):
         work = Workload(options, count // 2 if content > 80 else count, content)
         lengths[round(work.mean_tokens)] = point(work)
     batches = {}
