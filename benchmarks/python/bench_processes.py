@@ -1,7 +1,7 @@
 """Training steps on two processes with one thread each, against one process with two threads.
 
-Both do the same steps on the same notes and must end with the same weights; they alternate, and each step's time is
-the slower process's. Throughput is notes trained on a second.
+Both do the same steps on the same notes and must end with the same weights; they alternate. A step ends with sums over
+the processes, so the first one's time is that of all. Throughput is notes trained on a second.
 
     python benchmarks/python/bench_processes.py --output benchmarks/results/processes.json
 """

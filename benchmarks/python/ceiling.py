@@ -1,8 +1,7 @@
-"""The modelled ceiling: the matrix products that a pass cannot do without, by the library's calls, and nothing else.
+"""The modelled ceiling: the linear layers' matrix products of a pass over the same tokens, by the library's calls.
 
-Norms, attention, activations, losses, the optimizer and the preparation of batches count as nothing, so no
-implementation on the same library reaches it. Inputs are small enough to stay in caches between the products, where a
-pass has other work between them: the ceiling is rather too high than too low.
+Norms, attention, activations, losses, the optimizer and the preparation of batches count as nothing. Results are
+allocated as in a pass, and that is in the time.
 """
 
 from collections.abc import Callable

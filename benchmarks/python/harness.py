@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,7 @@ def _origin() -> dict[str, Any]:
     return {
         "machine": {
             "cpu": _cpu(),
+            "instruction_set": notellm.instruction_set(),
             "cores": os.cpu_count(),
             "system": platform.platform(),
             "load_average": os.getloadavg()[0],  # above the cores: others were at work too
@@ -77,8 +80,18 @@ def _origin() -> dict[str, Any]:
             "numpy": numpy.__version__,
             "scipy": scipy.__version__,
             "python": platform.python_version(),
+            **_versions("transformers", "sentence-transformers", "peft"),
         },
     }
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    """Of those that are here: baselines come from them."""
+    versions = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 def _cpu() -> str:
