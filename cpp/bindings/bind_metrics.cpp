@@ -1,15 +1,18 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "bindings.h"
+#include "notellm/metrics/bleu.h"
 #include "notellm/metrics/bootstrap.h"
 #include "notellm/metrics/category.h"
 #include "notellm/metrics/overlap.h"
 #include "notellm/metrics/recall.h"
+#include "notellm/util/check.h"
 
 namespace notellm::python {
 namespace {
@@ -59,6 +62,28 @@ Triple to_tuple(const Overlap& overlap) { return {overlap.precision, overlap.rec
 
 Triple to_tuple(const Interval& interval) { return {interval.value, interval.low, interval.high}; }
 
+constexpr int64_t kBleuNumbers = 2 * kBleuOrder + 2;
+
+// Matches, totals, and the two lengths.
+std::vector<int64_t> counts_of(const Texts& prediction, const Texts& reference) {
+  const BleuCounts counts = bleu_counts(prediction, reference);
+  std::vector<int64_t> row(counts.matches.begin(), counts.matches.end());
+  row.insert(row.end(), counts.totals.begin(), counts.totals.end());
+  row.insert(row.end(), {counts.prediction, counts.reference});
+  return row;
+}
+
+double bleu_of(const Ints& row, int order, BleuSmoothing smoothing) {
+  NOTELLM_CHECK_ARG(row.size() == kBleuNumbers, "counts must be ", kBleuNumbers,
+                    " numbers, but are ", row.size());
+  BleuCounts counts;
+  std::copy_n(row.data(), kBleuOrder, counts.matches.begin());
+  std::copy_n(row.data() + kBleuOrder, kBleuOrder, counts.totals.begin());
+  counts.prediction = row.data()[kBleuNumbers - 2];
+  counts.reference = row.data()[kBleuNumbers - 1];
+  return bleu(counts, order, smoothing);
+}
+
 Triple mean(const Floats& values,
             int64_t samples,
             uint64_t seed,
@@ -97,6 +122,25 @@ void bind_metrics(py::module_& m) {
       "rouge_1",
       [](const Texts& prediction, const Texts& reference) {
         return to_tuple(rouge_1(std::span(prediction), std::span(reference)));
+      },
+      py::arg("prediction"), py::arg("reference"), py::call_guard<py::gil_scoped_release>());
+  m.def(
+      "confusion",
+      [](const Texts& generated, const Texts& truth, const Texts& known) {
+        return confusion(generated, truth, known);
+      },
+      py::arg("generated"), py::arg("truth"), py::arg("known"));
+  py::enum_<BleuSmoothing>(m, "BleuSmoothing")
+      .value("none", BleuSmoothing::kNone)
+      .value("floor", BleuSmoothing::kFloor)
+      .value("add_one", BleuSmoothing::kAddOne)
+      .value("exp", BleuSmoothing::kExp);
+  m.def("bleu_counts", &counts_of, py::arg("prediction"), py::arg("reference"));
+  m.def("bleu", &bleu_of, py::arg("counts"), py::arg("order"), py::arg("smoothing"));
+  m.def(
+      "rouge_2",
+      [](const Texts& prediction, const Texts& reference) {
+        return to_tuple(rouge_2(std::span(prediction), std::span(reference)));
       },
       py::arg("prediction"), py::arg("reference"), py::call_guard<py::gil_scoped_release>());
   m.def(

@@ -1,7 +1,7 @@
 #include "notellm/metrics/overlap.h"
 
 #include <algorithm>
-#include <unordered_map>
+#include <map>
 #include <vector>
 
 namespace notellm {
@@ -14,18 +14,27 @@ Overlap overlap(int64_t shared, int64_t prediction, int64_t reference) {
           2 * both / static_cast<double>(prediction + reference)};
 }
 
+// Shared runs of n tokens.
 template <typename Token>
-Overlap rouge_1_of(std::span<const Token> prediction, std::span<const Token> reference) {
-  std::unordered_map<Token, int64_t> left;  // how often a token of the reference is still unmatched
-  for (const Token& token : reference) ++left[token];
+Overlap rouge_n_of(std::span<const Token> prediction, std::span<const Token> reference, size_t n) {
+  using Run = std::vector<Token>;
+  const auto run = [n](std::span<const Token> text, size_t i) {
+    return Run(text.begin() + i, text.begin() + i + n);
+  };
+  const auto runs = [n](std::span<const Token> text) {
+    return text.size() < n ? 0 : text.size() - n + 1;
+  };
+  std::map<Run, int64_t> left;  // how often a run of the reference is still unmatched
+  for (size_t i = 0; i < runs(reference); ++i) ++left[run(reference, i)];
   int64_t shared = 0;
-  for (const Token& token : prediction) {
-    const auto found = left.find(token);
+  for (size_t i = 0; i < runs(prediction); ++i) {
+    const auto found = left.find(run(prediction, i));
     if (found == left.end() || found->second == 0) continue;
     --found->second;
     ++shared;
   }
-  return overlap(shared, std::ssize(prediction), std::ssize(reference));
+  return overlap(shared, static_cast<int64_t>(runs(prediction)),
+                 static_cast<int64_t>(runs(reference)));
 }
 
 template <typename Token>
@@ -46,11 +55,19 @@ Overlap rouge_l_of(std::span<const Token> prediction, std::span<const Token> ref
 }  // namespace
 
 Overlap rouge_1(std::span<const int64_t> prediction, std::span<const int64_t> reference) {
-  return rouge_1_of(prediction, reference);
+  return rouge_n_of(prediction, reference, 1);
 }
 
 Overlap rouge_1(std::span<const std::string> prediction, std::span<const std::string> reference) {
-  return rouge_1_of(prediction, reference);
+  return rouge_n_of(prediction, reference, 1);
+}
+
+Overlap rouge_2(std::span<const int64_t> prediction, std::span<const int64_t> reference) {
+  return rouge_n_of(prediction, reference, 2);
+}
+
+Overlap rouge_2(std::span<const std::string> prediction, std::span<const std::string> reference) {
+  return rouge_n_of(prediction, reference, 2);
 }
 
 Overlap rouge_l(std::span<const int64_t> prediction, std::span<const int64_t> reference) {

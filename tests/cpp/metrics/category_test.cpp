@@ -16,5 +16,13 @@ TEST(CategoryScores, TellWrongFromInvented) {
   EXPECT_THROW(category_scores(generated, known, known), std::invalid_argument);
 }
 
+TEST(Confusion, CountsInventionsLast) {
+  using Words = std::vector<std::string>;
+  const auto counts =
+      confusion(Words{"b", "a", "?", "b"}, Words{"a", "a", "b", "b"}, Words{"a", "b"});
+  EXPECT_EQ(counts, (std::vector<int64_t>{1, 1, 0, 0, 1, 1}));
+  EXPECT_THROW(confusion(Words{"a"}, Words{"x"}, Words{"a"}), std::invalid_argument);
+}
+
 }  // namespace
 }  // namespace notellm

@@ -22,6 +22,12 @@ TEST(Rouge, FindsTheLongestCommonSubsequence) {
   EXPECT_DOUBLE_EQ(rouge_l(Ids{2, 1}, Ids{1, 2}).f1, 0.5);
 }
 
+TEST(Rouge, CountsPairsOfNeighbours) {
+  const Overlap overlap = rouge_2(Ids{1, 2, 3, 1, 2}, Ids{1, 2, 9, 3, 1});
+  EXPECT_DOUBLE_EQ(overlap.precision, 2.0 / 4);  // 1 2 once, and 3 1
+  EXPECT_EQ(rouge_2(Ids{1}, Ids{1}).f1, 0);
+}
+
 TEST(Rouge, TakesWordsAsItTakesIds) {
   const Words prediction = {"a", "b", "a"}, reference = {"a", "c"};
   EXPECT_DOUBLE_EQ(rouge_1(prediction, reference).f1, rouge_1(Ids{0, 1, 0}, Ids{0, 2}).f1);

@@ -110,12 +110,12 @@ def test_category_scores_by_hand():
         category_scores(["web"], [], {"web"})
 
 
-SCORER = RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
+SCORER = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False)
 
 
 def assert_equals_rouge_score(prediction, reference):
     expected, got = SCORER.score(reference, prediction), rouge(prediction, reference)
-    for name in ("rouge1", "rougeL"):
+    for name in ("rouge1", "rouge2", "rougeL"):
         ours, theirs = getattr(got, name), expected[name]
         assert ours == pytest.approx((theirs.precision, theirs.recall, theirs.fmeasure)), name
 
@@ -152,8 +152,13 @@ def test_rouge_names_its_tokenizer():
     assert rouge("a", "a").tokenizer == "alphanumeric-lower"
     assert rouge("a, b", "a b", tokenizer="whitespace-lower").rouge1.f1 == 0.5
     assert rouge("笔记 本", "笔记", tokenizer="characters").rouge1.recall == 1
-    assert rouge(["x", "y z"], ["y z"]) == ((0.5, 1, pytest.approx(2 / 3)),) * 2 + ("given",)
-    with pytest.raises(ValueError, match="one of alphanumeric-lower, whitespace-lower, characters"):
+    assert rouge(["x", "y z"], ["y z"]) == (
+        (0.5, 1, pytest.approx(2 / 3)),
+        (0, 0, 0),
+        (0.5, 1, pytest.approx(2 / 3)),
+        "given",
+    )
+    with pytest.raises(ValueError, match="one of alphanumeric-lower, 13a, whitespace"):
         rouge("a", "b", tokenizer="bpe")
     with pytest.raises(ValueError, match="but are mixed"):
         rouge("a", ["b"])

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,17 @@ struct CategoryScores {
 /// @param known      the closed set of categories, in any order.
 /// @throws std::invalid_argument  if `generated` and `truth` differ in length.
 CategoryScores category_scores(std::span<const std::string> generated,
+                               std::span<const std::string> truth,
+                               std::span<const std::string> known);
+
+/// The table of true (rows) against generated categories (columns): (C, C + 1) counts, row-major;
+/// the last column counts texts that are no known category.
+///
+/// @param known  C distinct categories, of which every `truth` is one.
+/// @throws std::invalid_argument  if `generated` and `truth` differ in length, or a true category
+/// is
+///                                not known.
+std::vector<int64_t> confusion(std::span<const std::string> generated,
                                std::span<const std::string> truth,
                                std::span<const std::string> known);
 

@@ -18,6 +18,10 @@ struct Overlap {
 Overlap rouge_1(std::span<const int64_t> prediction, std::span<const int64_t> reference);
 Overlap rouge_1(std::span<const std::string> prediction, std::span<const std::string> reference);
 
+/// ROUGE-2 (Lin, 2004): shared pairs of neighbouring tokens, counted likewise.
+Overlap rouge_2(std::span<const int64_t> prediction, std::span<const int64_t> reference);
+Overlap rouge_2(std::span<const std::string> prediction, std::span<const std::string> reference);
+
 /// ROUGE-L (Lin, 2004): the longest common subsequence of tokens.
 /// Cost O(n m) time, O(m) memory.
 Overlap rouge_l(std::span<const int64_t> prediction, std::span<const int64_t> reference);

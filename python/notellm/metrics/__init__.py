@@ -1,0 +1,52 @@
+"""Numbers about results: recall, categories, text overlap, and how far chance could have moved them."""
+
+from notellm.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_mean
+from notellm.metrics.categories import CategoryScores, Confusion, category_scores, confusion
+from notellm.metrics.ranking import (
+    ExposureSplit,
+    Ties,
+    exposure_split,
+    hits_at,
+    mrr,
+    recall_at,
+    reciprocal_ranks,
+)
+from notellm.metrics.texts import (
+    TOKENIZERS,
+    Bleu,
+    Overlap,
+    Rouge,
+    bleu,
+    bleu_counts,
+    bootstrap_bleu,
+    corpus_bleu,
+    hashtag_overlap,
+    rouge,
+)
+
+__all__ = [
+    "TOKENIZERS",
+    "Bleu",
+    "CategoryScores",
+    "Confusion",
+    "ExposureSplit",
+    "Interval",
+    "Overlap",
+    "Rouge",
+    "Ties",
+    "bleu",
+    "bleu_counts",
+    "bootstrap_bleu",
+    "bootstrap_difference",
+    "bootstrap_mean",
+    "category_scores",
+    "confusion",
+    "corpus_bleu",
+    "exposure_split",
+    "hashtag_overlap",
+    "hits_at",
+    "mrr",
+    "recall_at",
+    "reciprocal_ranks",
+    "rouge",
+]

@@ -1,0 +1,66 @@
+"""How far another draw of the same queries or notes could have moved a mean."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from notellm._core import metrics as _core
+from notellm.metrics.arrays import FloatArray
+
+
+class Interval(NamedTuple):
+    """A mean with the ends of its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_mean(
+    values: npt.ArrayLike, *, samples: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Percentile bootstrap of a mean: how far another draw of the same queries could have moved it.
+
+    Args:
+        values: Shape ``(n,)``, one finite number for each independent query or note.
+        samples: Resamples.
+        seed: The same seed gives the same interval on any machine and number of threads.
+        level: Share of resampled means inside the interval.
+
+    Raises:
+        ValueError: If there is no value, one is not finite, or an option is out of range.
+
+    Example:
+        >>> bootstrap_mean([0.0, 1.0, 1.0, 1.0], seed=1)
+        Interval(value=0.75, low=0.25, high=1.0)
+    """
+    return Interval(*_core.bootstrap_mean(_floats(values), samples, seed, level))
+
+
+def bootstrap_difference(
+    a: npt.ArrayLike, b: npt.ArrayLike, *, samples: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Paired bootstrap of the mean of ``a - b``, two systems measured on the same queries.
+
+    An interval that excludes 0 says that the difference is more than the luck of the queries.
+
+    Args:
+        a: Shape ``(n,)``, one system's values.
+        b: Shape ``(n,)``, the other's, in the same order.
+        samples: Resamples.
+        seed: As in `bootstrap_mean`.
+        level: Share of resampled means inside the interval.
+
+    Raises:
+        ValueError: If lengths differ, or as `bootstrap_mean`.
+
+    Example:
+        >>> bootstrap_difference([1.0, 1.0, 0.0], [0.0, 0.0, 0.0])
+        Interval(value=0.666..., low=0.0, high=1.0)
+    """
+    return Interval(*_core.bootstrap_difference(_floats(a), _floats(b), samples, seed, level))
+
+
+def _floats(values: npt.ArrayLike) -> FloatArray:
+    return np.asarray(values, dtype=np.float64)

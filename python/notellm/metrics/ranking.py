@@ -1,0 +1,158 @@
+"""Numbers about ranks: recall, reciprocal ranks, and queries by the exposure of their targets."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from notellm._core import metrics as _core
+from notellm.metrics.arrays import BoolArray, FloatArray, named
+from notellm.retrieval import Ranks
+
+Ties = Literal["mean", "optimistic", "pessimistic"]
+"""Where a target stands among notes of exactly its score: anywhere with equal chance (the expected value),
+before them, or after them."""
+
+_TIES: Mapping[str, _core.Ties] = {
+    "mean": _core.Ties.mean,
+    "optimistic": _core.Ties.optimistic,
+    "pessimistic": _core.Ties.pessimistic,
+}
+
+
+def hits_at(ranks: Ranks, ks: Sequence[int], *, ties: Ties = "mean") -> FloatArray:
+    """Whether each query's target is among the first ``k``.
+
+    Args:
+        ranks: Counts of ``Q`` queries from `notellm.target_ranks`.
+        ks: ``K`` cut-offs, each at least 1.
+        ties: Where a target stands among notes of its score.
+
+    Returns:
+        Shape ``(Q, K)``: 0 or 1, or with ``"mean"`` the chance of a hit.
+
+    Raises:
+        ValueError: If a cut-off is below 1 or ``ties`` is unknown.
+    """
+    greater, equal = _counts(ranks)
+    return _core.hits_at(greater, equal, np.asarray(ks, dtype=np.int64), _ties(ties))
+
+
+def recall_at(ranks: Ranks, ks: Sequence[int], *, ties: Ties = "mean") -> FloatArray:
+    """Recall@k: the share of queries whose target is among the first ``k``.
+
+    Args:
+        ranks: Counts of ``Q`` queries from `notellm.target_ranks`.
+        ks: ``K`` cut-offs, each at least 1.
+        ties: Where a target stands among notes of its score.
+
+    Returns:
+        Shape ``(K,)``, fractions in 0..1.
+
+    Raises:
+        ValueError: If there are no queries, a cut-off is below 1 or ``ties`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> ranks = Ranks(greater=torch.tensor([0, 1, 9]), equal=torch.tensor([1, 0, 0]))
+        >>> recall_at(ranks, [1, 10])
+        array([0.16666667, 1.        ])
+        >>> recall_at(ranks, [1, 10], ties="optimistic")
+        array([0.33333333, 1.        ])
+    """
+    return _mean(hits_at(ranks, ks, ties=ties), "recall_at")
+
+
+def reciprocal_ranks(ranks: Ranks, *, ties: Ties = "mean") -> FloatArray:
+    """1 / rank of each query's target, ranks from 1; with ``ties="mean"`` the expected value.
+
+    Returns:
+        Shape ``(Q,)``.
+    """
+    greater, equal = _counts(ranks)
+    return _core.reciprocal_ranks(greater, equal, _ties(ties))
+
+
+def mrr(ranks: Ranks, *, ties: Ties = "mean") -> float:
+    """Mean reciprocal rank of the targets.
+
+    Raises:
+        ValueError: If there are no queries or ``ties`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> mrr(Ranks(greater=torch.tensor([0, 3]), equal=torch.tensor([0, 0])))
+        0.625
+    """
+    return float(_mean(reciprocal_ranks(ranks, ties=ties), "mrr"))
+
+
+class ExposureSplit(NamedTuple):
+    """Queries by how often their ground truth was shown.
+
+    Attributes:
+        low: Shape ``(Q,)`` bool, targets among the least exposed notes.
+        high: Shape ``(Q,)`` bool, targets among the most exposed.
+        low_at_most: The largest exposure that counts as low.
+        high_at_least: The smallest exposure that counts as high.
+    """
+
+    low: BoolArray
+    high: BoolArray
+    low_at_most: float
+    high_at_least: float
+
+
+def exposure_split(
+    exposure_of_targets: npt.ArrayLike, pool_exposure: npt.ArrayLike, low: float = 0.3, high: float = 0.1
+) -> ExposureSplit:
+    """Splits queries by the exposure of their ground truth, at quantiles of the pool's exposures.
+
+    Notes as exposed as the last one inside a share are inside too, so ties can make it larger. Where
+    exposures are so equal that a note would be in both shares, it is in neither.
+
+    Args:
+        exposure_of_targets: Shape ``(Q,)``, how often each query's ground truth was shown.
+        pool_exposure: Shape ``(N,)``, the same of all notes of the pool.
+        low: The least exposed share of the pool, in 0..1.
+        high: The most exposed share of the pool, in 0..1.
+
+    Raises:
+        ValueError: If a share is outside 0..1 or the pool is empty.
+
+    Example:
+        >>> split = exposure_split([1, 5, 100], [1, 1, 2, 3, 4, 5, 6, 7, 8, 100])
+        >>> split.low, split.high
+        (array([ True, False, False]), array([False, False,  True]))
+        >>> split.low_at_most, split.high_at_least
+        (2.0, 100.0)
+    """
+    if not (0 < low <= 1 and 0 < high <= 1):
+        raise ValueError(f"exposure_split: shares must be above 0 and at most 1, but are {low} and {high}")
+    pool = np.sort(np.asarray(pool_exposure, dtype=np.float64))
+    if not len(pool):
+        raise ValueError("exposure_split: pool_exposure must not be empty, but is")
+    targets = np.asarray(exposure_of_targets, dtype=np.float64)
+    low_at_most = float(pool[_share_of(len(pool), low) - 1])
+    high_at_least = float(pool[-_share_of(len(pool), high)])
+    is_low, is_high = targets <= low_at_most, targets >= high_at_least
+    return ExposureSplit(is_low & ~is_high, is_high & ~is_low, low_at_most, high_at_least)
+
+
+def _counts(ranks: Ranks) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    return np.asarray(ranks.greater, dtype=np.int64), np.asarray(ranks.equal, dtype=np.int64)
+
+
+def _ties(ties: str) -> _core.Ties:
+    return named(_TIES, ties, "ties")
+
+
+def _mean(values: FloatArray, where: str) -> FloatArray:
+    if not len(values):
+        raise ValueError(f"{where}: ranks must hold at least one query, but are empty")
+    return np.asarray(values.mean(axis=0))
+
+
+def _share_of(count: int, share: float) -> int:
+    return max(1, int(np.ceil(share * count - 1e-9)))  # 0.3 * 10 is not quite 3
