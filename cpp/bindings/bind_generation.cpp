@@ -2,6 +2,7 @@
 
 #include "bindings.h"
 #include "notellm/generation/decode.h"
+#include "notellm/generation/score.h"
 
 namespace notellm::python {
 
@@ -20,6 +21,22 @@ void bind_generation(py::module_& m) {
       py::arg("weights"), py::arg("head"), py::arg("config"), py::arg("prompts"),
       py::arg("tokenized"), py::arg("requests"), py::arg("max_new_tokens"), py::arg("compute"),
       py::arg("batch_tokens"), py::arg("progress") = py::none());
+  py::class_<Candidates>(m, "Candidates").def_readonly("labels", &Candidates::labels);
+  m.def("category_candidates", &category_candidates, py::arg("prompts"), py::arg("categories"));
+  m.def(
+      "score_categories",
+      [](const DecoderWeights& weights, const at::Tensor& head, const DecoderConfig& config,
+         const PromptSet& prompts, const TokenizedNotes& tokenized,
+         const std::vector<int64_t>& notes, const Candidates& candidates, at::ScalarType compute,
+         int64_t batch_tokens, int64_t max_logits, const py::object& progress) {
+        const ProgressFn report_to = to_progress(progress);
+        py::gil_scoped_release release;
+        return score_categories(weights, head, config, prompts, tokenized, notes, candidates,
+                                {compute, batch_tokens, max_logits}, report_to);
+      },
+      py::arg("weights"), py::arg("head"), py::arg("config"), py::arg("prompts"),
+      py::arg("tokenized"), py::arg("notes"), py::arg("candidates"), py::arg("compute"),
+      py::arg("batch_tokens"), py::arg("max_logits"), py::arg("progress") = py::none());
 }
 
 }  // namespace notellm::python

@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from notellm import _core
+from notellm.generation import score_categories
+
+# one begins another, two share a beginning, one is long
+CATEGORIES = [
+    "games",
+    "games and more",
+    "game",
+    "mail",
+    "mailing lists",
+    "a",
+    "the longest of all names here",
+]
+
+
+def separate_log_prob(model, notes, row, category):
+    """One forward pass over note and category: log p of its tokens and of the end."""
+    batch = model.prompt.pack_rows(model.prompt.tokenize(notes), [row], mode="generate")
+    prompt = batch.tokens.tolist()
+    tail = model.prompt.config.pieces("category")
+    slot = next(i for i, (kind, _) in enumerate(tail) if kind.name == "category")
+    behind = [t for _, text in tail[slot + 1 :] for t in model.prompt.piece_tokenizer.encode_text(text)]
+    labels = [*model.prompt.encode_values([category])[0], *behind, model.eos_token_id]
+    tokens = torch.tensor(prompt + labels[:-1])
+    plan = model.model.plan(_core.models.Segments([0, len(tokens)], [-1]), torch.float32)
+    with torch.no_grad():
+        states = model.model(tokens, plan)[len(prompt) - 1 :]
+        log_probs = (states @ model.head_weight.T).double().log_softmax(1)
+    return float(log_probs[torch.arange(len(labels)), labels].sum())
+
+
+@pytest.mark.parametrize("limits", [(8192, 1 << 24), (1, 1), (600, 5000)])
+@pytest.mark.parametrize("instruction_set", ["", "none"])
+def test_one_pass_equals_separate_passes(tiny, notes, limits, instruction_set, use):
+    some = notes.take([0, 3, 5, 3, 7])  # one twice
+    use(instruction_set)
+    actual = score_categories(tiny, some, CATEGORIES, batch_tokens=limits[0], max_logits=limits[1])
+    rows = tiny.prompt.rows(tiny.prompt.tokenize(some), range(5), mode="generate")
+    expected = [[separate_log_prob(tiny, some, row, name) for name in CATEGORIES] for row in rows]
+    torch.testing.assert_close(
+        actual.log_probs, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-4
+    )
+    assert actual.best == [CATEGORIES[row.argmax()] for row in torch.tensor(expected)]
+
+
+def test_two_thousand_categories(tiny, notes):
+    names = [
+        f"{first} {second} {third}"
+        for first in "abcdefghij"
+        for second in "klmnopqrst"
+        for third in range(20)
+    ]
+    some = notes.take([1, 4])
+    actual = score_categories(tiny, some, names).log_probs
+    rows = tiny.prompt.rows(tiny.prompt.tokenize(some), range(2), mode="generate")
+    for i in range(0, 2000, 137):
+        for note, row in enumerate(rows):
+            assert actual[note, i] == pytest.approx(separate_log_prob(tiny, some, row, names[i]), abs=1e-4)
+
+
+def test_probabilities_are_over_the_closed_set(tiny, notes):
+    scored = score_categories(tiny, notes, CATEGORIES)
+    torch.testing.assert_close(scored.probabilities.sum(1), torch.ones(len(notes), dtype=torch.float64))
+    assert scored.confidence.tolist() == scored.probabilities.max(1).values.tolist()
+    by_length = score_categories(tiny, notes, CATEGORIES, normalise_length=True)
+    counts = (scored.log_probs / by_length.log_probs).round()
+    torch.testing.assert_close(scored.log_probs / by_length.log_probs, counts)
+    assert counts[0].min() >= 2
+    assert len(set(counts[0].tolist())) > 2
+
+
+def test_no_note_and_one_category(tiny, notes):
+    assert score_categories(tiny, notes.take([]), CATEGORIES).log_probs.shape == (0, len(CATEGORIES))
+    only = score_categories(tiny, notes.take([2]), ["mail"])
+    assert only.best == ["mail"]
+    assert only.confidence.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ([], "there must be a category"),
+        (["a", ""], "categories must not be empty, but number 1 is"),
+        (["a", "b", "a"], "categories must be distinct, but number 2 is written as an earlier one"),
+    ],
+)
+def test_refuses(tiny, notes, categories, message):
+    with pytest.raises(ValueError, match=message):
+        score_categories(tiny, notes, categories)
