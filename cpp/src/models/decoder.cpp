@@ -140,13 +140,24 @@ HeadWidths head_widths(const DecoderConfig& config) {
   return {config.heads * config.rope.head_dim, config.key_heads * config.rope.head_dim};
 }
 
+// Keeps the keys and values of the new tokens, (T, 2 K E), and returns those that attention is
+// over.
+at::Tensor through_cache(const at::Tensor& packed,
+                         const DecoderPlan& plan,
+                         const at::Tensor* cache) {
+  if (!cache) return packed;
+  cache->index_copy_(0, plan.slots, packed.narrow(0, 0, plan.slots.size(0)));
+  return plan.reads_cache ? *cache : packed;
+}
+
 // Attention on the CPU loops. Queries come from `asking`, which is x or the plan's read rows of it.
 at::Tensor attend(const at::Tensor& x,
                   const at::Tensor& asking,
                   const LayerWeights& w,
                   const DecoderConfig& config,
                   const DecoderPlan& plan,
-                  const std::shared_ptr<const AttentionLayout>& layout) {
+                  const std::shared_ptr<const AttentionLayout>& layout,
+                  const at::Tensor* cache) {
   const AttentionHeads heads{config.heads, config.key_heads, config.rope.head_dim};
   const Dropout dropout = dropout_of(w, plan, kAttentionInput, plan.keys);
   const ProjectionWeights all = packed_weights(w, plan.dtype, dropout);
@@ -154,7 +165,9 @@ at::Tensor attend(const at::Tensor& x,
   at::Tensor queries, packed;
   if (asking.is_same(x)) {
     packed = project(normed(x, w.input_norm, config), all);
-    if (!w.query_norm.defined()) return segment_attention({}, packed, plan.rope, layout, heads);
+    if (!w.query_norm.defined() && !cache) {
+      return segment_attention({}, packed, plan.rope, layout, heads);
+    }
     queries = packed.narrow(1, 0, width.queries);
     packed = packed.narrow(1, width.queries, 2 * width.keys);
   } else {
@@ -170,28 +183,34 @@ at::Tensor attend(const at::Tensor& x,
                       packed.narrow(1, width.keys, width.keys)},
                      1);
   }
-  return segment_attention(queries, packed, plan.rope, layout, heads);
+  return segment_attention(queries, through_cache(packed, plan, cache), plan.rope, layout, heads);
 }
 
-// Attention of LibTorch's operations, through the cache.
+// Attention of LibTorch's operations.
 at::Tensor attend_composed(const at::Tensor& x,
                            const LayerWeights& w,
                            const DecoderConfig& config,
                            const DecoderPlan& plan,
-                           LayerCache& cache) {
+                           const at::Tensor* cache) {
   const HeadWidths width = head_widths(config);
   const Dropout dropout = dropout_of(w, plan, kAttentionInput, plan.keys);
-  const auto parts =
-      project(normed(x, w.input_norm, config), packed_weights(w, plan.dtype, dropout))
-          .split_with_sizes({width.queries, width.keys, width.keys}, 1);
-  const auto split = [&](const at::Tensor& part, const at::Tensor& norm) {
+  const at::Tensor all =
+      project(normed(x, w.input_norm, config), packed_weights(w, plan.dtype, dropout));
+  const auto heads_of = [&](const at::Tensor& part, const at::Tensor& norm) {
     const at::Tensor flat = norm.defined() ? norm_heads(part, norm, config) : part;
-    return flat.reshape({x.size(0), -1, config.rope.head_dim});  // (T, heads, E)
+    return flat.reshape({part.size(0), -1, config.rope.head_dim});  // (T, heads, E)
   };
-  const at::Tensor values = split(parts[2], {}).to(plan.rope.cos.scalar_type());
-  return composed_attention(apply_rope(split(parts[0], w.query_norm), plan.rope),
-                            apply_rope(split(parts[1], w.key_norm), plan.rope), values,
-                            plan.attention, cache)
+  const auto parts = all.split_with_sizes({width.queries, width.keys, width.keys}, 1);
+  const at::Tensor own_keys = heads_of(parts[1], w.key_norm).flatten(1);
+  const at::Tensor packed = through_cache(at::cat({own_keys, parts[2]}, 1), plan, cache);
+  const auto both = packed.split_with_sizes({width.keys, width.keys}, 1);
+  const bool reads_cache = cache && plan.reads_cache;
+  const RopeTable asking = reads_cache ? RopeTable{plan.rope.cos.index_select(0, plan.slots),
+                                                   plan.rope.sin.index_select(0, plan.slots)}
+                                       : plan.rope;
+  const at::Tensor values = heads_of(both[1], {}).to(plan.rope.cos.scalar_type());
+  return composed_attention(apply_rope(heads_of(parts[0], w.query_norm), asking),
+                            apply_rope(heads_of(both[0], {}), plan.rope), values, plan.attention)
       .to(plan.dtype);
 }
 
@@ -223,16 +242,16 @@ at::Tensor decoder_layer(const at::Tensor& given,
                          const DecoderConfig& config,
                          const DecoderPlan& plan,
                          bool is_last,
-                         LayerCache* cache) {
+                         const at::Tensor* cache) {
   const at::Tensor x = with_fill(given, plan);
   const bool selects = is_last && plan.read_rows.defined();
   at::Tensor stream = selects ? x.index_select(0, plan.read_rows) : x;  // (R, D) or (T, D)
   at::Tensor attended;                                                  // as many rows, (H E)
-  if (plan.layout && !cache) {
-    attended = attend(x, stream, weights, config, plan, is_last ? plan.read_layout : plan.layout);
+  if (plan.layout) {
+    attended =
+        attend(x, stream, weights, config, plan, is_last ? plan.read_layout : plan.layout, cache);
   } else {
-    LayerCache own(cache ? 0 : plan.attention.segments.size());
-    attended = attend_composed(x, weights, config, plan, cache ? *cache : own);
+    attended = attend_composed(x, weights, config, plan, cache);
     if (selects) attended = attended.index_select(0, plan.read_rows);
   }
   const auto dropout = [&](DropoutSite site) {
@@ -253,7 +272,7 @@ at::Tensor decoder_states(const at::Tensor& tokens,
                           const DecoderWeights& weights,
                           const DecoderConfig& config,
                           const DecoderPlan& plan,
-                          DecoderCache* cache) {
+                          const std::vector<at::Tensor>* cache) {
   NOTELLM_CHECK_ARG(std::ssize(weights.layers) == config.layers, "weights must be of ",
                     config.layers, " layers, but are of ", weights.layers.size());
   at::Tensor x = at::embedding(weights.embedding, tokens).to(state_dtype(plan.dtype));  // (T, D)
@@ -262,10 +281,6 @@ at::Tensor decoder_states(const at::Tensor& tokens,
                       cache ? &(*cache)[l] : nullptr);
   }
   return rms_norm(x, weights.norm, config.norm_epsilon, x.scalar_type());
-}
-
-DecoderCache empty_cache(const DecoderConfig& config, int64_t segments) {
-  return DecoderCache(config.layers, LayerCache(segments));
 }
 
 at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::ScalarType compute) {

@@ -47,7 +47,6 @@ void plan_layout(DecoderPlan& plan,
     internal::throw_error<std::out_of_range>("plan_decoder", "read rows must be in [0, ",
                                              segments.tokens(), "), but one is ", row);
   }
-  plan.tokens = segments.tokens();
   std::vector<int64_t> rows;
   if (plan.dtype != at::kDouble) {  // fp64 goes to BLAS, which compiles nothing
     Filled made = filled(segments.tokens(), read_rows);
@@ -61,8 +60,7 @@ void plan_layout(DecoderPlan& plan,
   plan.read_layout =
       read_rows ? std::make_shared<const AttentionLayout>(attention_layout(whole, read_rows))
                 : plan.layout;
-  plan.attention.positions = whole.positions();
-  plan.rope = rope_table(plan.attention.positions, rope, attention_dtype(plan.dtype, at::kCPU));
+  plan.rope = rope_table(whole.positions(), rope, attention_dtype(plan.dtype, at::kCPU));
 }
 
 }  // namespace
@@ -75,19 +73,6 @@ at::ScalarType state_dtype(at::ScalarType compute) {
   return compute == at::kDouble ? at::kDouble : at::kFloat;
 }
 
-DecoderPlan make_plan(AttentionPlan attention,
-                      const DecoderConfig& config,
-                      at::ScalarType compute) {
-  check_compute(compute, __func__);
-  DecoderPlan plan;
-  plan.tokens = attention.positions.size(0);
-  plan.rope = rope_table(attention.positions, config.rope,
-                         attention_dtype(compute, attention.positions.device()));
-  plan.attention = std::move(attention);
-  plan.dtype = compute;
-  return plan;
-}
-
 DecoderPlan plan_decoder(const Segments& segments,
                          const DecoderConfig& config,
                          at::ScalarType compute,
@@ -95,12 +80,15 @@ DecoderPlan plan_decoder(const Segments& segments,
                          std::optional<std::span<const int64_t>> read_rows) {
   check_compute(compute, __func__);
   DecoderPlan plan;
+  plan.dtype = compute;
+  plan.tokens = segments.tokens();
   if (device.is_cpu() && instruction_set() != InstructionSet::kNone) {
-    plan.dtype = compute;
     plan_layout(plan, segments, config.rope, read_rows);
   } else {
     const auto options = at::TensorOptions().dtype(attention_dtype(compute, device)).device(device);
-    plan = make_plan(plan_forest(segments, options), config, compute);
+    plan.attention = plan_forest(segments, options);
+    plan.rope = rope_table(on_device(segments.positions(), device), config.rope,
+                           attention_dtype(compute, device));
     if (read_rows) plan.read_rows = on_device(*read_rows, device);
   }
   return plan;

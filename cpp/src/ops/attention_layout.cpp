@@ -67,4 +67,29 @@ AttentionLayout attention_layout(const Segments& segments,
   return layout;
 }
 
+AttentionLayout growth_layout(std::span<const std::vector<kernels::TokenRange>> contexts,
+                              int64_t kept,
+                              int64_t fill) {
+  AttentionLayout layout;
+  const auto add = [&layout](const std::vector<kernels::TokenRange>& context, int64_t queries) {
+    AttentionLayout::Item item{0, layout.rows(), queries, std::ssize(layout.ranges), 0, 0};
+    for (const kernels::TokenRange& range : context) {
+      layout.ranges.push_back(range);
+      item.context += range.length;
+      ++item.range_count;
+    }
+    for (int64_t i = 0; i < queries; ++i) {
+      layout.query_rows.push_back(layout.rows());
+      layout.query_tokens.push_back(context.back().begin + context.back().length - 1);
+      layout.limits.push_back(item.context);
+    }
+    layout.items.push_back(item);
+  };
+  for (const auto& context : contexts) add(context, 1);
+  if (fill > 0) add({{contexts[0].front().begin, 1}}, fill);
+  layout.segment_offsets = {0, kept};
+  layout.uses.resize(1);  // no gradients: nobody asks
+  return layout;
+}
+
 }  // namespace notellm

@@ -3,6 +3,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <vector>
+
+#include "notellm/models/cache.h"
 #include "notellm/util/check.h"
 
 namespace notellm {
@@ -76,20 +80,22 @@ TEST_F(Decoder, GrowingLeavesTokenByTokenEqualsOnePass) {
 
   const Segments segments({0, 3, 7, 9}, {-1, 0, 0});
   const at::Tensor prompt = at::cat({root, first.slice(0, 0, 4), second.slice(0, 0, 2)});
-  DecoderCache cache = empty_cache(config, 3);
+  constexpr int64_t kFirst = 5;  // slots before it are somebody else's
+  DecoderCache cache = make_cache(config, kFirst + 13, at::kDouble, at::kCPU);
+  for (at::Tensor& rows : cache.layers) rows.fill_(std::numeric_limits<double>::quiet_NaN());
+  place(cache, kFirst, std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 3, 4, 7, 8, 5, 6}, config);
   const DecoderPlan plan =
-      make_plan(plan_forest(segments, at::TensorOptions().dtype(at::kDouble)), config, at::kDouble);
-  decoder_states(prompt, weights_, config, plan, &cache);
-  std::vector<int64_t> lengths{3, 4, 2};
-  const auto options = at::TensorOptions().dtype(at::kDouble);
+      with_slots(plan_decoder(segments, config, at::kDouble, at::kCPU), kFirst, at::kCPU);
+  decoder_states(prompt, weights_, config, plan, &cache.layers);
   for (int64_t i = 0; i < 2; ++i) {
-    const DecoderPlan growth =
-        make_plan(plan_growth(segments, {2, 1}, lengths, options), config, at::kDouble);
+    const std::vector<std::vector<kernels::TokenRange>> paths{
+        {{kFirst, 3}, {kFirst + 7, 2}, {kFirst + 11, i + 1}},
+        {{kFirst, 3}, {kFirst + 3, 4}, {kFirst + 9, i + 1}}};
+    const DecoderPlan growth = plan_growth(paths, cache, at::kDouble);
     const at::Tensor tokens = at::stack({second[2 + i], first[4 + i]});
-    const at::Tensor states = decoder_states(tokens, weights_, config, growth, &cache);
+    const at::Tensor states = decoder_states(tokens, weights_, config, growth, &cache.layers);
     EXPECT_TRUE(at::allclose(states[0], whole[11 + i], 0, 1e-12));
     EXPECT_TRUE(at::allclose(states[1], whole[7 + i], 0, 1e-12));
-    ++lengths[1], ++lengths[2];
   }
 }
 

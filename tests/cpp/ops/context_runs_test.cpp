@@ -41,9 +41,7 @@ TEST(ContextRuns, AttentionOverThemIsThatOfTheForest) {
   const auto random = [] { return at::randn({17, 2, 8}, at::kDouble); };
   const at::Tensor queries = random(), keys = random(), values = random();
   const AttentionPlan plan = plan_forest(segments, at::TensorOptions().dtype(at::kDouble));
-  EXPECT_FALSE(plan.contexts.rows.defined());  // not on the CPU
-  LayerCache cache(segments.count());
-  const at::Tensor expected = composed_attention(queries, keys, values, plan, cache);
+  const at::Tensor expected = composed_attention(queries, keys, values, plan);
   const ContextRuns runs = context_runs(segments, at::kCPU);
   EXPECT_TRUE(at::allclose(by_contexts(queries, keys, values, runs), expected, 0, 1e-12));
 }

@@ -54,15 +54,14 @@ struct DecoderWeights {
   at::Tensor norm;  ///< (D)
 };
 
-/// What all layers remember of a forest: `[layer][segment]`.
-using DecoderCache = std::vector<LayerCache>;
-
 /// One block: x + attention(norm(x)), then x + swiglu(norm(x)).
 ///
 /// @param x        (T, D) residual stream in `state_dtype(plan.dtype)`, or what the block before
 ///                 returned: behind T rows it may have the plan's fill.
 /// @param is_last  whether only the plan's read rows leave this block.
-/// @param cache    keys and values by segment, read and filled; null without one.
+/// @param cache    (slots, 2 K E) keys, not rotated, and values side by side in the compute dtype:
+///                 takes up those of the plan's slots, and is read if the plan says so; null
+///                 without one.
 /// @return         of the last block (T, D), or (R, D) of the read rows; of another as many rows as
 ///                 the next one takes. Differentiable in `x` and every weight, whatever dtype the
 ///                 weights are kept in.
@@ -72,13 +71,12 @@ at::Tensor decoder_layer(const at::Tensor& x,
                          const DecoderConfig& config,
                          const DecoderPlan& plan,
                          bool is_last = false,
-                         LayerCache* cache = nullptr);
+                         const at::Tensor* cache = nullptr);
 
 /// Token embedding, all blocks, final norm.
 ///
 /// @param tokens  (T) int64 ids of the plan's new tokens.
-/// @param cache   takes up keys and values: L layers of one entry a segment (`empty_cache`); null
-///                without one.
+/// @param cache   by layer, as `decoder_layer` wants it (`models/cache.h`); null without one.
 /// @return        final-norm states in `state_dtype(plan.dtype)`: (T, D), or (R, D) of the plan's
 ///                read rows.
 /// @throws std::invalid_argument  if the weights are not of the configuration's number of layers.
@@ -86,9 +84,7 @@ at::Tensor decoder_states(const at::Tensor& tokens,
                           const DecoderWeights& weights,
                           const DecoderConfig& config,
                           const DecoderPlan& plan,
-                          DecoderCache* cache = nullptr);
-
-DecoderCache empty_cache(const DecoderConfig& config, int64_t segments);
+                          const std::vector<at::Tensor>* cache = nullptr);
 
 /// Next-token logits of some states, (n, V) in `state_dtype(compute)`; the product runs in
 /// `compute`.

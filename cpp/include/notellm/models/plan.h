@@ -28,15 +28,19 @@ struct DecoderConfig {
 
 /// What all layers of a forward pass share: who attends to whom, and by which angles.
 struct DecoderPlan {
-  AttentionPlan attention;  ///< for LibTorch's operations (no `layout`) or a cache
+  AttentionPlan attention;                             ///< for LibTorch's operations (no `layout`)
   std::shared_ptr<const AttentionLayout> layout;       ///< for the CPU loops, every token asks
   std::shared_ptr<const AttentionLayout> read_layout;  ///< the same for the last layer
   at::Tensor read_rows;   ///< int64: R tokens to be read, then `read_fill` others; or undefined
   int64_t tokens = 0;     ///< T
   int64_t fill = 0;       ///< tokens of no meaning behind them, so that products have few shapes
   int64_t read_fill = 0;  ///< how many of these are behind `read_rows`
-  RopeTable rope;         ///< in `attention_dtype`
-  at::ScalarType dtype;   ///< of the matrix products; the residual stream and norms stay wider
+  RopeTable rope;         ///< of all tokens, in `attention_dtype`; of slots if it reads a cache
+
+  at::Tensor slots;          ///< int64: where a cache takes up keys and values; or undefined
+  bool reads_cache = false;  ///< whether attention is over the cache, not over the new tokens
+
+  at::ScalarType dtype;  ///< of the matrix products; the residual stream and norms stay wider
 
   std::optional<uint64_t> dropout_seed;  ///< of the adapters' dropout; none: no dropout
   at::Tensor keys, read_keys;  ///< int64 on the CPU, by token and by read row, fill included:
@@ -50,11 +54,6 @@ at::ScalarType attention_dtype(at::ScalarType compute, at::Device device);
 /// The dtype of the residual stream, the norms and the returned states when products run in
 /// `compute`: fp64 for fp64, otherwise fp32.
 at::ScalarType state_dtype(at::ScalarType compute);
-
-/// Plan of new tokens that attend through a cache (generation).
-///
-/// @param compute  fp64, fp32 or bf16. @throws NotSupportedError for any other.
-DecoderPlan make_plan(AttentionPlan attention, const DecoderConfig& config, at::ScalarType compute);
 
 /// Plan for all tokens of a forest in one pass, on `device`, without a cache.
 ///

@@ -44,4 +44,14 @@ struct AttentionLayout {
 AttentionLayout attention_layout(const Segments& segments,
                                  std::optional<std::span<const int64_t>> read_rows = {});
 
+/// Layout of one query an item over keys that are kept elsewhere: `growth_layout`'s item i is the
+/// query of row i, which sees the whole of its context and stands at its last token.
+///
+/// @param contexts  by query, at least one: ranges of the kept rows.
+/// @param kept      rows that are kept.
+/// @param fill      so many more queries, of no meaning, see the first context's first token.
+AttentionLayout growth_layout(std::span<const std::vector<kernels::TokenRange>> contexts,
+                              int64_t kept,
+                              int64_t fill);
+
 }  // namespace notellm

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "notellm/ops/attention_layout.h"
@@ -12,78 +13,54 @@
 
 namespace notellm {
 
-/// Keys and values of one segment's tokens so far, each (tokens, K, E); undefined before its first
-/// token.
-struct SegmentKeys {
-  at::Tensor keys;
-  at::Tensor values;
-};
-
-/// What one layer remembers of a forest, by segment.
-using LayerCache = std::vector<SegmentKeys>;
-
-/// The context of every segment of a forest, end to end: what attention over sequences of unequal
-/// length wants. Segment s sees `rows[context_offsets[s] ... context_offsets[s + 1])`, of which its
-/// own tokens are the last.
+/// The contexts of runs of new tokens, end to end: what attention over sequences of unequal length
+/// wants. Run r sees `rows[context_offsets[r] ... context_offsets[r + 1])`, of which its own tokens
+/// are the last.
 struct ContextRuns {
-  at::Tensor rows;                            ///< int64 packed tokens, ancestors first
-  at::Tensor query_offsets, context_offsets;  ///< (S + 1) int32
+  at::Tensor rows;                            ///< int64 rows of the keys, ancestors first
+  at::Tensor query_offsets, context_offsets;  ///< (runs + 1) int32
   int64_t longest_run = 0, longest_context = 0;
 };
 
-/// All on `device`. Costs 8 bytes a context token.
+/// Those of a forest's segments, on `device`. Costs 8 bytes a context token.
 ContextRuns context_runs(const Segments& segments, at::Device device);
 
-/// Which new tokens a forward pass brings, and what they may attend to. The same for every layer,
-/// so made once.
-///
-/// The T new tokens lie end to end as runs; run r extends segment `segments[r]` and attends to that
-/// segment's whole `chains[r]` (its ancestors, root first, then itself).
+/// Which new tokens a forward pass brings, and what they may attend to, for LibTorch's operations.
+/// The same for every layer, so made once. The new tokens lie end to end as runs.
 struct AttentionPlan {
-  std::vector<int64_t> segments;             ///< by run
-  std::vector<int64_t> lengths;              ///< by run: new tokens, >= 1
-  std::vector<std::vector<int64_t>> chains;  ///< by run
+  std::vector<int64_t> lengths;          ///< by run: new tokens, >= 1
+  std::vector<int64_t> context_lengths;  ///< by run: what its last token sees
   std::vector<at::Tensor> masks;  ///< by run: (1, 1, new, context) added to scores, or undefined
-  at::Tensor positions;           ///< (T) int64 on the device
-  ContextRuns contexts;           ///< of a whole forest in bf16 or fp16 on a GPU; else undefined
+  ContextRuns contexts;
 };
 
-/// All tokens of a forest at once: run s is segment s.
+/// All tokens of a forest at once: run s is segment s, and sees rows of the forest.
 ///
 /// @param options  dtype (of the masks: the compute dtype) and device.
 AttentionPlan plan_forest(const Segments& segments, const at::TensorOptions& options);
 
-/// One more token for each of some segments of a forest whose other tokens are cached.
-///
-/// @param grown    the segments that get a token, each a leaf; their order is the order of the new
-/// tokens.
-/// @param lengths  tokens that each segment of the forest has already (at least one), by segment.
-AttentionPlan plan_growth(const Segments& segments,
-                          const std::vector<int64_t>& grown,
-                          const std::vector<int64_t>& lengths,
-                          const at::TensorOptions& options);
+/// One more token a run, each of which sees some ranges of cached keys, its own key the last.
+AttentionPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> contexts,
+                          at::Device device);
 
 /// Softmax attention of new tokens over the segments they may see, scaled by 1 / sqrt(E), of
 /// LibTorch's operations: one call of its fused attention a run. Differentiable any number of
-/// times; the way on a GPU, and the one that knows a cache.
+/// times; the way on a GPU.
 ///
-/// Where the plan has `contexts` (and E is a multiple of 8, at most 256), one call of LibTorch's
-/// flash attention serves all runs, over a copy of each run's context; differentiable once. No GPU
-/// has run this yet.
+/// On a GPU in bf16 or fp16 (and E a multiple of 8, at most 256), one call of LibTorch's flash
+/// attention serves all runs; differentiable once. No GPU has run this yet.
 ///
-/// Nothing is padded, and an ancestor's keys are computed once and receive the gradients of all its
-/// descendants.
+/// Nothing is padded. An ancestor's keys are computed once, copied for each run that sees them, and
+/// receive the gradients of all its descendants.
 ///
 /// @param queries       (T, H, E), rotated; H a multiple of K (grouped-query attention: H / K query
 /// heads share a key head).
-/// @param keys, values  (T, K, E) of the new tokens; keys rotated.
-/// @param cache         by segment: takes up the new keys and values behind those it holds.
+/// @param keys, values  (rows, K, E) that the plan's contexts speak of; keys rotated.
 /// @return              (T, H * E).
 at::Tensor composed_attention(const at::Tensor& queries,
                               const at::Tensor& keys,
                               const at::Tensor& values,
-                              const AttentionPlan& plan,
-                              LayerCache& cache);
+                              const AttentionPlan& plan);
 
 /// The heads of one layer's projections: widths of the parts that lie side by side in a row.
 struct AttentionHeads {

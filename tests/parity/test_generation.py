@@ -1,0 +1,104 @@
+"""Greedy decoding against ``transformers.generate``: the same ids, but for steps whose two best logits nearly tie."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from notellm import NoteLLM, _core
+from notellm._core import prompts as core
+from notellm.cache import cache_folder
+from notellm.data import debian
+from notellm.errors import DataError
+
+NEAR_TIE = 1e-4
+
+
+def ours(model, notes, count, limit, dtype=torch.float32):
+    """Prompts and what we write after them."""
+    tokenized = model.prompt.tokenize(notes)
+    rows = model.prompt.rows(tokenized, range(len(notes)), task="hashtags", mode="generate", count=count)
+    lists = core.lay_out(model.prompt.core, tokenized, rows, core.PackMode.generate)
+    prompts = [torch.from_numpy(ids.astype(np.int64)) for ids in np.split(lists.ids, lists.offsets[1:-1])]
+    weights, head, config = model.model.weights(), model.head_weight, model.model.config
+    outputs = _core.generation.generate_greedy(
+        weights, head, config, model.prompt.core, tokenized, rows, limit, dtype, 4096
+    )
+    return prompts, outputs
+
+
+def nearly_ties(theirs, prompt, written):
+    """Whether the two best logits after this beginning are less than NEAR_TIE apart."""
+    with torch.no_grad():
+        logits = theirs(torch.cat([prompt, torch.tensor(written, dtype=torch.int64)])[None]).logits[0, -1]
+    best = logits.topk(2).values
+    return float(best[0] - best[1]) < NEAR_TIE
+
+
+def count_near_ties(model, theirs, notes, limit):
+    """How many outputs part from those of transformers, each at a near tie."""
+    end, parted = model.eos_token_id, 0
+    for prompt, written in zip(*ours(model, notes, 3, limit), strict=True):
+        output = theirs.generate(
+            prompt[None],
+            attention_mask=torch.ones_like(prompt[None]),
+            max_new_tokens=limit,
+            do_sample=False,
+            eos_token_id=end,
+            pad_token_id=end,
+        )[0, len(prompt) :].tolist()
+        output = output[: output.index(end)] if end in output else output
+        if written == output:
+            continue
+        same = next(
+            (i for i, pair in enumerate(zip(written, output, strict=False)) if pair[0] != pair[1]),
+            min(len(written), len(output)),
+        )
+        assert nearly_ties(theirs, prompt, output[:same]), (written, output)
+        parted += 1
+    return parted
+
+
+@pytest.fixture(params=["llama", "qwen2", "qwen3"])
+def family(request, tiny_folder, tmp_path):
+    """The tiny backbone as another family, with the parts that only that one has."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "backbone")
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": request.param}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = load_file(folder / "model.safetensors")
+    torch.manual_seed(1)
+    for layer in range(config["num_hidden_layers"]):
+        attention = f"model.layers.{layer}.self_attn"
+        if request.param == "qwen3":
+            weights |= {f"{attention}.{name}_norm.weight": 1 + torch.randn(8) / 5 for name in "qk"}
+        if request.param == "qwen2":
+            for name, width in (("q", 32), ("k", 16), ("v", 16)):
+                weights[f"{attention}.{name}_proj.bias"] = torch.randn(width) / 5
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("instruction_set", ["", "none"])
+def test_greedy_equals_transformers(family, notes, tmp_path, use, instruction_set):
+    use(instruction_set)
+    model = NoteLLM.from_pretrained(family, dim=6)
+    model.save_pretrained(tmp_path / "saved")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32).eval()
+    assert count_near_ties(model, theirs, notes, 8) <= 1
+
+
+@pytest.mark.slow
+def test_greedy_equals_transformers_on_real_notes(smollm2_folder, tmp_path):
+    try:
+        notes = debian.fetch(cache_folder("debian")).notes
+    except DataError as error:
+        pytest.skip(str(error))
+    model = NoteLLM.from_pretrained(smollm2_folder)
+    model.save_pretrained(tmp_path / "saved")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32).eval()
+    some = notes.take(np.random.default_rng(0).permutation(len(notes))[:200])
+    assert count_near_ties(model, theirs, some, 16) <= 4  # 2 %
