@@ -15,17 +15,18 @@ namespace notellm {
 struct DecodeOptions {
   int64_t max_new_tokens = 24;          ///< a note's output is cut here if no EOS came
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
-  /// Most prompt and output tokens cached at once, those that prompts share counted once; a longer
-  /// prompt is decoded alone.
+  /// Most prompt and output tokens cached at once, those that prompts share counted once. Prompts
+  /// enter in blocks of a quarter of it; a longer one is a block of its own, and may exceed it.
   int64_t batch_tokens = 8192;
 };
 
 /// Greedy decoding: every note's most probable next token until the EOS, over the same segments as
 /// training.
 ///
-/// The prompts of a batch share the keys and values of their common prefixes; each ends in a leaf
-/// segment that grows by the tokens it emits, whose keys and values are computed once. A note
-/// leaves the batch with its EOS. Equal prompts are decoded once.
+/// The prompts of a block share the keys and values of their common prefixes; behind each come the
+/// tokens that it emits, computed once. All blocks in the cache take their steps together. A note
+/// leaves with its EOS; when a block's last one does, the next block enters. Equal prompts are
+/// decoded once.
 ///
 /// @param head      (V, D) of the LM head; the token embedding where the two are tied.
 /// @param requests  what to generate for which note; their `chosen` hashtags are ignored.
