@@ -78,7 +78,7 @@ def score_categories(
     max_logits: int = 1 << 24,
     progress: ProgressFn | None = None,
 ) -> ScoredCategories:
-    """The exact best category of each note among a closed set, by log p of every one of them in one pass.
+    """The best category of each note among a closed set, by log p of every one of them in one pass: no search.
 
     The categories hang below the note as a trie, so that what they begin with alike is computed once; a note costs
     itself and the trie.
@@ -97,6 +97,8 @@ def score_categories(
     Raises:
         ValueError: If there is no category, one is empty or comes twice, a limit is below 1 or the dtype unknown.
     """
+    if isinstance(categories, str):
+        raise ValueError("score_categories: categories must be a list of names, but are a text")
     names = list(categories)
     candidates = _core.generation.category_candidates(
         model.prompt.core, _token_lists(model.prompt.encode_values(names))

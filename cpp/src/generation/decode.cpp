@@ -8,8 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include "logits.h"
 #include "notellm/models/cache.h"
-#include "notellm/ops/matmul.h"
 #include "notellm/ops/on_device.h"
 #include "notellm/prompts/batching.h"
 #include "notellm/util/check.h"
@@ -23,6 +23,8 @@ using kernels::TokenRange;
 // Prompts enter in blocks, several of which fit in the cache: one is prefilled while others are
 // decoded, and the products of a step stay large.
 constexpr int64_t kBlocks = 4;
+
+constexpr int64_t kMostNewTokens = 1 << 20;  // each takes a slot from the beginning
 
 // Slots of the cache that one block holds until the last of its prompts is finished.
 struct Block {
@@ -67,6 +69,7 @@ class GreedyDecoder {
                                  .room = options.max_new_tokens,
                                  .forest = leaves_})) {
     outputs_.resize(batches_.groups.size() - 1);
+    needed_ = std::ssize(prompts.ids) + std::ssize(outputs_) * options.max_new_tokens;
   }
 
   // By distinct prompt: what it is continued with.
@@ -86,9 +89,10 @@ class GreedyDecoder {
   bool admit_block() {
     if (!pending_ && next_batch_ < batches_.size()) pending_ = prefill_of(next_batch_++);
     if (!pending_) return false;
-    if (blocks_.empty() && pending_->slots > slots()) {  // nobody uses the cache
-      const int64_t all = std::max(options_.batch_tokens, pending_->slots);
-      cache_ = make_cache(config_, all, options_.compute, device_);
+    const int64_t wanted = std::max(pending_->slots, std::min(options_.batch_tokens, needed_));
+    if (blocks_.empty() && slots() != wanted) {  // nobody uses the cache
+      cache_ = {};
+      cache_ = make_cache(config_, wanted, options_.compute, device_);
     }
     const auto block = reserve(pending_->slots);
     if (block == blocks_.end()) return false;
@@ -181,12 +185,8 @@ class GreedyDecoder {
   }
 
   std::vector<int64_t> best_tokens(const at::Tensor& states) const {
-    const int64_t n = states.size(0);
-    const at::Tensor rows =
-        at::constant_pad_nd(states.to(options_.compute), {0, 0, 0, whole_rows(n) - n});
-    const at::Tensor logits = matmul_transposed(rows, head_).narrow(0, 0, n);  // (n, V)
-    const at::Tensor best = logits.argmax(1).cpu();
-    return {best.const_data_ptr<int64_t>(), best.const_data_ptr<int64_t>() + n};
+    const at::Tensor best = internal::logits_of(states, head_).argmax(1).cpu();
+    return {best.const_data_ptr<int64_t>(), best.const_data_ptr<int64_t>() + best.numel()};
   }
 
   DecoderWeights weights_;
@@ -199,6 +199,7 @@ class GreedyDecoder {
   at::Device device_;
   PrefixBatches batches_;
 
+  int64_t needed_;  // slots, if all prompts were in the cache together and shared nothing
   DecoderCache cache_;
   Blocks blocks_;
   int64_t next_batch_ = 0;
@@ -220,6 +221,8 @@ std::vector<std::vector<int32_t>> generate_greedy(const DecoderWeights& weights,
                                                   const ProgressFn& progress) {
   NOTELLM_CHECK_ARG(options.max_new_tokens >= 1, "max_new_tokens must be at least 1, but is ",
                     options.max_new_tokens);
+  NOTELLM_CHECK_ARG(options.max_new_tokens <= kMostNewTokens, "max_new_tokens must be at most ",
+                    kMostNewTokens, ", but is ", options.max_new_tokens);
   NOTELLM_CHECK_ARG(options.batch_tokens >= 1, "batch_tokens must be at least 1, but is ",
                     options.batch_tokens);
   const c10::InferenceMode no_graph;

@@ -1,6 +1,7 @@
 #include "notellm/models/decoder.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <iterator>
 #include <utility>
@@ -146,6 +147,8 @@ at::Tensor through_cache(const at::Tensor& packed,
                          const DecoderPlan& plan,
                          const at::Tensor* cache) {
   if (!cache) return packed;
+  NOTELLM_CHECK_ARG(!(at::GradMode::is_enabled() && packed.requires_grad()),
+                    "a cache must be used without gradients, but there are some; try no_grad");
   cache->index_copy_(0, plan.slots, packed.narrow(0, 0, plan.slots.size(0)));
   return plan.reads_cache ? *cache : packed;
 }

@@ -33,7 +33,7 @@ def _characters(text: str) -> list[str]:
 
 
 def _mteval_13a(text: str) -> list[str]:
-    text = text.replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
+    text = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
     for entity, character in (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")):
         text = text.replace(entity, character)
     text = f" {text} "
@@ -81,6 +81,12 @@ def _tokens(
         cut = named(TOKENIZERS, tokenizer, f"{where}: tokenizer")
         return cut(prediction), cut(reference), tokenizer
     return list(prediction), list(reference), "given"
+
+
+def _refuse_a_text(where: str, *lists: Sequence[object]) -> None:
+    """A text is a sequence of texts, too, but nobody means its letters."""
+    if any(isinstance(one, str) for one in lists):
+        raise ValueError(f"{where}: must get lists, but got a text; try [text]")
 
 
 class Overlap(NamedTuple):
@@ -156,6 +162,7 @@ def hashtag_overlap(prediction: Sequence[str], reference: Sequence[str], at: int
         >>> hashtag_overlap(["web", "mail", "web", "lisp"], ["mail", "web"], at=2).f1
         1.0
     """
+    _refuse_a_text("hashtag_overlap", prediction, reference)
     if at is not None and at < 1:
         raise ValueError(f"hashtag_overlap: at must be at least 1, but is {at}")
     mine, truth = list(dict.fromkeys(prediction))[:at], list(dict.fromkeys(reference))
@@ -242,16 +249,21 @@ def bleu_counts(
     Raises:
         ValueError: If lengths differ, or the tokenizer is unknown.
     """
+    _refuse_a_text("bleu", predictions, references)
+    named(TOKENIZERS, tokenizer, "bleu: tokenizer")
     if len(predictions) != len(references):
         raise ValueError(
             f"bleu_counts: predictions and references must be equally many, but are {len(predictions)} and "
             f"{len(references)}"
         )
-    rows, cut_by = np.zeros((len(predictions), 10), dtype=np.int64), tokenizer
+    rows, cut_by = np.zeros((len(predictions), 10), dtype=np.int64), set()
     for row, prediction, reference in zip(rows, predictions, references, strict=True):
-        mine, truth, cut_by = _tokens(prediction, reference, tokenizer, "bleu")
+        mine, truth, by = _tokens(prediction, reference, tokenizer, "bleu")
         row[:] = _core.bleu_counts(mine, truth)
-    return rows, cut_by
+        cut_by.add(by)
+    if len(cut_by) > 1:
+        raise ValueError("bleu: all must be texts, or all lists of tokens, but are mixed")
+    return rows, cut_by.pop() if cut_by else tokenizer
 
 
 def bootstrap_bleu(
@@ -283,7 +295,7 @@ def bootstrap_bleu(
         )
     how = named(_SMOOTHINGS, smoothing, "bleu: smoothing")
     draw = np.random.default_rng(seed)
-    times = draw.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=samples)  # (samples, n)
-    scores = [_core.bleu(row, order, how) for row in times @ counts]
+    drawn = (draw.integers(0, len(counts), len(counts)) for _ in range(samples))
+    scores = [_core.bleu(counts[rows].sum(0), order, how) for rows in drawn]
     low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
     return Interval(_core.bleu(counts.sum(0), order, how), float(low), float(high))

@@ -47,10 +47,44 @@ DecoderWeights random_weights(const DecoderConfig& c) {
 
 at::Tensor states_of(const at::Tensor& tokens,
                      const Segments& segments,
-                     const DecoderWeights& weights) {
+                     const DecoderWeights& weights,
+                     at::ScalarType dtype = at::kDouble) {
   const DecoderConfig config = small_config();
-  const DecoderPlan plan = plan_decoder(segments, config, at::kDouble, at::kCPU);
+  const DecoderPlan plan = plan_decoder(segments, config, dtype, at::kCPU);
   return decoder_states(tokens, weights, config, plan);
+}
+
+// Leaves that grow token by token behind cached prompts, against all tokens in one pass.
+void expect_growth_equals_one_pass(at::ScalarType dtype,
+                                   double tolerance,
+                                   const DecoderWeights& weights) {
+  const DecoderConfig config = small_config();
+  // a root of 3, children of 4 and 2; the children then grow by two tokens each
+  const at::Tensor root = at::randint(31, {3}, at::kLong);
+  const at::Tensor first = at::randint(31, {6}, at::kLong),
+                   second = at::randint(31, {4}, at::kLong);
+  const at::Tensor whole = states_of(at::cat({root, first, second}),
+                                     Segments({0, 3, 9, 13}, {-1, 0, 0}), weights, dtype);
+
+  const Segments segments({0, 3, 7, 9}, {-1, 0, 0});
+  const at::Tensor prompt = at::cat({root, first.slice(0, 0, 4), second.slice(0, 0, 2)});
+  constexpr int64_t kFirst = 5;  // slots before it are somebody else's
+  DecoderCache cache = make_cache(config, kFirst + 13, dtype, at::kCPU);
+  for (at::Tensor& rows : cache.layers) rows.fill_(std::numeric_limits<double>::quiet_NaN());
+  place(cache, kFirst, std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 3, 4, 7, 8, 5, 6}, config);
+  const DecoderPlan plan =
+      with_slots(plan_decoder(segments, config, dtype, at::kCPU), kFirst, at::kCPU);
+  decoder_states(prompt, weights, config, plan, &cache.layers);
+  for (int64_t i = 0; i < 2; ++i) {
+    const std::vector<std::vector<kernels::TokenRange>> paths{
+        {{kFirst, 3}, {kFirst + 7, 2}, {kFirst + 11, i + 1}},
+        {{kFirst, 3}, {kFirst + 3, 4}, {kFirst + 9, i + 1}}};
+    const DecoderPlan growth = plan_growth(paths, cache, dtype);
+    const at::Tensor tokens = at::stack({second[2 + i], first[4 + i]});
+    const at::Tensor states = decoder_states(tokens, weights, config, growth, &cache.layers);
+    EXPECT_TRUE(at::allclose(states[0], whole[11 + i], 0, tolerance));
+    EXPECT_TRUE(at::allclose(states[1], whole[7 + i], 0, tolerance));
+  }
 }
 
 class Decoder : public testing::Test {
@@ -70,32 +104,9 @@ TEST_F(Decoder, CuttingASequenceIntoSegmentsChangesNothing) {
 }
 
 TEST_F(Decoder, GrowingLeavesTokenByTokenEqualsOnePass) {
-  const DecoderConfig config = small_config();
-  // a root of 3, children of 4 and 2; the children then grow by two tokens each
-  const at::Tensor root = at::randint(31, {3}, at::kLong);
-  const at::Tensor first = at::randint(31, {6}, at::kLong),
-                   second = at::randint(31, {4}, at::kLong);
-  const at::Tensor whole =
-      states_of(at::cat({root, first, second}), Segments({0, 3, 9, 13}, {-1, 0, 0}), weights_);
-
-  const Segments segments({0, 3, 7, 9}, {-1, 0, 0});
-  const at::Tensor prompt = at::cat({root, first.slice(0, 0, 4), second.slice(0, 0, 2)});
-  constexpr int64_t kFirst = 5;  // slots before it are somebody else's
-  DecoderCache cache = make_cache(config, kFirst + 13, at::kDouble, at::kCPU);
-  for (at::Tensor& rows : cache.layers) rows.fill_(std::numeric_limits<double>::quiet_NaN());
-  place(cache, kFirst, std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 3, 4, 7, 8, 5, 6}, config);
-  const DecoderPlan plan =
-      with_slots(plan_decoder(segments, config, at::kDouble, at::kCPU), kFirst, at::kCPU);
-  decoder_states(prompt, weights_, config, plan, &cache.layers);
-  for (int64_t i = 0; i < 2; ++i) {
-    const std::vector<std::vector<kernels::TokenRange>> paths{
-        {{kFirst, 3}, {kFirst + 7, 2}, {kFirst + 11, i + 1}},
-        {{kFirst, 3}, {kFirst + 3, 4}, {kFirst + 9, i + 1}}};
-    const DecoderPlan growth = plan_growth(paths, cache, at::kDouble);
-    const at::Tensor tokens = at::stack({second[2 + i], first[4 + i]});
-    const at::Tensor states = decoder_states(tokens, weights_, config, growth, &cache.layers);
-    EXPECT_TRUE(at::allclose(states[0], whole[11 + i], 0, 1e-12));
-    EXPECT_TRUE(at::allclose(states[1], whole[7 + i], 0, 1e-12));
+  for (const auto& [dtype, tolerance] : {std::pair(at::kDouble, 1e-12), std::pair(at::kFloat, 1e-4),
+                                         std::pair(at::kBFloat16, 0.15)}) {
+    expect_growth_equals_one_pass(dtype, tolerance, weights_);
   }
 }
 

@@ -40,8 +40,10 @@ def decode(model, notes, rows, limit, batch_tokens=8192):
     )
 
 
+@pytest.mark.parametrize("instruction_set", ["", "none"])
 @pytest.mark.parametrize("batch_tokens", [1, 300, 8192])
-def test_cached_batches_equal_the_naive_loop(batch_tokens, tiny, notes):
+def test_cached_batches_equal_the_naive_loop(batch_tokens, instruction_set, tiny, notes, use):
+    use(instruction_set)
     rows = category_rows(tiny, notes)
     tokenized = tiny.prompt.tokenize(notes)
     for count in (1, 2, 3):
@@ -62,13 +64,14 @@ def test_equal_prompts_and_prompts_of_any_order_are_answered_in_place(tiny, note
     assert decode(tiny, notes, [], 7) == []
 
 
-def test_stops_at_the_end_token(tiny, notes):
+@pytest.mark.parametrize("batch_tokens", [1, 300, 700, 8192])
+def test_stops_at_the_end_token(batch_tokens, tiny, notes):
     rows = category_rows(tiny, notes)
     free = decode(tiny, notes, rows, 7)
     # make a token that was written early the end token by giving the end token's row its direction, only longer
     early = free[3][2]
     tiny.model.embed_tokens.weight.data[tiny.eos_token_id] = 1.05 * tiny.model.embed_tokens.weight.data[early]
-    outputs = decode(tiny, notes, rows, 7)
+    outputs = decode(tiny, notes, rows, 7, batch_tokens)
     assert outputs == [naive_greedy(tiny, notes, row, 7) for row in rows]
     assert any(len(output) < 7 for output in outputs)
     assert all(tiny.eos_token_id not in output for output in outputs)
@@ -86,5 +89,9 @@ def test_text_comes_back_clean(tiny, notes):
 def test_refuses(tiny, notes):
     with pytest.raises(ValueError, match="max_new_tokens must be at least 1, but is 0"):
         generate_category(tiny, notes, max_new_tokens=0)
+    with pytest.raises(ValueError, match="max_new_tokens must be at most 1048576, but is 2097152"):
+        generate_category(tiny, notes, max_new_tokens=1 << 21)
+    with pytest.raises(ValueError, match="batch_tokens must be at least 1, but is 0"):
+        generate_category(tiny, notes, batch_tokens=0)
     with pytest.raises(ValueError, match="0"):
         generate_hashtags(tiny, notes, 0)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import sacrebleu
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from notellm.metrics import (
@@ -65,6 +65,7 @@ def test_bleu_equals_sacrebleu(texts, ours, theirs, smoothing):
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.characters(codec="ascii"), max_size=60))
+@example("a-\n")
 def test_13a_cuts_as_sacrebleu_does(text):
     cut = sacrebleu.BLEU(tokenize="13a").tokenizer
     assert TOKENIZERS["13a"](text) == cut(text.rstrip()).split()
@@ -108,6 +109,12 @@ def test_refuses():
         bleu("a", "a", order=5)
     with pytest.raises(ValueError, match="smoothing must be one of none, floor, add-1, exp"):
         bleu("a", "a", smoothing="add-k")
+    with pytest.raises(ValueError, match="tokenizer must be one of"):
+        corpus_bleu([], [], tokenizer="nope")
+    with pytest.raises(ValueError, match="all must be texts, or all lists of tokens"):
+        corpus_bleu(["a", ["a"]], ["a", ["a"]])
+    with pytest.raises(ValueError, match="bleu: must get lists, but got a text"):
+        corpus_bleu("the cat", "the dog")
     with pytest.raises(ValueError, match="at must be at least 1, but is 0"):
         hashtag_overlap(["a"], ["a"], at=0)
     with pytest.raises(ValueError, match="must have a text"):

@@ -13,7 +13,8 @@
 namespace notellm {
 
 struct DecodeOptions {
-  int64_t max_new_tokens = 24;          ///< a note's output is cut here if no EOS came
+  /// A note's output is cut here if no EOS came; so many slots are kept for it. At most 2^20.
+  int64_t max_new_tokens = 24;
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
   /// Most prompt and output tokens cached at once, those that prompts share counted once. Prompts
   /// enter in blocks of a quarter of it; a longer one is a block of its own, and may exceed it.
@@ -31,7 +32,7 @@ struct DecodeOptions {
 /// @param head      (V, D) of the LM head; the token embedding where the two are tied.
 /// @param requests  what to generate for which note; their `chosen` hashtags are ignored.
 /// @return          by request: the emitted ids without the EOS. Ties go to the smaller id.
-/// @throws std::invalid_argument  if a limit is below 1.
+/// @throws std::invalid_argument  if a limit is out of its range.
 std::vector<std::vector<int32_t>> generate_greedy(const DecoderWeights& weights,
                                                   const at::Tensor& head,
                                                   const DecoderConfig& config,

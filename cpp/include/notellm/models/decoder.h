@@ -61,7 +61,7 @@ struct DecoderWeights {
 /// @param is_last  whether only the plan's read rows leave this block.
 /// @param cache    (slots, 2 K E) keys, not rotated, and values side by side in the compute dtype:
 ///                 takes up those of the plan's slots, and is read if the plan says so; null
-///                 without one.
+///                 without one. Without gradients only.
 /// @return         of the last block (T, D), or (R, D) of the read rows; of another as many rows as
 ///                 the next one takes. Differentiable in `x` and every weight, whatever dtype the
 ///                 weights are kept in.

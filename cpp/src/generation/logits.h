@@ -1,0 +1,17 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "notellm/ops/matmul.h"
+
+namespace notellm::internal {
+
+/// (n, V) logits of states (n, D), in the head's dtype; of few shapes, without a graph.
+inline at::Tensor logits_of(const at::Tensor& states, const at::Tensor& head) {
+  const int64_t n = states.size(0);
+  const at::Tensor rows =
+      at::constant_pad_nd(states.to(head.scalar_type()), {0, 0, 0, whole_rows(n) - n});
+  return matmul_transposed(rows, head).narrow(0, 0, n);
+}
+
+}  // namespace notellm::internal
