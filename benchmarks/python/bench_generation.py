@@ -122,13 +122,8 @@ class Workload:
 
 def candidate_labels(model: NoteLLM, categories: Sequence[str]) -> list[list[int]]:
     """What each category is written as, the end included."""
-    blank = Notes.from_columns(
-        ids=[str(i) for i in range(len(categories))],
-        titles=["" for _ in categories],
-        contents=["" for _ in categories],
-        topics=[[] for _ in categories],
-        categories=list(categories),
-    )
+    count = len(categories)
+    blank = Notes([str(i) for i in range(count)], [""] * count, [""] * count, [[]] * count, list(categories))
     batch = [
         model.prompt.pack(model.prompt.tokenize(blank), [i], mode="train") for i in range(len(categories))
     ]
@@ -163,9 +158,9 @@ def hashtags(work: Workload, options: argparse.Namespace) -> dict[str, object]:
 def categories(work: Workload, options: argparse.Namespace) -> dict[str, object]:
     """The comparison of closed-set scores."""
     names = sorted({name for name in work.notes.categories if name})
-    while len(names) < options.categories:  # a catalogue may have fewer: halves of others are new names
-        names.append(f"{names[len(names) % 40]} {names[(7 * len(names)) % 40]}")
-    names = list(dict.fromkeys(names))[: options.categories]
+    # a catalogue may have fewer: two of them together are a new name
+    names += [f"{first} {second}" for first in names for second in names if first != second]
+    names = names[: options.categories]
     prompts = work.prompts(options.scored_notes, "category")
     labels = candidate_labels(work.model, names)
     ours, theirs = work.our_scores(names), work.their_scores(prompts[:32], labels)
