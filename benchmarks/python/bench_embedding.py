@@ -12,14 +12,13 @@ import json
 import shutil
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from ceiling import backbone_products, bare_products
-from harness import median_seconds, report
+from harness import DTYPES, fastest, median_seconds, report
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 from workloads import related_notes
@@ -31,7 +30,6 @@ from notellm.embedding import embed
 from notellm.models import smollm2
 from notellm.prompts import load_prompt
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.2}
 """Largest distance of unit vectors from a baseline's; bf16 rounds every layer's output."""
 
@@ -89,17 +87,6 @@ def sentence_transformer(folder: Path, baseline: Transformers, dtype: str) -> Ca
         return torch.nn.functional.normalize(vectors.float().cpu(), dim=1)
 
     return encode
-
-
-def fastest(call: Callable[[int], object], sizes: Sequence[int]) -> int:
-    """The batch size with the shortest time, the first call aside."""
-    seconds = {}
-    call(sizes[0])
-    for size in sizes:
-        begin = time.perf_counter()
-        call(size)
-        seconds[size] = time.perf_counter() - begin
-    return min(seconds, key=seconds.__getitem__)
 
 
 def first_layers(folder: Path, layers: int, cut: Path) -> None:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench_embedding import fastest
-from harness import median_seconds, report
+from harness import DTYPES, fastest, median_seconds, report
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 from workloads import related_notes
@@ -24,8 +23,6 @@ from notellm import NoteLLM, _core
 from notellm._core import prompts as core
 from notellm.data import Notes
 from notellm.generation import score_categories
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Workload:

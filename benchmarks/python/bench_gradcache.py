@@ -9,14 +9,13 @@ before, and so do not count: what counts are activations, the contrastive loss, 
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from harness import report
+from harness import forget_peak, memory_mib, report
 from torch import multiprocessing
 from torch.profiler import ProfilerActivity, profile
 from workloads import related_notes
@@ -40,11 +39,12 @@ def measure(_: int, options: argparse.Namespace, case: dict[str, Any], folder: s
     model = NoteLLM.from_pretrained(options.model)
     settings = TrainOptions(max_steps=2, dtype=options.dtype, **case)
     trainer = Trainer(model, *related_notes(options.notes), settings)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory_mib("VmRSS")
+    forget_peak()
     begin = time.perf_counter()
     sums = trainer.joint_step.backward(trainer.sampler.plan(0))
     seconds = time.perf_counter() - begin
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    resident = memory_mib("VmHWM") - before
     model.zero_grad = lambda set_to_none=True: (
         None
     )  # the first step's gradients stay, and are not counted again
@@ -57,7 +57,7 @@ def measure(_: int, options: argparse.Namespace, case: dict[str, Any], folder: s
         "tokens": sums.tokens,
         "seconds": round(seconds, 2),
         "peak_mib": round(peak_bytes(trace) / 2**20, 1),
-        "resident_mib": round(resident / 2**10),  # Linux counts KiB
+        "resident_mib": round(resident),
     }
     Path(folder, "numbers.json").write_text(json.dumps(numbers))
 

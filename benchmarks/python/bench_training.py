@@ -1,9 +1,10 @@
-"""A joint training step against transformers with plain-torch losses: same weights, same notes, same batch.
+"""A joint training step against transformers with plain-torch losses: same weights, same notes, same batches.
 
 The baseline is the step as people write it: padded sequences, autocast, logits of all positions, NT-Xent and
-cross-entropy in plain torch, fused AdamW; with ``--lora`` through peft. Losses are first checked to be equal. Then the
-two alternate, with the modelled ceiling of the same step; each also runs alone in a process of its own, for the peak of
-what it has resident above weights and optimizer state.
+cross-entropy in plain torch, fused AdamW; with ``--lora`` through peft. A second one computes logits where there are
+labels only. Every measurement is a process of its own, since two models with their optimizers may not fit beside each
+other; the processes alternate, and each first checks itself: losses of the first step must be equal. Memory is the peak
+of a step above what stays between steps: weights and optimizer state.
 
     python benchmarks/python/bench_training.py --output benchmarks/results/training.json
 """
@@ -14,13 +15,15 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
+from typing import Any
 
 import torch
 from ceiling import Product, backbone_products, bare_products
-from harness import median_seconds, report
+from harness import forget_peak, memory_mib, report
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize, pad
 from transformers import AutoModelForCausalLM
@@ -29,6 +32,7 @@ from workloads import related_notes
 from notellm import LoraOptions, NoteLLM, Trainer, TrainOptions
 
 ALPHA, DIM, RANK = 0.1, 128, 16
+WHO = ["notellm", "baseline", "baseline_labels"]
 
 
 def our_trainer(options: argparse.Namespace) -> Trainer:
@@ -48,6 +52,7 @@ class Baseline:
 
     def __init__(self, trainer: Trainer, folder: Path, options: argparse.Namespace) -> None:
         self.trainer, self.device = trainer, options.device
+        self.labels_only = options.alone == "baseline_labels"
         trainer.model.save_pretrained(folder)
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
         trained = [self.model]
@@ -57,8 +62,8 @@ class Baseline:
         self.projection.load_state_dict(trainer.model.projection.state_dict())
         self.tau = nn.Parameter(trainer.model.tau.detach().clone())
         trained = nn.ModuleList([self.model, self.projection]).to(self.device)
-        parameters = [p for p in (*trained.parameters(), self.tau) if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(parameters, lr=3e-6, weight_decay=0.001, fused=True)
+        self.parameters = [p for p in (*trained.parameters(), self.tau) if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=3e-6, weight_decay=0.001, fused=True)
 
     def _with_adapters(self, ours: NoteLLM) -> nn.Module:
         from peft import LoraConfig, get_peft_model
@@ -90,75 +95,107 @@ class Baseline:
         targets = torch.stack([pad(one, (0, length - len(one)), value=-100) for one in labels])
         return tuple(x.to(self.device) for x in (padded, mask, targets, torch.tensor(positions)))
 
+    def tokens(self, step: int) -> int:
+        """That the step computes, padding included."""
+        return self.inputs(step)[0].numel()
+
     def loss(self, step: int) -> Tensor:
         """Equation 4."""
         ids, mask, labels, positions = self.inputs(step)
+        labelled = labels != -100
         with torch.autocast(self.device, torch.bfloat16):
-            out = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
-            embeddings = self.projection(out.hidden_states[-1][torch.arange(len(ids)), positions])
+            out = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                output_hidden_states=True,
+                use_cache=False,
+                logits_to_keep=1 if self.labels_only else 0,
+            )
+            states = out.hidden_states[-1]
+            embeddings = self.projection(states[torch.arange(len(ids)), positions])
+            if self.labels_only:
+                logits = self.model.get_output_embeddings()(states[labelled])
+        contrastive = self._contrastive(embeddings)
+        if self.labels_only:
+            losses = cross_entropy(logits.float(), labels[labelled], reduction="none")
+        else:
+            losses = cross_entropy(out.logits.float().flatten(0, 1), labels.flatten(), reduction="none")
+            losses = losses[labelled.flatten()]
+        rows, counts = labelled.nonzero()[:, 0], labelled.sum(1)
+        by_note = torch.zeros(len(ids), device=losses.device).index_add(0, rows, losses)
+        by_note = by_note[counts > 0] / counts[counts > 0]
+        return (contrastive + ALPHA * by_note.mean()) / (1 + ALPHA)
+
+    def _contrastive(self, embeddings: Tensor) -> Tensor:
         unit = normalize(embeddings.float(), dim=1)
         rows = torch.arange(len(unit), device=unit.device)
-        cosines = (unit @ unit.T * self.tau.exp()).masked_fill(
-            torch.eye(len(unit), device=unit.device).bool(), -torch.inf
-        )
-        contrastive = cross_entropy(cosines, rows ^ 1)
-        tokens = cross_entropy(out.logits.float().flatten(0, 1), labels.flatten(), reduction="none")
-        counts = (labels != -100).sum(1)
-        by_note = tokens.view_as(labels).sum(1)[counts > 0] / counts[counts > 0]
-        return (contrastive + ALPHA * by_note.mean()) / (1 + ALPHA)
+        itself = torch.eye(len(unit), device=unit.device).bool()
+        cosines = (unit @ unit.T * self.tau.exp()).masked_fill(itself, -torch.inf)
+        return cross_entropy(cosines, rows ^ 1)
 
     def train_step(self, step: int) -> float:
         """One optimizer step."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(step)
         loss.backward()
-        nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], 1.0)
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         return loss.item()
 
 
-def peak_memory(options: argparse.Namespace, who: str) -> dict[str, float]:
-    """MiB resident at most during a step above what stays, measured in a process of its own."""
+def measure(options: argparse.Namespace, who: str) -> dict[str, Any]:
+    """What ``run_alone`` finds in a process of its own."""
     command = [sys.executable, __file__, "--alone", who, "--pairs", str(options.pairs)]
+    command += ["--steps", str(options.steps), "--device", options.device]
     command += ["--lora"] * options.lora
     command += ["--table", str(options.table)] if options.table else []
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(
-            f"peak_memory: {who} must end with status 0, but ended with:\n{done.stderr[-2000:]}"
-        )
-    return json.loads(done.stdout.splitlines()[-1])
+        raise RuntimeError(f"measure: {who} must end with status 0, but ended with:\n{done.stderr[-2000:]}")
+    numbers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return numbers
+
+
+class Ours:
+    """Our trainer, as a `Baseline` looks."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.parameters = list(trainer.model.parameters())
+
+    def tokens(self, step: int) -> int:
+        """That the step computes."""
+        return self.trainer.joint_step.backward(self.trainer.sampler.plan(step)).tokens
+
+    def train_step(self, step: int) -> float:
+        """One optimizer step."""
+        assert step == self.trainer.step
+        return self.trainer._train_step()["loss"]
 
 
 def run_alone(options: argparse.Namespace) -> None:
-    """In that process: a first step, then the peak of another above weights and optimizer state."""
+    """In that process: the first step's loss, another one's peak above what stays, and the time of others."""
     trainer = our_trainer(options)
     if options.alone == "notellm":
-        parameters = list(trainer.model.parameters())
-        step = trainer._train_step
+        who: Ours | Baseline = Ours(trainer)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            baseline = Baseline(trainer, Path(folder) / "model", options)
-        parameters = [*baseline.model.parameters(), *baseline.projection.parameters()]
-        numbers = iter(range(10))
-
-        def step() -> float:
-            return baseline.train_step(next(numbers))
-
-    step()  # the optimizer's state is there from now on
-    for parameter in parameters:
+            who = Baseline(trainer, Path(folder) / "model", options)
+    tokens, loss = who.tokens(0), who.train_step(0)
+    for parameter in who.parameters:  # the optimizer's state is there from now on, and stays
         parameter.grad = None  # gradients come and go within a step: they count
     ctypes.CDLL("libc.so.6").malloc_trim(0)
-    before = _memory_mib("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far was that of loading
-    step()
-    peak = _memory_mib("VmHWM")
-    print(json.dumps({"above_mib": round(peak - before), "peak_mib": round(peak)}))
-
-
-def _memory_mib(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+    before = memory_mib("VmRSS")
+    forget_peak()
+    who.train_step(1)
+    peak = memory_mib("VmHWM")
+    seconds = []
+    for step in range(2, 2 + options.steps):
+        begin = time.perf_counter()
+        who.train_step(step)
+        seconds.append(time.perf_counter() - begin)
+    numbers = {"loss": loss, "tokens": tokens, "above_mib": round(peak - before), "peak_mib": round(peak)}
+    print(json.dumps(numbers | {"seconds": seconds}))
 
 
 def ceiling(trainer: Trainer, options: argparse.Namespace) -> Callable[[], None]:
@@ -166,7 +203,7 @@ def ceiling(trainer: Trainer, options: argparse.Namespace) -> Callable[[], None]
 
     Frozen matrices need no gradient of their own; the adapters' products are left out.
     """
-    plans = [trainer.sampler.plan(step) for step in range(1, 1 + options.rounds * options.steps)]
+    plans = [trainer.sampler.plan(step) for step in range(2, 2 + options.steps)]
     model = trainer.model
     packed = [model.prompt.pack_rows(trainer.tokenized, plan.prompts, mode="train") for plan in plans]
     tokens, labels = (
@@ -178,39 +215,36 @@ def ceiling(trainer: Trainer, options: argparse.Namespace) -> Callable[[], None]
 
 
 def compare(options: argparse.Namespace) -> dict[str, object]:
-    """Memory, while this process is small itself; then losses, then speed."""
-    memory = {who: peak_memory(options, who) for who in ("notellm", "baseline")}
-    share = memory["notellm"]["above_mib"] / memory["baseline"]["above_mib"]
-    trainer = our_trainer(options)
-    with tempfile.TemporaryDirectory() as folder:
-        baseline = Baseline(trainer, Path(folder) / "model", options)
-    plan = trainer.sampler.plan(0)
-    sums = trainer.joint_step.backward(plan)
-    contrastive = float(sums.contrastive.sum) / sums.contrastive.count
-    generative = float(sums.generative.sum) / sums.generative.count
-    ours = (contrastive + ALPHA * generative) / (1 + ALPHA)
-    with torch.no_grad():
-        theirs = baseline.loss(0).item()
-    assert abs(ours - theirs) < 0.02 * theirs, f"losses must be equal, but are {ours} and {theirs}"
-    steps = iter(range(1000))  # the same plans as ours
-    products = ceiling(trainer, options)
-    calls = {
-        "notellm": lambda: [trainer._train_step() for _ in range(options.steps)],
-        "baseline": lambda: [baseline.train_step(next(steps)) for _ in range(options.steps)],
-        "bare_products": lambda: [products() for _ in range(options.steps)],
+    """All processes, in turns; then the numbers that they make."""
+    found: dict[str, list[dict[str, Any]]] = {who: [] for who in WHO}
+    products, bare = ceiling(our_trainer(options), options), []
+    products()
+    for _ in range(options.rounds):
+        for who, runs in found.items():
+            runs.append(measure(options, who))
+        for _ in range(options.steps):
+            begin = time.perf_counter()
+            products()
+            bare.append(time.perf_counter() - begin)
+    losses = {who: runs[0]["loss"] for who, runs in found.items()}
+    assert max(losses.values()) - min(losses.values()) < 0.02 * losses["notellm"], f"unequal losses {losses}"
+    seconds = {who: median([s for run in runs for s in run["seconds"]]) for who, runs in found.items()}
+    above = {who: median([run["above_mib"] for run in runs]) for who, runs in found.items()}
+    ours = seconds["notellm"]
+    return {
+        "loss_of_the_first_step": losses,
+        "tokens_of_the_first_step": {who: runs[0]["tokens"] for who, runs in found.items()},
+        "seconds_per_step": {who: round(s, 3) for who, s in seconds.items()}
+        | {"bare_products": round(median(bare), 3)},
+        "notes_per_second": {who: round(2 * options.pairs / s, 2) for who, s in seconds.items()},
+        "ratio": round(seconds["baseline"] / ours, 2),
+        "ratio_labels": round(seconds["baseline_labels"] / ours, 2),
+        "share_of_bare_products": round(median(bare) / ours, 3),
+        "memory_above_mib": above,
+        "memory_peak_mib": {who: max(run["peak_mib"] for run in runs) for who, runs in found.items()},
+        "memory_share": round(above["notellm"] / above["baseline"], 3),
+        "memory_share_labels": round(above["notellm"] / above["baseline_labels"], 3),
     }
-    seconds = median_seconds(calls, options.rounds)
-    notes = 2 * options.pairs * options.steps
-    padded = baseline.inputs(0)[0].numel()
-    numbers = {
-        "loss": {"notellm": ours, "baseline": theirs},
-        "tokens_of_the_first_step": {"notellm": sums.tokens, "baseline_padded": padded},
-        "seconds_per_step": {name: round(s / options.steps, 3) for name, s in seconds.items()},
-        "notes_per_second": {name: round(notes / seconds[name], 2) for name in ("notellm", "baseline")},
-        "ratio": round(seconds["baseline"] / seconds["notellm"], 2),
-        "share_of_bare_products": round(seconds["bare_products"] / seconds["notellm"], 3),
-    }
-    return numbers | {"memory": memory, "memory_share": round(share, 3)}
 
 
 def main() -> None:
@@ -220,9 +254,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=32)
     parser.add_argument("--lora", action="store_true", help=f"adapters of rank {RANK} on a frozen backbone")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--steps", type=int, default=1, help="of one round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--alone", choices=["notellm", "baseline"], help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=3, help="that are timed in each process")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
+    parser.add_argument("--alone", choices=WHO, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     if options.alone:

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,8 @@ import scipy
 import torch
 
 import notellm
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def median_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -32,6 +34,17 @@ def median_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) -> di
             call()
             times[name].append(time.perf_counter() - begin)
     return {name: round(statistics.median(seconds), 4) for name, seconds in times.items()}
+
+
+def fastest(call: Callable[[int], object], sizes: Sequence[int]) -> int:
+    """The batch size with the shortest time, the first call aside."""
+    seconds = {}
+    call(sizes[0])
+    for size in sizes:
+        begin = time.perf_counter()
+        call(size)
+        seconds[size] = time.perf_counter() - begin
+    return min(seconds, key=seconds.__getitem__)
 
 
 def peak_mib(calls: Mapping[str, Callable[[], object]]) -> dict[str, int]:
@@ -52,6 +65,17 @@ def _child_peak(call: Callable[[], object]) -> float:
     if status != 0:
         raise RuntimeError(f"peak_mib: the child must end with status 0, but ended with {status}")
     return usage.ru_maxrss / 1024  # Linux counts KiB
+
+
+def memory_mib(name: str) -> float:
+    """This process's ``VmRSS`` (resident now) or ``VmHWM`` (at most, since the last ``forget_peak``), in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+
+def forget_peak() -> None:
+    """Lets ``VmHWM`` begin anew at what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def report(numbers: Mapping[str, Any], output: Path | None) -> None:
