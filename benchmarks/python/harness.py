@@ -23,11 +23,16 @@ import notellm
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def median_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each call; rounds alternate between the calls, so that all meet the same machine."""
+def median_seconds(
+    calls: Mapping[str, Callable[[], object]], rounds: int, *, is_warm: bool = False
+) -> dict[str, float]:
+    """Median seconds of each call; rounds alternate between the calls, so that all meet the same machine.
+
+    Each is called once before, unless the caller has done so with less of the same.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()  # warm-up
+    for call in calls.values() if not is_warm else []:
+        call()
     for _ in range(rounds):
         for name, call in calls.items():
             begin = time.perf_counter()
