@@ -1,5 +1,7 @@
 #include <torch/extension.h>
 
+#include <utility>
+
 #include "bindings.h"
 #include "notellm/generation/decode.h"
 #include "notellm/generation/score.h"
@@ -7,20 +9,49 @@
 namespace notellm::python {
 
 void bind_generation(py::module_& m) {
+  py::class_<SearchOptions>(m, "SearchOptions")
+      .def(py::init<int64_t, double, int64_t, std::vector<int32_t>>(), py::kw_only(),
+           py::arg("beams") = 1, py::arg("length_penalty") = 1.0, py::arg("max_new_tokens") = 24,
+           py::arg("stop_tokens") = std::vector<int32_t>());
+  py::class_<DrawOptions>(m, "DrawOptions")
+      .def(py::init<double, int64_t, double, uint64_t>(), py::kw_only(),
+           py::arg("temperature") = 0.0, py::arg("top_k") = 0, py::arg("top_p") = 1.0,
+           py::arg("seed") = 0);
+  py::class_<DecodeOptions>(m, "DecodeOptions")
+      .def(py::init<SearchOptions, DrawOptions, double, at::ScalarType, int64_t, int64_t>(),
+           py::kw_only(), py::arg("search") = SearchOptions(), py::arg("draw") = DrawOptions(),
+           py::arg("repetition_penalty") = 1.0, py::arg("compute"), py::arg("batch_tokens") = 8192,
+           py::arg("max_positions") = 0);
+  py::class_<OutputGrammar>(m, "OutputGrammar")
+      .def(py::init<const PromptSet&, TokenLists, Task, int64_t>(), py::arg("prompts"),
+           py::arg("values"), py::arg("task"), py::arg("max_values"))
+      .def("longest_value", &OutputGrammar::longest_value)
+      .def(
+          "next",
+          [](const OutputGrammar& grammar, const std::vector<int32_t>& output,
+             const std::vector<int64_t>& banned,
+             int64_t remaining) { return grammar.next(output, banned, remaining); },
+          py::arg("output"), py::arg("banned"), py::arg("remaining"));
   m.def(
-      "generate_greedy",
+      "generate",
       [](const DecoderWeights& weights, const at::Tensor& head, const DecoderConfig& config,
-         const PromptSet& prompts, const TokenizedNotes& tokenized,
-         const std::vector<NotePrompt>& requests, int64_t max_new_tokens, at::ScalarType compute,
-         int64_t batch_tokens, const py::object& progress) {
+         const PromptSet& prompts, const TokenizedNotes& notes,
+         const std::vector<NotePrompt>& requests, const DecodeOptions& options,
+         const OutputGrammar* grammar, std::vector<std::vector<int64_t>> banned,
+         const py::object& progress) {
         const ProgressFn report_to = to_progress(progress);
         py::gil_scoped_release release;
-        return generate_greedy(weights, head, config, prompts, tokenized, requests,
-                               {max_new_tokens, compute, batch_tokens}, report_to);
+        return generate({weights, head, config, prompts, notes}, requests, options,
+                        {grammar, std::move(banned)}, report_to);
       },
-      py::arg("weights"), py::arg("head"), py::arg("config"), py::arg("prompts"),
-      py::arg("tokenized"), py::arg("requests"), py::arg("max_new_tokens"), py::arg("compute"),
-      py::arg("batch_tokens"), py::arg("progress") = py::none());
+      py::arg("weights"), py::arg("head"), py::arg("config"), py::arg("prompts"), py::arg("notes"),
+      py::arg("requests"), py::arg("options"), py::arg("grammar") = py::none(),
+      py::arg("banned") = std::vector<std::vector<int64_t>>(), py::arg("progress") = py::none());
+  m.def(
+      "draw_tokens",
+      [](const at::Tensor& logits, const std::vector<double>& uniforms,
+         const DrawOptions& options) { return draw_tokens(logits, uniforms, options); },
+      py::arg("logits"), py::arg("uniforms"), py::arg("options"));
   py::class_<Candidates>(m, "Candidates").def_readonly("labels", &Candidates::labels);
   m.def("category_candidates", &category_candidates, py::arg("prompts"), py::arg("categories"));
   m.def(
@@ -31,7 +62,7 @@ void bind_generation(py::module_& m) {
          int64_t batch_tokens, int64_t max_logits, const py::object& progress) {
         const ProgressFn report_to = to_progress(progress);
         py::gil_scoped_release release;
-        return score_categories(weights, head, config, prompts, tokenized, notes, candidates,
+        return score_categories({weights, head, config, prompts, tokenized}, notes, candidates,
                                 {compute, batch_tokens, max_logits}, report_to);
       },
       py::arg("weights"), py::arg("head"), py::arg("config"), py::arg("prompts"),

@@ -65,23 +65,45 @@ Triple to_tuple(const Interval& interval) { return {interval.value, interval.low
 constexpr int64_t kBleuNumbers = 2 * kBleuOrder + 2;
 
 // Matches, totals, and the two lengths.
-std::vector<int64_t> counts_of(const Texts& prediction, const Texts& reference) {
-  const BleuCounts counts = bleu_counts(prediction, reference);
+std::vector<int64_t> counts_of(const Texts& prediction, const std::vector<Texts>& references) {
+  const BleuCounts counts = bleu_counts(prediction, references);
   std::vector<int64_t> row(counts.matches.begin(), counts.matches.end());
   row.insert(row.end(), counts.totals.begin(), counts.totals.end());
   row.insert(row.end(), {counts.prediction, counts.reference});
   return row;
 }
 
-double bleu_of(const Ints& row, int order, BleuSmoothing smoothing) {
-  NOTELLM_CHECK_ARG(row.size() == kBleuNumbers, "counts must be ", kBleuNumbers,
-                    " numbers, but are ", row.size());
-  BleuCounts counts;
-  std::copy_n(row.data(), kBleuOrder, counts.matches.begin());
-  std::copy_n(row.data() + kBleuOrder, kBleuOrder, counts.totals.begin());
-  counts.prediction = row.data()[kBleuNumbers - 2];
-  counts.reference = row.data()[kBleuNumbers - 1];
-  return bleu(counts, order, smoothing);
+// From rows of (n, 10) numbers, as `counts_of` makes them.
+std::vector<BleuCounts> to_counts(const Ints& rows) {
+  NOTELLM_CHECK_ARG(rows.ndim() == 2 && rows.shape(1) == kBleuNumbers, "counts must be (n, ",
+                    kBleuNumbers, ") numbers, but have ", rows.ndim(), " dimensions and ",
+                    rows.size(), " numbers");
+  std::vector<BleuCounts> counts(rows.shape(0));
+  for (py::ssize_t i = 0; i < rows.shape(0); ++i) {
+    const int64_t* row = rows.data(i, 0);
+    std::copy_n(row, kBleuOrder, counts[i].matches.begin());
+    std::copy_n(row + kBleuOrder, kBleuOrder, counts[i].totals.begin());
+    counts[i].prediction = row[kBleuNumbers - 2];
+    counts[i].reference = row[kBleuNumbers - 1];
+  }
+  return counts;
+}
+
+double corpus_bleu(const Ints& rows, int order, BleuSmoothing smoothing) {
+  BleuCounts sum;
+  for (const BleuCounts& own : to_counts(rows)) sum += own;
+  return bleu(sum, order, smoothing);
+}
+
+Triple bleu_interval(const Ints& rows,
+                     int order,
+                     BleuSmoothing smoothing,
+                     int64_t samples,
+                     uint64_t seed,
+                     double level) {
+  const std::vector<BleuCounts> counts = to_counts(rows);
+  py::gil_scoped_release release;
+  return to_tuple(bootstrap_bleu(counts, order, smoothing, {samples, seed, level}));
 }
 
 Triple mean(const Floats& values,
@@ -135,8 +157,10 @@ void bind_metrics(py::module_& m) {
       .value("floor", BleuSmoothing::kFloor)
       .value("add_one", BleuSmoothing::kAddOne)
       .value("exp", BleuSmoothing::kExp);
-  m.def("bleu_counts", &counts_of, py::arg("prediction"), py::arg("reference"));
-  m.def("bleu", &bleu_of, py::arg("counts"), py::arg("order"), py::arg("smoothing"));
+  m.def("bleu_counts", &counts_of, py::arg("prediction"), py::arg("references"));
+  m.def("bleu", &corpus_bleu, py::arg("counts"), py::arg("order"), py::arg("smoothing"));
+  m.def("bootstrap_bleu", &bleu_interval, py::arg("counts"), py::arg("order"), py::arg("smoothing"),
+        py::arg("samples"), py::arg("seed"), py::arg("level"));
   m.def(
       "rouge_2",
       [](const Texts& prediction, const Texts& reference) {

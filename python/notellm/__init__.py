@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from notellm.data import Interactions, Notes, select_pairs, split_by_group
     from notellm.embedding import load_embeddings, save_embeddings
     from notellm.errors import ConfigError, DataError, NotSupportedError
+    from notellm.generation import Decoding
     from notellm.losses import csft_head_loss, csft_loss, gcl_loss, joint_loss
     from notellm.metrics import bootstrap_difference, bootstrap_mean, hits_at, mrr, recall_at
     from notellm.mining import Pairs, mine_pairs
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigError",
     "DataError",
+    "Decoding",
     "Interactions",
     "LoraOptions",
     "NeighbourIndex",
@@ -70,6 +72,7 @@ _NAMES = {
     "data": "Interactions Notes select_pairs split_by_group",
     "embedding": "load_embeddings save_embeddings",
     "errors": "ConfigError DataError NotSupportedError",
+    "generation": "Decoding",
     "losses": "csft_head_loss csft_loss gcl_loss joint_loss",
     "metrics": "bootstrap_difference bootstrap_mean hits_at mrr recall_at",
     "mining": "Pairs mine_pairs",

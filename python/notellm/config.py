@@ -15,6 +15,7 @@ from notellm.errors import ConfigError
 __all__ = [
     "Config",
     "compose",
+    "compose_study",
     "differences",
     "load_config",
     "override",
@@ -86,6 +87,42 @@ def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None)
         Traceback (most recent call last):
         notellm._core.util.ConfigError: loss.alhpa=0.1: unknown key loss.alhpa; did you mean loss.alpha?
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    tree = _compose_tree(overrides, studies)
+    tree.pop("study", None)  # of a study: rows and seeds, not a key of any run
+    try:
+        for key in sorted(OmegaConf.missing_keys(tree)):
+            raise ConfigError(f"{key} must be given; try {key}=VALUE")
+        text = OmegaConf.to_yaml(tree, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_one_line(error)) from error
+    return parse_config(text)
+
+
+def compose_study(
+    overrides: Sequence[str] = (), *, studies: str | Path | None = None
+) -> dict[str, Any] | None:
+    """The ``study`` node of an experiment, as plain data; None where there is none.
+
+    Args:
+        overrides: As in `compose`; ``experiment=NAME`` among them.
+        studies: As in `compose`.
+
+    Raises:
+        ConfigError: As `compose`.
+    """
+    from omegaconf import OmegaConf
+
+    node: Any = _compose_tree(overrides, studies).get("study")
+    if node is None:
+        return None
+    plain: Any = OmegaConf.to_container(node, resolve=True)
+    return dict(plain)
+
+
+def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
     # Imported here: Hydra takes longer to load than everything else in this module.
     from hydra import compose as hydra_compose
     from hydra import initialize_config_module
@@ -99,16 +136,14 @@ def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None)
     try:
         with initialize_config_module("notellm.conf", version_base="1.3"):
             tree = hydra_compose("config", overrides=[*overrides, *search])
-        for key in sorted(OmegaConf.missing_keys(tree)):
-            raise ConfigError(f"{key} must be given; try {key}=VALUE")
-        text = OmegaConf.to_yaml(tree, resolve=True)
     except MissingConfigException as error:
         options = ", ".join(error.options or [])
         hint = f"; there are: {options}" if options else ""
         raise ConfigError(f"{error.missing_cfg_file}: no such configuration{hint}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
-    return parse_config(text)
+    OmegaConf.set_struct(tree, False)  # so that a node can be taken out
+    return tree
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
@@ -207,7 +242,7 @@ def _check_overrides(overrides: Sequence[str]) -> list[Any]:
         except HydraException as error:
             raise ConfigError(f"{text}: must be KEY=VALUE, but {_one_line(error)}") from error
         key = str(parsed[-1].key_or_group)
-        if key == "experiment" or key.split(".")[0] == "hydra":
+        if key in ("experiment", "scale") or key.split(".")[0] == "hydra":
             continue
         try:
             _core.check_key(key.replace("/", "."))

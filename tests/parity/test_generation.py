@@ -18,17 +18,36 @@ from notellm.errors import DataError
 NEAR_TIE = 1e-4
 
 
-def ours(model, notes, count, limit, dtype=torch.float32):
+def ours(model, notes, count, limit, dtype=torch.float32, penalty=1.0, **search):
     """Prompts and what we write after them."""
     tokenized = model.prompt.tokenize(notes)
     rows = model.prompt.rows(tokenized, range(len(notes)), task="hashtags", mode="generate", count=count)
     lists = core.lay_out(model.prompt.core, tokenized, rows, core.PackMode.generate)
     prompts = [torch.from_numpy(ids.astype(np.int64)) for ids in np.split(lists.ids, lists.offsets[1:-1])]
     weights, head, config = model.model.weights(), model.head_weight, model.model.config
-    outputs = _core.generation.generate_greedy(
-        weights, head, config, model.prompt.core, tokenized, rows, limit, dtype, 4096
+    options = _core.generation.DecodeOptions(
+        search=_core.generation.SearchOptions(max_new_tokens=limit, **search),
+        repetition_penalty=penalty,
+        compute=dtype,
+        batch_tokens=4096,
     )
+    outputs = _core.generation.generate(weights, head, config, model.prompt.core, tokenized, rows, options)
     return prompts, outputs
+
+
+def theirs_for(model, theirs, prompt, limit, **options):
+    """What transformers writes after a prompt, without the end."""
+    end = model.eos_token_id
+    output = theirs.generate(
+        prompt[None],
+        attention_mask=torch.ones_like(prompt[None]),
+        max_new_tokens=limit,
+        do_sample=False,
+        eos_token_id=end,
+        pad_token_id=end,
+        **options,
+    )[0, len(prompt) :].tolist()
+    return output[: output.index(end)] if end in output else output
 
 
 def nearly_ties(theirs, prompt, written):
@@ -41,17 +60,9 @@ def nearly_ties(theirs, prompt, written):
 
 def count_near_ties(model, theirs, notes, limit):
     """How many outputs part from those of transformers, each at a near tie."""
-    end, parted = model.eos_token_id, 0
+    parted = 0
     for prompt, written in zip(*ours(model, notes, 3, limit), strict=True):
-        output = theirs.generate(
-            prompt[None],
-            attention_mask=torch.ones_like(prompt[None]),
-            max_new_tokens=limit,
-            do_sample=False,
-            eos_token_id=end,
-            pad_token_id=end,
-        )[0, len(prompt) :].tolist()
-        output = output[: output.index(end)] if end in output else output
+        output = theirs_for(model, theirs, prompt, limit)
         if written == output:
             continue
         same = next(
@@ -91,14 +102,59 @@ def test_greedy_equals_transformers(family, notes, tmp_path, use, instruction_se
     assert count_near_ties(model, theirs, notes, 8) <= 1
 
 
-@pytest.mark.slow
-def test_greedy_equals_transformers_on_real_notes(smollm2_folder, tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beams": 3},
+        {"beams": 4, "length_penalty": 0.0},
+        {"beams": 2, "length_penalty": 2.0},
+        {"penalty": 1.3},
+        {"beams": 3, "penalty": 1.3},
+    ],
+)
+def test_beams_and_penalties_equal_transformers(family, notes, tmp_path, options):
+    model = NoteLLM.from_pretrained(family, dim=6)
+    # an end that is the best where another token would be, so that some outputs end early
+    table = model.model.embed_tokens.weight.data
+    prompts, free = ours(model, notes, 3, 8)
+    table[model.eos_token_id] = 1.05 * table[free[3][1]]
+    model.save_pretrained(tmp_path / "saved")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32).eval()
+    prompts, outputs = ours(model, notes, 3, 8, **options)
+    named = {
+        "num_beams": options.get("beams", 1),
+        "length_penalty": options.get("length_penalty", 1.0),
+        "repetition_penalty": options.get("penalty", 1.0),
+    }
+    expected = [theirs_for(model, theirs, prompt, 8, **named) for prompt in prompts]
+    assert sum(a != b for a, b in zip(outputs, expected, strict=True)) <= 1  # a near tie
+    if options.get("length_penalty") == 0:  # otherwise long outputs may win everywhere
+        assert len({len(output) for output in expected}) > 1
+
+
+@pytest.fixture
+def real_notes():
+    """200 notes of the Debian catalogue."""
     try:
         notes = debian.fetch(cache_folder("debian")).notes
     except DataError as error:
         pytest.skip(str(error))
+    return notes.take(np.random.default_rng(0).permutation(len(notes))[:200])
+
+
+@pytest.mark.slow
+def test_greedy_equals_transformers_on_real_notes(smollm2_folder, real_notes, tmp_path):
     model = NoteLLM.from_pretrained(smollm2_folder)
     model.save_pretrained(tmp_path / "saved")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32).eval()
-    some = notes.take(np.random.default_rng(0).permutation(len(notes))[:200])
-    assert count_near_ties(model, theirs, some, 16) <= 4  # 2 %
+    assert count_near_ties(model, theirs, real_notes, 16) <= 4  # 2 %
+
+
+@pytest.mark.slow
+def test_beams_equal_transformers_on_real_notes(smollm2_folder, real_notes, tmp_path):
+    model = NoteLLM.from_pretrained(smollm2_folder)
+    model.save_pretrained(tmp_path / "saved")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32).eval()
+    prompts, outputs = ours(model, real_notes, 3, 12, beams=3)
+    expected = [theirs_for(model, theirs, prompt, 12, num_beams=3) for prompt in prompts]
+    assert sum(a != b for a, b in zip(outputs, expected, strict=True)) <= 4  # 2 %: near ties

@@ -4,7 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <list>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -14,10 +14,13 @@
 #include "notellm/prompts/batching.h"
 #include "notellm/util/check.h"
 #include "notellm/util/memory.h"
+#include "slot_blocks.h"
+#include "token_offers.h"
 
 namespace notellm {
 namespace {
 
+using internal::SlotBlocks;
 using kernels::TokenRange;
 
 // Prompts enter in blocks, several of which fit in the cache: one is prefilled while others are
@@ -26,19 +29,20 @@ constexpr int64_t kBlocks = 4;
 
 constexpr int64_t kMostNewTokens = 1 << 20;  // each takes a slot from the beginning
 
-// Slots of the cache that one block holds until the last of its prompts is finished.
-struct Block {
-  int64_t first, slots;
-  int64_t unfinished;
+// One of a prompt's running outputs in the cache. Its tokens go to the slots of its lane, by their
+// place in the output.
+struct Branch {
+  std::vector<TokenRange> path;  // slots of the prompt and of the output but its last token
+  int64_t lane;
 };
-using Blocks = std::list<Block>;  // ascending
 
 // A prompt being continued.
 struct Sequence {
   int64_t group;  // which of the distinct prompts
-  Blocks::iterator block;
-  std::vector<TokenRange> path;  // the prompt's slots, then its own, which grow
-  std::vector<int32_t> output;
+  SlotBlocks::Handle block;
+  int64_t first_slot;  // of its lanes, as many as beams, of max_new_tokens slots each
+  OutputSearch search;
+  std::vector<Branch> branches;  // by running output
 };
 
 // The distinct prompts of one block, to be prefilled.
@@ -48,35 +52,53 @@ struct Prefill {
   int64_t slots;
 };
 
-class GreedyDecoder {
+// The branches of new running outputs: the first child of a branch goes on in its lane, others in
+// lanes that nobody goes on in.
+std::vector<Branch> forked(const std::vector<Branch>& before,
+                           std::span<const int64_t> parents,
+                           int64_t lanes) {
+  std::vector<char> is_taken(lanes, false), has_child(before.size(), false);
+  for (const int64_t parent : parents) is_taken[before[parent].lane] = true;
+  std::vector<Branch> after;
+  int64_t free = 0;
+  for (const int64_t parent : parents) {
+    after.push_back(before[parent]);
+    if (!std::exchange(has_child[parent], true)) continue;
+    while (is_taken[free]) ++free;
+    after.back().lane = free++;
+  }
+  return after;
+}
+
+class Decoder {
  public:
-  GreedyDecoder(const DecoderWeights& weights,
-                const at::Tensor& head,
-                const DecoderConfig& config,
-                const TokenLists& prompts,
-                const DecodeOptions& options,
-                int32_t eos)
-      : weights_(prepare_weights(weights, options.compute)),
-        head_(head.to(options.compute)),
-        config_(config),
+  // Where rules ban values, equal prompts have the bans of the first of them.
+  Decoder(const GenerationInput& input,
+          const TokenLists& prompts,
+          const DecodeOptions& options,
+          const OutputRules& rules)
+      : weights_(prepare_weights(input.weights, options.compute)),
+        head_(input.head.to(options.compute)),
+        config_(input.config),
         prompts_(prompts),
         options_(options),
-        eos_(eos),
+        rules_(rules),
         leaves_{.own_tail = 1},
-        device_(weights.embedding.device()),
+        device_(input.weights.embedding.device()),
+        own_slots_(options.search.beams * options.search.max_new_tokens),
         batches_(prefix_batches(prompts,
                                 {.budget = std::max<int64_t>(1, options.batch_tokens / kBlocks),
-                                 .room = options.max_new_tokens,
+                                 .room = own_slots_,
                                  .forest = leaves_})) {
     outputs_.resize(batches_.groups.size() - 1);
-    needed_ = std::ssize(prompts.ids) + std::ssize(outputs_) * options.max_new_tokens;
+    needed_ = std::ssize(prompts.ids) + std::ssize(outputs_) * own_slots_;
   }
 
   // By distinct prompt: what it is continued with.
-  const std::vector<std::vector<int32_t>>& run(const ProgressFn& progress, int64_t total) {
+  std::vector<std::vector<int32_t>> run(const ProgressFn& progress, int64_t total) {
     while (true) {
       while (admit_block()) continue;
-      if (active_.empty()) return outputs_;
+      if (active_.empty()) return std::move(outputs_);
       report_progress(progress, finished_rows_, total);
       step();
     }
@@ -94,8 +116,8 @@ class GreedyDecoder {
       cache_ = {};
       cache_ = make_cache(config_, wanted, options_.compute, device_);
     }
-    const auto block = reserve(pending_->slots);
-    if (block == blocks_.end()) return false;
+    const auto block = blocks_.reserve(pending_->slots, slots());
+    if (block == blocks_.none()) return false;
     const Prefill prefill = *std::exchange(pending_, std::nullopt);
     start(prefill, block);
     return true;
@@ -105,24 +127,13 @@ class GreedyDecoder {
     Prefill prefill{batches_.batches[batch],
                     prefix_forest(sequences_of(prompts_, batches_, batch), leaves_), 0};
     const int64_t prompts = std::ssize(prefill.forest.last);
-    prefill.slots = std::ssize(prefill.forest.tokens) + prompts * options_.max_new_tokens;
+    prefill.slots = std::ssize(prefill.forest.tokens) + prompts * own_slots_;
     return prefill;
   }
 
   int64_t slots() const { return cache_.layers.empty() ? 0 : cache_.slots(); }
 
-  // The first gap between blocks that is wide enough; the end if there is none.
-  Blocks::iterator reserve(int64_t wanted) {
-    int64_t first = 0;
-    for (auto next = blocks_.begin();; ++next) {
-      const int64_t end = next == blocks_.end() ? slots() : next->first;
-      if (end - first >= wanted) return blocks_.insert(next, {first, wanted, 0});
-      if (next == blocks_.end()) return blocks_.end();
-      first = next->first + next->slots;
-    }
-  }
-
-  void start(const Prefill& prefill, Blocks::iterator block) {
+  void start(const Prefill& prefill, SlotBlocks::Handle block) {
     const PrefixForest& forest = prefill.forest;
     const Segments segments(forest.segment_offsets, forest.segment_parents);
     std::vector<Sequence> entering;
@@ -130,15 +141,20 @@ class GreedyDecoder {
     const int64_t* first_position = prompt_positions.const_data_ptr<int64_t>();
     std::vector<int64_t> positions(first_position, first_position + segments.tokens());
     for (const int64_t last : forest.last) {
-      Sequence sequence{prefill.first_group + std::ssize(entering), block, {}, {}};
+      Branch branch{{}, 0};
       const int64_t leaf = segment_of(forest.segment_offsets, last);
       for (const int64_t s : segments.chain(leaf)) {
-        sequence.path.push_back({block->first + segments.begin(s), segments.length(s)});
+        branch.path.push_back({block->first + segments.begin(s), segments.length(s)});
       }
-      sequence.path.push_back({block->first + std::ssize(positions), 0});
+      entering.push_back({prefill.first_group + std::ssize(entering),
+                          block,
+                          block->first + std::ssize(positions),
+                          OutputSearch(options_.search),
+                          {std::move(branch)}});
       const int64_t length = segments.start(leaf) + segments.length(leaf);
-      for (int64_t i = 0; i < options_.max_new_tokens; ++i) positions.push_back(length + i);
-      entering.push_back(std::move(sequence));
+      for (int64_t i = 0; i < own_slots_; ++i) {
+        positions.push_back(length + i % options_.search.max_new_tokens);
+      }
     }
     block->unfinished = std::ssize(entering);
     place(cache_, block->first, positions, config_);
@@ -149,30 +165,59 @@ class GreedyDecoder {
                                              plan, &cache_.layers));
   }
 
-  // One token more for everyone.
+  // One token more for every running output.
   void step() {
     std::vector<std::vector<TokenRange>> paths;
     std::vector<int64_t> tokens;
     for (Sequence& sequence : active_) {
-      ++sequence.path.back().length;
-      paths.push_back(sequence.path);
-      tokens.push_back(sequence.output.back());
+      for (size_t b = 0; b < sequence.branches.size(); ++b) {
+        const std::vector<int32_t>& output = sequence.search.running()[b].tokens;
+        Branch& branch = sequence.branches[b];
+        extend(branch.path, sequence.first_slot + branch.lane * options_.search.max_new_tokens +
+                                std::ssize(output) - 1);
+        paths.push_back(branch.path);
+        tokens.push_back(output.back());
+      }
     }
     const DecoderPlan plan = plan_growth(paths, cache_, options_.compute);
     emit(std::exchange(active_, {}),
          decoder_states(on_device(tokens, device_), weights_, config_, plan, &cache_.layers));
   }
 
-  // Gives each sequence its next token; those that go on are active.
+  static void extend(std::vector<TokenRange>& path, int64_t slot) {
+    if (path.back().begin + path.back().length == slot) {
+      ++path.back().length;
+    } else {
+      path.push_back({slot, 1});
+    }
+  }
+
+  // Gives each running output, in order, its next token; those that go on are active.
   void emit(std::vector<Sequence> sequences, const at::Tensor& states) {
-    const std::vector<int64_t> best = best_tokens(states);
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      Sequence& sequence = sequences[i];
-      if (best[i] != eos_) sequence.output.push_back(static_cast<int32_t>(best[i]));
-      const bool is_full = std::ssize(sequence.output) == options_.max_new_tokens;
-      if (best[i] == eos_ || is_full) {
+    std::vector<internal::Continued> outputs;
+    for (const Sequence& sequence : sequences) {
+      const int64_t row = batches_.rows[batches_.groups[sequence.group]];
+      for (const auto& running : sequence.search.running()) {
+        outputs.push_back(
+            {prompts_[row], running.tokens, running.score,
+             rules_.banned.empty() ? std::span<const int64_t>() : std::span(rules_.banned[row])});
+      }
+    }
+    const auto offers = internal::token_offers(internal::logits_of(states, head_), outputs,
+                                               options_, rules_.grammar);
+    auto offer = offers.begin();
+    for (Sequence& sequence : sequences) {
+      std::vector<OutputSearch::Continuation> continuations;
+      for (size_t b = 0; b < sequence.branches.size(); ++b, ++offer) {
+        for (const auto& [token, score] : *offer) {
+          continuations.push_back({static_cast<int64_t>(b), token, score});
+        }
+      }
+      const auto parents = sequence.search.advance(std::move(continuations));
+      if (sequence.search.is_done()) {
         finish(sequence);
       } else {
+        sequence.branches = forked(sequence.branches, parents, options_.search.beams);
         active_.push_back(std::move(sequence));
       }
     }
@@ -180,28 +225,24 @@ class GreedyDecoder {
 
   void finish(Sequence& sequence) {
     finished_rows_ += batches_.groups[sequence.group + 1] - batches_.groups[sequence.group];
-    outputs_[sequence.group] = std::move(sequence.output);
-    if (--sequence.block->unfinished == 0) blocks_.erase(sequence.block);
-  }
-
-  std::vector<int64_t> best_tokens(const at::Tensor& states) const {
-    const at::Tensor best = internal::logits_of(states, head_).argmax(1).cpu();
-    return {best.const_data_ptr<int64_t>(), best.const_data_ptr<int64_t>() + best.numel()};
+    outputs_[sequence.group] = sequence.search.best();
+    blocks_.finish_one(sequence.block);
   }
 
   DecoderWeights weights_;
   at::Tensor head_;
   const DecoderConfig& config_;
   const TokenLists& prompts_;
-  DecodeOptions options_;
-  int32_t eos_;
+  const DecodeOptions& options_;
+  const OutputRules& rules_;
   ForestOptions leaves_;
   at::Device device_;
+  int64_t own_slots_;  // of one prompt's outputs
   PrefixBatches batches_;
 
   int64_t needed_;  // slots, if all prompts were in the cache together and shared nothing
   DecoderCache cache_;
-  Blocks blocks_;
+  SlotBlocks blocks_;
   int64_t next_batch_ = 0;
   std::optional<Prefill> pending_;
   std::vector<Sequence> active_;
@@ -209,34 +250,97 @@ class GreedyDecoder {
   int64_t finished_rows_ = 0;
 };
 
+void check(const DecodeOptions& options,
+           const OutputRules& rules,
+           int64_t requests,
+           int64_t vocabulary) {
+  constexpr const char* where = "generate";
+  const auto require = [&](bool holds, const auto&... parts) {
+    if (!holds) internal::throw_error<std::invalid_argument>(where, parts...);
+  };
+  const auto& [beams, length_penalty, max_new_tokens, stops] = options.search;
+  const DrawOptions& draw = options.draw;
+  require(max_new_tokens >= 1, "max_new_tokens must be at least 1, but is ", max_new_tokens);
+  require(max_new_tokens <= kMostNewTokens, "max_new_tokens must be at most ", kMostNewTokens,
+          ", but is ", max_new_tokens);
+  require(options.batch_tokens >= 1, "batch_tokens must be at least 1, but is ",
+          options.batch_tokens);
+  require(beams >= 1, "beams must be at least 1, but is ", beams);
+  require(draw.temperature >= 0, "temperature must be at least 0, but is ", draw.temperature);
+  require(beams == 1 || draw.temperature == 0, "beams must be 1 where tokens are drawn, but is ",
+          beams, "; try temperature 0");
+  require(draw.top_k >= 0, "top_k must be at least 0, but is ", draw.top_k);
+  require(draw.top_p > 0 && draw.top_p <= 1, "top_p must be in (0, 1], but is ", draw.top_p);
+  require(options.repetition_penalty > 0, "repetition_penalty must be above 0, but is ",
+          options.repetition_penalty);
+  for (const int32_t stop : stops) {
+    require(stop >= 0 && stop < vocabulary, "stop tokens must be in [0, ", vocabulary,
+            "), but one is ", stop);
+  }
+  require(rules.banned.empty() || (rules.grammar && std::ssize(rules.banned) == requests),
+          "banned must be a list for each of ", requests, " requests with a grammar, but are ",
+          rules.banned.size());
+  if (!rules.grammar) return;
+  require(rules.grammar->shortest() <= max_new_tokens, "max_new_tokens must be at least ",
+          rules.grammar->shortest(), " to write any of the known values, but is ", max_new_tokens);
+}
+
+void check_lengths(const TokenLists& prompts, const DecodeOptions& options) {
+  for (int64_t i = 0; options.max_positions > 0 && i < prompts.size(); ++i) {
+    const int64_t length = std::ssize(prompts[i]) + options.search.max_new_tokens;
+    if (length <= options.max_positions) continue;
+    internal::throw_error<std::invalid_argument>(
+        "generate", "a prompt with its output must fit the model's context of ",
+        options.max_positions, " tokens, but that of request ", i, " takes ", length,
+        "; try a prompt that cuts titles and contents shorter");
+  }
+}
+
 }  // namespace
 
-std::vector<std::vector<int32_t>> generate_greedy(const DecoderWeights& weights,
-                                                  const at::Tensor& head,
-                                                  const DecoderConfig& config,
-                                                  const PromptSet& prompts,
-                                                  const TokenizedNotes& tokenized,
-                                                  std::span<const NotePrompt> requests,
-                                                  const DecodeOptions& options,
-                                                  const ProgressFn& progress) {
-  NOTELLM_CHECK_ARG(options.max_new_tokens >= 1, "max_new_tokens must be at least 1, but is ",
-                    options.max_new_tokens);
-  NOTELLM_CHECK_ARG(options.max_new_tokens <= kMostNewTokens, "max_new_tokens must be at most ",
-                    kMostNewTokens, ", but is ", options.max_new_tokens);
-  NOTELLM_CHECK_ARG(options.batch_tokens >= 1, "batch_tokens must be at least 1, but is ",
-                    options.batch_tokens);
+std::vector<std::vector<int32_t>> generate(const GenerationInput& input,
+                                           std::span<const NotePrompt> requests,
+                                           const DecodeOptions& options,
+                                           const OutputRules& rules,
+                                           const ProgressFn& progress) {
+  check(options, rules, std::ssize(requests), input.config.vocabulary);
   const c10::InferenceMode no_graph;
   const FreedMemoryStays between_passes;
-  const PromptSequences sequences = lay_out(prompts, tokenized, requests, PackMode::kGenerate);
+  DecodeOptions with_end = options;
+  auto& stops = with_end.search.stop_tokens;
+  if (std::ranges::find(stops, input.prompts.eos) == stops.end()) {
+    stops.push_back(input.prompts.eos);
+  }
+  const PromptSequences sequences =
+      lay_out(input.prompts, input.notes, requests, PackMode::kGenerate);
+  check_lengths(sequences.tokens, options);
   const int64_t total = std::ssize(requests);
-  GreedyDecoder decoder(weights, head, config, sequences.tokens, options, prompts.eos);
-  const auto& by_group = decoder.run(progress, total);
-  const PrefixBatches& batches = decoder.batches();
   std::vector<std::vector<int32_t>> outputs(requests.size());
-  for (size_t group = 0; group < by_group.size(); ++group) {
-    for (int64_t i = batches.groups[group]; i < batches.groups[group + 1]; ++i) {
-      outputs[batches.rows[i]] = by_group[group];
+  std::vector<int64_t> open(requests.size());
+  std::iota(open.begin(), open.end(), 0);
+  while (!open.empty()) {  // again only where equal prompts have other bans
+    TokenLists prompts;
+    OutputRules own{rules.grammar, {}};
+    for (const int64_t request : open) {
+      prompts.push_back(sequences.tokens[request]);
+      if (!rules.banned.empty()) own.banned.push_back(rules.banned[request]);
     }
+    Decoder decoder(input, prompts, with_end, own);
+    const auto by_group = decoder.run(progress, total);
+    const PrefixBatches& batches = decoder.batches();
+    std::vector<int64_t> later;
+    for (size_t group = 0; group < by_group.size(); ++group) {
+      const int64_t first = batches.rows[batches.groups[group]];
+      for (int64_t i = batches.groups[group]; i < batches.groups[group + 1]; ++i) {
+        const int64_t row = batches.rows[i];
+        if (own.banned.empty() || own.banned[row] == own.banned[first]) {
+          outputs[open[row]] = by_group[group];
+        } else {
+          later.push_back(open[row]);
+        }
+      }
+    }
+    open = std::move(later);
   }
   report_progress(progress, total, total);
   return outputs;

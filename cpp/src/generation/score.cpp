@@ -157,11 +157,7 @@ Candidates category_candidates(const PromptSet& prompts, const TokenLists& categ
   return candidates;
 }
 
-at::Tensor score_categories(const DecoderWeights& weights,
-                            const at::Tensor& head,
-                            const DecoderConfig& config,
-                            const PromptSet& prompts,
-                            const TokenizedNotes& tokenized,
+at::Tensor score_categories(const GenerationInput& input,
                             std::span<const int64_t> notes,
                             const Candidates& candidates,
                             const ScoreOptions& options,
@@ -174,14 +170,15 @@ at::Tensor score_categories(const DecoderWeights& weights,
   const FreedMemoryStays between_passes;
   std::vector<NotePrompt> requests;
   for (const int64_t note : notes) requests.emplace_back().note = note;
-  const PromptSequences sequences = lay_out(prompts, tokenized, requests, PackMode::kGenerate);
-  const Trie trie = make_trie(candidates.tokens, prompts.eos);
+  const PromptSequences sequences =
+      lay_out(input.prompts, input.notes, requests, PackMode::kGenerate);
+  const Trie trie = make_trie(candidates.tokens, input.prompts.eos);
   const ForestOptions leaves{.own_tail = 1};
   const PrefixBatches batches = prefix_batches(
       sequences.tokens, {.budget = options.batch_tokens, .room = trie.tokens(), .forest = leaves});
-  const DecoderWeights cast = prepare_weights(weights, options.compute);
-  const at::Tensor cast_head = head.to(options.compute);
-  const at::Device device = weights.embedding.device();
+  const DecoderWeights cast = prepare_weights(input.weights, options.compute);
+  const at::Tensor cast_head = input.head.to(options.compute);
+  const at::Device device = input.weights.embedding.device();
   const int64_t total = std::ssize(notes), count = candidates.tokens.size();
   at::Tensor scores = at::empty({total, count}, at::kDouble);
   for (int64_t b = 0; b < batches.size(); ++b) {
@@ -190,8 +187,9 @@ at::Tensor score_categories(const DecoderWeights& weights,
         make_pass(prefix_forest(sequences_of(sequences.tokens, batches, b), leaves), trie);
     const Segments segments(pass.offsets, pass.parents);
     const DecoderPlan plan =
-        plan_decoder(segments, config, options.compute, device, pass.read_rows);
-    const at::Tensor states = decoder_states(on_device(pass.tokens, device), cast, config, plan);
+        plan_decoder(segments, input.config, options.compute, device, pass.read_rows);
+    const at::Tensor states =
+        decoder_states(on_device(pass.tokens, device), cast, input.config, plan);
     const at::Tensor wanted = wanted_log_probs(states, cast_head, trie, options);
     for (int64_t g = batches.batches[b]; g < batches.batches[b + 1]; ++g) {
       const double* own = wanted[g - batches.batches[b]].const_data_ptr<double>();

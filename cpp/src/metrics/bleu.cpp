@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "notellm/util/check.h"
@@ -35,13 +37,26 @@ BleuCounts& BleuCounts::operator+=(const BleuCounts& other) {
   return *this;
 }
 
-BleuCounts bleu_counts(Words prediction, Words reference) {
+BleuCounts bleu_counts(Words prediction, std::span<const std::vector<std::string>> references) {
+  NOTELLM_CHECK_ARG(!references.empty(), "there must be a reference, but there is none");
   BleuCounts counts;
   counts.prediction = std::ssize(prediction);
-  counts.reference = std::ssize(reference);
+  counts.reference = std::ssize(references[0]);
+  for (const auto& reference : references) {
+    const auto apart = [&](int64_t length) {
+      return std::pair(std::abs(length - counts.prediction), length);
+    };
+    counts.reference = std::min(counts.reference, std::ssize(reference),
+                                [&](auto a, auto b) { return apart(a) < apart(b); });
+  }
   for (int n = 1; n <= kBleuOrder; ++n) {
     counts.totals[n - 1] = std::max<int64_t>(0, std::ssize(prediction) - n + 1);
-    const auto known = n_grams(reference, n);
+    std::map<Words, int64_t, ByWords> known;
+    for (const auto& reference : references) {
+      for (const auto& [gram, times] : n_grams(reference, n)) {
+        known[gram] = std::max(known[gram], times);
+      }
+    }
     for (const auto& [gram, times] : n_grams(prediction, n)) {
       const auto found = known.find(gram);
       if (found != known.end()) counts.matches[n - 1] += std::min(times, found->second);
@@ -69,6 +84,21 @@ double bleu(const BleuCounts& counts, int order, BleuSmoothing smoothing) {
   const double shortness =
       static_cast<double>(counts.reference) / static_cast<double>(counts.prediction);
   return std::exp(log_sum / used + std::min(0.0, 1 - shortness));
+}
+
+Interval bootstrap_bleu(std::span<const BleuCounts> counts,
+                        int order,
+                        BleuSmoothing smoothing,
+                        const BootstrapOptions& options,
+                        const ProgressFn& progress) {
+  BleuCounts all;
+  for (const BleuCounts& own : counts) all += own;
+  const auto bleu_of = [&](std::span<const int64_t> drawn) {
+    BleuCounts sum;
+    for (const int64_t i : drawn) sum += counts[i];
+    return bleu(sum, order, smoothing);
+  };
+  return bootstrap(bleu(all, order, smoothing), std::ssize(counts), bleu_of, options, progress);
 }
 
 }  // namespace notellm

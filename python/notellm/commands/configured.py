@@ -10,7 +10,7 @@ from notellm.config import Config, compose, load_config, override, replace, to_y
 from notellm.errors import ConfigError
 from notellm.run import RunFolder
 
-__all__ = ["add_run_arguments", "open_run", "read_config", "show_config"]
+__all__ = ["add_run_arguments", "open_run", "prepare_process", "read_config", "show_config"]
 
 HELP = """
 configuration (key=value changes a key, group=option takes another file of a group):
@@ -108,8 +108,6 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
 def show_config(arguments: argparse.Namespace, config: Config) -> bool:
     """Prints the configuration if the user asked for nothing else; otherwise prepares this process for it.
 
-    With ``threads=0`` the processes that ``torchrun`` started on this machine divide its cores among them.
-
     Args:
         arguments: As parsed with `add_run_arguments`.
         config: From `read_config`.
@@ -123,6 +121,16 @@ def show_config(arguments: argparse.Namespace, config: Config) -> bool:
     if arguments.cfg:
         print(to_yaml(config), end="")
         return True
+    prepare_process(config)
+    return False
+
+
+def prepare_process(config: Config) -> None:
+    """Joins other processes, and sets the number of threads: with ``threads=0`` those of one machine share its cores.
+
+    Raises:
+        ConfigError: If the configured device is not there.
+    """
     from notellm.training.processes import join, local_count
 
     if config.device == "cuda":
@@ -130,7 +138,6 @@ def show_config(arguments: argparse.Namespace, config: Config) -> bool:
     join(config.device)
     fair = max(1, (os.cpu_count() or 1) // local_count()) if local_count() > 1 else 0
     set_num_threads(config.threads or fair)
-    return False
 
 
 def _check_cuda() -> None:

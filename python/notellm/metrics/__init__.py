@@ -1,7 +1,14 @@
 """Numbers about results: recall, categories, text overlap, and how far chance could have moved them."""
 
 from notellm.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_mean
-from notellm.metrics.categories import CategoryScores, Confusion, category_scores, confusion
+from notellm.metrics.categories import (
+    Calibration,
+    CategoryScores,
+    Confusion,
+    calibration,
+    category_scores,
+    confusion,
+)
 from notellm.metrics.ranking import (
     ExposureSplit,
     Ties,
@@ -17,6 +24,7 @@ from notellm.metrics.texts import (
     Overlap,
     Rouge,
     bleu,
+    bleu_as_released,
     bleu_counts,
     bootstrap_bleu,
     corpus_bleu,
@@ -27,6 +35,7 @@ from notellm.metrics.texts import (
 __all__ = [
     "TOKENIZERS",
     "Bleu",
+    "Calibration",
     "CategoryScores",
     "Confusion",
     "ExposureSplit",
@@ -35,6 +44,8 @@ __all__ = [
     "Rouge",
     "Ties",
     "bleu",
+    "bleu_as_released",
+    "calibration",
     "bleu_counts",
     "bootstrap_bleu",
     "bootstrap_difference",

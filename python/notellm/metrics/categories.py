@@ -82,3 +82,61 @@ def confusion(generated: Sequence[str], truth: Sequence[str], known: Collection[
     seen = counts.sum(1) + counts[:, :-1].sum(0)
     f1 = np.divide(2 * right, seen, out=np.full(len(labels), np.nan), where=seen > 0)
     return Confusion(labels, counts, f1, float(np.nanmean(f1)) if np.any(seen) else 0.0)
+
+
+class Calibration(NamedTuple):
+    """How often a model is right when it is so sure.
+
+    Attributes:
+        edges: Shape ``(bins + 1,)``: confidences in ``(edges[b], edges[b + 1]]`` are bin ``b``; the first holds 0, too.
+        counts: Shape ``(bins,)``: notes of each bin.
+        confidence: Shape ``(bins,)``: their mean confidence; nan where there is none.
+        accuracy: Shape ``(bins,)``: the share of them that is right; nan where there is none.
+        error: Expected calibration error: the mean distance of the two over all notes (Naeini et al., 2015).
+    """
+
+    edges: FloatArray
+    counts: npt.NDArray[np.int64]
+    confidence: FloatArray
+    accuracy: FloatArray
+    error: float
+
+
+def calibration(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = 10) -> Calibration:
+    """Compares confidences with how often they were right.
+
+    Args:
+        confidence: Shape ``(n,)``; probabilities that the model gave its answers.
+        correct: Shape ``(n,)``; 1 where the answer was right, otherwise 0.
+        bins: Of equal width.
+
+    Raises:
+        ValueError: If lengths differ, there is no answer, a confidence is not in [0, 1], or there is no bin.
+
+    Example:
+        >>> found = calibration([0.9, 0.8, 0.3], [1, 0, 0], bins=2)
+        >>> found.counts.tolist(), found.accuracy.tolist()
+        ([1, 2], [0.0, 0.5])
+        >>> round(found.error, 3)
+        0.333
+    """
+    sure, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    if sure.shape != right.shape or sure.ndim != 1 or not len(sure):
+        raise ValueError(
+            f"calibration: must get a confidence and an outcome for each answer, but got shapes {sure.shape} and "
+            f"{right.shape}"
+        )
+    if bins < 1 or not np.all((sure >= 0) & (sure <= 1 + 1e-9)):
+        raise ValueError(
+            f"calibration: confidences must be in [0, 1] and bins at least 1, but are in "
+            f"[{sure.min()}, {sure.max()}] and {bins}"
+        )
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    sums = np.bincount(place, sure, bins), np.bincount(place, right, bins)
+    mean_sure, mean_right = (
+        np.divide(total, counts, out=np.full(bins, np.nan), where=counts > 0) for total in sums
+    )
+    error = float(np.abs(sums[0] - sums[1]).sum() / len(sure))
+    return Calibration(edges, counts, mean_sure, mean_right, error)

@@ -234,7 +234,7 @@ def corpus_bleu(
     """
     counts, cut_by = bleu_counts(predictions, references, tokenizer=tokenizer)
     how = named(_SMOOTHINGS, smoothing, "bleu: smoothing")
-    return Bleu(_core.bleu(counts.sum(0), order, how), order, cut_by, smoothing)
+    return Bleu(_core.bleu(counts, order, how), order, cut_by, smoothing)
 
 
 def bleu_counts(
@@ -259,7 +259,7 @@ def bleu_counts(
     rows, cut_by = np.zeros((len(predictions), 10), dtype=np.int64), set()
     for row, prediction, reference in zip(rows, predictions, references, strict=True):
         mine, truth, by = _tokens(prediction, reference, tokenizer, "bleu")
-        row[:] = _core.bleu_counts(mine, truth)
+        row[:] = _core.bleu_counts(mine, [truth])
         cut_by.add(by)
     if len(cut_by) > 1:
         raise ValueError("bleu: all must be texts, or all lists of tokens, but are mixed")
@@ -288,14 +288,30 @@ def bootstrap_bleu(
     Raises:
         ValueError: If there is no text, or an option is out of range.
     """
-    if not len(counts) or samples < 1 or not 0 < level < 1:
-        raise ValueError(
-            "bootstrap_bleu: must have a text, a sample and a level between 0 and 1, but has "
-            f"{len(counts)}, {samples} and {level}"
-        )
     how = named(_SMOOTHINGS, smoothing, "bleu: smoothing")
-    draw = np.random.default_rng(seed)
-    drawn = (draw.integers(0, len(counts), len(counts)) for _ in range(samples))
-    scores = [_core.bleu(counts[rows].sum(0), order, how) for rows in drawn]
-    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(_core.bleu(counts.sum(0), order, how), float(low), float(high))
+    return Interval(*_core.bootstrap_bleu(counts, order, how, samples, seed, level))
+
+
+def bleu_as_released(prediction: Text, reference: Text, *, tokenizer: str = "whitespace") -> Bleu:
+    """BLEU-4 of one text as the paper's public code computes it: only to compare with its numbers.
+
+    That code hands the reference's words over where a list of references is wanted, so that every word is taken for a
+    reference of its own and its characters for words. Words of more than one character then match nothing, and a
+    perfect prediction made of them scores 0.
+
+    Args:
+        prediction: A text, or its tokens.
+        reference: A text, or its tokens.
+        tokenizer: Name of the tokenizer for texts, see `TOKENIZERS`.
+
+    Example:
+        >>> bleu_as_released("a perfect prediction of words", "a perfect prediction of words").score
+        0.0
+        >>> bleu("a perfect prediction of words", "a perfect prediction of words").score
+        1.0
+    """
+    mine, truth, cut_by = _tokens(prediction, reference, tokenizer, "bleu")
+    counts = np.array([_core.bleu_counts(mine, [list(word) for word in truth] or [[]])], dtype=np.int64)
+    has_all = bool(np.all(counts[0, 4:8] > 0))  # without n-grams of some n, that code's score is 0
+    score = _core.bleu(counts, 4, _core.BleuSmoothing.none) if has_all else 0.0
+    return Bleu(score, 4, cut_by, "none")

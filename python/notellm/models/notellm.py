@@ -296,34 +296,17 @@ class NoteLLM(Adapted):
             progress=progress,
         ).vectors
 
-    def generate_category(
-        self,
-        notes: Notes,
-        *,
-        max_new_tokens: int = 16,
-        dtype: str = "fp32",
-        progress: ProgressFn | None = None,
-    ) -> list[str]:
-        """Generates the category of each note, greedily; see `notellm.generation.generate_category`."""
+    def generate_category(self, notes: Notes, **options: Any) -> list[str]:
+        """Writes the category of each note; see `notellm.generation.generate_category`, whose options it takes."""
         from notellm.generation import generate_category
 
-        return generate_category(self, notes, max_new_tokens=max_new_tokens, dtype=dtype, progress=progress)
+        return generate_category(self, notes, **options)
 
-    def generate_hashtags(
-        self,
-        notes: Notes,
-        count: int,
-        *,
-        max_new_tokens: int = 48,
-        dtype: str = "fp32",
-        progress: ProgressFn | None = None,
-    ) -> list[list[str]]:
-        """Generates ``count`` hashtags for each note, greedily; see `notellm.generation.generate_hashtags`."""
+    def generate_hashtags(self, notes: Notes, count: int, **options: Any) -> list[list[str]]:
+        """Writes hashtags for each note; see `notellm.generation.generate_hashtags`, whose options it takes."""
         from notellm.generation import generate_hashtags
 
-        return generate_hashtags(
-            self, notes, count, max_new_tokens=max_new_tokens, dtype=dtype, progress=progress
-        )
+        return generate_hashtags(self, notes, count, **options)
 
 
 def read_prompt(path: str | Path, config: PromptConfig) -> Prompt:

@@ -1,7 +1,8 @@
 """What the verbs of the command line do, step by step; every step keeps its result in the run folder.
 
-Read in the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `systems` (what each
-system makes of the held-out notes), `evaluating` (the tables), `showing` (one pair under the magnifying glass).
+Read in the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `describing` (what a model
+says of notes), `systems` (what each system makes of the held-out notes), `evaluating` (the tables), `showing` (one pair
+under the magnifying glass).
 """
 
 from notellm.pipeline.data import (
@@ -15,12 +16,13 @@ from notellm.pipeline.data import (
     training_pairs,
     write_pairs,
 )
+from notellm.pipeline.describing import Describer, words_decided_by
 from notellm.pipeline.evaluating import evaluate
-from notellm.pipeline.systems import write_labels
 from notellm.pipeline.training import load_backbone, load_trained, train
 
 __all__ = [
     "Dataset",
+    "Describer",
     "Queries",
     "evaluate",
     "load_backbone",
@@ -32,6 +34,6 @@ __all__ = [
     "select_queries",
     "train",
     "training_pairs",
-    "write_labels",
+    "words_decided_by",
     "write_pairs",
 ]

@@ -1,10 +1,12 @@
 """From the systems' vectors and words to ``evaluation.json`` and the examples of the report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from notellm.data.notes import Notes
@@ -16,6 +18,7 @@ from notellm.evaluation import (
     evaluate_retrieval,
     write_evaluation,
 )
+from notellm.files import atomic_write
 from notellm.metrics import Ties
 from notellm.pipeline import systems
 from notellm.pipeline.data import Dataset, Queries
@@ -23,14 +26,18 @@ from notellm.pipeline.training import MODEL, check_trained
 from notellm.retrieval import Ranks, neighbours, target_ranks
 from notellm.run import RunFolder, write_json
 
+RANKS = "ranks.safetensors"
+"""How many notes rank before each query's target, by system."""
+
 SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 5
+WRITERS = ("zero_shot_prompt", "trained")
 
 
 def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, Any]:
-    """Compares all systems on the held-out pool.
+    """Compares the configuration's systems on the held-out pool.
 
-    Writes ``evaluation.json``, ``neighbours.json``, ``generation.jsonl`` and what they are made from
-    (``embeddings/``), which a further call reuses.
+    Writes ``evaluation.json``, ``ranks.safetensors``, ``neighbours.json``, ``generation.jsonl`` and what they are made
+    from (``embeddings/``), which a further call reuses.
 
     Args:
         run: A run whose model has been trained.
@@ -41,16 +48,19 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         What ``evaluation.json`` holds.
 
     Raises:
-        DataError: If the run has not been trained.
+        DataError: If the run has not been trained, and its model is among the systems.
     """
     config = run.config
-    check_trained(run.file(MODEL))
+    wanted = config.evaluation.systems
+    if "trained" in wanted:
+        check_trained(run.file(MODEL))
     pool = dataset.notes.take(queries.pool)
-    vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items()}
-    ranks = _tfidf_ranks(run, pool, queries) | {
+    vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items() if key in wanted}
+    ranks = _word_ranks(run, pool, queries) | {
         key: target_ranks(*_for_ranking(rows, queries), exclude=torch.from_numpy(queries.source))
         for key, rows in vectors.items()
     }
+    _save_ranks(run.file(RANKS), ranks)
     bootstrap = Bootstrap(samples=config.evaluation.bootstrap_samples, seed=config.seed)
     retrieval = evaluate_retrieval(
         ranks,
@@ -64,7 +74,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
     )
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))
     generation = None
-    if config.evaluation.generation_notes:
+    if config.evaluation.generation_notes and set(WRITERS) & set(wanted):
         generation = _evaluate_generation(run, dataset, pool, bootstrap)
     else:
         run.file("generation.jsonl").unlink(missing_ok=True)
@@ -81,34 +91,48 @@ def _for_ranking(rows: Tensor, queries: Queries) -> tuple[Tensor, Tensor, Tensor
     return rows[torch.from_numpy(queries.source)], rows, torch.from_numpy(queries.target)
 
 
-def _tfidf_ranks(run: RunFolder, pool: Notes, queries: Queries) -> dict[str, Ranks]:
+def _word_ranks(run: RunFolder, pool: Notes, queries: Queries) -> dict[str, Ranks]:
     return {
-        key: systems.tfidf(run.config, pool, full=full).ranks(queries.source, queries.target)
-        for key, full in (("tfidf", False), ("tfidf_full", True))
+        key: make(run.config, pool).ranks(queries.source, queries.target)
+        for key, make in systems.WORD_INDICES.items()
+        if key in run.config.evaluation.systems
     }
+
+
+def _save_ranks(path: Path, ranks: Mapping[str, Ranks]) -> None:
+    """Keeps what every number of the retrieval tables comes from, query by query."""
+    tensors = {
+        f"{key}.{part}": getattr(own, part) for key, own in ranks.items() for part in ("greater", "equal")
+    }
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary)
 
 
 def _evaluate_generation(
     run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap
 ) -> dict[str, Any]:
     notes = pool.take(systems.evaluated_notes(run.config, pool))
-    written = systems.generate(run, notes)
-    by_system = {
-        key: Generated(
-            [written[note][key]["category"] for note in notes.ids],
-            [written[note][key]["hashtags"] for note in notes.ids],
-        )
-        for key in ("zero_shot_prompt", "trained")
-    }
-    everywhere = dataset.notes
+    known = sorted({name for name in dataset.notes.categories if name})
+    writers = [key for key in WRITERS if key in run.config.evaluation.systems]
+    written = systems.generate(run, notes, known, writers)
+    by_system = {key: _generated([written[note][key] for note in notes.ids]) for key in writers}
     return evaluate_generation(
         by_system,
         notes.categories,
         notes.topics,
-        known_categories={name for name in everywhere.categories if name},
-        known_hashtags={tag for topics in everywhere.topics for tag in topics},
+        known_categories=known,
+        known_hashtags={tag for topics in dataset.notes.topics for tag in topics},
+        hashtag_count=run.config.generation.hashtag_count,
         bootstrap=bootstrap,
     )
+
+
+def _generated(rows: Sequence[Mapping[str, Any]]) -> Generated:
+    categories, hashtags = [row["category"] for row in rows], [row["hashtags"] for row in rows]
+    if not all("best_category" in row for row in rows):  # no note has a category
+        return Generated(categories, hashtags)
+    confidence = [row["confidence"] for row in rows]
+    return Generated(categories, hashtags, [row["best_category"] for row in rows], confidence)
 
 
 def _examples(
@@ -118,7 +142,10 @@ def _examples(
 
     They are drawn evenly over the trained model's ranks, from best to worst, so that they flatter nobody.
     """
-    order = np.argsort(ranks["trained"].greater.numpy(), kind="stable")
+    shown = [key for key in WRITERS if key in vectors]
+    if not shown:
+        return []
+    order = np.argsort(ranks[shown[-1]].greater.numpy(), kind="stable")
     rows = order[np.linspace(0, len(order) - 1, min(SHOWN_QUERIES, len(order))).astype(int)]
     found = {
         key: neighbours(
@@ -127,7 +154,7 @@ def _examples(
             SHOWN_NEIGHBOURS,
             exclude=torch.from_numpy(queries.source[rows]),
         )
-        for key in ("zero_shot_prompt", "trained")
+        for key in shown
     }
     return [
         {

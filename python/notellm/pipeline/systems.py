@@ -2,34 +2,35 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from notellm.baselines import TfidfIndex
+from notellm.baselines import Bm25Index, TfidfIndex, WordIndex
 from notellm.config import Config
 from notellm.data.notes import Notes
 from notellm.embedding import embed, load_embeddings, save_embeddings
 from notellm.files import atomic_write
-from notellm.generation import generate_category, generate_hashtags
 from notellm.models.notellm import EXTRA_WEIGHTS, NoteLLM, read_prompt
 from notellm.pipeline.data import IntArray
+from notellm.pipeline.describing import Describer, words_decided_by
 from notellm.pipeline.training import MODEL, load_backbone, load_trained, prompt_config
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig, load_prompt
 from notellm.run import RunFolder
 
 Written = dict[str, dict[str, Any]]
-"""By system: what it generated for one note, ``{"category", "hashtags"}``."""
+"""By system: what it says of one note, see `Describer`."""
 
 
 def zero_shot_mean(run: RunFolder, notes: Notes) -> Tensor:
     """Mean state of the untrained backbone over the note, without a prompt: ``(N, D)`` unit rows."""
-    return _kept(run, "zero_shot_mean", notes, lambda: _embed_bare(run.config, notes))
+    return _kept(run, "zero_shot_mean", notes, lambda: _embed_bare(run.config, notes, "mean"))
 
 
 def zero_shot_prompt(run: RunFolder, notes: Notes) -> Tensor:
@@ -40,6 +41,11 @@ def zero_shot_prompt(run: RunFolder, notes: Notes) -> Tensor:
         notes,
         lambda: _embed(run.config, load_backbone(run.config), notes, "zero-shot prompt", projected=False),
     )
+
+
+def zero_shot_last(run: RunFolder, notes: Notes) -> Tensor:
+    """State of the untrained backbone at the full stop behind the note, without a prompt: ``(N, D)`` unit rows."""
+    return _kept(run, "zero_shot_last", notes, lambda: _embed_bare(run.config, notes, "compression"))
 
 
 def trained(run: RunFolder, notes: Notes) -> Tensor:
@@ -58,6 +64,7 @@ def model_key(folder: Path) -> str:
 
 EMBEDDERS: dict[str, Callable[[RunFolder, Notes], Tensor]] = {
     "zero_shot_mean": zero_shot_mean,
+    "zero_shot_last": zero_shot_last,
     "zero_shot_prompt": zero_shot_prompt,
     "trained": trained,
 }
@@ -66,6 +73,18 @@ EMBEDDERS: dict[str, Callable[[RunFolder, Notes], Tensor]] = {
 def tfidf(config: Config, notes: Notes, *, full: bool) -> TfidfIndex:
     """TF-IDF over title, hashtags and content; truncated to the tokens that the model sees unless ``full``."""
     return TfidfIndex(full_texts(notes) if full else truncated_texts(config, notes))
+
+
+def bm25(config: Config, notes: Notes) -> Bm25Index:
+    """BM25 over title, hashtags and content, in full."""
+    return Bm25Index(full_texts(notes))
+
+
+WORD_INDICES: dict[str, Callable[[Config, Notes], WordIndex]] = {
+    "tfidf": partial(tfidf, full=False),
+    "tfidf_full": partial(tfidf, full=True),
+    "bm25": bm25,
+}
 
 
 def full_texts(notes: Notes) -> list[str]:
@@ -96,23 +115,33 @@ def evaluated_notes(config: Config, pool: Notes) -> IntArray:
     return np.sort(draw.permutation(len(pool))[: config.evaluation.generation_notes])
 
 
-def generate(run: RunFolder, notes: Notes) -> dict[str, Written]:
+def generate(
+    run: RunFolder, notes: Notes, known_categories: Sequence[str], writers: Sequence[str]
+) -> dict[str, Written]:
     """What the untrained and the trained model write for some notes; kept in ``generation.jsonl``.
+
+    Args:
+        run: The run.
+        notes: The notes; their own categories and hashtags are not looked at, but kept beside.
+        known_categories: Of which the best is found, too.
+        writers: ``"zero_shot_prompt"``, ``"trained"`` or both.
 
     Returns:
         By note id: what each system wrote.
     """
-    path, made_by = run.file("generation.jsonl"), _made_by(run)
+    path, made_by = run.file("generation.jsonl"), _made_by(run, known_categories, writers)
     if path.exists():
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if [(row["id"], row["made_by"]) for row in rows] == [(note, made_by) for note in notes.ids]:
             return {row["id"]: row["systems"] for row in rows}
-    systems = {
-        "zero_shot_prompt": write_labels(run.config, load_backbone(run.config), notes, "the untrained model"),
-        "trained": write_labels(
-            run.config, load_trained(run.config, run.file(MODEL)), notes, "the trained model"
-        ),
-    }
+    systems: dict[str, list[dict[str, Any]]] = {}
+    for key in writers:
+        is_trained = key == "trained"
+        who = "the trained model" if is_trained else "the untrained model"
+        model = load_trained(run.config, run.file(MODEL)) if is_trained else load_backbone(run.config)
+        describer = Describer(run.config, model, known_categories=known_categories)
+        with console_progress(f"categories and hashtags by {who}", "outputs") as progress:
+            systems[key] = describer(notes, progress)
     written = {
         note: {key: outputs[i] for key, outputs in systems.items()} for i, note in enumerate(notes.ids)
     }
@@ -130,47 +159,20 @@ def generate(run: RunFolder, notes: Notes) -> dict[str, Written]:
     return written
 
 
-def _made_by(run: RunFolder) -> dict[str, Any]:
+def _made_by(run: RunFolder, known_categories: Sequence[str], writers: Sequence[str]) -> dict[str, Any]:
     """What decides the words; kept with them, so that with other options or another model they are made anew."""
-    options = run.config.generation
-    return {
-        "model": model_key(run.file(MODEL)),
-        "max_new_tokens": options.max_new_tokens,
-        "hashtag_count": options.hashtag_count,
-    }
+    known = hashlib.blake2b(json.dumps(list(known_categories)).encode(), digest_size=8).hexdigest()
+    model = model_key(run.file(MODEL)) if "trained" in writers else ""
+    decided = {"model": model, "writers": list(writers), "known_categories": known}
+    return decided | words_decided_by(run.config)
 
 
-def write_labels(config: Config, model: NoteLLM, notes: Notes, who: str) -> list[dict[str, Any]]:
-    """Generates the category and the hashtags of each note.
-
-    Args:
-        config: Its ``generation`` group and dtype.
-        model: The model.
-        notes: Their own categories and hashtags are not looked at.
-        who: Named in the progress, for example ``"the trained model"``.
-
-    Returns:
-        ``{"category", "hashtags"}`` of each note.
-    """
-    options: dict[str, Any] = {
-        "dtype": config.dtype,
-        "batch_tokens": config.generation.batch_tokens,
-        "max_new_tokens": config.generation.max_new_tokens,
-    }
-    with console_progress(f"categories by {who}", "notes") as progress:
-        categories = generate_category(model, notes, progress=progress, **options)
-    count = min(config.generation.hashtag_count, model.prompt.config.max_hashtags)
-    with console_progress(f"hashtags by {who}", "notes") as progress:
-        hashtags = generate_hashtags(model, notes, count, progress=progress, **options)
-    return [{"category": c, "hashtags": tags} for c, tags in zip(categories, hashtags, strict=True)]
-
-
-def _embed_bare(config: Config, notes: Notes) -> Tensor:
+def _embed_bare(config: Config, notes: Notes, pooling: str) -> Tensor:
     prompt = prompt_config(config)
     cut = {name: getattr(prompt, name) for name in ("title_tokens", "content_tokens", "max_hashtags")}
     bare: PromptConfig = replace(load_prompt("bare"), **cut)
     model = load_backbone(config, bare)
-    return _embed(config, model, notes, "zero-shot mean", pooling="mean", projected=False)
+    return _embed(config, model, notes, "zero-shot, no prompt", pooling=pooling, projected=False)
 
 
 def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: Any) -> Tensor:

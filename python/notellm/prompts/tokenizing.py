@@ -95,6 +95,11 @@ def clean_value(value: str) -> str:
     return _NEWLINE.sub(" ", value) if value.strip() else ""
 
 
+def cut_hashtag(topic: str, config: PromptConfig) -> str:
+    """A hashtag as it goes into a slot: `clean_value`, cut to ``max_hashtag_chars`` characters."""
+    return clean_value(topic)[: config.max_hashtag_chars]
+
+
 def clean_hashtags(topics: Iterable[str], config: PromptConfig) -> list[str]:
     """The hashtags of a note as prompts show them.
 
@@ -106,7 +111,7 @@ def clean_hashtags(topics: Iterable[str], config: PromptConfig) -> list[str]:
         >>> clean_hashtags(["games", "", "games", "role-playing-and-adventure"], load_prompt("paper"))
         ['games', 'role-playing-and']
     """
-    cut = (clean_value(topic)[: config.max_hashtag_chars] for topic in topics)
+    cut = (cut_hashtag(topic, config) for topic in topics)
     return list(dict.fromkeys(topic for topic in cut if topic.strip()))[: config.max_hashtags]
 
 
@@ -136,6 +141,13 @@ def tokenize_notes(
         hashtags.build(),
         np.asarray(hashtag_offsets, dtype=np.int64),
     )
+
+
+def token_lists(lists: Iterable[Sequence[int]]) -> TokenLists:
+    """Lists of ids as the core takes them."""
+    builder = _ListBuilder()
+    builder.extend(lists)
+    return builder.build()
 
 
 class _ListBuilder:

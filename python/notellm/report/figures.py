@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from notellm.errors import NotSupportedError
 from notellm.report.findings import TRAINED, interval_text, percent
 from notellm.report.markup import Html
-from notellm.report.results import Interval
+from notellm.report.results import CalibrationBin, Interval
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
@@ -140,6 +140,36 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int]) -> Html
         axes.grid(axis="y")
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
+    return panel.svg
+
+
+def reliability(title: str, key: str, bins: Sequence[CalibrationBin]) -> Html:
+    """How often answers are right, against how sure the model was of them.
+
+    Args:
+        title: Whose answers.
+        key: Of the system: its colour.
+        bins: The answers, by confidence.
+
+    Returns:
+        An ``<svg>`` element of ``WIDTH`` units.
+
+    Raises:
+        NotSupportedError: If matplotlib is not installed.
+    """
+    summary = "; ".join(f"{one.confidence:.2f}: {one.accuracy:.2f} of {one.notes:,}" for one in bins)
+    with _panel(title, 250.0, Margins(left=58, right=12, bottom=40)) as panel:
+        panel.description = f"{title}. Share that is right, by mean confidence: {summary}."
+        axes = panel.axes
+        axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
+        most, colour = max((one.notes for one in bins), default=1), COLOURS.get(key, COLOURS["other"])
+        sure, right = [one.confidence for one in bins], [one.accuracy for one in bins]
+        axes.plot(sure, right, color=colour, linewidth=1.4)
+        axes.scatter(sure, right, [20 + 120 * one.notes / most for one in bins], color=colour, linewidth=0)
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="confidence", ylabel="share right")
+        axes.grid()
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.tick_params(length=0)
     return panel.svg
 
 

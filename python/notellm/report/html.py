@@ -32,8 +32,16 @@ GLOSSARY = {
     "model sees, or on the full text.",
     "Acc.": "Share of notes whose generated category is exactly the true one.",
     "Ill.": "\u201cIllusory\u201d: share of generated categories that no note has.",
-    "ROUGE-1, ROUGE-L": "Overlap of generated and true hashtags: of single words, and of the longest common "
+    "Macro F1": "The mean of all categories' F1, each weighing the same however many notes it has.",
+    "Closed-set Acc.": "The same where the model may only choose among the known categories: the one that it finds "
+    "most probable.",
+    "Calibration error": "How far the probability of that category is from the share of such answers that is right, "
+    "on the mean.",
+    "BLEU-4": "Runs of one to four words that generated and true hashtags have in common, over all notes together.",
+    "ROUGE-1, -2, -L": "Overlap of generated and true hashtags: of single words, of pairs, and of the longest common "
     "subsequence of words (F-measure).",
+    "Precision, Recall, F1": "Of hashtags as sets: the share of the written ones that is right, the share of the true "
+    "ones that was written, and their harmonic mean.",
     "Contrastive loss": "How badly a note picks out its partner among the notes of a batch, in nats (GCL).",
     "Generative loss": "How surprised the model is by the true category or hashtags, in nats a token (CSFT).",
     "Learned scale exp(\u03c4)": "The factor on the cosines before the softmax; starts at exp(3) = 20.1.",

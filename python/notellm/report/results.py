@@ -53,15 +53,50 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class CalibrationBin:
+    """Answers of like confidence: how many, how sure on the mean, and what share of them is right."""
+
+    notes: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class ClosedSetResult:
+    """How good the best of the known categories is, and how well the model knows when it is."""
+
+    accuracy: Interval
+    calibration_error: float
+    calibration: list[CalibrationBin]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Notes of one category for which another text was written."""
+
+    true: str
+    written: str
+    notes: int
+
+
+@dataclass(frozen=True)
 class GenerationResult:
-    """How well one system names categories and hashtags; ``None`` where no note has a truth to compare."""
+    """How well one system names categories and hashtags; ``None`` where no note has a truth, or nobody measured."""
 
     key: str
     name: str
     category_accuracy: Interval | None
     illusory: Interval | None
+    macro_f1: float | None
+    closed_set: ClosedSetResult | None
+    confusions: list[Confusion]
+    bleu4: Interval | None
     rouge1: Interval | None
+    rouge2: Interval | None
     rouge_l: Interval | None
+    precision: Interval | None
+    recall: Interval | None
+    f1: Interval | None
     hashtag_notes: int
 
 
@@ -223,16 +258,40 @@ def _difference(node: Node) -> Difference:
 
 
 def _generation(node: Node) -> GenerationResult:
-    def maybe(name: str) -> Interval | None:
-        entry = node.maybe(name)
+    def maybe(name: str, within: Node = node) -> Interval | None:
+        entry = within.maybe(name)
         return None if entry is None else _interval(entry)
 
+    sets = node.maybe("hashtags") or Node({}, node.where)
+    macro_f1, closed_set = node.maybe("macro_f1"), node.maybe("closed_set")
     return GenerationResult(
         key=node.text("key"),
         name=node.text("name"),
         category_accuracy=maybe("category_accuracy"),
         illusory=maybe("illusory"),
+        macro_f1=None if macro_f1 is None else macro_f1.number(),
+        closed_set=None if closed_set is None else _closed_set(closed_set),
+        confusions=[_confusion(pair) for pair in node.list("confusions")],
+        bleu4=maybe("bleu4"),
         rouge1=maybe("rouge1"),
+        rouge2=maybe("rouge2"),
         rouge_l=maybe("rougeL"),
+        precision=maybe("precision", sets),
+        recall=maybe("recall", sets),
+        f1=maybe("f1", sets),
         hashtag_notes=int(node.at("hashtag_notes").number()),
     )
+
+
+def _closed_set(node: Node) -> ClosedSetResult:
+    bins = [
+        CalibrationBin(
+            int(one.at("notes").number()), one.at("confidence").number(), one.at("accuracy").number()
+        )
+        for one in node.list("calibration")
+    ]
+    return ClosedSetResult(_interval(node.at("accuracy")), node.at("calibration_error").number(), bins)
+
+
+def _confusion(node: Node) -> Confusion:
+    return Confusion(node.text("true"), node.text("written"), int(node.at("notes").number()))

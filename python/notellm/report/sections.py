@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 
-from notellm.report.figures import Bar, bars, curve
+from notellm.report.figures import Bar, bars, curve, reliability
 from notellm.report.findings import (
     TRAINED,
     Verdict,
@@ -139,17 +139,53 @@ def training(log_: TrainingLog) -> Html:
 
 
 def generation(evaluation: Evaluation) -> Html | None:
-    """The table of what the models wrote."""
+    """The tables of what the models wrote, and how well they know what they are right about."""
     if not evaluation.generation:
         return None
-    header = ["System", "Category Acc.", "Ill.", "ROUGE-1", "ROUGE-L"]
-    rows = [Row(writer.key, writer.name, _written(writer)) for writer in evaluation.generation]
-    tagged = max(writer.hashtag_notes for writer in evaluation.generation)
-    caption = f"{evaluation.generated_notes:,} held-out notes; ROUGE over the {tagged:,} that have hashtags"
-    return join(
-        table(caption, header, rows),
-        el("p", "Percent. Acc. and ROUGE: more is better; Ill.: less is better.", class_="fine"),
+    writers = evaluation.generation
+    tagged = max(writer.hashtag_notes for writer in writers)
+    categories = table(
+        f"Categories of {evaluation.generated_notes:,} held-out notes",
+        ["System", "Acc.", "Ill.", "Macro F1", "Closed-set Acc.", "Calibration error"],
+        [Row(writer.key, writer.name, _of_categories(writer)) for writer in writers],
     )
+    hashtags = table(
+        f"Hashtags of the {tagged:,} that have some",
+        ["System", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "Precision", "Recall", "F1"],
+        [Row(writer.key, writer.name, _of_hashtags(writer)) for writer in writers],
+    )
+    direction = "Percent. Less is better for Ill. and the calibration error; more for all others."
+    return join(
+        categories, hashtags, el("p", direction, class_="fine"), _calibration(writers), _confusions(writers)
+    )
+
+
+def _calibration(writers: Sequence[GenerationResult]) -> Html | None:
+    panels: list[tuple[str | Html, Html]] = [
+        (writer.name, reliability(f"Confidence of {writer.name}", writer.key, writer.closed_set.calibration))
+        for writer in writers
+        if writer.closed_set
+    ]
+    if not panels:
+        return None
+    caption = (
+        "The probability that the best of the known categories has among them all, and the share of such answers that "
+        "is right. On the line a model knows exactly how often it is right; a larger dot stands for more notes."
+    )
+    return figures(panels, caption)
+
+
+def _confusions(writers: Sequence[GenerationResult]) -> Html | None:
+    mistaken = [(writer, writer.confusions) for writer in writers if writer.confusions]
+    if not mistaken:
+        return None
+    rows = [
+        Row(writer.key, writer.name, [pair.true, pair.written or "\u2013", f"{pair.notes:,}"])
+        for writer, pairs in mistaken
+        for pair in pairs
+    ]
+    listed = table("The most frequent mistakes", ["System", "True", "Written", "Notes"], rows)
+    return el("details", el("summary", "What is taken for what"), listed)
 
 
 def share(interval: Interval | None) -> Html | str:
@@ -169,8 +205,24 @@ def _bar(system: RetrievalResult, interval: Interval) -> Bar:
     return Bar(system.key, system.name, interval)
 
 
-def _written(writer: GenerationResult) -> list[Html | str]:
-    return [share(s) for s in (writer.category_accuracy, writer.illusory, writer.rouge1, writer.rouge_l)]
+def _of_categories(writer: GenerationResult) -> list[Html | str]:
+    best = writer.closed_set
+    return [
+        share(writer.category_accuracy),
+        share(writer.illusory),
+        _plain(writer.macro_f1),
+        share(best.accuracy if best else None),
+        _plain(best.calibration_error if best else None),
+    ]
+
+
+def _of_hashtags(writer: GenerationResult) -> list[Html | str]:
+    overlaps = (writer.bleu4, writer.rouge1, writer.rouge2, writer.rouge_l)
+    return [share(score) for score in (*overlaps, writer.precision, writer.recall, writer.f1)]
+
+
+def _plain(number: float | None) -> Html | str:
+    return "\u2013" if number is None else el("b", percent(number))
 
 
 def _rules(evaluation: Evaluation) -> str:

@@ -66,12 +66,26 @@ def _tables(evaluation: Evaluation, edges: box.Box) -> list[Table]:
                 system.name,
                 [_share(part.recall[k] if part else None) for part in parts],
             )
-    columns = ["Acc.", "Ill.", "ROUGE-1", "ROUGE-L"]
-    generation = _table(f"Generation: {evaluation.generated_notes:,} notes", columns, edges)
+    return [table for table in (retrieval, exposure, *_generation(evaluation, edges)) if table.row_count]
+
+
+def _generation(evaluation: Evaluation, edges: box.Box) -> tuple[Table, Table]:
+    tagged = max((writer.hashtag_notes for writer in evaluation.generation), default=0)
+    closed = ["Closed-set Acc.", "Calib. error"]
+    categories = _table(
+        f"Categories: {evaluation.generated_notes:,} notes", ["Acc.", "Ill.", "Macro F1", *closed], edges
+    )
+    columns = ["BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "F1"]
+    hashtags = _table(f"Hashtags: {tagged:,} notes", columns, edges)
     for writer in evaluation.generation:
-        scores = (writer.category_accuracy, writer.illusory, writer.rouge1, writer.rouge_l)
-        _row(generation, writer.key, writer.name, [_share(score) for score in scores])
-    return [table for table in (retrieval, exposure, generation) if table.row_count]
+        best = writer.closed_set
+        cells = [_share(writer.category_accuracy), _share(writer.illusory), _number(writer.macro_f1)]
+        cells += [_share(best.accuracy if best else None)]
+        cells.append(_number(best.calibration_error if best else None))
+        _row(categories, writer.key, writer.name, cells)
+        scores = (writer.bleu4, writer.rouge1, writer.rouge2, writer.rouge_l, writer.f1)
+        _row(hashtags, writer.key, writer.name, [_share(score) for score in scores])
+    return categories, hashtags
 
 
 def _table(title: str, columns: Sequence[str], edges: box.Box) -> Table:
@@ -90,6 +104,10 @@ def _share(interval: Interval | None) -> Text:
     if interval is None:
         return Text("-")
     return Text(percent(interval.value)) + Text(f"\n{interval_text(interval)}", "dim")
+
+
+def _number(share: float | None) -> Text:
+    return Text("-" if share is None else percent(share))
 
 
 def _mrr(interval: Interval) -> Text:

@@ -34,9 +34,10 @@ train: {pairs_per_step: 8, micro_pairs: 0, checkpoint_layers: no, shard_optimize
   max_steps: 0, lr: 3e-06, lr_head: 0.001, weight_decay: 0, warmup_share: 0.1, clip_norm: 1,
   beta1: 0.9, beta2: 0.99, eps: 1e-08, checkpoint_every: 5, tensorboard: off}
 embed: {batch_tokens: 128, weights: same}
-evaluation: {ks: [1, 5], ties: mean, bootstrap_samples: 10, generation_notes: 0, low_share: 0.3,
+evaluation: {systems: [trained], ks: [1, 5], ties: mean, bootstrap_samples: 10, generation_notes: 0, low_share: 0.3,
   high_share: 0.1}
-generation: {max_new_tokens: 8, hashtag_count: 2, batch_tokens: 128}
+generation: {max_new_tokens: 8, hashtag_count: 2, batch_tokens: 128, beams: 1, length_penalty: 1,
+  temperature: 0, top_k: 0, top_p: 1, repetition_penalty: 1}
 lora: {r: 8, alpha: 16, dropout: 0.1, targets: [q_proj, up_proj]}
 )";
 
@@ -81,12 +82,12 @@ TEST(ParseConfig, KnowsWhatCanHaveAnAdapter) {
   EXPECT_EQ(parse_config(kComplete, "").lora.targets,
             (std::vector<std::string>{"q_proj", "up_proj"}));
   EXPECT_EQ(complaint(with("[q_proj, up_proj]", "[q_proj, lm_head]")),
-            "c.yaml:28: lora.targets[1] must be q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj "
+            "c.yaml:29: lora.targets[1] must be q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj "
             "or down_proj, but is 'lm_head'");
   EXPECT_EQ(complaint(with("[q_proj, up_proj]", "[]")),
-            "c.yaml:28: lora.targets must not be empty");
+            "c.yaml:29: lora.targets must not be empty");
   EXPECT_EQ(complaint(with("dropout: 0.1", "dropout: 1")),
-            "c.yaml:28: lora.dropout must be below 1, but is 1");
+            "c.yaml:29: lora.dropout must be below 1, but is 1");
 }
 
 TEST(ParseConfig, RefusesAMissingKey) {

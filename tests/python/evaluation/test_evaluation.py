@@ -138,6 +138,43 @@ def test_hashtags_are_scored_where_there_is_a_truth():
     assert system["rougeL"]["value"] == pytest.approx((0.5 + 0.8 + 0) / 3)
 
 
+def test_confusions_and_f1_are_over_notes_with_a_category():
+    (system,) = generation(["net", "net", "nothing", "Web"], [[], [], [], []])["systems"]
+    pairs = {(pair["true"], pair["written"]): pair["notes"] for pair in system["confusions"]}
+    assert pairs == {("games", "net"): 1, ("web", "Web"): 1}
+    assert system["macro_f1"] == pytest.approx((0 + 2 / 3 + 0) / 3)
+    assert system["closed_set"] is None
+
+
+def test_the_best_of_the_known_categories_is_scored_with_its_confidence():
+    written = Generated(["", "", "", ""], [[]] * 4, ["games", "web", "games", "web"], [0.9, 0.4, 0.1, 0.6])
+    tree = evaluate_generation(
+        {"trained": written}, CATEGORIES, HASHTAGS, known_categories={"games", "net", "web"}, bootstrap=FEW
+    )
+    closed = tree["systems"][0]["closed_set"]
+    assert closed["accuracy"]["value"] == pytest.approx(2 / 3)  # the third note has no category
+    assert closed["calibration_error"] == pytest.approx((0.1 + 0.4 + 0.4) / 3)
+    assert [(b["notes"], b["accuracy"]) for b in closed["calibration"]] == [(1, 0), (1, 1), (1, 1)]
+    with pytest.raises(ValueError, match="trained must have a best category and a confidence for all 4"):
+        evaluate_generation(
+            {"trained": Generated([""] * 4, [[]] * 4, ["web"], [0.5])},
+            CATEGORIES,
+            HASHTAGS,
+            known_categories={"web"},
+        )
+
+
+def test_hashtags_are_scored_as_sets_and_as_texts():
+    written = [["x11", "games", "playing"], [], ["console"], []]
+    (system,) = generation([""] * 4, written)["systems"]
+    assert system["hashtags"]["recall"]["value"] == pytest.approx((1 + 1 / 3 + 0) / 3)
+    (at_two,) = generation([""] * 4, written, hashtag_count=2)["systems"]
+    assert at_two["hashtags"]["precision"]["value"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert system["rouge2"]["value"] == 0
+    perfect = generation([""] * 4, HASHTAGS)["systems"][0]
+    assert {perfect[score]["value"] for score in ("bleu4", "rouge1", "rougeL")} == {1.0}
+
+
 def test_hashtags_without_spaces_need_the_character_tokenizer():
     truth, written = [["上海美食"]], Generated([""], [["上海"]])
     options = {"known_categories": [], "bootstrap": FEW}
@@ -152,7 +189,17 @@ def test_what_has_no_truth_is_none():
     systems = {"trained": Generated(["web"], [["web"]])}
     tree = evaluate_generation(systems, [""], [[]], known_categories={"web"}, bootstrap=FEW)
     (system,) = tree["systems"]
-    assert {system[score] for score in ("category_accuracy", "illusory", "rouge1", "rougeL")} == {None}
+    nothing = (
+        "category_accuracy",
+        "illusory",
+        "macro_f1",
+        "closed_set",
+        "bleu4",
+        "rouge1",
+        "rougeL",
+        "hashtags",
+    )
+    assert {system[score] for score in nothing} == {None}
     assert system["hashtag_notes"] == 0
 
 

@@ -1,7 +1,10 @@
+"""Greedy decoding against the naive loop, and the texts that come of it."""
+
 import pytest
 import torch
 
 from notellm import _core
+from notellm.data import Notes
 from notellm.generation import generate_category, generate_hashtags
 
 
@@ -27,16 +30,18 @@ def category_rows(model, notes):
 
 
 def decode(model, notes, rows, limit, batch_tokens=8192):
-    return _core.generation.generate_greedy(
+    return _core.generation.generate(
         model.model.weights(),
         model.head_weight,
         model.model.config,
         model.prompt.core,
         model.prompt.tokenize(notes),
         rows,
-        limit,
-        torch.float32,
-        batch_tokens,
+        _core.generation.DecodeOptions(
+            search=_core.generation.SearchOptions(max_new_tokens=limit),
+            compute=torch.float32,
+            batch_tokens=batch_tokens,
+        ),
     )
 
 
@@ -86,6 +91,13 @@ def test_text_comes_back_clean(tiny, notes):
     assert all(len(set(tags)) == len(tags) and "" not in tags for tags in hashtags)
 
 
+def test_notes_without_any_text_get_an_output(tiny):
+    empty = Notes(["a"], [""], [""], [[]], [""])
+    assert len(generate_category(tiny, empty)) == 1
+    assert len(generate_hashtags(tiny, empty, 2)) == 1
+    assert generate_category(tiny, empty.take([])) == []
+
+
 def test_refuses(tiny, notes):
     with pytest.raises(ValueError, match="max_new_tokens must be at least 1, but is 0"):
         generate_category(tiny, notes, max_new_tokens=0)
@@ -93,5 +105,9 @@ def test_refuses(tiny, notes):
         generate_category(tiny, notes, max_new_tokens=1 << 21)
     with pytest.raises(ValueError, match="batch_tokens must be at least 1, but is 0"):
         generate_category(tiny, notes, batch_tokens=0)
-    with pytest.raises(ValueError, match="0"):
+    with pytest.raises(ValueError, match="number of hashtags asked for must be in .*, but is 0"):
         generate_hashtags(tiny, notes, 0)
+    with pytest.raises(ValueError, match="number of hashtags asked for must be in .*, but is 0"):
+        generate_hashtags(tiny, notes, 0, vocabulary=["web"])
+    with pytest.raises(ValueError, match="context of 512 tokens, but that of request 0 takes .*; try"):
+        generate_category(tiny, notes, max_new_tokens=480)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from notellm.metrics import (
     TOKENIZERS,
     bleu,
+    bleu_as_released,
     bleu_counts,
     bootstrap_bleu,
+    calibration,
     confusion,
     corpus_bleu,
     hashtag_overlap,
@@ -117,7 +119,7 @@ def test_refuses():
         corpus_bleu("the cat", "the dog")
     with pytest.raises(ValueError, match="at must be at least 1, but is 0"):
         hashtag_overlap(["a"], ["a"], at=0)
-    with pytest.raises(ValueError, match="must have a text"):
+    with pytest.raises(ValueError, match="values must not be empty"):
         bootstrap_bleu(np.zeros((0, 10), dtype=np.int64))
 
 
@@ -151,3 +153,37 @@ def test_confusion_by_hand():
     assert table.macro_f1 == pytest.approx((4 / 6 + 2 / 4 + 0) / 3)
     with pytest.raises(ValueError, match="true categories must be known, but that of note 1 is 'x'"):
         confusion(["a", "a"], ["a", "x"], ["a"])
+
+
+@pytest.mark.filterwarnings("ignore:\\nThe hypothesis contains 0 counts")
+def test_as_released_is_what_a_flat_list_of_words_gives():
+    from nltk.translate.bleu_score import sentence_bleu
+
+    texts = [*ENGLISH, *(" ".join(text) for text in CHINESE), "a b c d e f", "a b c e d f g"]
+    for mine, truth in itertools.product(texts, texts):
+        expected = sentence_bleu(truth.split(), mine.split()) if mine and truth else 0.0
+        assert bleu_as_released(mine, truth).score == pytest.approx(expected, abs=1e-6)
+    perfect = "role::program, implemented-in::c, interface::commandline, network::configuration"
+    assert bleu_as_released(perfect, perfect).score < bleu(perfect, perfect).score == 1
+    assert bleu_as_released("aa bb", "xabcdx", tokenizer="characters").smoothing == "none"
+
+
+def test_calibration_by_hand():
+    found = calibration([0.0, 0.1, 0.2, 0.55, 1.0, 1.0], [0, 1, 0, 1, 1, 0], bins=5)
+    assert found.counts.tolist() == [3, 0, 1, 0, 2]
+    assert found.accuracy[[0, 2, 4]] == pytest.approx([1 / 3, 1, 1 / 2])
+    assert found.confidence[[0, 2, 4]] == pytest.approx([0.1, 0.55, 1.0])
+    assert np.isnan(found.accuracy[[1, 3]]).all()
+    assert found.error == pytest.approx((3 * abs(1 / 3 - 0.1) + 0.45 + 2 * 0.5) / 6)
+    assert calibration([0.7] * 10, [1] * 7 + [0] * 3).error == pytest.approx(0)
+
+
+def test_calibration_refuses():
+    with pytest.raises(ValueError, match="a confidence and an outcome for each answer"):
+        calibration([0.1], [1, 0])
+    with pytest.raises(ValueError, match="a confidence and an outcome for each answer"):
+        calibration([], [])
+    with pytest.raises(ValueError, match=r"confidences must be in \[0, 1\]"):
+        calibration([1.5], [1])
+    with pytest.raises(ValueError, match="bins at least 1"):
+        calibration([0.5], [1], bins=0)

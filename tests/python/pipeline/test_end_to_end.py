@@ -25,6 +25,7 @@ def run(folder, overrides):
 def test_demo_leaves_a_complete_run_folder(run):
     expected = {"config.yaml", "run.json", "data.json", "pairs.parquet", "train.jsonl", "model", "embeddings"}
     expected |= {"evaluation.json", "neighbours.json", "generation.jsonl", "report.html", "tensorboard"}
+    expected |= {"ranks.safetensors"}
     assert {entry.name for entry in run.iterdir()} == expected
     document = json.loads((run / "evaluation.json").read_text())
     keys = ["tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"]
@@ -101,6 +102,71 @@ def test_generate_writes_a_line_for_each_note(run, folder, capsys):
     capsys.readouterr()
     assert main(command) == 0
     assert capsys.readouterr().out == output.read_text()
+
+
+def test_generate_from_known_categories_and_hashtags(run, folder, capsys):
+    notes = Notes.read(folder / "notes.parquet").take([0, 1, 2])
+    notes.write(folder / "three.jsonl")
+    (folder / "categories.txt").write_text("web\nsound and music\n\nsound\n")
+    (folder / "hashtags.txt").write_text("web\nfonts\nplots\n")
+    known = ["--categories", str(folder / "categories.txt"), "--hashtags", str(folder / "hashtags.txt")]
+    command = ["generate", "--run", str(run), "--notes", str(folder / "three.jsonl"), *known]
+    assert main([*command, "generation.hashtag_count=2"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["category"] for row in rows} <= {"web", "sound and music", "sound"}
+    assert all(0 < row["confidence"] <= 1 for row in rows)
+    assert all(
+        1 <= len(row["hashtags"]) <= 2 and set(row["hashtags"]) <= {"web", "fonts", "plots"} for row in rows
+    )
+    assert main([*command, "--ban-in-text", "--output", str(folder / "banned.jsonl")]) == 0
+    banned = [json.loads(line) for line in (folder / "banned.jsonl").read_text().splitlines()]
+    for row, title, content in zip(banned, notes.titles, notes.contents, strict=True):
+        assert not set(row["hashtags"]) & set(f"{title} {content}".lower().split())
+    (folder / "none.txt").write_text("\n")
+    assert main([*command, "--categories", str(folder / "none.txt")]) == 2
+    assert "must hold one name a line, but holds none" in capsys.readouterr().err
+
+
+def test_generate_goes_on_where_it_was_interrupted(run, folder, monkeypatch, capsys):
+    from notellm.generation import pool
+    from notellm.pipeline import Describer
+
+    output = folder / "pool.jsonl"
+    command = [
+        "generate",
+        "--run",
+        str(run),
+        "--notes",
+        str(folder / "notes.parquet"),
+        "--output",
+        str(output),
+    ]
+    monkeypatch.setattr(pool, "NOTES_PER_CHUNK", 40)
+    whole, calls = Describer.__call__, []
+
+    def interrupt(self, notes, progress):
+        calls.append(len(notes))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return whole(self, notes, progress)
+
+    monkeypatch.setattr(Describer, "__call__", interrupt)
+    assert main(command) == 130
+    assert not output.exists()
+    assert main(command) == 0
+    assert f"{NOTES:,} notes in {output}, 40 of them by a call before" in capsys.readouterr().out
+    assert len(output.read_text().splitlines()) == NOTES
+    assert calls[2:] == [min(40, NOTES - begin) for begin in range(40, NOTES, 40)]
+
+
+def test_evaluation_scores_known_categories_too(run):
+    tree = json.loads((run / "evaluation.json").read_text())
+    for system in tree["generation"]["systems"]:
+        assert 0 <= system["closed_set"]["calibration_error"] <= 1
+        assert sum(found["notes"] for found in system["closed_set"]["calibration"]) > 0
+    first = json.loads((run / "generation.jsonl").read_text().splitlines()[0])
+    known = tree["generation"]["known_categories"]
+    assert all(written["best_category"] in known for written in first["systems"].values())
 
 
 def test_show_prompt_shows_tokens_and_losses(run, capsys):

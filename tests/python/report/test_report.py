@@ -94,8 +94,10 @@ def test_every_number_of_the_evaluation_is_there(page, evaluation):
         expected |= {f"{system['mrr'][bound]:.3f}" for bound in ("value", "low", "high")}
         expected |= {number for side in sides for number in percents(*side["recall"].values())}
     for writer in evaluation["generation"]["systems"]:
-        scores = ("category_accuracy", "illusory", "rouge1", "rougeL")
+        scores = ("category_accuracy", "illusory", "bleu4", "rouge1", "rouge2", "rougeL")
         expected |= set(percents(*(writer[score] for score in scores)))
+        expected |= set(percents(writer["closed_set"]["accuracy"], *writer["hashtags"].values()))
+        expected |= {f"{100 * writer['macro_f1']:.1f}", "6.2"}
     expected |= {number.removeprefix("-") for number in percents(*evaluation["differences"])}
     expected |= {"400", "2,938", "131", "38", "200", "71"}
     assert expected - set(re.findall(r"\d[\d,.]*\d|\d", page.text)) == set()
@@ -250,7 +252,7 @@ def test_bytes_that_are_not_text_are_named_with_their_line(run_folder):
 def test_figures_are_well_formed_accessible_and_follow_the_theme(run_folder):
     source = write_report(run_folder).read_text()
     svgs = re.findall(r"<svg.*?</svg>", source, flags=re.DOTALL)
-    assert len(svgs) == 4 + 2 + 3 + 1
+    assert len(svgs) == 4 + 2 + 2 + 3 + 1  # recall, exposure, calibration, training, scores of pairs
     for svg in svgs:
         root = ElementTree.fromstring(svg)
         assert root.get("role") == "img"

@@ -19,7 +19,8 @@ def test_one_row_a_system_with_its_numbers(evaluation):
     trained = [line for line in lines if "NoteLLM trained" in line]
     assert [cell.strip() for cell in trained[0].split("|")[2:-1]] == ["4.7", "23.0", "56.0", "89.2", "0.089"]
     assert [cell.strip() for cell in trained[1].split("|")[2:-1]] == ["61.6", "44.8"]
-    assert [cell.strip() for cell in trained[2].split("|")[2:-1]] == ["46.5", "5.0", "32.2", "29.0"]
+    assert [cell.strip() for cell in trained[2].split("|")[2:-1]] == ["46.5", "5.0", "37.2", "56.5", "6.2"]
+    assert [cell.strip() for cell in trained[3].split("|")[2:-1]] == ["16.1", "32.2", "19.3", "29.0", "22.5"]
     below = lines[lines.index(trained[0]) + 1]
     assert "53.0\u201359.3" in below
 
@@ -43,9 +44,13 @@ def test_without_generation_there_is_no_such_table(evaluation):
 
 
 def test_what_is_not_measured_is_a_dash(evaluation):
-    evaluation["generation"]["systems"][0]["rouge1"] = None
-    row = next(line for line in printed(evaluation).splitlines() if "| Zero-shot prompt |       1.5" in line)
-    assert row.split("|")[4].strip() == "-"
+    system = evaluation["generation"]["systems"][0]
+    system["closed_set"] = system["macro_f1"] = system["hashtags"] = None
+    rows = [line.split("|") for line in printed(evaluation).splitlines() if "| Zero-shot prompt |" in line]
+    categories, hashtags = ([cell.strip() for cell in row[2:-1]] for row in rows[-2:])
+    assert categories == ["1.5", "93.0", "-", "-", "-"]
+    assert hashtags[-1] == "-"
+    assert "-" not in hashtags[:-1]
 
 
 def test_a_tree_of_another_kind_is_refused():

@@ -142,6 +142,10 @@ void visit_fields(const EmbedConfig&, Visit&& visit) {
 
 template <typename Visit>
 void visit_fields(const EvaluationConfig&, Visit&& visit) {
+  Rule systems = one_of({"tfidf", "tfidf_full", "bm25", "zero_shot_mean", "zero_shot_last",
+                         "zero_shot_prompt", "trained"});
+  systems.must_not_be_empty = true;
+  visit("systems", &EvaluationConfig::systems, systems);
   visit("ks", &EvaluationConfig::ks, some_at_least(1));
   visit("ties", &EvaluationConfig::ties, one_of({"mean", "optimistic", "pessimistic"}));
   visit("bootstrap_samples", &EvaluationConfig::bootstrap_samples, at_least(1));
@@ -155,6 +159,12 @@ void visit_fields(const GenerationConfig&, Visit&& visit) {
   visit("max_new_tokens", &GenerationConfig::max_new_tokens, at_least(1));
   visit("hashtag_count", &GenerationConfig::hashtag_count, at_least(1));
   visit("batch_tokens", &GenerationConfig::batch_tokens, at_least(1));
+  visit("beams", &GenerationConfig::beams, at_least(1));
+  visit("length_penalty", &GenerationConfig::length_penalty, anything());
+  visit("temperature", &GenerationConfig::temperature, at_least(0));
+  visit("top_k", &GenerationConfig::top_k, at_least(0));
+  visit("top_p", &GenerationConfig::top_p, some_share());
+  visit("repetition_penalty", &GenerationConfig::repetition_penalty, above(0));
 }
 
 template <typename Visit>
@@ -194,6 +204,11 @@ inline std::string mismatch(const MiningConfig& mining) {
 inline std::string mismatch(const LossConfig& loss) {
   const bool nothing_weighs = !loss.contrastive && loss.alpha == 0;
   return nothing_weighs ? "alpha must be above 0 where contrastive is false" : "";
+}
+
+inline std::string mismatch(const GenerationConfig& generation) {
+  const bool has_both = generation.beams > 1 && generation.temperature > 0;
+  return has_both ? "beams must be 1 where temperature is above 0" : "";
 }
 
 template <typename Group>

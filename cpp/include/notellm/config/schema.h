@@ -177,6 +177,10 @@ struct EmbedConfig {
 
 /// What is measured, and how surely.
 struct EvaluationConfig {
+  /// What is compared: tfidf, tfidf_full, bm25, zero_shot_mean, zero_shot_last, zero_shot_prompt,
+  /// trained.
+  std::vector<std::string> systems = {"tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt",
+                                      "trained"};
   /// Cut-offs of Recall@k.
   std::vector<int64_t> ks = {1, 10, 100, 1000};
   /// Equal scores count as `mean`, `optimistic` or `pessimistic`.
@@ -201,6 +205,18 @@ struct GenerationConfig {
   int64_t hashtag_count = 5;
   /// Most tokens, prompts and output together, decoded at once.
   int64_t batch_tokens = 4096;
+  /// Outputs followed at once by beam search; 1: greedy, or drawn.
+  int64_t beams = 1;
+  /// Beam search compares log p / length ^ length_penalty.
+  double length_penalty = 1.0;
+  /// Above 0 tokens are drawn, by the run's seed, from logits divided by it.
+  double temperature = 0.0;
+  /// Tokens are drawn from so many most probable ones; 0: from all.
+  int64_t top_k = 0;
+  /// Of those, from the fewest most probable ones that sum up to at least it.
+  double top_p = 1.0;
+  /// Logits of tokens that were there before are made less by it; 1: as they are.
+  double repetition_penalty = 1.0;
 
   bool operator==(const GenerationConfig&) const = default;
 };

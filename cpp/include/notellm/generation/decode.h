@@ -1,45 +1,54 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "notellm/models/decoder.h"
+#include "notellm/generation/grammar.h"
+#include "notellm/generation/input.h"
+#include "notellm/generation/next_token.h"
+#include "notellm/generation/output_search.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"
 
 namespace notellm {
 
 struct DecodeOptions {
-  /// A note's output is cut here if no EOS came; so many slots are kept for it. At most 2^20.
-  int64_t max_new_tokens = 24;
+  SearchOptions search;  ///< its max_new_tokens, at most 2^20, are so many slots for each beam; the
+                         ///< prompts' EOS is always among its stop tokens
+  DrawOptions draw;      ///< a temperature above 0 needs one beam
+  double repetition_penalty = 1;  ///< of all tokens in prompt and output; see `penalise_repetition`
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
   /// Most prompt and output tokens cached at once, those that prompts share counted once. Prompts
   /// enter in blocks of a quarter of it; a longer one is a block of its own, and may exceed it.
   int64_t batch_tokens = 8192;
+  int64_t max_positions = 0;  ///< most tokens of a prompt with its output; 0: no limit
 };
 
-/// Greedy decoding: every note's most probable next token until the EOS, over the same segments as
-/// training.
+/// What may be written, where not everything may be.
+struct OutputRules {
+  const OutputGrammar* grammar = nullptr;    ///< null: any tokens
+  std::vector<std::vector<int64_t>> banned;  ///< by request: values of the grammar; or empty
+};
+
+/// Continues prompts until their stop tokens, over the same segments as training: greedily, by
+/// draws, or by beam search.
 ///
 /// The prompts of a block share the keys and values of their common prefixes; behind each come the
-/// tokens that it emits, computed once. All blocks in the cache take their steps together. A note
-/// leaves with its EOS; when a block's last one does, the next block enters. Equal prompts are
-/// decoded once.
+/// tokens that it emits, computed once. A beam is a path through slots, so that beams fork without
+/// copying any. All blocks in the cache take their steps together. A prompt leaves when its output
+/// is done; when a block's last one does, the next block enters. Equal prompts are continued once.
 ///
-/// @param head      (V, D) of the LM head; the token embedding where the two are tied.
 /// @param requests  what to generate for which note; their `chosen` hashtags are ignored.
-/// @return          by request: the emitted ids without the EOS. Ties go to the smaller id.
-/// @throws std::invalid_argument  if a limit is out of its range.
-std::vector<std::vector<int32_t>> generate_greedy(const DecoderWeights& weights,
-                                                  const at::Tensor& head,
-                                                  const DecoderConfig& config,
-                                                  const PromptSet& prompts,
-                                                  const TokenizedNotes& tokenized,
-                                                  std::span<const NotePrompt> requests,
-                                                  const DecodeOptions& options,
-                                                  const ProgressFn& progress = {});
+/// @return          by request: the emitted ids without the stop token; none where the rules allow
+///                  no output. Ties go to the smaller id.
+/// @throws std::invalid_argument  if an option is out of its range, a prompt with its output is
+///                                longer than max_positions, or the grammar allows no output within
+///                                max_new_tokens.
+std::vector<std::vector<int32_t>> generate(const GenerationInput& input,
+                                           std::span<const NotePrompt> requests,
+                                           const DecodeOptions& options,
+                                           const OutputRules& rules = {},
+                                           const ProgressFn& progress = {});
 
 }  // namespace notellm

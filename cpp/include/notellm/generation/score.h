@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "notellm/models/decoder.h"
+#include "notellm/generation/input.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"
 
@@ -32,17 +32,12 @@ Candidates category_candidates(const PromptSet& prompts, const TokenLists& categ
 /// candidates' trie hangs below the note as segments, so that beginnings in common are computed
 /// once and one candidate may begin another.
 ///
-/// @param head   (V, D) of the LM head.
-/// @param notes  which notes.
+/// @param notes  which of the input's notes.
 /// @return       (notes, C) fp64 on the CPU.
 /// @throws std::invalid_argument  if there is no candidate, or a limit is below 1.
 ///
 /// Cost: a pass over the trie for each note; a product with the head for each node of it.
-at::Tensor score_categories(const DecoderWeights& weights,
-                            const at::Tensor& head,
-                            const DecoderConfig& config,
-                            const PromptSet& prompts,
-                            const TokenizedNotes& tokenized,
+at::Tensor score_categories(const GenerationInput& input,
                             std::span<const int64_t> notes,
                             const Candidates& candidates,
                             const ScoreOptions& options,

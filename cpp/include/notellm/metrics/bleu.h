@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
+
+#include "notellm/metrics/bootstrap.h"
+#include "notellm/util/progress.h"
 
 namespace notellm {
 
@@ -19,9 +23,13 @@ struct BleuCounts {
   BleuCounts& operator+=(const BleuCounts& other);
 };
 
+/// With several references an n-gram counts as often as the one has it that has it most, and the
+/// length is that of the reference nearest in length, of two the shorter.
+///
 /// Cost O(n log n). Tokens are words; only their equality matters.
+/// @throws std::invalid_argument  if there is no reference.
 BleuCounts bleu_counts(std::span<const std::string> prediction,
-                       std::span<const std::string> reference);
+                       std::span<const std::vector<std::string>> references);
 
 /// What stands for an n-gram precision of 0 (Chen and Cherry, 2014).
 enum class BleuSmoothing {
@@ -39,5 +47,15 @@ enum class BleuSmoothing {
 ///
 /// @throws std::invalid_argument  if the order is not in [1, 4].
 double bleu(const BleuCounts& counts, int order, BleuSmoothing smoothing);
+
+/// BLEU of a corpus with its bootstrap interval over texts.
+///
+/// @param counts  by text, at least one.
+/// @throws std::invalid_argument  as `bleu` and `bootstrap`.
+Interval bootstrap_bleu(std::span<const BleuCounts> counts,
+                        int order,
+                        BleuSmoothing smoothing,
+                        const BootstrapOptions& options = {},
+                        const ProgressFn& progress = {});
 
 }  // namespace notellm

@@ -31,6 +31,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def overrides(folder, tiny_folder):
+    """The demo on these data, in seconds."""
     return [
         "data=files",
         f"data.notes={folder / 'notes.parquet'}",

@@ -1,0 +1,104 @@
+#include "token_offers.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "notellm/generation/next_token.h"
+
+namespace notellm::internal {
+namespace {
+
+using TokenSets = std::vector<std::vector<int32_t>>;
+
+// Distinct tokens of prompt and output.
+TokenSets seen_tokens(std::span<const Continued> outputs) {
+  TokenSets seen;
+  for (const Continued& one : outputs) {
+    std::set<int32_t> own(one.prompt.begin(), one.prompt.end());
+    own.insert(one.output.begin(), one.output.end());
+    seen.emplace_back(own.begin(), own.end());
+  }
+  return seen;
+}
+
+TokenSets allowed_tokens(std::span<const Continued> outputs,
+                         const OutputGrammar& grammar,
+                         int64_t max_new_tokens) {
+  TokenSets allowed;
+  for (const Continued& one : outputs) {
+    allowed.push_back(
+        grammar.next(one.output, one.banned, max_new_tokens - std::ssize(one.output)));
+  }
+  return allowed;
+}
+
+// (n) one token a row.
+at::Tensor chosen_tokens(const at::Tensor& logits,
+                         std::span<const Continued> outputs,
+                         const DrawOptions& draw) {
+  if (draw.temperature == 0) return logits.argmax(1);
+  std::vector<double> uniforms;
+  for (const Continued& one : outputs) {
+    uniforms.push_back(uniform_of(draw.seed, one.prompt, std::ssize(one.output)));
+  }
+  return draw_tokens(logits, uniforms, draw);
+}
+
+// (n, k) the best tokens of each row, and their log p.
+std::vector<std::vector<Offer>> best_offers(const at::Tensor& log_probs,
+                                            std::span<const Continued> outputs,
+                                            int64_t count) {
+  const auto [scores, ids] = log_probs.topk(std::min(count, log_probs.size(1)), 1);
+  const at::Tensor scores_here = scores.to(at::kDouble).cpu(), ids_here = ids.cpu();
+  const auto score = scores_here.accessor<double, 2>();
+  const auto id = ids_here.accessor<int64_t, 2>();
+  std::vector<std::vector<Offer>> offers(outputs.size());
+  for (size_t row = 0; row < outputs.size(); ++row) {
+    for (int64_t i = 0; i < score.size(1) && std::isfinite(score[row][i]); ++i) {
+      offers[row].push_back({static_cast<int32_t>(id[row][i]), outputs[row].score + score[row][i]});
+    }
+  }
+  return offers;
+}
+
+}  // namespace
+
+std::vector<std::vector<Offer>> token_offers(at::Tensor logits,
+                                             std::span<const Continued> outputs,
+                                             const DecodeOptions& options,
+                                             const OutputGrammar* grammar) {
+  const bool searches = options.search.beams > 1;
+  const bool computes =
+      searches || grammar || options.draw.temperature > 0 || options.repetition_penalty != 1;
+  if (computes && logits.scalar_type() == at::kBFloat16) logits = logits.to(at::kFloat);
+  if (searches) logits = logits.log_softmax(1);
+  if (options.repetition_penalty != 1) {
+    penalise_repetition(logits, seen_tokens(outputs), options.repetition_penalty);
+  }
+  std::vector<char> is_stuck(outputs.size(), false);
+  if (grammar) {
+    TokenSets allowed = allowed_tokens(outputs, *grammar, options.search.max_new_tokens);
+    for (size_t row = 0; row < outputs.size(); ++row) {
+      is_stuck[row] = allowed[row].empty();
+      if (is_stuck[row]) allowed[row] = {0};  // so that something can be chosen, and then dropped
+    }
+    logits = keep_allowed(logits, allowed);
+  }
+  std::vector<std::vector<Offer>> offers(outputs.size());
+  if (searches) {
+    offers = best_offers(logits, outputs, OutputSearch::candidates(options.search));
+  } else {
+    const at::Tensor chosen = chosen_tokens(logits, outputs, options.draw).cpu();
+    const int64_t* token = chosen.const_data_ptr<int64_t>();
+    for (auto& own : offers) own.push_back({static_cast<int32_t>(*token++), 0});
+  }
+  for (size_t row = 0; row < outputs.size(); ++row) {
+    if (is_stuck[row]) offers[row].clear();
+  }
+  return offers;
+}
+
+}  // namespace notellm::internal

@@ -1,0 +1,193 @@
+"""What generated categories and hashtags are worth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from notellm.evaluation.intervals import Bootstrap
+from notellm.evaluation.retrieval import NAMES
+from notellm.metrics import (
+    bleu_counts,
+    calibration,
+    category_scores,
+    confusion,
+    hashtag_overlap,
+    rouge,
+)
+
+SHOWN_CONFUSIONS = 10
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What one system wrote for the notes evaluated.
+
+    Attributes:
+        categories: The category of each note, written freely.
+        hashtags: The hashtags of each note.
+        best_categories: The best of the known categories for each note, by its score, if they were scored.
+        confidence: Shape ``(n,)``; the probabilities of these.
+    """
+
+    categories: Sequence[str]
+    hashtags: Sequence[Sequence[str]]
+    best_categories: Sequence[str] | None = None
+    confidence: npt.ArrayLike | None = None
+
+
+def evaluate_generation(
+    systems: Mapping[str, Generated],
+    categories: Sequence[str],
+    hashtags: Sequence[Sequence[str]],
+    *,
+    known_categories: Collection[str],
+    known_hashtags: Collection[str] = (),
+    tokenizer: str = "alphanumeric-lower",
+    bleu_tokenizer: str = "13a",
+    hashtag_count: int | None = None,
+    bootstrap: Bootstrap | None = None,
+    names: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Category accuracy, inventions and confusions, and what of the hashtags is right, of each system.
+
+    Args:
+        systems: Key of each system and what it wrote for the notes.
+        categories: The true category of each note; ``""`` where it has none: such a note does not count for what is
+            said of categories.
+        hashtags: The true hashtags of each note; notes without any do not count for what is said of hashtags.
+        known_categories: The categories that notes have; others are illusory.
+        known_hashtags: The hashtags that notes have; kept for the report.
+        tokenizer: How ROUGE cuts hashtags into tokens: a name of ``notellm.metrics.TOKENIZERS``
+            (``"characters"`` for Chinese).
+        bleu_tokenizer: The same for BLEU.
+        hashtag_count: j of the sets' precision, recall and F1 at j. Default: all that were written.
+        bootstrap: How intervals are made.
+        names: What to call systems that ``NAMES`` does not know, or to call otherwise.
+
+    Returns:
+        The ``generation`` part of an ``evaluation.json``: shares in 0..1, ``None`` where no note counts.
+
+    Raises:
+        ValueError: If a system did not write for every note.
+    """
+    bootstrap, names = bootstrap or Bootstrap(), {**NAMES, **(names or {})}
+    rows = []
+    for key, written in systems.items():
+        _check_complete(key, written, len(categories), len(hashtags))
+        row = {"key": key, "name": names.get(key, key)}
+        row |= _score_categories(written, categories, known_categories, bootstrap)
+        row |= _score_hashtags(
+            written.hashtags, hashtags, tokenizer, bleu_tokenizer, hashtag_count, bootstrap
+        )
+        rows.append(row)
+    return {
+        "notes": len(categories),
+        "tokenizer": tokenizer,
+        "bleu_tokenizer": bleu_tokenizer,
+        "hashtag_count": hashtag_count,
+        "systems": rows,
+        "known_categories": sorted(set(known_categories)),
+        "known_hashtags": sorted(set(known_hashtags)),
+    }
+
+
+def _check_complete(key: str, written: Generated, categories: int, hashtags: int) -> None:
+    if not len(written.categories) == len(written.hashtags) == categories == hashtags:
+        raise ValueError(
+            f"evaluate_generation: {key} must have written for all {categories} notes, but wrote "
+            f"{len(written.categories)} categories and {len(written.hashtags)} lists of hashtags"
+        )
+    best = written.best_categories
+    if best is not None and not len(best) == len(np.asarray(written.confidence)) == categories:
+        raise ValueError(
+            f"evaluate_generation: {key} must have a best category and a confidence for all {categories} notes"
+        )
+
+
+def _score_categories(
+    written: Generated, truth: Sequence[str], known: Collection[str], bootstrap: Bootstrap
+) -> dict[str, Any]:
+    having = [number for number, category in enumerate(truth) if category]
+    if not having:
+        nothing = ("category_accuracy", "illusory", "macro_f1", "closed_set")
+        return dict.fromkeys(nothing) | {"confusions": []}
+    mine, true = [written.categories[i] for i in having], [truth[i] for i in having]
+    scores = category_scores(mine, true, known)
+    mistaken = Counter((t, m) for t, m in zip(true, mine, strict=True) if t != m)
+    return {
+        "category_accuracy": bootstrap.mean(scores.correct),
+        "illusory": bootstrap.mean(scores.illusory),
+        "macro_f1": confusion(mine, true, {*known, *true}).macro_f1,
+        "confusions": [
+            {"true": pair[0], "written": pair[1], "notes": count}
+            for pair, count in sorted(mistaken.items(), key=lambda item: (-item[1], item[0]))[
+                :SHOWN_CONFUSIONS
+            ]
+        ],
+        "closed_set": _score_closed_set(written, having, true, known, bootstrap),
+    }
+
+
+def _score_closed_set(
+    written: Generated,
+    having: Sequence[int],
+    true: Sequence[str],
+    known: Collection[str],
+    bootstrap: Bootstrap,
+) -> dict[str, Any] | None:
+    if written.best_categories is None:
+        return None
+    correct = category_scores([written.best_categories[i] for i in having], true, known).correct
+    found = calibration(np.asarray(written.confidence, dtype=np.float64)[list(having)], correct)
+    bins = zip(found.edges, found.edges[1:], found.counts, found.confidence, found.accuracy, strict=False)
+    return {
+        "accuracy": bootstrap.mean(correct),
+        "calibration_error": found.error,
+        "calibration": [
+            {
+                "from": float(low),
+                "to": float(high),
+                "notes": int(count),
+                "confidence": float(sure),
+                "accuracy": float(right),
+            }
+            for low, high, count, sure, right in bins
+            if count
+        ],
+    }
+
+
+def _score_hashtags(
+    written: Sequence[Sequence[str]],
+    truth: Sequence[Sequence[str]],
+    tokenizer: str,
+    bleu_tokenizer: str,
+    count: int | None,
+    bootstrap: Bootstrap,
+) -> dict[str, Any]:
+    """BLEU and ROUGE (F-measure) of the hashtags as one text, as the prompt joins them; and as sets."""
+    pairs = [(mine, tags) for mine, tags in zip(written, truth, strict=True) if tags]
+    texts = [(", ".join(mine), ", ".join(tags)) for mine, tags in pairs]
+    if not pairs:
+        scores = ("bleu4", "rouge1", "rouge2", "rougeL", "hashtags")
+        return dict.fromkeys(scores) | {"hashtag_notes": 0}
+    rouges = [rouge(mine, tags, tokenizer=tokenizer) for mine, tags in texts]
+    sets = np.array([hashtag_overlap(mine, tags, at=count) for mine, tags in pairs])  # (n, 3)
+    counts, _ = bleu_counts(*zip(*texts, strict=True), tokenizer=bleu_tokenizer)
+    return {
+        "bleu4": bootstrap.bleu(counts),
+        "rouge1": bootstrap.mean(np.array([score.rouge1.f1 for score in rouges])),
+        "rouge2": bootstrap.mean(np.array([score.rouge2.f1 for score in rouges])),
+        "rougeL": bootstrap.mean(np.array([score.rougeL.f1 for score in rouges])),
+        "hashtags": {
+            name: bootstrap.mean(np.ascontiguousarray(sets[:, column]))
+            for column, name in enumerate(("precision", "recall", "f1"))
+        },
+        "hashtag_notes": len(pairs),
+    }

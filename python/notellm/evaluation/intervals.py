@@ -1,0 +1,34 @@
+"""Means with bootstrap intervals, as an ``evaluation.json`` holds them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from notellm.metrics import Interval, bootstrap_bleu, bootstrap_difference, bootstrap_mean
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are made: 95 %, percentiles over samples drawn with replacement."""
+
+    samples: int = 2000
+    seed: int = 0
+
+    def mean(self, values: Values) -> dict[str, float]:
+        """The mean of one value a query, with its interval."""
+        return _tree(bootstrap_mean(values, samples=self.samples, seed=self.seed))
+
+    def difference(self, a: Values, b: Values) -> dict[str, float]:
+        """The mean of ``a - b`` over the same queries, with its interval."""
+        return _tree(bootstrap_difference(a, b, samples=self.samples, seed=self.seed))
+
+    def bleu(self, counts: npt.NDArray[np.int64]) -> dict[str, float]:
+        """The corpus BLEU-4 of texts with these counts, with its interval."""
+        return _tree(bootstrap_bleu(counts, samples=self.samples, seed=self.seed))
+
+
+def _tree(interval: Interval) -> dict[str, float]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}

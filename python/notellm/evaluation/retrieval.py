@@ -1,0 +1,124 @@
+"""Recall and mean reciprocal rank of systems, and how far they are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from notellm.evaluation.intervals import Bootstrap, Values
+from notellm.metrics import Ties, exposure_split, hits_at, reciprocal_ranks
+from notellm.retrieval import Ranks
+
+KS = (1, 10, 100, 1000)
+NAMES = {
+    "tfidf": "TF-IDF (same text)",
+    "tfidf_full": "TF-IDF (full text)",
+    "zero_shot_mean": "Zero-shot mean",
+    "zero_shot_prompt": "Zero-shot prompt",
+    "trained": "NoteLLM trained",
+}
+"""The systems we know, in the order of the tables, and what the tables call them."""
+
+COMPARED_WITH = ("zero_shot_prompt", "tfidf", "tfidf_full")
+"""The systems that the trained model is compared with, query by query."""
+
+
+def evaluate_retrieval(
+    systems: Mapping[str, Ranks],
+    targets: npt.ArrayLike,
+    exposure: npt.ArrayLike,
+    *,
+    ks: Sequence[int] = KS,
+    ties: Ties = "mean",
+    low_share: float = 0.3,
+    high_share: float = 0.1,
+    bootstrap: Bootstrap | None = None,
+    names: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Recall and mean reciprocal rank of each system, by exposure too, and the paired differences.
+
+    Args:
+        systems: Key of each system and the ranks of its ``Q`` targets, for the same queries.
+        targets: Shape ``(Q,)``; the ground truth of each query, as positions in the pool.
+        exposure: Shape ``(N,)``; how often each note of the pool was seen.
+        ks: Cut-offs.
+        ties: How a target counts that scores the same as other notes: as the mean over the orders they
+            could come in, as the first, or as the last of them.
+        low_share: Low-exposure queries are those whose target is in this least exposed share of the pool.
+        high_share: High-exposure queries are those whose target is in this most exposed share.
+        bootstrap: How intervals are made.
+        names: What to call systems that ``NAMES`` does not know, or to call otherwise.
+
+    Returns:
+        The tree of an ``evaluation.json`` without ``prompt``, ``truncation`` and ``generation``: shares
+        in 0..1, ``{"value", "low", "high"}`` each. A side of the exposure without queries is left out.
+
+    Raises:
+        ValueError: If there is no system or query, or the systems have different numbers of queries.
+
+    Example:
+        >>> import torch
+        >>> ranks = Ranks(greater=torch.tensor([0, 7]), equal=torch.tensor([0, 0]))
+        >>> tree = evaluate_retrieval({"tfidf": ranks}, [3, 5], np.arange(10), ks=[1, 10])
+        >>> tree["systems"][0]["recall"]["1"]["value"]
+        0.5
+    """
+    target, seen = np.asarray(targets, dtype=np.int64), np.asarray(exposure, dtype=np.float64)
+    _check_systems(systems, len(target))
+    bootstrap, names = bootstrap or Bootstrap(), {**NAMES, **(names or {})}
+    split = exposure_split(seen[target], seen, low=low_share, high=high_share)
+    sides = {"low": split.low, "high": split.high}  # (Q,) bool each
+    hits = {key: hits_at(ranks, ks, ties=ties) for key, ranks in systems.items()}  # (Q, len(ks)) each
+
+    rows = []
+    for key, ranks in systems.items():
+        row = {"key": key, "name": names.get(key, key), "recall": _recalls(hits[key], ks, bootstrap)}
+        row["mrr"] = bootstrap.mean(reciprocal_ranks(ranks, ties=ties))
+        row["exposure"] = {
+            side: {"queries": int(chosen.sum()), "recall": _recalls(hits[key][chosen], ks, bootstrap)}
+            for side, chosen in sides.items()
+            if chosen.any()
+        }
+        rows.append(row)
+    return {
+        "pool": len(seen),
+        "queries": len(target),
+        "ks": [int(k) for k in ks],
+        "ties": ties,
+        "exposure_shares": {"low": low_share, "high": high_share},
+        "systems": rows,
+        "differences": _differences(hits, ks, bootstrap),
+    }
+
+
+def _check_systems(systems: Mapping[str, Ranks], queries: int) -> None:
+    if not systems or queries == 0:
+        raise ValueError(
+            f"evaluate_retrieval: must have a system and a query, but has {len(systems)} and {queries}"
+        )
+    for key, ranks in systems.items():
+        if len(ranks.greater) != queries:
+            raise ValueError(
+                f"evaluate_retrieval: {key} must have ranks for all {queries} queries, but has "
+                f"{len(ranks.greater)}"
+            )
+
+
+def _recalls(hits: Values, ks: Sequence[int], bootstrap: Bootstrap) -> dict[str, dict[str, float]]:
+    return {str(k): bootstrap.mean(hits[:, column]) for column, k in enumerate(ks)}
+
+
+def _differences(hits: Mapping[str, Values], ks: Sequence[int], bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    trained = hits.get("trained")
+    if trained is None:
+        return []
+    return [
+        {"a": "trained", "b": other, "k": int(k)}
+        | bootstrap.difference(trained[:, column], hits[other][:, column])
+        for other in COMPARED_WITH
+        if other in hits
+        for column, k in enumerate(ks)
+    ]

@@ -1,0 +1,153 @@
+"""The hashtags of a note: written freely, or out of a known vocabulary."""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from notellm import _core
+from notellm.data.notes import Notes
+from notellm.generation.decoding import GREEDY, Decoding, write
+from notellm.progress import ProgressFn
+from notellm.prompts.tokenizing import cut_hashtag, token_lists
+
+if TYPE_CHECKING:
+    from notellm.models.notellm import NoteLLM
+
+
+def generate_hashtags(
+    model: "NoteLLM",
+    notes: Notes,
+    count: int,
+    *,
+    vocabulary: Sequence[str] | None = None,
+    banned: Sequence[Collection[str]] | None = None,
+    ban_in_text: bool = False,
+    decoding: Decoding = GREEDY,
+    max_new_tokens: int = 48,
+    dtype: str = "fp32",
+    batch_tokens: int = 8192,
+    progress: ProgressFn | None = None,
+) -> list[list[str]]:
+    """Writes hashtags with the hashtag prompt that asks for ``count`` of them.
+
+    Args:
+        model: The model.
+        notes: Their hashtags are not looked at.
+        count: How many to ask for, from 1 to the prompt's ``max_hashtags``. Freely, the model may write fewer or more;
+            from a vocabulary at most so many.
+        vocabulary: Only these may be written, each once, cut as the prompt cuts hashtags: at every step the tokens
+            that go on to one of them. Default: anything may be written.
+        banned: By note: hashtags that it must not get. From a vocabulary they are never written; of what was written
+            freely they are left out.
+        ban_in_text: Whether those that stand in the note's title or content are banned, too (`hashtags_in_text`).
+        decoding: How the output is found; by default greedily.
+        max_new_tokens: Cut for an output that does not end by itself; from a vocabulary the last hashtag is complete.
+        dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
+        batch_tokens: Prompt and output tokens cached at once, shared ones counted once: bounds memory.
+        progress: Called with (notes done, notes).
+
+    Returns:
+        A list of hashtags a note, split at the prompt's separator, in the order written, without repeats; empty where
+        the whole vocabulary is banned.
+
+    Raises:
+        ValueError: If the count has no prompt, an option is out of its range or the dtype unknown; if a prompt does not
+            fit the model's context; if no hashtag of the vocabulary can be written, or ``banned`` is not one
+            collection a note.
+    """
+    if banned is not None and len(banned) != len(notes):
+        raise ValueError(
+            f"generate_hashtags: banned must hold a collection for each of {len(notes)} notes, but holds {len(banned)}"
+        )
+    grammar, numbers = None, {}
+    if vocabulary is not None:
+        numbers = _numbered(model, vocabulary)
+        grammar = _core.generation.OutputGrammar(
+            model.prompt.core,
+            token_lists(model.prompt.encode_values(list(numbers))),
+            _core.prompts.Task.hashtags,
+            count,
+        )
+    taboo = [set(own) for own in banned] if banned is not None else [set() for _ in range(len(notes))]
+    if ban_in_text and grammar is not None:
+        for own, present in zip(taboo, hashtags_in_text(notes, list(numbers)), strict=True):
+            own |= present
+    tokenized = model.prompt.tokenize(notes)
+    outputs = write(
+        model,
+        tokenized,
+        model.prompt.rows(tokenized, range(len(notes)), task="hashtags", mode="generate", count=count),
+        decoding,
+        max_new_tokens=max_new_tokens,
+        dtype=dtype,
+        batch_tokens=batch_tokens,
+        grammar=grammar,
+        banned=[[numbers[tag] for tag in own if tag in numbers] for own in taboo] if grammar else [],
+        progress=progress,
+    )
+    written = [model.prompt.parse_hashtags(output) for output in outputs]
+    if grammar is None and ban_in_text:
+        for i, tags in enumerate(written):
+            taboo[i] |= hashtags_in_text(notes.take([i]), tags)[0]
+    return [[tag for tag in tags if tag not in own] for tags, own in zip(written, taboo, strict=True)]
+
+
+def _numbered(model: "NoteLLM", vocabulary: Sequence[str]) -> dict[str, int]:
+    """The distinct hashtags as the prompt would show them, and their numbers."""
+    if isinstance(vocabulary, str):
+        raise ValueError("generate_hashtags: vocabulary must be a list of hashtags, but is a text")
+    config = model.prompt.config
+    cut = (cut_hashtag(tag, config).strip() for tag in vocabulary)
+    tags = [tag for tag in dict.fromkeys(cut) if tag]
+    joined = next((tag for tag in tags if config.hashtag_separator in tag), None)
+    if joined is not None:
+        raise ValueError(
+            f"generate_hashtags: hashtags must not hold the prompt's separator {config.hashtag_separator!r}, "
+            f"but {joined!r} does"
+        )
+    if not tags:
+        raise ValueError(
+            "generate_hashtags: vocabulary must have a hashtag that can be written, but has none"
+        )
+    return {tag: number for number, tag in enumerate(tags)}
+
+
+def hashtags_in_text(notes: Notes, hashtags: Sequence[str]) -> list[set[str]]:
+    """Which of some hashtags stand in the title or the content of each note.
+
+    A hashtag stands there if its words do, one after the other, whatever their case and what is between them. A word
+    is a run of a-z, 0-9, or a single other letter, so that it also works where no spaces separate words.
+
+    Args:
+        notes: N notes.
+        hashtags: The hashtags that are looked for.
+
+    Returns:
+        By note: those that it holds.
+
+    Example:
+        >>> notes = Notes(["a"], ["Web servers"], ["Fast HTTP/2 server."], [[]], [""])
+        >>> sorted(hashtags_in_text(notes, ["web", "http-2", "server fast", "serve"])[0])
+        ['http-2', 'web']
+    """
+    by_words: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for tag in hashtags:
+        by_words[tuple(_words(tag))].append(tag)
+    by_words.pop((), None)
+    lengths = sorted({len(words) for words in by_words})
+    found = []
+    for fields in zip(notes.titles, notes.contents, strict=True):
+        runs = (run for field in fields for run in _runs(_words(field), lengths))
+        found.append({tag for run in runs if run in by_words for tag in by_words[run]})
+    return found
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+|[^\W_]", text.lower())
+
+
+def _runs(words: Sequence[str], lengths: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    for length in lengths:
+        for begin in range(len(words) - length + 1):
+            yield tuple(words[begin : begin + length])

@@ -1,0 +1,100 @@
+"""Whole pools: one JSON line a note, written as they come, and resumed where an interrupted call stopped."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from notellm.data.notes import Notes
+from notellm.progress import ProgressFn
+
+Describe = Callable[[Notes, ProgressFn], Sequence[Mapping[str, Any]]]
+"""Makes one JSON object a note, and reports (notes done, notes) of those that it was given."""
+
+NOTES_PER_CHUNK = 1024
+"""Notes between two writes: so many are done again after an interruption at most."""
+
+
+def write_pool(
+    path: str | Path,
+    notes: Notes,
+    describe: Describe,
+    *,
+    made_by: Mapping[str, Any],
+    progress: ProgressFn | None = None,
+    notes_per_chunk: int = 0,
+) -> int:
+    """Writes what a model says of each note of a pool, one JSON object a line, in the order of the notes.
+
+    Lines go to ``<path>.part``, which takes the name ``path`` when it is complete. A call that finds the part of an
+    interrupted one with the same notes and the same ``made_by`` goes on behind it; any other part is begun anew.
+
+    Args:
+        path: The file to write.
+        notes: The pool.
+        describe: What to write of some notes. What it says of a note must not depend on the others.
+        made_by: What decides the words, as JSON: model, options.
+        progress: Called with (notes done, notes).
+        notes_per_chunk: Notes that are described together; 0: ``NOTES_PER_CHUNK``.
+
+    Returns:
+        How many notes a former call had described.
+
+    Raises:
+        ValueError: If ``describe`` does not give one object a note.
+    """
+    path, chunk = Path(path), notes_per_chunk or NOTES_PER_CHUNK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part, origin = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
+    wanted = json.loads(json.dumps({"made_by": dict(made_by), "notes": _fingerprint(notes)}))
+    before = done = _lines_kept(part, origin, wanted)
+    with part.open("r+b" if done else "wb") as file:
+        file.seek(0, os.SEEK_END)
+        if not done:
+            origin.write_text(json.dumps(wanted), encoding="utf-8")
+        while done < len(notes):
+            some = notes.take(range(done, min(done + chunk, len(notes))))
+            rows = describe(some, _shifted(progress, done, len(notes)))
+            if len(rows) != len(some):
+                raise ValueError(
+                    f"write_pool: describe must give an object for each of {len(some)} notes, but gave {len(rows)}"
+                )
+            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+            file.flush()
+            os.fsync(file.fileno())
+            done += len(some)
+    part.replace(path)
+    origin.unlink()
+    return before
+
+
+def _lines_kept(part: Path, origin: Path, wanted: Mapping[str, Any]) -> int:
+    """How many whole lines a former call left; a last one that was cut is taken off."""
+    try:
+        same = json.loads(origin.read_text(encoding="utf-8")) == wanted
+    except (OSError, ValueError):
+        return 0
+    if not same or not part.exists():
+        return 0
+    with part.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        file.truncate(whole)
+    return content.count(b"\n")
+
+
+def _shifted(progress: ProgressFn | None, before: int, total: int) -> ProgressFn:
+    def report(done: int, _: int) -> None:
+        if progress is not None:
+            progress(before + done, total)
+
+    return report
+
+
+def _fingerprint(notes: Notes) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for fields in zip(notes.ids, notes.titles, notes.contents, strict=True):
+        digest.update(json.dumps(fields).encode())
+    return digest.hexdigest()

@@ -1,0 +1,158 @@
+"""Outputs out of known categories and hashtags."""
+
+import pytest
+import torch
+
+from notellm import Decoding, _core
+from notellm.data import Notes
+from notellm.generation import generate_category, generate_hashtags, hashtags_in_text, score_categories
+
+CATEGORIES = [
+    "games",
+    "games and more",
+    "game",
+    "mail",
+    "mailing lists",
+    "a",
+    "the longest of all names here",
+]
+VOCABULARY = ["web", "web server", "audio", "c", "fonts", "scientific", "x11", "terminal games"]
+
+
+def naive_choice(model, note, names):
+    """The category that the most probable allowed token leads to, step by step, without a cache."""
+    closing = [
+        token
+        for kind, text in model.prompt.config.pieces("category")[::-1]
+        if kind.name == "text"
+        for token in model.prompt.piece_tokenizer.encode_text(text)
+        if model.prompt.config.pieces("category")[-1][0].name == "text"
+    ]
+    spelled = [[*ids, *closing, model.eos_token_id] for ids in model.prompt.encode_values(names)]
+    row = model.prompt.rows(model.prompt.tokenize(note), [0], mode="generate")[0]
+    tokens = model.prompt.pack_rows(model.prompt.tokenize(note), [row], mode="generate").tokens.tolist()
+    output = []
+    while not output or output[-1] != model.eos_token_id:
+        plan = model.model.plan(_core.models.Segments([0, len(tokens)], [-1]), torch.float32)
+        with torch.no_grad():
+            logits = model.model(torch.tensor(tokens), plan)[-1] @ model.head_weight.T
+        begun = [ids for ids in spelled if ids[: len(output)] == output]
+        best = max({ids[len(output)] for ids in begun}, key=lambda token: float(logits[token]))
+        output.append(best)
+        tokens.append(best)
+    return names[spelled.index(output)]
+
+
+@pytest.mark.parametrize("instruction_set", ["", "none"])
+def test_categories_are_searched_along_their_trie(tiny, notes, use, instruction_set):
+    use(instruction_set)
+    written = generate_category(tiny, notes, categories=CATEGORIES)
+    assert written == [naive_choice(tiny, notes.take([i]), CATEGORIES) for i in range(len(notes))]
+    assert len(set(written)) > 1
+    assert set(generate_category(tiny, notes, categories=CATEGORIES, decoding=Decoding(beams=3))) <= set(
+        CATEGORIES
+    )
+    assert set(
+        generate_category(tiny, notes, categories=CATEGORIES, decoding=Decoding(temperature=2.0))
+    ) <= set(CATEGORIES)
+
+
+def test_wide_beams_find_the_best_category(tiny, notes):
+    wide = Decoding(beams=30, length_penalty=0)
+    written = generate_category(tiny, notes, categories=CATEGORIES, decoding=wide)
+    assert written == score_categories(tiny, notes, CATEGORIES).best
+
+
+@pytest.mark.parametrize(
+    "decoding", [Decoding(), Decoding(beams=3), Decoding(temperature=1.0), Decoding(repetition_penalty=2.0)]
+)
+@pytest.mark.parametrize("limit", [3, 6, 48])
+def test_hashtags_come_from_the_vocabulary(tiny, notes, decoding, limit):
+    vocabulary = VOCABULARY if limit > 3 else ["c", "x11"]
+    for count in (1, 3):
+        written = generate_hashtags(
+            tiny, notes, count, vocabulary=vocabulary, decoding=decoding, max_new_tokens=limit
+        )
+        assert all(1 <= len(tags) <= count for tags in written)
+        assert all(set(tags) <= set(vocabulary) and len(set(tags)) == len(tags) for tags in written)
+    assert any(len(tags) > 1 for tags in written) or limit == 3
+
+
+def test_banned_hashtags_are_not_written(tiny, notes):
+    free = generate_hashtags(tiny, notes, 2, vocabulary=VOCABULARY)
+    banned = [set(tags) for tags in free]
+    others = generate_hashtags(tiny, notes, 2, vocabulary=VOCABULARY, banned=banned)
+    assert all(tags and not set(tags) & own for tags, own in zip(others, banned, strict=True))
+    nothing = generate_hashtags(tiny, notes, 2, vocabulary=VOCABULARY, banned=[VOCABULARY] * len(notes))
+    assert nothing == [[]] * len(notes)
+    drawn = Decoding(temperature=1.0)
+    some = [VOCABULARY if i % 2 else [] for i in range(len(notes))]
+    mixed = generate_hashtags(tiny, notes, 2, vocabulary=VOCABULARY, banned=some, decoding=drawn)
+    assert [bool(tags) for tags in mixed] == [not own for own in some]
+
+
+def test_equal_notes_may_have_different_bans(tiny, notes):
+    same = notes.take([2, 2, 2, 3])
+    first = generate_hashtags(tiny, same, 1, vocabulary=VOCABULARY)
+    banned = [set(), set(first[0]), set(first[0]), set()]
+    second = generate_hashtags(tiny, same, 1, vocabulary=VOCABULARY, banned=banned)
+    assert second[0] == first[0]
+    assert second[3] == first[3]
+    assert second[1] == second[2] != first[0]
+
+
+def test_hashtags_in_the_text_can_be_banned(tiny):
+    notes = Notes(["a", "b"], ["web C", "fonts"], ["x11 and audio", ""], [[], []], ["", ""])
+    present = hashtags_in_text(notes, VOCABULARY)
+    assert present == [{"web", "c", "x11", "audio"}, {"fonts"}]
+    written = generate_hashtags(tiny, notes, 4, vocabulary=VOCABULARY, ban_in_text=True)
+    assert all(tags and not set(tags) & own for tags, own in zip(written, present, strict=True))
+    free = generate_hashtags(tiny, notes, 4)
+    as_text = Notes(["a", "b"], [" ".join(tags) for tags in free], ["", ""], [[], []], ["", ""])
+    said = generate_hashtags(tiny, as_text, 4)
+    left = generate_hashtags(tiny, as_text, 4, ban_in_text=True)
+    for tags, kept, own in zip(said, left, hashtags_in_text(as_text, sum(said, [])), strict=True):
+        assert kept == [tag for tag in tags if tag not in own]
+
+
+def test_hashtags_in_chinese_text():
+    notes = Notes(["a"], ["上海咖啡店推荐"], ["周末去哪儿 coffee"], [[]], [""])
+    assert hashtags_in_text(notes, ["咖啡", "啡咖", "周末", "Coffee", "去 哪"]) == [
+        {"咖啡", "周末", "Coffee", "去 哪"}
+    ]
+
+
+def test_vocabulary_is_cut_as_the_prompt_cuts_hashtags(tiny, notes):
+    long = "abcdefghijklmnopqrstuvwxyz"
+    cut = long[: tiny.prompt.config.max_hashtag_chars]
+    written = generate_hashtags(tiny, notes, 1, vocabulary=[long, cut, " \n"])
+    assert written == [[cut]] * len(notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vocabulary": []}, "vocabulary must have a hashtag that can be written, but has none"),
+        ({"vocabulary": ["", " "]}, "vocabulary must have a hashtag that can be written, but has none"),
+        ({"vocabulary": "web"}, "vocabulary must be a list of hashtags, but is a text"),
+        ({"vocabulary": ["a, b"]}, "must not hold the prompt's separator ',', but 'a, b' does"),
+        ({"vocabulary": ["terminal games"], "max_new_tokens": 1}, "max_new_tokens must be at least"),
+        ({"banned": [set()]}, "banned must hold a collection for each of 12 notes, but holds 1"),
+    ],
+)
+def test_refuses_hashtags(tiny, notes, options, message):
+    with pytest.raises(ValueError, match=message):
+        generate_hashtags(tiny, notes, 2, **options)
+
+
+def test_refuses_categories(tiny, notes):
+    with pytest.raises(ValueError, match="there must be a value to write, but there is none"):
+        generate_category(tiny, notes, categories=[])
+    with pytest.raises(ValueError, match="values must be distinct, but number 2"):
+        generate_category(tiny, notes, categories=["a", "b", "a"])
+    with pytest.raises(ValueError, match="values must not be empty, but number 1"):
+        generate_category(tiny, notes, categories=["a", ""])
+    with pytest.raises(ValueError, match="categories must be a list of names, but are a text"):
+        generate_category(tiny, notes, categories="games")
+    with pytest.raises(ValueError, match="max_new_tokens must be at least"):
+        generate_category(tiny, notes, categories=["mailing lists"], max_new_tokens=1)
