@@ -25,6 +25,8 @@ VERBS = {
     "evaluate": "compare the trained model with what it began as and with TF-IDF",
     "generate": "write categories and hashtags",
     "neighbours": "find the nearest notes",
+    "sweep": "run a study: every row of a table with every seed",
+    "table": "print the table of a study",
     "report": "write report.html from a run folder",
     "show-prompt": "show what the model sees of one pair, and both losses",
     "doctor": "look at this machine: what is there, what is missing, what that disables",

@@ -1,0 +1,94 @@
+"""Runs a study: every row of a table with every seed, what is finished aside.
+
+All configurations are checked before the first run. A cell that fails is recorded with its error,
+and the others go on; several sweeps may share one folder, and a cell that several studies have is
+run once.
+
+reads:   experiment/NAME.yaml with a `study` node, on Hydra's search path (experiments/conf)
+writes:  FOLDER/SCALE/: a run folder for each cell, and ledger.jsonl
+
+for example:
+  notellm sweep experiment=table6 --dry-run
+  notellm sweep experiment=table6 scale=smoke
+  notellm sweep experiment=table4 scale=laptop --seeds 0 1 2 train.max_steps=120
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from notellm.commands.configured import prepare_process
+
+if TYPE_CHECKING:
+    from notellm.studies import Study
+
+__all__ = ["add_arguments", "add_study_arguments", "read_study", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    add_study_arguments(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be run, and how long it may take"
+    )
+
+
+def add_study_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what says which study is meant."""
+    parser.add_argument(
+        "overrides",
+        nargs="+",
+        metavar="key=value",
+        help="experiment=NAME, scale=SCALE, and changes to all rows",
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the study's own")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/studies"), metavar="DIR", help="default: runs/studies"
+    )
+
+
+def read_study(arguments: argparse.Namespace) -> "Study":
+    """The study that the arguments name.
+
+    Raises:
+        ConfigError: If none is named, or as `notellm.studies.load_study`.
+    """
+    from notellm.errors import ConfigError
+    from notellm.studies import load_study
+
+    named = dict(
+        text.split("=", 1) for text in arguments.overrides if text.startswith(("experiment=", "scale="))
+    )
+    if "experiment" not in named:
+        raise ConfigError("sweep: a study must be named; try experiment=table6")
+    rest = [text for text in arguments.overrides if not text.startswith(("experiment=", "scale="))]
+    return load_study(
+        named["experiment"],
+        scale=named.get("scale", "laptop"),
+        overrides=rest,
+        folder=arguments.folder,
+        seeds=arguments.seeds,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs what is missing, or says what that is; the code is 1 if a cell failed."""
+    from notellm.studies.sweep import plan, sweep
+
+    study = read_study(arguments)
+    if arguments.dry_run:
+        print(f"{study.title}, scale {study.scale}: {len(study.rows)} rows, {len(study.seeds)} seeds")
+        left, unknown = 0.0, 0
+        for cell, entry, seconds in plan(study):
+            state = (
+                "done" if entry else "to run" if seconds is None else f"to run, about {seconds / 60:.1f} min"
+            )
+            print(
+                f"  {cell.row.name}, seed {cell.seed}: {state}  ({' '.join(cell.row.overrides) or 'as it is'})"
+            )
+            left += seconds or 0.0
+            unknown += entry is None and seconds is None
+        print(f"{left / 60:.0f} minutes" if not unknown else f"{unknown} cells of unknown length")
+        return 0
+    prepare_process(study.cells[0].config)
+    return int(any(entry["status"] == "failed" for entry in sweep(study)))

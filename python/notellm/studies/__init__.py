@@ -1,0 +1,12 @@
+"""Studies: a table's rows as configurations, run one after the other, and the table that comes of them.
+
+Read in the order of the work: `study` (what is to be run), `ledger` (what has been), `sweep` (running what is missing),
+`table` (what came out).
+"""
+
+from notellm.studies.ledger import Ledger
+from notellm.studies.study import Cell, Study, load_study
+from notellm.studies.sweep import sweep
+from notellm.studies.table import COLUMNS, Table, make_table
+
+__all__ = ["COLUMNS", "Cell", "Ledger", "Study", "Table", "load_study", "make_table", "sweep"]

@@ -1,0 +1,71 @@
+"""The record of what has been run: one JSON object a line, appended and never changed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from notellm.errors import DataError
+
+Entry = dict[str, Any]
+"""Study, row, seed, scale, key and configuration of a cell; status (``"done"`` or ``"failed"``) and error; its metrics,
+folder, data, commit, seconds, and when it was finished."""
+
+
+class Ledger:
+    """A ledger file. Several processes may append at once.
+
+    Args:
+        path: The file; made at the first entry.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Adds an entry, whole or not at all.
+
+        Raises:
+            ValueError: If a number is not finite.
+        """
+        line = json.dumps(dict(entry), ensure_ascii=False, allow_nan=False) + "\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            _cut_torn_line(file.fileno())
+            os.write(file.fileno(), line.encode())
+            os.fsync(file.fileno())
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first; a last one that was torn by a crash is left out.
+
+        Raises:
+            DataError: If another line is no JSON object.
+        """
+        if not self.path.exists():
+            return []
+        whole = self.path.read_bytes().rpartition(b"\n")[0]
+        entries = []
+        for number, line in enumerate(whole.decode().splitlines(), 1):
+            try:
+                entries.append(json.loads(line))
+            except ValueError as error:
+                raise DataError(f"{self.path}:{number}: must be a JSON object, but {error}") from error
+        return entries
+
+    def finished(self) -> dict[str, Entry]:
+        """The newest entry of each finished run, by the key of its cell."""
+        return {entry["key"]: entry for entry in self.entries() if entry["status"] == "done"}
+
+
+def _cut_torn_line(descriptor: int) -> None:
+    """Takes off what a crashed process left behind the last whole line."""
+    size = os.fstat(descriptor).st_size
+    content = os.pread(descriptor, size, 0)
+    whole = content.rfind(b"\n") + 1
+    if whole < size:
+        os.ftruncate(descriptor, whole)
