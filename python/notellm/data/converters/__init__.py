@@ -1,0 +1,41 @@
+"""From the layouts of public data sets to notes and a log.
+
+Each converter takes the files as their makers publish them, checks them, and says what is missing. `CONVERTERS` names
+them; `notellm convert` calls them.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from notellm.data.converters.amazon import amazon_2018, amazon_2023, amazon_items
+from notellm.data.converters.kuairec import kuairec
+from notellm.data.interactions import Interactions
+from notellm.data.notes import Notes
+
+__all__ = ["CONVERTERS", "Converter", "amazon_2018", "amazon_2023", "amazon_items", "kuairec"]
+
+
+class Converter(NamedTuple):
+    """How a layout is read.
+
+    Attributes:
+        convert: From the file of items and that of interactions (or None) to notes and a log (or None).
+        items: What the first file is called where it is published.
+        interactions: The second.
+    """
+
+    convert: Callable[[Path, Path | None], tuple[Notes, Interactions | None]]
+    items: str
+    interactions: str
+
+
+CONVERTERS: Mapping[str, Converter] = MappingProxyType(
+    {
+        "amazon-2018": Converter(amazon_2018, "meta_CATEGORY.json[.gz]", "CATEGORY[_5].json[.gz]"),
+        "amazon-2023": Converter(amazon_2023, "meta_CATEGORY.jsonl[.gz]", "CATEGORY.jsonl[.gz]"),
+        "amazon-items": Converter(amazon_items, "NAME.item.json", "NAME.inter.json"),
+        "kuairec": Converter(kuairec, "kuairec_caption_category.csv", "big_matrix.csv"),
+    }
+)

@@ -1,0 +1,139 @@
+"""Amazon Reviews: the releases of 2018 (Ni, Li and McAuley 2019) and 2023 (Hou et al. 2024), and a common cut of them.
+
+An item is a note; the second level of its category path is the category, deeper levels are the hashtags. The first
+level is the same for all items of a file, and brands are left out: they would tell items apart by name.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from notellm.data.converters.reading import distinct, json_lines, log_of, need, plain
+from notellm.data.interactions import Interactions
+from notellm.data.notes import Notes
+from notellm.errors import DataError
+
+
+class _Item(NamedTuple):
+    id: str
+    title: str
+    content: str
+    path: Sequence[str]
+
+
+def amazon_2018(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
+    """The release of 2018: ``asin, title, description, feature, category``; ``reviewerID, asin, unixReviewTime``.
+
+    Args:
+        items: JSON Lines, may be gzipped; of an item that comes twice the first is taken.
+        interactions: JSON Lines; reviews of other items are left out.
+
+    Raises:
+        DataError: With file and line, for what is missing.
+    """
+
+    def read() -> Iterator[_Item]:
+        for number, row in json_lines(items):
+            where = f"{items}:{number}"
+            content = [*_texts(row.get("feature")), *_texts(row.get("description"))]
+            path = _texts(need(row, "category", where))
+            yield _Item(str(need(row, "asin", where)), plain(row.get("title")), plain(content), path)
+
+    keys = ("reviewerID", "asin", "unixReviewTime")
+    return _converted(read(), items, interactions, keys)
+
+
+def amazon_2023(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
+    """The release of 2023: ``parent_asin, title, features, description, categories``; ``user_id, timestamp``.
+
+    Args:
+        items: JSON Lines, may be gzipped; of an item that comes twice the first is taken.
+        interactions: JSON Lines; reviews of other items are left out.
+
+    Raises:
+        DataError: With file and line, for what is missing.
+    """
+
+    def read() -> Iterator[_Item]:
+        for number, row in json_lines(items):
+            where = f"{items}:{number}"
+            content = [*_texts(row.get("features")), *_texts(row.get("description"))]
+            path = _texts(need(row, "categories", where))
+            yield _Item(str(need(row, "parent_asin", where)), plain(row.get("title")), plain(content), path)
+
+    return _converted(read(), items, interactions, ("user_id", "parent_asin", "timestamp"))
+
+
+def amazon_items(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
+    """A cut that papers on generative retrieval use: one JSON object of items, one of each user's items.
+
+    Args:
+        items: ``{number: {title, description, categories}}``, the categories one string with commas between levels.
+        interactions: ``{user: [number, ...]}``, oldest first.
+
+    Raises:
+        DataError: With the file and the entry, for what is missing.
+    """
+
+    def read() -> Iterator[_Item]:
+        for number, row in _object(items).items():
+            where = f"{items}: {number}"
+            levels = re.split(r",(?! )", str(need(row, "categories", where)))  # names may hold ", "
+            title, content = need(row, "title", where), need(row, "description", where)
+            yield _Item(number, plain(title), plain(content), levels)
+
+    notes = _notes(read(), items)
+    if interactions is None:
+        return notes, None
+    events = [(user, str(item)) for user, own in _object(interactions).items() for item in own]
+    users, seen = ([event[part] for event in events] for part in (0, 1))
+    return notes, log_of(users, seen, None, notes.ids, str(interactions))
+
+
+def _converted(
+    found: Iterator[_Item], items: Path, interactions: Path | None, keys: tuple[str, str, str]
+) -> tuple[Notes, Interactions | None]:
+    notes = _notes(found, items)
+    if interactions is None:
+        return notes, None
+    users, seen, times = [], [], []
+    for number, row in json_lines(interactions):
+        user, item, time = (need(row, key, f"{interactions}:{number}") for key in keys)
+        users.append(str(user))
+        seen.append(str(item))
+        times.append(int(time))
+    return notes, log_of(users, seen, times, notes.ids, str(interactions))
+
+
+def _notes(found: Iterator[_Item], where: Path) -> Notes:
+    items: dict[str, _Item] = {}
+    for item in found:
+        items.setdefault(item.id, item)
+    if not items:
+        raise DataError(f"{where}: must hold an item, but holds none")
+    paths = [distinct(plain(level) for level in item.path) for item in items.values()]
+    return Notes(
+        ids=list(items),
+        titles=[item.title for item in items.values()],
+        contents=[item.content for item in items.values()],
+        topics=[path[2:] for path in paths],
+        categories=[path[1] if len(path) > 1 else "" for path in paths],
+    )
+
+
+def _texts(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [str(text) for text in value] if isinstance(value, list) else [str(value)]
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: must be one JSON object, but {error}") from error
+    if not isinstance(tree, dict):
+        raise DataError(f"{path}: must be one JSON object, but is {type(tree).__name__}")
+    return tree
