@@ -25,13 +25,7 @@ void bind_generation(py::module_& m) {
   py::class_<OutputGrammar>(m, "OutputGrammar")
       .def(py::init<const PromptSet&, TokenLists, Task, int64_t>(), py::arg("prompts"),
            py::arg("values"), py::arg("task"), py::arg("max_values"))
-      .def("longest_value", &OutputGrammar::longest_value)
-      .def(
-          "next",
-          [](const OutputGrammar& grammar, const std::vector<int32_t>& output,
-             const std::vector<int64_t>& banned,
-             int64_t remaining) { return grammar.next(output, banned, remaining); },
-          py::arg("output"), py::arg("banned"), py::arg("remaining"));
+      .def("longest_value", &OutputGrammar::longest_value);
   m.def(
       "generate",
       [](const DecoderWeights& weights, const at::Tensor& head, const DecoderConfig& config,
@@ -47,11 +41,6 @@ void bind_generation(py::module_& m) {
       py::arg("weights"), py::arg("head"), py::arg("config"), py::arg("prompts"), py::arg("notes"),
       py::arg("requests"), py::arg("options"), py::arg("grammar") = py::none(),
       py::arg("banned") = std::vector<std::vector<int64_t>>(), py::arg("progress") = py::none());
-  m.def(
-      "draw_tokens",
-      [](const at::Tensor& logits, const std::vector<double>& uniforms,
-         const DrawOptions& options) { return draw_tokens(logits, uniforms, options); },
-      py::arg("logits"), py::arg("uniforms"), py::arg("options"));
   py::class_<Candidates>(m, "Candidates").def_readonly("labels", &Candidates::labels);
   m.def("category_candidates", &category_candidates, py::arg("prompts"), py::arg("categories"));
   m.def(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from notellm import NoteLLM, Trainer, TrainOptions, _core, target_ranks
+from notellm import Decoding, NoteLLM, Trainer, TrainOptions, _core, target_ranks
+from notellm.generation import score_categories
 
 pytestmark = pytest.mark.gpu
 
@@ -24,6 +25,26 @@ def test_embeddings_equal_the_cpu_s(dtype, tolerance, tiny, on_gpu, notes):
 def test_generation_equals_the_cpu_s(tiny, on_gpu, notes):
     assert on_gpu.generate_category(notes, max_new_tokens=5) == tiny.generate_category(
         notes, max_new_tokens=5
+    )
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [Decoding(beams=3), Decoding(temperature=1.0, top_p=0.9, top_k=50), Decoding(repetition_penalty=1.3)],
+)
+def test_every_decoding_equals_the_cpu_s(tiny, on_gpu, notes, decoding):
+    known = ["games", "games and more", "web", "sound"]
+    for options in ({"max_new_tokens": 5}, {"categories": known}):
+        actual = on_gpu.generate_category(notes, decoding=decoding, **options)
+        expected = tiny.generate_category(notes, decoding=decoding, **options)
+        assert sum(a != b for a, b in zip(actual, expected, strict=True)) <= 1  # a near tie
+
+
+def test_category_scores_equal_the_cpu_s(tiny, on_gpu, notes):
+    known = ["games", "games and more", "web", "sound"]
+    expected = score_categories(tiny, notes, known).log_probs
+    torch.testing.assert_close(
+        score_categories(on_gpu, notes, known).log_probs.cpu(), expected, rtol=0, atol=1e-3
     )
 
 

@@ -29,6 +29,8 @@ constexpr int64_t kBlocks = 4;
 
 constexpr int64_t kMostNewTokens = 1 << 20;  // each takes a slot from the beginning
 
+constexpr double kLeastTemperature = 1e-6;  // below it logits divided by it are no numbers
+
 // One of a prompt's running outputs in the cache. Its tokens go to the slots of its lane, by their
 // place in the output.
 struct Branch {
@@ -95,11 +97,13 @@ class Decoder {
   }
 
   // By distinct prompt: what it is continued with.
-  std::vector<std::vector<int32_t>> run(const ProgressFn& progress, int64_t total) {
+  //
+  // @param before  rows that others have finished, of `total`.
+  std::vector<std::vector<int32_t>> run(const ProgressFn& progress, int64_t before, int64_t total) {
     while (true) {
       while (admit_block()) continue;
       if (active_.empty()) return std::move(outputs_);
-      report_progress(progress, finished_rows_, total);
+      report_progress(progress, std::min(before + finished_rows_, total), total);
       step();
     }
   }
@@ -266,7 +270,8 @@ void check(const DecodeOptions& options,
   require(options.batch_tokens >= 1, "batch_tokens must be at least 1, but is ",
           options.batch_tokens);
   require(beams >= 1, "beams must be at least 1, but is ", beams);
-  require(draw.temperature >= 0, "temperature must be at least 0, but is ", draw.temperature);
+  require(draw.temperature == 0 || draw.temperature >= kLeastTemperature,
+          "temperature must be 0 or at least ", kLeastTemperature, ", but is ", draw.temperature);
   require(beams == 1 || draw.temperature == 0, "beams must be 1 where tokens are drawn, but is ",
           beams, "; try temperature 0");
   require(draw.top_k >= 0, "top_k must be at least 0, but is ", draw.top_k);
@@ -308,6 +313,7 @@ std::vector<std::vector<int32_t>> generate(const GenerationInput& input,
   const FreedMemoryStays between_passes;
   DecodeOptions with_end = options;
   auto& stops = with_end.search.stop_tokens;
+  if (rules.grammar) stops.clear();  // it says where an output may end
   if (std::ranges::find(stops, input.prompts.eos) == stops.end()) {
     stops.push_back(input.prompts.eos);
   }
@@ -326,7 +332,7 @@ std::vector<std::vector<int32_t>> generate(const GenerationInput& input,
       if (!rules.banned.empty()) own.banned.push_back(rules.banned[request]);
     }
     Decoder decoder(input, prompts, with_end, own);
-    const auto by_group = decoder.run(progress, total);
+    const auto by_group = decoder.run(progress, total - std::ssize(open), total);
     const PrefixBatches& batches = decoder.batches();
     std::vector<int64_t> later;
     for (size_t group = 0; group < by_group.size(); ++group) {

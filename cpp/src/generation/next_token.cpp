@@ -44,7 +44,7 @@ Pool nucleus(const at::Tensor& probabilities, double p) {
 }
 
 Pool pool_of(const at::Tensor& logits, const DrawOptions& options) {
-  at::Tensor scaled = logits / options.temperature, ids;
+  at::Tensor scaled = (logits - logits.amax(1, true)) / options.temperature, ids;
   if (options.top_k > 0 && options.top_k < logits.size(1)) {
     std::tie(scaled, ids) = scaled.topk(options.top_k, 1);
   }

@@ -103,8 +103,9 @@ def _check_complete(key: str, written: Generated, categories: int, hashtags: int
             f"evaluate_generation: {key} must have written for all {categories} notes, but wrote "
             f"{len(written.categories)} categories and {len(written.hashtags)} lists of hashtags"
         )
-    best = written.best_categories
-    if best is not None and not len(best) == len(np.asarray(written.confidence)) == categories:
+    best, sure = written.best_categories, written.confidence
+    lengths = [] if best is None else [len(best), 0 if sure is None else np.size(sure)]
+    if any(length != categories for length in lengths):
         raise ValueError(
             f"evaluate_generation: {key} must have a best category and a confidence for all {categories} notes"
         )

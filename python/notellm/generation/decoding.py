@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 class Decoding:
     """How an output is found; by default the most probable token at every step (greedy).
 
-    The names and meanings of the options are those of ``transformers.generate``.
+    The options mean what they mean in ``transformers.generate``, where ``beams`` is ``num_beams`` and ``stop`` a part
+    of ``eos_token_id``.
 
     Attributes:
         beams: Outputs followed at once; above 1: beam search.
         length_penalty: Beam search compares log p / length ^ ``length_penalty``.
-        temperature: Above 0: tokens are drawn, from logits divided by it.
+        temperature: Above 0 (at least 1e-6): tokens are drawn, from logits divided by it.
         top_k: Tokens are drawn from so many most probable ones; 0: from all.
         top_p: Of those, from the fewest most probable ones whose probabilities sum up to at least it.
         repetition_penalty: Positive logits of tokens in prompt or output are divided by it, negative ones multiplied.
         seed: Of the draws. A draw is a function of the seed, the prompt and the place in the output: neither the batch
             nor the other notes change it, and equal prompts get equal outputs.
-        stop: Tokens that end an output besides the model's own end: ids, or tokens as the tokenizer names them.
+        stop: Tokens that end an output besides the model's own end: ids, or tokens as the tokenizer names them. Where
+            only known values may be written, these end by themselves, and it does not count.
     """
 
     beams: int = 1

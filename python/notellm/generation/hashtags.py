@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from notellm import _core
@@ -38,8 +39,8 @@ def generate_hashtags(
             from a vocabulary at most so many.
         vocabulary: Only these may be written, each once, cut as the prompt cuts hashtags: at every step the tokens
             that go on to one of them. Default: anything may be written.
-        banned: By note: hashtags that it must not get. From a vocabulary they are never written; of what was written
-            freely they are left out.
+        banned: By note: hashtags that it must not get, cut like all. From a vocabulary they are never written; of what
+            was written freely they are left out.
         ban_in_text: Whether those that stand in the note's title or content are banned, too (`hashtags_in_text`).
         decoding: How the output is found; by default greedily.
         max_new_tokens: Cut for an output that does not end by itself; from a vocabulary the last hashtag is complete.
@@ -60,7 +61,8 @@ def generate_hashtags(
         raise ValueError(
             f"generate_hashtags: banned must hold a collection for each of {len(notes)} notes, but holds {len(banned)}"
         )
-    grammar, numbers = None, {}
+    cut = partial(_cut, model)
+    grammar, numbers = None, dict[str, int]()
     if vocabulary is not None:
         numbers = _numbered(model, vocabulary)
         grammar = _core.generation.OutputGrammar(
@@ -69,10 +71,12 @@ def generate_hashtags(
             _core.prompts.Task.hashtags,
             count,
         )
-    taboo = [set(own) for own in banned] if banned is not None else [set() for _ in range(len(notes))]
-    if ban_in_text and grammar is not None:
-        for own, present in zip(taboo, hashtags_in_text(notes, list(numbers)), strict=True):
-            own |= present
+    taboo = (
+        [set(map(cut, own)) for own in banned] if banned is not None else [set() for _ in range(len(notes))]
+    )
+    if ban_in_text and vocabulary is not None:
+        for own, present in zip(taboo, hashtags_in_text(notes, vocabulary), strict=True):
+            own |= set(map(cut, present))
     tokenized = model.prompt.tokenize(notes)
     outputs = write(
         model,
@@ -83,27 +87,31 @@ def generate_hashtags(
         dtype=dtype,
         batch_tokens=batch_tokens,
         grammar=grammar,
-        banned=[[numbers[tag] for tag in own if tag in numbers] for own in taboo] if grammar else [],
+        banned=[sorted(numbers[tag] for tag in own if tag in numbers) for own in taboo] if grammar else [],
         progress=progress,
     )
     written = [model.prompt.parse_hashtags(output) for output in outputs]
-    if grammar is None and ban_in_text:
+    if vocabulary is None and ban_in_text:
         for i, tags in enumerate(written):
-            taboo[i] |= hashtags_in_text(notes.take([i]), tags)[0]
-    return [[tag for tag in tags if tag not in own] for tags, own in zip(written, taboo, strict=True)]
+            taboo[i] |= set(map(cut, hashtags_in_text(notes.take([i]), tags)[0]))
+    return [[tag for tag in tags if cut(tag) not in own] for tags, own in zip(written, taboo, strict=True)]
+
+
+def _cut(model: "NoteLLM", tag: str) -> str:
+    """A hashtag as the prompt shows it, and so as the model writes it."""
+    return cut_hashtag(tag.strip(), model.prompt.config).strip()
 
 
 def _numbered(model: "NoteLLM", vocabulary: Sequence[str]) -> dict[str, int]:
     """The distinct hashtags as the prompt would show them, and their numbers."""
     if isinstance(vocabulary, str):
         raise ValueError("generate_hashtags: vocabulary must be a list of hashtags, but is a text")
-    config = model.prompt.config
-    cut = (cut_hashtag(tag, config).strip() for tag in vocabulary)
-    tags = [tag for tag in dict.fromkeys(cut) if tag]
-    joined = next((tag for tag in tags if config.hashtag_separator in tag), None)
+    tags = [tag for tag in dict.fromkeys(_cut(model, tag) for tag in vocabulary) if tag]
+    separator = model.prompt.config.hashtag_separator
+    joined = next((tag for tag in tags if separator in tag), None)
     if joined is not None:
         raise ValueError(
-            f"generate_hashtags: hashtags must not hold the prompt's separator {config.hashtag_separator!r}, "
+            f"generate_hashtags: hashtags must not hold the prompt's separator {separator!r}, "
             f"but {joined!r} does"
         )
     if not tags:

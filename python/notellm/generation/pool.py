@@ -95,6 +95,6 @@ def _shifted(progress: ProgressFn | None, before: int, total: int) -> ProgressFn
 
 def _fingerprint(notes: Notes) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for fields in zip(notes.ids, notes.titles, notes.contents, strict=True):
+    for fields in zip(notes.ids, notes.titles, notes.contents, notes.topics, strict=True):
         digest.update(json.dumps(fields).encode())
     return digest.hexdigest()

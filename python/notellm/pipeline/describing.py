@@ -63,7 +63,7 @@ class Describer:
         """What it says of each note.
 
         Args:
-            notes: Their own categories and hashtags are not looked at.
+            notes: Their own categories are not looked at; the category prompt shows their hashtags.
             progress: Called with (outputs done, outputs).
 
         Returns:

@@ -97,9 +97,9 @@ def test_intervals_depend_on_the_seed_and_on_nothing_else():
 
 
 def test_unknown_systems_keep_their_key_or_the_name_given():
-    systems = {"bm25": ranks([0, 0, 0, 0]), "e5": ranks([0, 0, 0, 0])}
+    systems = {"mine": ranks([0, 0, 0, 0]), "e5": ranks([0, 0, 0, 0])}
     names = [system["name"] for system in evaluate(systems, names={"e5": "E5 small"})["systems"]]
-    assert names == ["bm25", "E5 small"]
+    assert names == ["mine", "E5 small"]
 
 
 def test_systems_must_answer_the_same_queries():
@@ -158,6 +158,13 @@ def test_the_best_of_the_known_categories_is_scored_with_its_confidence():
     with pytest.raises(ValueError, match="trained must have a best category and a confidence for all 4"):
         evaluate_generation(
             {"trained": Generated([""] * 4, [[]] * 4, ["web"], [0.5])},
+            CATEGORIES,
+            HASHTAGS,
+            known_categories={"web"},
+        )
+    with pytest.raises(ValueError, match="trained must have a best category and a confidence for all 4"):
+        evaluate_generation(
+            {"trained": Generated([""] * 4, [[]] * 4, ["web"] * 4)},
             CATEGORIES,
             HASHTAGS,
             known_categories={"web"},

@@ -74,7 +74,7 @@ def test_draws_depend_on_seed_and_prompt_alone(tiny, notes):
 
 def test_a_narrow_draw_is_greedy(tiny, notes):
     greedy = generate_category(tiny, notes)
-    for narrow in ({"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-4}):
+    for narrow in ({"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-4}, {"temperature": 1e-6}):
         assert generate_category(tiny, notes, decoding=Decoding(**{"temperature": 1.0} | narrow)) == greedy
 
 
@@ -148,7 +148,8 @@ def test_stop_tokens_end_an_output(tiny, notes):
     [
         ({"beams": 0}, "beams must be at least 1, but is 0"),
         ({"beams": 2, "temperature": 1.0}, "beams must be 1 where tokens are drawn, but is 2"),
-        ({"temperature": -1.0}, "temperature must be at least 0, but is -1"),
+        ({"temperature": -1.0}, "temperature must be 0 or at least 1e-06, but is -1"),
+        ({"temperature": 1e-38}, "temperature must be 0 or at least 1e-06, but is 1e-38"),
         ({"top_k": -1}, "top_k must be at least 0, but is -1"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\], but is 0"),
         ({"repetition_penalty": 0.0}, "repetition_penalty must be above 0, but is 0"),

@@ -59,12 +59,14 @@ def test_goes_on_where_it_was_interrupted(tmp_path, torn):
     assert read(path) == expected_lines(notes)
 
 
-@pytest.mark.parametrize("change", ["model", "notes"])
+@pytest.mark.parametrize("change", ["model", "notes", "topics"])
 def test_begins_anew_when_something_else_is_wanted(tmp_path, change):
     notes, path = make_notes(10), tmp_path / "out.jsonl"
     with pytest.raises(KeyboardInterrupt):
         write_pool(path, notes, Describer(stop_at=4), made_by={"model": "a"}, notes_per_chunk=4)
-    other = make_notes(10, seed=1) if change == "notes" else notes
+    other = make_notes(10, seed=1) if change == "notes" else make_notes(10)
+    if change == "topics":  # which the category prompt shows
+        other.topics[9] = ["corrected"]
     model = "b" if change == "model" else "a"
     assert write_pool(path, other, Describer(), made_by={"model": model}, notes_per_chunk=4) == 0
     assert read(path) == expected_lines(other)

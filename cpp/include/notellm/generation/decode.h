@@ -15,8 +15,9 @@ namespace notellm {
 
 struct DecodeOptions {
   SearchOptions search;  ///< its max_new_tokens, at most 2^20, are so many slots for each beam; the
-                         ///< prompts' EOS is always among its stop tokens
-  DrawOptions draw;      ///< a temperature above 0 needs one beam
+                         ///< prompts' EOS is always among its stop tokens, and with a grammar the
+                         ///< only one
+  DrawOptions draw;      ///< a temperature above 0, of at least 1e-6, needs one beam
   double repetition_penalty = 1;  ///< of all tokens in prompt and output; see `penalise_repetition`
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
   /// Most prompt and output tokens cached at once, those that prompts share counted once. Prompts
@@ -37,11 +38,12 @@ struct OutputRules {
 /// The prompts of a block share the keys and values of their common prefixes; behind each come the
 /// tokens that it emits, computed once. A beam is a path through slots, so that beams fork without
 /// copying any. All blocks in the cache take their steps together. A prompt leaves when its output
-/// is done; when a block's last one does, the next block enters. Equal prompts are continued once.
+/// is done; when a block's last one does, the next block enters. Equal prompts are continued once,
+/// those with other bans in further rounds.
 ///
 /// @param requests  what to generate for which note; their `chosen` hashtags are ignored.
 /// @return          by request: the emitted ids without the stop token; none where the rules allow
-///                  no output. Ties go to the smaller id.
+///                  no output. Greedily ties go to the smaller id.
 /// @throws std::invalid_argument  if an option is out of its range, a prompt with its output is
 ///                                longer than max_positions, or the grammar allows no output within
 ///                                max_new_tokens.
