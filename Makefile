@@ -2,7 +2,7 @@
 # interrupted one goes on; tools/setup.sh holds the steps.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: FORCE help setup demo test test-all setup-test lint format clean
+.PHONY: FORCE help setup demo tables test test-all setup-test lint format clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -18,6 +18,13 @@ setup: .venv/extension ## .venv with pinned packages and the extension, built
 
 demo: setup ## fetch data and model, mine, train, evaluate: a table and runs/demo/report.html
 	@$(BIN)/notellm demo
+
+SCALE ?= smoke
+STUDIES := $(basename $(notdir $(shell grep -l '^study:' experiments/conf/experiment/*.yaml)))
+tables: setup ## every table: runs/studies/SCALE/NAME.md; SCALE is smoke, laptop, gpu or paper
+	@for study in $(STUDIES); do $(BIN)/notellm sweep experiment=$$study scale=$(SCALE) || failed=1; \
+	  $(BIN)/notellm table experiment=$$study scale=$(SCALE) --format markdown \
+	    --output runs/studies/$(SCALE)/$$study.md; done; exit $${failed:-0}
 
 test: setup-test lint ## everything but the slow tests
 	@echo "C++ tests" && build/py/tests/cpp/notellm_tests --gtest_brief=1

@@ -19,6 +19,7 @@ __all__ = ["VERBS", "main"]
 VERBS = {
     "demo": "everything below on the default data: a table and a report",
     "data": "fetch or read notes and behaviour, and split them",
+    "convert": "make notes and a log of a public data set's files",
     "mine": "find related pairs of notes",
     "train": "train the model on the pairs",
     "embed": "turn notes into vectors",
@@ -27,6 +28,7 @@ VERBS = {
     "neighbours": "find the nearest notes",
     "sweep": "run a study: every row of a table with every seed",
     "table": "print the table of a study",
+    "plot": "draw the table of a study",
     "report": "write report.html from a run folder",
     "show-prompt": "show what the model sees of one pair, and both losses",
     "doctor": "look at this machine: what is there, what is missing, what that disables",

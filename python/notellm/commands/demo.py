@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     dataset = load_data(folder.config)
     pairs = prepare(folder, dataset)
-    train(folder, dataset, *training_pairs(dataset, *pairs))
+    train(folder, dataset, *training_pairs(folder.config, dataset, *pairs))
     if not leave():  # the rest is the first process's
         return
     document = evaluate(folder, dataset, select_queries(folder.config, dataset, *pairs))

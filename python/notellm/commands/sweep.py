@@ -5,7 +5,7 @@ and the others go on; several sweeps may share one folder, and a cell that sever
 run once.
 
 reads:   experiment/NAME.yaml with a `study` node, on Hydra's search path (experiments/conf)
-writes:  FOLDER/SCALE/: a run folder for each cell, and ledger.jsonl
+writes:  FOLDER/SCALE/: a run folder for each cell (without its model), and ledger.jsonl
 
 for example:
   notellm sweep experiment=table6 --dry-run
@@ -28,6 +28,7 @@ __all__ = ["add_arguments", "add_study_arguments", "read_study", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     add_study_arguments(parser)
+    parser.add_argument("--keep-models", action="store_true", help="leave trained models in the run folders")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be run, and how long it may take"
     )
@@ -91,4 +92,4 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{left / 60:.0f} minutes" if not unknown else f"{unknown} cells of unknown length")
         return 0
     prepare_process(study.cells[0].config)
-    return int(any(entry["status"] == "failed" for entry in sweep(study)))
+    return int(any(entry["status"] == "failed" for entry in sweep(study, keep_models=arguments.keep_models)))

@@ -16,8 +16,12 @@ KS = (1, 10, 100, 1000)
 NAMES = {
     "tfidf": "TF-IDF (same text)",
     "tfidf_full": "TF-IDF (full text)",
+    "bm25": "BM25 (full text)",
     "zero_shot_mean": "Zero-shot mean",
+    "zero_shot_last": "Zero-shot last",
     "zero_shot_prompt": "Zero-shot prompt",
+    "sentence_bert_zero_shot": "MiniLM zero-shot",
+    "sentence_bert": "MiniLM trained",
     "trained": "NoteLLM trained",
 }
 """The systems we know, in the order of the tables, and what the tables call them."""

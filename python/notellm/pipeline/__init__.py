@@ -17,6 +17,7 @@ from notellm.pipeline.data import (
     write_pairs,
 )
 from notellm.pipeline.describing import Describer, words_decided_by
+from notellm.pipeline.encoder import train_encoder
 from notellm.pipeline.evaluating import evaluate
 from notellm.pipeline.training import load_backbone, load_trained, train
 
@@ -33,6 +34,7 @@ __all__ = [
     "read_pairs",
     "select_queries",
     "train",
+    "train_encoder",
     "training_pairs",
     "words_decided_by",
     "write_pairs",

@@ -144,10 +144,13 @@ def prepare(run: RunFolder, dataset: Dataset) -> tuple[IntArray, IntArray]:
     return pairs.source, pairs.target
 
 
-def training_pairs(dataset: Dataset, source: IntArray, target: IntArray) -> tuple[IntArray, IntArray]:
+def training_pairs(
+    config: Config, dataset: Dataset, source: IntArray, target: IntArray
+) -> tuple[IntArray, IntArray]:
     """The pairs to train on: both notes on the training side, in different groups.
 
     Args:
+        config: Its ``data.pairs`` says whether both notes must have hashtags.
         dataset: The notes' sides and groups.
         source: Shape ``(P,)``, positions in the notes.
         target: Shape ``(P,)``, positions in the notes.
@@ -159,9 +162,13 @@ def training_pairs(dataset: Dataset, source: IntArray, target: IntArray) -> tupl
         DataError: If there is none.
     """
     chosen = select_pairs(source, target, dataset.groups, dataset.is_test, "train")
+    if config.data.pairs == "tagged":
+        has_tags = np.array([bool(topics) for topics in dataset.notes.topics])
+        chosen &= has_tags[source] & has_tags[target]
     if not chosen.any():
         raise DataError(
-            "data: there must be pairs of training notes, but there are none; try lower mining.lower"
+            f"data: there must be pairs of training notes (data.pairs={config.data.pairs}), but there are none; "
+            "try lower mining.lower"
         )
     return source[chosen], target[chosen]
 

@@ -19,10 +19,11 @@ from notellm.evaluation import (
     write_evaluation,
 )
 from notellm.files import atomic_write
-from notellm.metrics import Ties
+from notellm.metrics import ExposureSplit, Ties, exposure_split
 from notellm.pipeline import systems
 from notellm.pipeline.data import Dataset, Queries
-from notellm.pipeline.training import MODEL, check_trained
+from notellm.pipeline.training import MODEL, check_trained, prompt_config
+from notellm.prompts.tokenizing import clean_hashtags, clean_value
 from notellm.retrieval import Ranks, neighbours, target_ranks
 from notellm.run import RunFolder, write_json
 
@@ -60,7 +61,13 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         key: target_ranks(*_for_ranking(rows, queries), exclude=torch.from_numpy(queries.source))
         for key, rows in vectors.items()
     }
-    _save_ranks(run.file(RANKS), ranks)
+    split = exposure_split(
+        dataset.exposure[queries.pool][queries.target],
+        dataset.exposure[queries.pool],
+        low=config.evaluation.low_share,
+        high=config.evaluation.high_share,
+    )
+    _save_ranks(run.file(RANKS), ranks, split)
     bootstrap = Bootstrap(samples=config.evaluation.bootstrap_samples, seed=config.seed)
     retrieval = evaluate_retrieval(
         ranks,
@@ -99,10 +106,14 @@ def _word_ranks(run: RunFolder, pool: Notes, queries: Queries) -> dict[str, Rank
     }
 
 
-def _save_ranks(path: Path, ranks: Mapping[str, Ranks]) -> None:
+def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit) -> None:
     """Keeps what every number of the retrieval tables comes from, query by query."""
     tensors = {
         f"{key}.{part}": getattr(own, part) for key, own in ranks.items() for part in ("greater", "equal")
+    }
+    tensors |= {
+        f"exposure.{side}": torch.from_numpy(np.asarray(of, dtype=np.uint8))
+        for side, of in zip(("low", "high"), (split.low, split.high), strict=True)
     }
     with atomic_write(path) as temporary:
         save_file(tensors, temporary)
@@ -112,19 +123,25 @@ def _evaluate_generation(
     run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap
 ) -> dict[str, Any]:
     notes = pool.take(systems.evaluated_notes(run.config, pool))
-    known = sorted({name for name in dataset.notes.categories if name})
+    known = sorted(set(_shown(dataset.notes.categories)) - {""})
     writers = [key for key in WRITERS if key in run.config.evaluation.systems]
     written = systems.generate(run, notes, known, writers)
     by_system = {key: _generated([written[note][key] for note in notes.ids]) for key in writers}
+    prompt = prompt_config(run.config)
     return evaluate_generation(
         by_system,
-        notes.categories,
-        notes.topics,
+        _shown(notes.categories),
+        [clean_hashtags(topics, prompt) for topics in notes.topics],
         known_categories=known,
-        known_hashtags={tag for topics in dataset.notes.topics for tag in topics},
+        known_hashtags={tag for topics in dataset.notes.topics for tag in clean_hashtags(topics, prompt)},
         hashtag_count=run.config.generation.hashtag_count,
         bootstrap=bootstrap,
     )
+
+
+def _shown(categories: Sequence[str]) -> list[str]:
+    """Categories as the prompt shows them, and so as a model can write them; hashtags are cut like that, too."""
+    return [clean_value(category).strip() for category in categories]
 
 
 def _generated(rows: Sequence[Mapping[str, Any]]) -> Generated:

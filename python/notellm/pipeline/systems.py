@@ -16,9 +16,11 @@ from notellm.config import Config
 from notellm.data.notes import Notes
 from notellm.embedding import embed, load_embeddings, save_embeddings
 from notellm.files import atomic_write
-from notellm.models.notellm import EXTRA_WEIGHTS, NoteLLM, read_prompt
+from notellm.models.notellm import NoteLLM
 from notellm.pipeline.data import IntArray
 from notellm.pipeline.describing import Describer, words_decided_by
+from notellm.pipeline.encoder import ENCODER, encode
+from notellm.pipeline.texts import full_texts, truncated_texts
 from notellm.pipeline.training import MODEL, load_backbone, load_trained, prompt_config
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig, load_prompt
@@ -49,23 +51,46 @@ def zero_shot_last(run: RunFolder, notes: Notes) -> Tensor:
 
 
 def trained(run: RunFolder, notes: Notes) -> Tensor:
-    """Embedding by the run's trained model: ``(N, d)`` unit rows."""
+    """Embedding by the run's trained model: ``(N, d)`` unit rows.
+
+    Without the contrastive loss the projection is as random as it began, so the state itself is taken: ``(N, D)``.
+    """
     folder = run.file(MODEL)
-    key = f"trained-{model_key(folder)}"
-    return _kept(
-        run, key, notes, lambda: _embed(run.config, load_trained(run.config, folder), notes, "trained model")
-    )
+    projected = run.config.loss.contrastive
+
+    def make() -> Tensor:
+        model = load_trained(run.config, folder)
+        return _embed(run.config, model, notes, "trained model", projected=projected)
+
+    return _kept(run, f"trained-{model_key(folder)}", notes, make)
+
+
+def sentence_bert_zero_shot(run: RunFolder, notes: Notes) -> Tensor:
+    """Embedding by a bidirectional encoder as its makers trained it: ``(N, D)`` unit rows."""
+    return _kept(run, "sentence_bert_zero_shot", notes, lambda: encode(run.config, notes))
+
+
+def sentence_bert(run: RunFolder, notes: Notes) -> Tensor:
+    """The same, trained on the run's pairs."""
+    return _kept(run, "sentence_bert", notes, lambda: encode(run.config, notes, run.file(ENCODER)))
 
 
 def model_key(folder: Path) -> str:
     """A name for a trained model: what is kept of it bears this name, and is made anew for another."""
-    return hashlib.blake2b((folder / EXTRA_WEIGHTS).read_bytes(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 EMBEDDERS: dict[str, Callable[[RunFolder, Notes], Tensor]] = {
     "zero_shot_mean": zero_shot_mean,
     "zero_shot_last": zero_shot_last,
     "zero_shot_prompt": zero_shot_prompt,
+    "sentence_bert_zero_shot": sentence_bert_zero_shot,
+    "sentence_bert": sentence_bert,
     "trained": trained,
 }
 
@@ -87,28 +112,6 @@ WORD_INDICES: dict[str, Callable[[Config, Notes], WordIndex]] = {
 }
 
 
-def full_texts(notes: Notes) -> list[str]:
-    """Title, hashtags and content of each note as one text."""
-    fields = zip(notes.titles, notes.topics, notes.contents, strict=True)
-    return [" ".join([title, *topics, content]) for title, topics, content in fields]
-
-
-def truncated_texts(config: Config, notes: Notes) -> list[str]:
-    """The same, cut as the prompt cuts them."""
-    prompt = read_prompt(config.model.path, prompt_config(config))
-    tokenized = prompt.tokenize(notes)
-
-    def texts(lists: Any) -> list[str]:
-        cuts = [part.tolist() for part in np.split(lists.ids, lists.offsets[1:-1])]
-        return [prompt.piece_tokenizer.decode(cut) for cut in cuts]
-
-    hashtags = texts(tokenized.hashtags) if len(tokenized.hashtags) else []
-    bounds = tokenized.hashtag_offsets
-    topics = [hashtags[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    fields = zip(texts(tokenized.titles), topics, texts(tokenized.contents), strict=True)
-    return [" ".join([title, *own, content]) for title, own, content in fields]
-
-
 def evaluated_notes(config: Config, pool: Notes) -> IntArray:
     """Positions in the pool of the notes that categories and hashtags are generated for, drawn by the split's seed."""
     draw = np.random.default_rng(config.data.split_seed)
@@ -122,7 +125,7 @@ def generate(
 
     Args:
         run: The run.
-        notes: The notes; their own categories and hashtags are not looked at, but kept beside.
+        notes: The notes; their own categories are not looked at, but kept beside.
         known_categories: Of which the best is found, too.
         writers: ``"zero_shot_prompt"``, ``"trained"`` or both.
 
@@ -131,7 +134,7 @@ def generate(
     """
     path, made_by = run.file("generation.jsonl"), _made_by(run, known_categories, writers)
     if path.exists():
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         if [(row["id"], row["made_by"]) for row in rows] == [(note, made_by) for note in notes.ids]:
             return {row["id"]: row["systems"] for row in rows}
     systems: dict[str, list[dict[str, Any]]] = {}

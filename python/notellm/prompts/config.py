@@ -20,6 +20,9 @@ SLOTS = {f"<{kind.name}>": kind for kind in PieceKind if kind is not PieceKind.t
 COUNT_MARK = "<j>"
 """Stands, inside a piece of the hashtag prompt, for the number of hashtags asked for."""
 
+END_MARK = "<eos>"
+"""A piece that is the model's end token, for prompts whose compressed position is its state."""
+
 _PACKAGED = Path(__file__).parents[1] / "conf" / "prompt"
 _LOOKS_LIKE_A_SLOT = re.compile(r"<[a-z_]+>")
 _CHOICES = {"hashtag_count": ("one", "uniform", "all"), "topics_in_hashtag_prompt": ("none", "unsampled")}
@@ -137,7 +140,7 @@ def prompt_names() -> list[str]:
 
     Example:
         >>> prompt_names()
-        ['bare', 'paper', 'release_zh']
+        ['bare', 'paper', 'release_zh', 'repllama']
     """
     return sorted(path.stem for path in _PACKAGED.glob("*.yaml"))
 
@@ -210,10 +213,10 @@ def _piece_problems(key: str, pieces: tuple[str, ...]) -> Iterator[str]:
             continue
         if not piece:
             yield f"{key}: a piece must have at least one character, but one is empty"
-        if _LOOKS_LIKE_A_SLOT.fullmatch(piece) and piece != COUNT_MARK:
+        if _LOOKS_LIKE_A_SLOT.fullmatch(piece) and piece not in (COUNT_MARK, END_MARK):
             yield f"{key}: there is no slot {piece}{_nearest(piece, SLOTS)}"
-        for slot in SLOTS:
-            if slot in piece:
+        for slot in (*SLOTS, END_MARK):
+            if slot in piece and slot != piece:
                 yield f"{key}: {slot} must be a piece of its own, but is inside {piece!r}"
         if key == "category" and COUNT_MARK in piece:
             yield f"{key}: {COUNT_MARK} belongs to the hashtag prompt, but is inside {piece!r}"

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from notellm._core import prompts as core
 from notellm.errors import ConfigError
 from notellm.progress import ProgressFn
-from notellm.prompts.config import PromptConfig
+from notellm.prompts.config import END_MARK, PromptConfig
 from notellm.prompts.tokenizing import NoteTexts, PieceTokenizer, tokenize_notes
 
 UNIFORM_LIMIT = 5
@@ -233,6 +233,8 @@ class Prompt:
             return [self.emb_token_id]
         if kind is not core.PieceKind.text:
             return []
+        if text == END_MARK:
+            return [self.eos_token_id]
         ids = self.piece_tokenizer.encode_text(text)
         if not ids:
             raise ConfigError(f"prompt {self.config.name!r}: the tokenizer must have tokens for {text!r}")

@@ -13,7 +13,7 @@ from notellm.errors import DataError
 
 Entry = dict[str, Any]
 """Study, row, seed, scale, key and configuration of a cell; status (``"done"`` or ``"failed"``) and error; its metrics,
-folder, data, commit, seconds, and when it was finished."""
+names of its data and queries, commit, seconds, and when it was finished."""
 
 
 class Ledger:
@@ -49,17 +49,19 @@ class Ledger:
         if not self.path.exists():
             return []
         whole = self.path.read_bytes().rpartition(b"\n")[0]
+        if not whole:
+            return []
         entries = []
-        for number, line in enumerate(whole.decode().splitlines(), 1):
+        for number, line in enumerate(whole.decode().split("\n"), 1):
             try:
                 entries.append(json.loads(line))
             except ValueError as error:
                 raise DataError(f"{self.path}:{number}: must be a JSON object, but {error}") from error
         return entries
 
-    def finished(self) -> dict[str, Entry]:
-        """The newest entry of each finished run, by the key of its cell."""
-        return {entry["key"]: entry for entry in self.entries() if entry["status"] == "done"}
+    def newest(self) -> dict[str, Entry]:
+        """The newest entry of each cell, by its key."""
+        return {entry["key"]: entry for entry in self.entries()}
 
 
 def _cut_torn_line(descriptor: int) -> None:

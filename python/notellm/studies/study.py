@@ -12,8 +12,37 @@ from typing import Any
 from notellm.config import Config, compose, compose_study, replace
 from notellm.errors import ConfigError
 
-PLACES = ("name", "run_dir", "threads")
-"""Keys that say where and how a cell runs, not what it is."""
+NOT_DECISIVE = (
+    "name",
+    "run_dir",
+    "threads",
+    "train.checkpoint_every",
+    "train.tensorboard",
+    "train.micro_pairs",
+    "train.checkpoint_layers",
+    "train.shard_optimizer",
+    "embed.batch_tokens",
+    "generation.batch_tokens",
+)
+"""Keys that say where and how a cell runs, not what comes of it (but for rounding)."""
+
+TRAINED = ("trained", "sentence_bert")
+"""The systems that are trained; all others know neither a seed nor options of training."""
+
+METRICS = {
+    "mrr": "MRR",
+    "accuracy": "Acc.",
+    "illusory": "Ill.",
+    "closed_set": "Closed-set Acc.",
+    "bleu4": "BLEU-4",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "hashtag_f1": "Hashtag F1",
+}
+"""Columns besides ``recall@K``, and what tables call them."""
+
+SET_BY_US = ("seed", "name", "run_dir", "evaluation.systems", "experiment", "scale")
 
 
 @dataclass(frozen=True)
@@ -52,13 +81,24 @@ class Cell:
     @property
     def key(self) -> str:
         """A name for all that decides the numbers: a finished run of this name need not be run again."""
-        tree = {name: value for name, value in self.config.to_dict().items() if name not in PLACES}
+        tree = self.config.to_dict()
+        for key in NOT_DECISIVE:
+            group, _, name = key.rpartition(".")
+            del (tree[group] if group else tree)[name]
+        if self.row.system not in TRAINED:
+            for group in ("train", "loss", "lora", "seed"):
+                del tree[group]
         return hashlib.blake2b(json.dumps([self.row.system, tree]).encode(), digest_size=8).hexdigest()
 
     @property
     def folder(self) -> Path:
         """Where it runs."""
         return Path(self.config.run_dir)
+
+    @property
+    def error_file(self) -> Path:
+        """Where the traceback of a failed run is."""
+        return self.folder.with_name(f"{self.folder.name}.error.txt")
 
 
 @dataclass(frozen=True)
@@ -71,7 +111,7 @@ class Study:
         title: Over the table.
         columns: Metrics of the table, in order; see `notellm.studies.COLUMNS`.
         rows: From top to bottom.
-        seeds: Each row is run with each of them.
+        seeds: Each row that is trained is run with each of them, others with the first.
         against: The row that the others are compared with, query by query.
         cells: Row by row, all seeds of each.
     """
@@ -106,6 +146,9 @@ def load_study(
     Raises:
         ConfigError: If there is no such study, or a row's configuration is wrong; names the row.
     """
+    taken = [text for text in overrides if text.lstrip("+~").split("=")[0] in SET_BY_US]
+    if taken:
+        raise ConfigError(f"{taken[0]}: is set by the study itself; try --seeds, or another row")
     common = [f"experiment={name}", f"scale={scale}", *overrides]
     node = compose_study(common)
     if node is None:
@@ -113,7 +156,7 @@ def load_study(
     rows = _rows(name, node)
     chosen = tuple(node.get("seeds", [0]) if seeds is None else seeds)
     root = Path(folder) / scale
-    return Study(
+    study = Study(
         name=name,
         scale=scale,
         title=str(node.get("title", name)),
@@ -121,8 +164,37 @@ def load_study(
         rows=rows,
         seeds=chosen,
         against=_against(name, node, rows),
-        cells=tuple(_cell(root, row, seed, common) for row in rows for seed in chosen),
+        cells=tuple(_cell(root, row, seed, common) for row in rows for seed in _seeds_of(row, chosen)),
     )
+    _check_distinct(study)
+    _check_columns(study)
+    return study
+
+
+def _seeds_of(row: Row, seeds: Sequence[int]) -> Sequence[int]:
+    return seeds if row.system in TRAINED else seeds[:1]
+
+
+def _check_distinct(study: Study) -> None:
+    rows: dict[str, str] = {}
+    for cell in study.cells:
+        other = rows.setdefault(cell.key, cell.row.key)
+        if other != cell.row.key:
+            raise ConfigError(
+                f"experiment={study.name}: rows must differ, but {other} and {cell.row.key} come to the same at "
+                f"scale={study.scale}"
+            )
+
+
+def _check_columns(study: Study) -> None:
+    ks = study.cells[0].config.evaluation.ks
+    recalls = {f"{side}recall@{k}" for k in ks for side in ("", "low.", "high.")}
+    for column in study.columns:
+        if column not in recalls | set(METRICS):
+            raise ConfigError(
+                f"experiment={study.name}: columns must be measured, but {column} is not; there are recall@K for K of "
+                f"evaluation.ks={ks} (with low. or high. before it: by exposure), {', '.join(METRICS)}"
+            )
 
 
 def _rows(name: str, node: Mapping[str, Any]) -> tuple[Row, ...]:

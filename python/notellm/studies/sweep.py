@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from safetensors.torch import load_file
 
 from notellm.machine import versions
-from notellm.metrics import hits_at
+from notellm.metrics import Ties, hits_at
 from notellm.metrics.arrays import FloatArray
-from notellm.pipeline import evaluate, load_data, prepare, select_queries, train, training_pairs
+from notellm.pipeline import (
+    Dataset,
+    Queries,
+    evaluate,
+    load_data,
+    prepare,
+    select_queries,
+    train,
+    train_encoder,
+    training_pairs,
+)
+from notellm.pipeline.data import fingerprint
 from notellm.pipeline.evaluating import RANKS
+from notellm.pipeline.training import MODEL
 from notellm.retrieval import Ranks
-from notellm.run import RunFolder, read_json
+from notellm.run import RunFolder
 from notellm.studies.ledger import Entry, Ledger
 from notellm.studies.study import Cell, Study
 
@@ -31,30 +46,34 @@ def ledger_of(study: Study) -> Ledger:
     return Ledger(study.cells[0].folder.parent / "ledger.jsonl")
 
 
-def sweep(study: Study, *, say: Say = print) -> list[Entry]:
+def sweep(study: Study, *, keep_models: bool = False, say: Say = print) -> list[Entry]:
     """Runs what is missing of a study; a cell that fails is recorded, and the others go on.
 
     Several sweeps may work on one folder: each leaves alone what another is at.
 
     Args:
         study: From `load_study`, which has checked every configuration.
+        keep_models: Whether trained models stay in the run folders; half a GB each for a small one.
         say: Told what happens, line by line.
 
     Returns:
         The new entries of the ledger.
     """
-    ledger, new = ledger_of(study), []
+    ledger, datasets, new = ledger_of(study), _Datasets(), []
     for number, cell in enumerate(study.cells, 1):
         where = f"[{number}/{len(study.cells)}] {cell.row.name}, seed {cell.seed}"
         with _claimed(cell.folder) as is_ours:
             if not is_ours:
                 say(f"{where}: another sweep is at it")
-            elif cell.key in ledger.finished():
+                continue
+            found = ledger.newest().get(cell.key)
+            if found and found["status"] == "done" and found["data"] == datasets.name_of(cell):
                 say(f"{where}: done before")
-            else:
-                say(where)
-                new.append(_run_recorded(study, cell, ledger))
-                say(f"{where}: {new[-1]['status']} in {new[-1]['seconds']:.0f} s {new[-1]['error']}".rstrip())
+                continue
+            say(where)
+            entry = _run_recorded(study, cell, ledger, datasets, found, keep_models)
+            say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
+            new.append(entry)
     return new
 
 
@@ -62,19 +81,41 @@ def plan(study: Study) -> list[tuple[Cell, Entry | None, float | None]]:
     """Each cell, its entry if it is finished, and otherwise how long it may take.
 
     Returns:
-        The estimate is the mean time of the finished runs, in seconds; None where there is none.
+        The estimate is the mean time of the finished runs, in seconds; None where there is none. Whether the data are
+        still the same is for `sweep` to see.
     """
-    finished = ledger_of(study).finished()
+    finished = {key: entry for key, entry in ledger_of(study).newest().items() if entry["status"] == "done"}
     times = [entry["seconds"] for entry in finished.values()]
     mean = sum(times) / len(times) if times else None
     return [(cell, finished.get(cell.key), None if cell.key in finished else mean) for cell in study.cells]
+
+
+class _Datasets:
+    """The data of cells, read once for all that have the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Dataset, str]] = {}
+
+    def of(self, cell: Cell) -> Dataset:
+        return self._get(cell)[0]
+
+    def name_of(self, cell: Cell) -> str:
+        """The fingerprint of notes, log and split."""
+        return self._get(cell)[1]
+
+    def _get(self, cell: Cell) -> tuple[Dataset, str]:
+        key = json.dumps(cell.config.data.to_dict())
+        if key not in self._known:
+            dataset = load_data(cell.config)
+            self._known[key] = dataset, fingerprint(dataset)
+        return self._known[key]
 
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[bool]:
     """Whether the folder is ours while the block lasts: the lock goes with the process that holds it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -83,15 +124,26 @@ def _claimed(folder: Path) -> Iterator[bool]:
         yield True
 
 
-def _run_recorded(study: Study, cell: Cell, ledger: Ledger) -> Entry:
-    begin, error, data = time.perf_counter(), "", ""
-    metrics: dict[str, float] = {}
+def _run_recorded(
+    study: Study,
+    cell: Cell,
+    ledger: Ledger,
+    datasets: _Datasets,
+    before: Entry | None,
+    keep_models: bool,
+) -> Entry:
+    begin, found, error = time.perf_counter(), Outcome({}, "", ""), ""
     try:
-        metrics, data = run_cell(cell)
+        if _is_outdated(cell, before):
+            shutil.rmtree(cell.folder, ignore_errors=True)
+        found = run_cell(cell, datasets.of(cell))
+        cell.error_file.unlink(missing_ok=True)
+        if not keep_models:
+            shutil.rmtree(cell.folder / MODEL, ignore_errors=True)
     except Exception as failure:  # whatever it is: the other cells go on
         error = f"{type(failure).__name__}: {failure}".splitlines()[0]
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        (cell.folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        with suppress(OSError):
+            cell.error_file.write_text(traceback.format_exc(), encoding="utf-8")
     entry: Entry = {
         "study": study.name,
         "row": cell.row.key,
@@ -100,31 +152,60 @@ def _run_recorded(study: Study, cell: Cell, ledger: Ledger) -> Entry:
         "key": cell.key,
         "status": "failed" if error else "done",
         "error": error,
-        "metrics": metrics,
-        "data": data,
+        "metrics": found.metrics,
+        "data": found.data,
+        "queries": found.queries,
         "commit": versions().get("commit", ""),
         "seconds": round(time.perf_counter() - begin, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "folder": str(cell.folder),
         "config": cell.config.to_dict(),
     }
     ledger.append(entry)
     return entry
 
 
-def run_cell(cell: Cell) -> tuple[dict[str, float], str]:
+def _is_outdated(cell: Cell, before: Entry | None) -> bool:
+    """Whether the folder holds what must not be gone on with: of other data, of code since changed, or half-made."""
+    if not (cell.folder / "config.yaml").exists():
+        return True
+    if before is None:  # interrupted
+        return False
+    return bool(before["status"] == "done" or before["commit"] != versions().get("commit", ""))
+
+
+class Outcome(NamedTuple):
+    """What came of a cell: its metrics, and names of its data and of its queries with their pool."""
+
+    metrics: dict[str, float]
+    data: str
+    queries: str
+
+
+def run_cell(cell: Cell, dataset: Dataset) -> Outcome:
     """Runs one cell in its folder, going on where a former call was interrupted.
 
+    Args:
+        cell: The cell.
+        dataset: Its data.
+
     Returns:
-        Its metrics, shares in 0..1 by name, and the fingerprint of its data.
+        Its metrics are shares in 0..1, by the names that tables use.
     """
     run = RunFolder.open(cell.config, command=["notellm", "sweep"])
-    dataset = load_data(cell.config)
     pairs = prepare(run, dataset)
-    if cell.row.system == "trained":
-        train(run, dataset, *training_pairs(dataset, *pairs))
-    document = evaluate(run, dataset, select_queries(cell.config, dataset, *pairs))
-    return metrics_of(document, cell.row.system), read_json(run.file("data.json"))["fingerprint"]
+    trainers = {"trained": train, "sentence_bert": train_encoder}
+    if cell.row.system in trainers:
+        trainers[cell.row.system](run, dataset, *training_pairs(cell.config, dataset, *pairs))
+    queries = select_queries(cell.config, dataset, *pairs)
+    document = evaluate(run, dataset, queries)
+    return Outcome(metrics_of(document, cell.row.system), fingerprint(dataset), _name_of(queries))
+
+
+def _name_of(queries: Queries) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for part in (queries.pool, queries.source, queries.target):
+        digest.update(part.tobytes())
+    return digest.hexdigest()
 
 
 def metrics_of(document: dict[str, Any], system: str) -> dict[str, float]:
@@ -154,12 +235,19 @@ def _generation_metrics(writer: dict[str, Any]) -> dict[str, float]:
     return {name: interval["value"] for name, interval in found.items() if interval is not None}
 
 
-def ranks_of(folder: str | Path, system: str) -> Ranks:
-    """The ranks that a finished run has kept, query by query."""
-    tensors = load_file(Path(folder) / RANKS)
-    return Ranks(tensors[f"{system}.greater"], tensors[f"{system}.equal"])
+def hits_of(cell: Cell, column: str) -> FloatArray | None:
+    """Shape ``(Q,)``: what each query of a finished cell contributes to a recall; None if its ranks are not there.
 
-
-def hits_of(folder: str | Path, system: str, k: int) -> FloatArray:
-    """Shape ``(Q,)``: what each query of a finished run contributes to Recall@k."""
-    return hits_at(ranks_of(folder, system), [k])[:, 0]
+    Args:
+        cell: The cell.
+        column: ``"recall@K"``, or by exposure: ``"low.recall@K"``, of those queries alone.
+    """
+    side, _, metric = column.rpartition(".")
+    try:
+        tensors = load_file(cell.folder / RANKS)
+    except FileNotFoundError:
+        return None
+    ranks = Ranks(tensors[f"{cell.row.system}.greater"], tensors[f"{cell.row.system}.equal"])
+    ties = cast(Ties, cell.config.evaluation.ties)
+    hits = hits_at(ranks, [int(metric.removeprefix("recall@"))], ties=ties)[:, 0]
+    return hits[tensors[f"exposure.{side}"].numpy().astype(bool)] if side else hits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 import numpy as np
@@ -14,21 +14,8 @@ from rich.table import Table as RichTable
 
 from notellm.metrics import Interval, bootstrap_difference
 from notellm.studies.ledger import Entry
-from notellm.studies.study import Row, Study
+from notellm.studies.study import METRICS, Cell, Study
 from notellm.studies.sweep import hits_of, ledger_of
-
-COLUMNS = {
-    "mrr": "MRR",
-    "accuracy": "Acc.",
-    "illusory": "Ill.",
-    "closed_set": "Closed-set Acc.",
-    "bleu4": "BLEU-4",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "hashtag_f1": "Hashtag F1",
-}
-"""What tables call a metric; ``recall@K``, and with ``low.`` or ``high.`` before it by exposure, need no entry."""
 
 PAPER = "paper (private data, 7B)"
 MISSING = "\u2013"
@@ -55,8 +42,8 @@ class TableRow:
         seeds: Finished runs, of so many.
         status: Empty if all are finished.
         scores: By column; None where nothing has been measured.
-        difference: By recall column: mean of this row minus that of the row compared with, over the same queries, in
-            percentage points, with its 95 % interval; None for that row itself and where runs are missing.
+        difference: By recall column: mean of this row minus that of the row compared with, over the same queries and
+            the seeds that both have, in percentage points, with its 95 % interval; None where runs are missing.
         paper: By column.
     """
 
@@ -103,7 +90,8 @@ class Table:
         """What the numbers in brackets and the star are."""
         return (
             f"Percent; mean \u00b1 standard deviation over seeds. In brackets: difference from {self.against} over the "
-            "same queries, in points; *: its paired 95 % bootstrap interval leaves out 0."
+            "same queries and seeds, in points; *: its paired 95 % bootstrap interval over queries leaves out 0. "
+            "The luck of training is in the deviation only."
         )
 
     def terminal(self) -> RichTable:
@@ -167,64 +155,89 @@ def make_table(study: Study, *, against: str | None = None) -> Table:
     Raises:
         ValueError: If there is no such row.
     """
-    finished, keys = ledger_of(study).entries(), {row.key: row for row in study.rows}
+    keys = {row.key: row for row in study.rows}
     base = study.against if against is None else against
     if base not in keys:
         raise ValueError(f"make_table: against must be one of {', '.join(keys)}, but is {base!r}")
-    newest = {entry["key"]: entry for entry in finished}
-    by_row: dict[str, list[Entry]] = {
-        row.key: [newest[c.key] for c in study.cells if c.row == row and c.key in newest]
-        for row in study.rows
+    newest = ledger_of(study).newest()
+    runs = {
+        key: [_Run(cell, newest.get(cell.key)) for cell in study.cells if cell.row.key == key] for key in keys
     }
-    rows = [_table_row(study, row, by_row[row.key], keys[base], by_row[base]) for row in study.rows]
-    scale = f"{study.title} (scale: {study.scale})"
-    return Table(scale, study.columns, rows, keys[base].name)
+    data = _newest_data([run for of in runs.values() for run in of])
+    runs = {key: [run.of_data(data) for run in of] for key, of in runs.items()}
+    rows = [_table_row(study, runs[row.key], runs[base]) for row in study.rows]
+    return Table(f"{study.title} (scale: {study.scale})", study.columns, rows, keys[base].name)
 
 
-def _table_row(
-    study: Study, row: Row, entries: Sequence[Entry], base: Row, base_entries: Sequence[Entry]
-) -> TableRow:
-    done = [entry for entry in entries if entry["status"] == "done"]
-    failed, missing = len(entries) - len(done), len(study.seeds) - len(entries)
-    status = ", ".join(
-        text for text, count in ((f"{failed} failed", failed), (f"{missing} not run", missing)) if count
-    )
-    base_done = [entry for entry in base_entries if entry["status"] == "done"]
+@dataclass(frozen=True)
+class _Run:
+    """A cell and what the ledger says of it."""
+
+    cell: Cell
+    entry: Entry | None
+    is_stale: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        return self.entry is not None and self.entry["status"] == "done" and not self.is_stale
+
+    @property
+    def state(self) -> str:
+        """Why it has no numbers; empty if it has."""
+        if self.is_done:
+            return ""
+        if self.entry is None:
+            return "not run"
+        return "on other data" if self.is_stale else "failed"
+
+    def of_data(self, data: str) -> _Run:
+        is_done = self.entry is not None and self.entry["status"] == "done"
+        return replace(self, is_stale=is_done and self.entry["data"] != data)  # type: ignore[index]
+
+
+def _newest_data(runs: Sequence[_Run]) -> str:
+    """Data that have changed make other runs: a table holds those of the newest."""
+    done = [run.entry for run in runs if run.entry is not None and run.entry["status"] == "done"]
+    return str(max(done, key=lambda entry: str(entry["finished"]))["data"]) if done else ""
+
+
+def _table_row(study: Study, runs: Sequence[_Run], base: Sequence[_Run]) -> TableRow:
+    states = [run.state for run in runs if run.state]
+    status = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    is_base = runs[0].cell.row.key == base[0].cell.row.key
+    recalls = [] if is_base else [column for column in study.columns if "recall@" in column]
     return TableRow(
-        name=row.name,
-        seeds=len(done),
+        name=runs[0].cell.row.name,
+        seeds=sum(run.is_done for run in runs),
         status=status,
-        scores={column: _score(done, column) for column in study.columns},
-        difference={
-            column: _difference(row, done, base, base_done, column)
-            for column in study.columns
-            if column.startswith("recall@") and row.key != base.key
-        },
-        paper=row.paper,
+        scores={column: _score(runs, column) for column in study.columns},
+        difference={column: _difference(runs, base, column) for column in recalls},
+        paper=runs[0].cell.row.paper,
     )
 
 
-def _score(entries: Sequence[Entry], column: str) -> Score | None:
-    values = [100 * entry["metrics"][column] for entry in entries if column in entry["metrics"]]
+def _score(runs: Sequence[_Run], column: str) -> Score | None:
+    found = [run.entry["metrics"].get(column) for run in runs if run.is_done and run.entry]
+    values = [100 * value for value in found if value is not None]
     if not values:
         return None
     return Score(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
-def _difference(
-    row: Row, entries: Sequence[Entry], base: Row, base_entries: Sequence[Entry], column: str
-) -> Interval | None:
-    """Each query's hits are means over the seeds: the interval is that of the queries' luck."""
-    if not entries or not base_entries or len({entry["data"] for entry in [*entries, *base_entries]}) > 1:
+def _difference(runs: Sequence[_Run], base: Sequence[_Run], column: str) -> Interval | None:
+    """Each query's hits are means over the seeds that both rows have; a row without seeds is compared with each."""
+    mine, theirs = ({run.cell.seed: run for run in of if run.is_done} for of in (runs, base))
+    if len(runs) > 1 and len(base) > 1:
+        both = mine.keys() & theirs.keys()
+        mine, theirs = ({seed: of[seed] for seed in sorted(both)} for of in (mine, theirs))
+    used = [*mine.values(), *theirs.values()]
+    if not mine or not theirs or len({run.entry["queries"] for run in used if run.entry}) > 1:
         return None
-    k = int(column.removeprefix("recall@"))
-    mine, theirs = (
-        np.mean([hits_of(entry["folder"], of.system, k) for entry in some], axis=0)
-        for of, some in ((row, entries), (base, base_entries))
-    )
-    if mine.shape != theirs.shape:  # other queries
+    hits = [[hits_of(run.cell, column) for run in of.values()] for of in (mine, theirs)]
+    there = [[own for own in of if own is not None] for of in hits]
+    if len(there[0]) < len(mine) or len(there[1]) < len(theirs) or not len(there[0][0]):
         return None
-    found = bootstrap_difference(mine, theirs)
+    found = bootstrap_difference(*(np.mean(of, axis=0) for of in there))
     return Interval(*(100 * value for value in found))
 
 
@@ -236,7 +249,7 @@ def column_name(column: str) -> str:
         ('R@100', 'R@10, low', 'Acc.')
     """
     side, _, metric = column.rpartition(".")
-    name = metric.replace("recall@", "R@") if metric.startswith("recall@") else COLUMNS.get(metric, metric)
+    name = metric.replace("recall@", "R@") if metric.startswith("recall@") else METRICS.get(metric, metric)
     return f"{name}, {side}" if side else name
 
 

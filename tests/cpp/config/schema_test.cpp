@@ -17,7 +17,7 @@ threads: 2
 device: cpu
 dtype: bf16
 data: {source: debian, folder: '', notes: '', interactions: '', groups_column: '', ordered: no,
-  test_share: 0.25, split_seed: 1, queries: 10, pool_notes: all, pool: 0}
+  test_share: 0.25, split_seed: 1, queries: 10, pairs: all, pool_notes: all, pool: 0}
 mining: {lower: 0, upper: 2, top: 3, min_users: 1, max_user_events: 0, max_gap_seconds: 0,
   max_gap_events: 0}
 prompt: {name: p, slot_lead: ' ', title_tokens: 20, content_tokens: 32, max_hashtags: 10,

@@ -40,7 +40,7 @@ def test_pairs_survive_the_file(tmp_path):
 
 def test_training_pairs_stay_on_their_side_and_leave_their_group():
     data, pairs = make()
-    source, target = training_pairs(data, pairs.source, pairs.target)
+    source, target = training_pairs(compose(), data, pairs.source, pairs.target)
     assert len(source) > 0
     assert not data.is_test[source].any()
     assert not data.is_test[target].any()
@@ -69,6 +69,19 @@ def test_queries_are_distinct_related_and_in_the_pool(queries, pool, kind):
         assert np.isin(drawn.pool, paired).all()
 
 
+def test_pairs_can_be_those_of_tagged_notes():
+    data, pairs = make()
+    for note in range(0, 60, 3):
+        data.notes.topics[note] = ["tag"]
+    config = compose(["data.pairs=tagged"])
+    source, target = training_pairs(config, data, pairs.source, pairs.target)
+    assert len(source) > 0
+    assert not (source % 3).any()
+    assert not (target % 3).any()
+    both = set(zip(*training_pairs(compose(), data, pairs.source, pairs.target), strict=True))
+    assert set(zip(source, target, strict=True)) < both
+
+
 def test_queries_depend_on_the_split_seed_alone():
     data, pairs = make()
 
@@ -85,7 +98,7 @@ def test_no_pairs_is_an_error():
     data, pairs = make()
     empty = pairs.source[:0]
     with pytest.raises(DataError, match="pairs of training notes"):
-        training_pairs(data, empty, empty)
+        training_pairs(compose(), data, empty, empty)
     with pytest.raises(DataError, match="pairs of test notes"):
         select_queries(compose(), data, empty, empty)
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from notellm import baselines
-from notellm.baselines import TfidfIndex
+from notellm.baselines import Bm25Index, TfidfIndex, words
 
 WORDS = ["chess", "mail", "server", "engine", "library", "game", "python", "tool", "web", "sound"]
 
@@ -32,7 +31,7 @@ def test_scores_follow_the_definition(texts):
 
 @pytest.mark.parametrize("block_entries", [1, 120 * 7, 1 << 20])
 def test_ranks_equal_counting_over_python_lists(texts, block_entries, monkeypatch):
-    monkeypatch.setattr(baselines, "BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(words, "BLOCK_ENTRIES", block_entries)
     index = TfidfIndex(texts)
     rng = np.random.default_rng(1)
     queries = rng.integers(0, 120, 50)
@@ -82,7 +81,7 @@ def test_characters_find_words_written_without_spaces():
 
 
 def test_progress_counts_queries(texts, monkeypatch):
-    monkeypatch.setattr(baselines, "BLOCK_ENTRIES", 120 * 4)
+    monkeypatch.setattr(words, "BLOCK_ENTRIES", 120 * 4)
     seen = []
     TfidfIndex(texts).ranks(np.arange(10), np.arange(10, 20), progress=lambda *at: seen.append(at))
     assert seen == [(4, 10), (8, 10), (10, 10)]
@@ -98,3 +97,32 @@ def test_errors_name_the_value(texts):
         index.ranks([0, 4], [1, 4])
     with pytest.raises(ValueError, match="at least one text must hold a term"):
         TfidfIndex(["", "."])
+
+
+def test_bm25_is_the_formula():
+    texts = ["mail server mail", "web server", "chess", "mail"]
+    words = sorted({word for text in texts for word in text.split()})
+    mean = np.mean([len(text.split()) for text in texts])
+
+    def score(query, text):
+        own = text.split()
+        total = 0.0
+        for word in words:
+            n = sum(word in other.split() for other in texts)
+            idf = np.log(1 + (len(texts) - n + 0.5) / (n + 0.5))
+            tf = own.count(word)
+            weight = tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * len(own) / mean))
+            total += query.split().count(word) * idf * weight
+        return total
+
+    expected = [[score(query, text) for text in texts] for query in texts]
+    np.testing.assert_allclose(Bm25Index(texts).scores(np.arange(4)), expected, atol=1e-12)
+
+
+def test_bm25_ties_and_refuses():
+    index = Bm25Index(["mail server", "mail server", "web"])
+    assert index.ranks([0], [1]).greater.tolist() == [0]
+    with pytest.raises(ValueError, match="k1 must be at least 0 and b in"):
+        Bm25Index(["a b"], b=2)
+    with pytest.raises(ValueError, match="Bm25Index: at least one text must hold a term"):
+        Bm25Index(["", "."])

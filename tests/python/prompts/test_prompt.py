@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notellm._core.prompts import NotePrompt, Task
+from notellm.errors import ConfigError
+from notellm.models.notellm import NoteLLM
 from notellm.prompts import load_prompt
+from samples import make_notes
 
 CONFIGS = ["paper", "release_zh"]
 
@@ -276,3 +279,18 @@ def test_changing_what_follows_emb_leaves_the_embedded_prefix(compile_prompt, pa
     np.testing.assert_array_equal(
         other.pack(tokenized, [0, 1], mode="embed").tokens, paper.pack(tokenized, [0, 1], mode="embed").tokens
     )
+
+
+def test_the_end_mark_is_the_model_s_end_token(tiny_folder):
+    notes = make_notes(6)
+    model = NoteLLM.from_pretrained(tiny_folder, dim=6, prompt="repllama")
+    tokenized = model.prompt.tokenize(notes)
+    for i in range(len(notes)):
+        batch = model.prompt.pack(tokenized, [i], mode="embed")
+        tokens = batch.tokens[batch.path(0)].tolist()
+        assert tokens[-1] == model.eos_token_id
+        assert model.eos_token_id not in tokens[:-1]
+    with pytest.raises(ConfigError, match="<eos> must be a piece of its own, but is inside 'the <eos>'"):
+        dataclasses.replace(
+            load_prompt("repllama"), category=("the <eos>", "<title>", "<emb>", "x", "<category>")
+        )

@@ -58,13 +58,15 @@ def swept(place, overrides):
 def test_a_sweep_runs_every_cell_and_survives_failures(swept):
     study, entries, said = swept
     assert [(entry["row"], entry["seed"], entry["status"]) for entry in entries] == [
-        (row, seed, "failed" if row == "faulty" else "done")
-        for row in ("words", "joint", "faulty", "gcl")
-        for seed in (0, 1)
+        ("words", 0, "done"),
+        *((row, seed, "done") for row in ("joint",) for seed in (0, 1)),
+        *(("faulty", seed, "failed") for seed in (0, 1)),
+        *(("gcl", seed, "done") for seed in (0, 1)),
     ]
     failed = [entry for entry in entries if entry["status"] == "failed"]
     assert all("FloatingPointError" in entry["error"] for entry in failed)
-    assert "Traceback" in Path(failed[0]["folder"], "error.txt").read_text()
+    cells = {(cell.row.key, cell.seed): cell for cell in study.cells}
+    assert "Traceback" in cells["faulty", 0].error_file.read_text()
     assert any("Diverges, seed 1: failed" in line for line in said)
     assert ledger_of(study).entries() == entries
     done = [entry for entry in entries if entry["status"] == "done"]
@@ -73,7 +75,8 @@ def test_a_sweep_runs_every_cell_and_survives_failures(swept):
     by_row = {entry["row"]: entry for entry in done}
     assert "accuracy" in by_row["joint"]["metrics"]
     assert "accuracy" not in by_row["words"]["metrics"]
-    assert not Path(by_row["words"]["folder"], "model").exists()
+    assert (cells["joint", 0].folder / "evaluation.json").exists()
+    assert not (cells["joint", 0].folder / "model").exists()
     assert by_row["gcl"]["config"]["loss"]["alpha"] == 0
 
 
@@ -82,29 +85,35 @@ def test_what_is_finished_is_not_run_again(swept, place, overrides):
     said = []
     again = sweep(load_study("small", scale="smoke", overrides=overrides), say=said.append)
     assert [entry["row"] for entry in again] == ["faulty", "faulty"]
-    assert sum("done before" in line for line in said) == 6
-    more = load_study("small", scale="smoke", overrides=[*overrides, "train.max_steps=1"], seeds=[0])
-    states = {cell.row.key: entry is not None for cell, entry, _ in plan(more)}
-    assert not any(states.values())
-    assert all(seconds > 0 for _, _, seconds in plan(more))
+    assert sum("done before" in line for line in said) == 5
+
+    def finished(*changes):
+        more = load_study("small", scale="smoke", overrides=[*overrides, *changes], seeds=[0])
+        assert all(seconds > 0 for _, entry, seconds in plan(more) if entry is None)
+        return {cell.row.key for cell, entry, _ in plan(more) if entry is not None}
+
+    assert finished("train.micro_pairs=2", "embed.batch_tokens=99") == {"words", "joint", "gcl"}
+    assert finished("train.max_steps=1") == {"words"}  # which is not trained
+    assert finished("data.queries=5") == set()
 
 
 def test_the_same_seed_gives_the_same_table(swept, place, overrides):
     study, entries, _ = swept
     other = load_study("small", scale="smoke", overrides=overrides, folder="elsewhere", seeds=[1])
     metrics = {entry["row"]: entry["metrics"] for entry in sweep(other, say=lambda _: None)}
-    assert metrics == {entry["row"]: entry["metrics"] for entry in entries if entry["seed"] == 1}
+    before = {entry["row"]: entry["metrics"] for entry in entries if entry["seed"] == 1}
+    assert metrics == before | {"words": entries[0]["metrics"]}
 
 
 def test_a_cell_that_two_studies_have_is_run_once(swept, place, overrides):
     write_study(
-        "# @package _global_\nstudy: {rows: {same: {name: as before, set: [loss=gcl_only]}}}\n", "other"
+        "# @package _global_\nstudy:\n  columns: [mrr]\n  rows: {same: {name: as before, set: [loss=gcl_only]}}\n",
+        "other",
     )
     said = []
     other = load_study("other", scale="smoke", overrides=overrides)
     assert sweep(other, say=said.append) == []
     assert said == ["[1/1] as before, seed 0: done before"]
-    assert make_table(other).rows[0].scores["recall@100"] is None  # was not measured
     assert make_table(other).rows[0].scores["mrr"] is not None
 
 
@@ -114,7 +123,7 @@ def test_a_cell_that_another_sweep_runs_is_left_alone(place, overrides):
     study = load_study("small", scale="smoke", overrides=overrides, folder="shared", seeds=[0])
     for cell in study.cells:
         cell.folder.parent.mkdir(parents=True, exist_ok=True)
-    locks = [cell.folder.with_suffix(".lock").open("w") for cell in study.cells]
+    locks = [cell.folder.with_name(f"{cell.folder.name}.lock").open("w") for cell in study.cells]
     for lock in locks:
         fcntl.flock(lock, fcntl.LOCK_EX)
     said = []
@@ -143,6 +152,8 @@ def test_the_table_shows_what_is_missing(swept, place):
     assert "\\%" in table.latex()
     lines = table.csv().splitlines()
     assert len(lines) == 1 + 4 * 4
+    assert rows["TF-IDF"].seeds == 1
+    assert rows["TF-IDF"].difference["recall@10"] is not None
     other = make_table(study, against="words")
     assert {row.name: bool(row.difference) for row in other.rows}["Both losses"]
     with pytest.raises(ValueError, match="against must be one of words, joint, faulty, gcl"):
@@ -151,11 +162,11 @@ def test_the_table_shows_what_is_missing(swept, place):
 
 def test_differences_are_paired_over_the_same_queries(place, tmp_path):
     write_study(
-        "# @package _global_\nstudy:\n  columns: [recall@2]\n  against: a\n  rows:\n    a: {}\n"
+        "# @package _global_\nstudy:\n  columns: [recall@2, low.recall@2]\n  against: a\n  rows:\n    a: {}\n"
         "    b: {set: [loss.alpha=0.1]}\n    c: {set: [loss.alpha=0.2]}\n",
         "two",
     )
-    study = load_study("two", scale="smoke", folder=tmp_path)
+    study = load_study("two", scale="smoke", folder=tmp_path, overrides=["evaluation.ks=[2]"])
     draw = np.random.default_rng(0)
     hits = {}
     for cell in study.cells[:2]:
@@ -163,13 +174,15 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
         hits[cell.row.key] = (ranks < 2).double().numpy()
         cell.folder.mkdir(parents=True)
         tensors = {"trained.greater": ranks, "trained.equal": torch.zeros_like(ranks)}
+        tensors |= {"exposure.low": (torch.arange(50) < 20).to(torch.uint8)}
         save_file(tensors, cell.folder / "ranks.safetensors")
         ledger_of(study).append(
             {
                 "key": cell.key,
                 "status": "done",
                 "data": "x",
-                "folder": str(cell.folder),
+                "queries": "y",
+                "finished": "2026",
                 "metrics": {"recall@2": float(hits[cell.row.key].mean())},
                 "seconds": 1,
             }
@@ -177,10 +190,19 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
     a, b, c = make_table(study).rows
     expected = bootstrap_difference(hits["b"], hits["a"])
     assert b.difference["recall@2"] == pytest.approx([100 * value for value in expected])
+    low = bootstrap_difference(hits["b"][:20], hits["a"][:20])
+    assert b.difference["low.recall@2"] == pytest.approx([100 * value for value in low])
     assert b.scores["recall@2"].mean == pytest.approx(100 * hits["b"].mean())
     assert b.scores["recall@2"].deviation is None
     assert c.status == "1 not run"
     assert c.difference["recall@2"] is None
+    newer = ledger_of(study).newest()[study.cells[1].key] | {"data": "z", "finished": "2027"}
+    ledger_of(study).append(newer)
+    a, b, _ = make_table(study).rows
+    assert (a.status, a.scores["recall@2"]) == ("1 on other data", None)
+    assert b.difference["recall@2"] is None
+    ledger_of(study).append(newer | {"data": "x", "queries": "others"})
+    assert make_table(study).rows[1].difference["recall@2"] is None
 
 
 @pytest.mark.parametrize(
@@ -192,6 +214,8 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
         ("study: {against: b, rows: {a: {}}}\n", "against must be one of its rows, but is 'b'"),
         ("study: {rows: {a: {set: [loss.alhpa=1]}}}\n", "row a: loss.alhpa=1: unknown key .* loss.alpha"),
         ("study: {rows: {a: {}, b: {set: [loss.alpha=-1]}}}\n", "row b: loss.alpha must be at least 0"),
+        ("study: {rows: {a: {}, b: {set: [seed=1]}}}\n", "rows must differ, but a and b come to the same"),
+        ("study: {columns: [recall@7], rows: {a: {}}}\n", "columns must be measured, but recall@7 is not"),
         ("study: {rows: {a: {system: gpt}}}\n", r"row a: evaluation.systems\[0\] must be tfidf"),
     ],
 )
@@ -199,6 +223,32 @@ def test_errors_are_found_before_the_first_run(place, text, message):
     write_study("# @package _global_\n" + text, "wrong")
     with pytest.raises(ConfigError, match=message):
         load_study("wrong", scale="smoke")
+
+
+@pytest.mark.parametrize("taken", ["seed=5", "evaluation.systems=[tfidf]", "run_dir=x"])
+def test_what_a_study_sets_itself_is_not_for_the_user(place, taken):
+    with pytest.raises(ConfigError, match="is set by the study itself; try --seeds"):
+        load_study("small", scale="smoke", overrides=[taken])
+
+
+def test_an_interrupted_cell_goes_on_and_comes_to_the_same(swept, place, overrides, monkeypatch):
+    from notellm.training import Trainer
+
+    _, entries, _ = swept
+    study = load_study("small", scale="smoke", overrides=overrides, folder="halfway", seeds=[1])
+    step = Trainer._train_step
+
+    def interrupt(self):
+        if self.step == 2:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "_train_step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(study, say=lambda _: None)
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    (joint,) = (entry for entry in sweep(study, say=lambda _: None) if entry["row"] == "joint")
+    assert [joint["metrics"]] == [e["metrics"] for e in entries if (e["row"], e["seed"]) == ("joint", 1)]
 
 
 def test_every_shipped_study_can_be_composed():
@@ -243,7 +293,7 @@ def test_a_torn_line_is_left_out_and_cut(tmp_path):
     assert [entry["key"] for entry in ledger.entries()] == ["a"]
     ledger.append({"key": "c", "status": "failed"})
     assert [entry["key"] for entry in ledger.entries()] == ["a", "c"]
-    assert set(ledger.finished()) == {"a"}
+    assert {key: entry["status"] for key, entry in ledger.newest().items()} == {"a": "done", "c": "failed"}
     with pytest.raises(ValueError, match="Out of range"):
         ledger.append({"key": "d", "loss": float("nan")})
     ledger.path.write_text("{}\nnonsense\n")
@@ -256,7 +306,7 @@ def test_the_verbs(swept, place, overrides, capsys):
     assert main(["sweep", *command, "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "A small study, scale smoke: 4 rows, 2 seeds" in shown
-    assert "TF-IDF, seed 1: done" in shown
+    assert "TF-IDF, seed 0: done" in shown
     assert "Diverges, seed 0: to run, about" in shown
     assert main(["sweep", *command, "--seeds", "0"]) == 1  # one row fails
     capsys.readouterr()
@@ -265,6 +315,12 @@ def test_the_verbs(swept, place, overrides, capsys):
     output = place / "table.tex"
     assert main(["table", *command, "--format", "latex", "--output", str(output)]) == 0
     assert output.read_text().startswith(r"\begin{table}")
+    for name in ("curves.svg", "curves.png"):
+        assert main(["plot", *command, "--output", str(place / name)]) == 0
+        assert (place / name).stat().st_size > 5000
+    assert "Both losses" in (place / "curves.svg").read_text()
+    assert main(["plot", *command, "--output", str(place / "curves.txt")]) == 2
+    assert "must write an .svg, .png or .pdf" in capsys.readouterr().err
     assert main(["table", *command, "--against", "nobody"]) == 2
     assert "against must be one of" in capsys.readouterr().err
     assert main(["sweep", "scale=smoke"]) == 2

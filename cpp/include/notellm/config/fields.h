@@ -56,6 +56,7 @@ void visit_fields(const DataConfig&, Visit&& visit) {
   visit("test_share", &DataConfig::test_share, inner_share());
   visit("split_seed", &DataConfig::split_seed, at_least(0));
   visit("queries", &DataConfig::queries, at_least(0));
+  visit("pairs", &DataConfig::pairs, one_of({"all", "tagged"}));
   visit("pool_notes", &DataConfig::pool_notes, one_of({"paired", "all"}));
   visit("pool", &DataConfig::pool, at_least(0));
 }
@@ -142,8 +143,9 @@ void visit_fields(const EmbedConfig&, Visit&& visit) {
 
 template <typename Visit>
 void visit_fields(const EvaluationConfig&, Visit&& visit) {
-  Rule systems = one_of({"tfidf", "tfidf_full", "bm25", "zero_shot_mean", "zero_shot_last",
-                         "zero_shot_prompt", "trained"});
+  Rule systems =
+      one_of({"tfidf", "tfidf_full", "bm25", "zero_shot_mean", "zero_shot_last", "zero_shot_prompt",
+              "sentence_bert_zero_shot", "sentence_bert", "trained"});
   systems.must_not_be_empty = true;
   visit("systems", &EvaluationConfig::systems, systems);
   visit("ks", &EvaluationConfig::ks, some_at_least(1));

@@ -27,6 +27,8 @@ struct DataConfig {
   int64_t split_seed = 0;
   /// At most so many test pairs are evaluated; 0 = all.
   int64_t queries = 400;
+  /// Which training pairs: `all`, or `tagged`, those of two notes with hashtags (studies of r).
+  std::string pairs = "all";
   /// Which test notes can be in the pool: those of some test pair (`paired`), or `all`.
   std::string pool_notes = "paired";
   /// At most so many of them, those of the queries first; 0 = all.
@@ -178,7 +180,7 @@ struct EmbedConfig {
 /// What is measured, and how surely.
 struct EvaluationConfig {
   /// What is compared: tfidf, tfidf_full, bm25, zero_shot_mean, zero_shot_last, zero_shot_prompt,
-  /// trained.
+  /// sentence_bert_zero_shot, sentence_bert (which a sweep trains), trained.
   std::vector<std::string> systems = {"tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt",
                                       "trained"};
   /// Cut-offs of Recall@k.

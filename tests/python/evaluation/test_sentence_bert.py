@@ -1,0 +1,87 @@
+"""The bidirectional baseline: the same batches as NoteLLM's, and a model folder that comes back."""
+
+import numpy as np
+import pytest
+import torch
+
+from notellm import NotSupportedError, Trainer, TrainOptions
+from notellm.baselines import SentenceBert
+from samples import make_notes
+
+transformers = pytest.importorskip("transformers")
+sentence_transformers = pytest.importorskip("sentence_transformers")
+modules = pytest.importorskip("sentence_transformers.models")
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory, tiny_folder):
+    """A random two-layer BERT over the tiny tokenizer, with mean pooling."""
+    folder = tmp_path_factory.mktemp("bert")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=500, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24
+    )
+    transformers.BertModel(config).save_pretrained(folder / "bert")
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(tiny_folder / "tokenizer.json"), pad_token="<|end|>", model_max_length=64
+    )
+    tokenizer.save_pretrained(folder / "bert")
+    bert = modules.Transformer(str(folder / "bert"))
+    sentence_transformers.SentenceTransformer(modules=[bert, modules.Pooling(16)], device="cpu").save(
+        str(folder / "model")
+    )
+    return folder / "model"
+
+
+NOTES = make_notes(40, seed=3)
+TEXTS = [f"{title} {content}" for title, content in zip(NOTES.titles, NOTES.contents, strict=True)]
+SOURCE, TARGET = np.arange(0, 40, 2), np.arange(1, 40, 2)
+OPTIONS = TrainOptions(pairs_per_step=5, max_steps=12, lr=3e-3, lr_head=1e-2, weight_decay=0.0)
+
+
+def test_training_brings_pairs_together(encoder_folder, tmp_path):
+    encoder = SentenceBert(encoder_folder)
+    before = encoder.embed(TEXTS)
+    assert before.shape == (40, 16)
+    torch.testing.assert_close(before.norm(dim=1), torch.ones(40))
+    losses = encoder.fit(TEXTS, SOURCE, TARGET, OPTIONS)
+    assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.2
+    assert encoder.tau.item() != 3.0
+    after = encoder.embed(TEXTS)
+
+    def separation(rows):
+        return float((rows[SOURCE] * rows[TARGET]).sum(1).mean() - (rows @ rows.T).mean())
+
+    assert separation(after) > separation(before)
+    encoder.save(tmp_path / "saved")
+    torch.testing.assert_close(SentenceBert(tmp_path / "saved").embed(TEXTS), after)
+
+
+def test_its_batches_are_those_of_a_notellm(encoder_folder, tiny, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        SentenceBert, "_step", lambda self, texts, notes, *_: seen.append([texts[n] for n in notes]) or 0.0
+    )
+    SentenceBert(encoder_folder).fit(TEXTS, SOURCE, TARGET, OPTIONS)
+    trainer = Trainer(tiny, NOTES, SOURCE, TARGET, OPTIONS)
+    for step, texts in enumerate(seen):
+        rows = trainer.sampler.plan(step).note_ids
+        pairs = trainer.pairs.T.reshape(-1)  # positions among the trainer's notes, which are all of ours
+        assert set(rows.tolist()) <= set(pairs.tolist())
+        assert texts == [TEXTS[row] for row in rows]
+
+
+def test_the_same_seed_gives_the_same_encoder(encoder_folder):
+    runs = []
+    for seed in (1, 1, 2):
+        encoder = SentenceBert(encoder_folder)
+        encoder.fit(TEXTS, SOURCE, TARGET, TrainOptions(pairs_per_step=5, max_steps=3, lr=1e-3, seed=seed))
+        runs.append(encoder.embed(TEXTS))
+    assert runs[0].equal(runs[1])
+    assert not runs[0].equal(runs[2])
+
+
+def test_without_the_package_it_says_how_to_get_it(encoder_folder, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
+    with pytest.raises(NotSupportedError, match="try `pip install sentence-transformers`"):
+        SentenceBert(encoder_folder)
