@@ -109,7 +109,7 @@ class Study:
         name: As in ``experiment=NAME``.
         scale: The sizes: they change what it costs and how sure it is, never the method.
         title: Over the table.
-        columns: Metrics of the table, in order; see `notellm.studies.COLUMNS`.
+        columns: Metrics of the table, in order; see `notellm.studies.METRICS`.
         rows: From top to bottom.
         seeds: Each row that is trained is run with each of them, others with the first.
         against: The row that the others are compared with, query by query.
