@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from notellm import _core
+from notellm import NoteLLM, _core
 from notellm.generation import score_categories
 
 # one begins another, two share a beginning, one is long
@@ -90,3 +90,31 @@ def test_no_note_and_one_category(tiny, notes):
 def test_refuses(tiny, notes, categories, message):
     with pytest.raises(ValueError, match=message):
         score_categories(tiny, notes, categories)
+
+
+@pytest.mark.slow
+def test_sixty_categories_by_a_real_model(smollm2_folder, notes):
+    model = NoteLLM.from_pretrained(smollm2_folder)
+    subjects = [
+        "sound",
+        "sound and music",
+        "web",
+        "web servers",
+        "games",
+        "x11",
+        "x11 fonts",
+        "science",
+        "mail",
+        "c",
+    ]
+    names = [
+        f"{subject}{kind}"
+        for subject in subjects
+        for kind in ("", " tools", " libraries", " data", "s", "/old")
+    ]
+    some = notes.take([0, 4, 11])  # one without content, one with all fields long
+    actual = score_categories(model, some, names).log_probs
+    rows = model.prompt.rows(model.prompt.tokenize(some), range(3), mode="generate")
+    expected = [[separate_log_prob(model, some, row, name) for name in names] for row in rows]
+    assert len(names) == 60
+    torch.testing.assert_close(actual, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-4)
