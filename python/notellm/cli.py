@@ -8,6 +8,8 @@ import argparse
 import contextlib
 import importlib
 import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_together(verb, arguments[1:])
         return _run(verb, arguments[1:])
     except KeyboardInterrupt:
-        again = " ".join(["notellm", *arguments])
+        again = shlex.join(["notellm", *arguments])
         if _speaks():
             print(f"\nnotellm: stopped; nothing is half-written, and `{again}` goes on", file=sys.stderr)
         return INTERRUPTED
@@ -74,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, arguments: list[str]) -> int:
     module = importlib.import_module(f"notellm.commands.{verb.replace('-', '_')}")
-    code: int | None = module.run(_verb_parser(verb, module).parse_args(arguments))
+    code: int | None = module.run(_verb_parser(verb, module).parse_intermixed_args(arguments))
     return code or 0
 
 
@@ -141,8 +143,10 @@ def _version() -> str:
 
 def _is_ours(error: Exception) -> bool:
     """Whether the message alone tells the user what to change; anything else shows its traceback."""
-    if isinstance(error, ExtensionError | FileNotFoundError | FileExistsError | FloatingPointError):
+    if isinstance(error, ExtensionError | OSError | UnicodeDecodeError | FloatingPointError):
         return True
+    if isinstance(error, ValueError) and re.match(r"[^\s:]+: ", str(error)):
+        return True  # the library's form: where: what must hold
     try:
         from notellm.errors import ConfigError, DataError, NotSupportedError
     except ExtensionError:  # without the core there are no errors of the core

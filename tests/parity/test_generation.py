@@ -143,6 +143,7 @@ def real_notes():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_greedy_equals_transformers_on_real_notes(smollm2_folder, real_notes, tmp_path):
     model = NoteLLM.from_pretrained(smollm2_folder)
     model.save_pretrained(tmp_path / "saved")
@@ -151,6 +152,7 @@ def test_greedy_equals_transformers_on_real_notes(smollm2_folder, real_notes, tm
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_beams_equal_transformers_on_real_notes(smollm2_folder, real_notes, tmp_path):
     model = NoteLLM.from_pretrained(smollm2_folder)
     model.save_pretrained(tmp_path / "saved")

@@ -10,7 +10,7 @@ writes:  FOLDER/SCALE/: a run folder for each cell (without its model), and ledg
 for example:
   notellm sweep experiment=table6 --dry-run
   notellm sweep experiment=table6 scale=smoke
-  notellm sweep experiment=table4 scale=laptop --seeds 0 1 2 train.max_steps=120
+  notellm sweep experiment=table4 scale=laptop train.max_steps=120 --seeds 0 1 2
 """
 
 import argparse

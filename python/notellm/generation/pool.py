@@ -13,7 +13,7 @@ from notellm.progress import ProgressFn
 Describe = Callable[[Notes, ProgressFn], Sequence[Mapping[str, Any]]]
 """Makes one JSON object a note, and reports (notes done, notes) of those that it was given."""
 
-NOTES_PER_CHUNK = 1024
+NOTES_PER_CHUNK = 64
 """Notes between two writes: so many are done again after an interruption at most."""
 
 

@@ -130,5 +130,6 @@ def check_trained(folder: Path) -> None:
     """
     if not (folder / EXTRA_CONFIG).exists():
         raise DataError(
-            f"{folder}: must hold a trained NoteLLM, but has no {EXTRA_CONFIG}; try `notellm train` first"
+            f"{folder}: must hold a trained NoteLLM, but has no {EXTRA_CONFIG}; "
+            "try `notellm train` first, or another --run or --model"
         )

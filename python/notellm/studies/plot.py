@@ -24,12 +24,16 @@ def plot_table(table: Table, path: str | Path) -> Path:
         ``path``.
 
     Raises:
-        ValueError: If the file has another ending.
+        ValueError: If the file has another ending, or nothing has been run.
         NotSupportedError: If matplotlib is not installed.
     """
     path = Path(path)
     if path.suffix not in (".svg", ".png", ".pdf"):
         raise ValueError(f"plot_table: must write an .svg, .png or .pdf, but is to write {path.name}")
+    if not any(row.seeds for row in table.rows):
+        raise ValueError(
+            "plot_table: there must be a finished run, but there is none; try `notellm sweep` first"
+        )
     try:
         import matplotlib
         from matplotlib.figure import Figure

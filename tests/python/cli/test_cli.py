@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from notellm import cli
+from notellm.cli import main
 from notellm.config import load_config
 from notellm.run import read_json
 
@@ -145,3 +146,38 @@ def test_doctor_speaks_json():
     findings = {finding["name"]: finding for finding in json.loads(result.stdout)}
     assert findings["PyTorch"]["state"] == "ok"
     assert findings["OpenMP"]["value"].startswith("1 loaded: ")
+
+
+def test_options_and_overrides_may_come_in_any_order(capsys):
+    assert main(["train", "train.max_steps=3", "--cfg", "loss.alpha=0.5"]) == 0
+    printed = capsys.readouterr().out
+    assert "max_steps: 3" in printed
+    assert "alpha: 0.5" in printed
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        ("notes.txt", "must end in .parquet, .csv or .jsonl"),
+        ("folder.jsonl", "folder.jsonl"),
+    ],
+)
+def test_what_the_library_refuses_is_one_line(tmp_path, notes, message, capsys):
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "folder.jsonl").mkdir()
+    command = ["convert", "columns", "--items", str(tmp_path / notes), "--output", str(tmp_path / "out")]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_what_is_nobody_s_fault_but_ours_shows_where_it_happened(monkeypatch):
+    from notellm.commands import doctor
+
+    def fail(arguments):
+        raise ValueError("too many values to unpack (expected 2)")
+
+    monkeypatch.setattr(doctor, "run", fail)
+    with pytest.raises(ValueError, match="too many values"):
+        main(["doctor"])

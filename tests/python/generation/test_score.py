@@ -93,6 +93,7 @@ def test_refuses(tiny, notes, categories, message):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_sixty_categories_by_a_real_model(smollm2_folder, notes):
     model = NoteLLM.from_pretrained(smollm2_folder)
     subjects = [

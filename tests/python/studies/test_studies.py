@@ -319,6 +319,9 @@ def test_the_verbs(swept, place, overrides, capsys):
         assert main(["plot", *command, "--output", str(place / name)]) == 0
         assert (place / name).stat().st_size > 5000
     assert "Both losses" in (place / "curves.svg").read_text()
+    nothing = ["experiment=small", "scale=laptop", *overrides, "--output", str(place / "nothing.svg")]
+    assert main(["plot", *nothing]) == 2
+    assert "there must be a finished run, but there is none; try `notellm sweep`" in capsys.readouterr().err
     assert main(["plot", *command, "--output", str(place / "curves.txt")]) == 2
     assert "must write an .svg, .png or .pdf" in capsys.readouterr().err
     assert main(["table", *command, "--against", "nobody"]) == 2
