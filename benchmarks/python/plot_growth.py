@@ -35,16 +35,19 @@ def main() -> None:
     """Draws the three panels side by side."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("growth", type=Path, help="its JSON")
-    parser.add_argument("--pools", type=Path, help="that of a run over larger pools, with fewer layers")
+    parser.add_argument(
+        "--pools", type=Path, nargs="+", help="those of runs over larger pools, with fewer layers"
+    )
     parser.add_argument("--output", type=Path, required=True, help="an .svg or .png")
     options = parser.parse_args()
     growth = json.loads(options.growth.read_text())
-    pools = json.loads(options.pools.read_text()) if options.pools else growth
+    found = [json.loads(path.read_text()) for path in options.pools or [options.growth]]
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     first, second, third = figure.subplots(1, 3)
     panel(first, "by length", "tokens of a note", growth["by_tokens_per_note"])
-    layers = "" if pools["layers"] == "all" else f" ({pools['layers']} layers)"
-    panel(second, f"by pool{layers}", "notes", pools["by_pool"])
+    layers = "" if found[0]["layers"] == "all" else f" ({found[0]['layers']} layers)"
+    by_pool = {size: at for one in found for size, at in one["by_pool"].items()}
+    panel(second, f"by pool{layers}", "notes", by_pool)
     batches = {size: {"notellm": speed} for size, speed in growth["by_batch_tokens"].items()}
     panel(third, "by batch", "tokens of a batch", batches)
     with matplotlib.rc_context({"svg.hashsalt": "growth"}):
