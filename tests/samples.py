@@ -9,6 +9,26 @@ WORDS = (
     "written in C, fonts and themes for the desktop, games played in a terminal, scientific plots"
 )
 
+# one begins another, two share a beginning, one is long
+CATEGORIES = [
+    "games",
+    "games and more",
+    "game",
+    "mail",
+    "mailing lists",
+    "a",
+    "the longest of all names here",
+]
+
+
+def closing_tokens(model):
+    """Ids of the text behind a category."""
+    pieces = model.prompt.config.pieces("category")
+    slot = next(i for i, (kind, _) in enumerate(pieces) if kind.name == "category")
+    return [
+        token for _, text in pieces[slot + 1 :] for token in model.prompt.piece_tokenizer.encode_text(text)
+    ]
+
 
 def make_notes(count: int, seed: int = 0) -> Notes:
     """Notes of random words: some without hashtags, one without content, one with all fields long."""

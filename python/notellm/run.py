@@ -19,19 +19,21 @@ from notellm.errors import ConfigError, DataError
 from notellm.files import atomic_write
 from notellm.machine import describe_machine, versions
 
-__all__ = ["FREE_KEYS", "RunFolder", "read_json", "write_json"]
+__all__ = ["COST_KEYS", "FREE_KEYS", "RunFolder", "read_json", "write_json"]
 
-FREE_KEYS = (
+COST_KEYS = (
     "threads",
     "train.checkpoint_every",
     "train.tensorboard",
     "train.micro_pairs",
     "train.checkpoint_layers",
     "train.shard_optimizer",
-    "embed.",
-    "evaluation.",
-    "generation.",
+    "embed.batch_tokens",
+    "generation.batch_tokens",
 )
+"""Keys that decide what a run costs and keeps by the way, and nothing that comes of it (but for rounding)."""
+
+FREE_KEYS = (*COST_KEYS, "embed.", "evaluation.", "generation.")
 """Keys (or groups, with a dot) that may differ between calls on one run folder: what is there stays true.
 
 All others say what was mined and trained; with another value it would be another run.

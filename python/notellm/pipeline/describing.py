@@ -8,15 +8,14 @@ from notellm.data.notes import Notes
 from notellm.generation import Decoding, generate_category, generate_hashtags, score_categories
 from notellm.models.notellm import NoteLLM
 from notellm.progress import ProgressFn
-
-NOT_DECISIVE = ("batch_tokens",)
-"""Options of generation that bound memory and change no word."""
+from notellm.run import COST_KEYS
 
 
 def words_decided_by(config: Config) -> dict[str, Any]:
     """The options that decide what is written."""
-    options = {key: value for key, value in config.generation.to_dict().items() if key not in NOT_DECISIVE}
-    return options | {"seed": config.seed, "dtype": config.dtype}
+    options = config.generation.to_dict()
+    decisive = {key: value for key, value in options.items() if f"generation.{key}" not in COST_KEYS}
+    return decisive | {"seed": config.seed, "dtype": config.dtype}
 
 
 class Describer:

@@ -11,20 +11,7 @@ from typing import Any
 
 from notellm.config import Config, compose, compose_study, replace
 from notellm.errors import ConfigError
-
-NOT_DECISIVE = (
-    "name",
-    "run_dir",
-    "threads",
-    "train.checkpoint_every",
-    "train.tensorboard",
-    "train.micro_pairs",
-    "train.checkpoint_layers",
-    "train.shard_optimizer",
-    "embed.batch_tokens",
-    "generation.batch_tokens",
-)
-"""Keys that say where and how a cell runs, not what comes of it (but for rounding)."""
+from notellm.run import COST_KEYS
 
 TRAINED = ("trained", "sentence_bert")
 """The systems that are trained; all others know neither a seed nor options of training."""
@@ -82,7 +69,7 @@ class Cell:
     def key(self) -> str:
         """A name for all that decides the numbers: a finished run of this name need not be run again."""
         tree = self.config.to_dict()
-        for key in NOT_DECISIVE:
+        for key in ("name", "run_dir", *COST_KEYS):
             group, _, name = key.rpartition(".")
             del (tree[group] if group else tree)[name]
         if self.row.system not in TRAINED:

@@ -132,7 +132,7 @@ def _run_recorded(
     before: Entry | None,
     keep_models: bool,
 ) -> Entry:
-    begin, found, error = time.perf_counter(), Outcome({}, "", ""), ""
+    begin, found, error = time.perf_counter(), Outcome({}, ""), ""
     try:
         if _is_outdated(cell, before):
             shutil.rmtree(cell.folder, ignore_errors=True)
@@ -153,7 +153,7 @@ def _run_recorded(
         "status": "failed" if error else "done",
         "error": error,
         "metrics": found.metrics,
-        "data": found.data,
+        "data": "" if error else datasets.name_of(cell),
         "queries": found.queries,
         "commit": versions().get("commit", ""),
         "seconds": round(time.perf_counter() - begin, 1),
@@ -174,10 +174,9 @@ def _is_outdated(cell: Cell, before: Entry | None) -> bool:
 
 
 class Outcome(NamedTuple):
-    """What came of a cell: its metrics, and names of its data and of its queries with their pool."""
+    """What came of a cell: its metrics, and a name of its queries with their pool."""
 
     metrics: dict[str, float]
-    data: str
     queries: str
 
 
@@ -198,7 +197,7 @@ def run_cell(cell: Cell, dataset: Dataset) -> Outcome:
         trainers[cell.row.system](run, dataset, *training_pairs(cell.config, dataset, *pairs))
     queries = select_queries(cell.config, dataset, *pairs)
     document = evaluate(run, dataset, queries)
-    return Outcome(metrics_of(document, cell.row.system), fingerprint(dataset), _name_of(queries))
+    return Outcome(metrics_of(document, cell.row.system), _name_of(queries))
 
 
 def _name_of(queries: Queries) -> str:

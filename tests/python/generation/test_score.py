@@ -3,27 +3,14 @@ import torch
 
 from notellm import NoteLLM, _core
 from notellm.generation import score_categories
-
-# one begins another, two share a beginning, one is long
-CATEGORIES = [
-    "games",
-    "games and more",
-    "game",
-    "mail",
-    "mailing lists",
-    "a",
-    "the longest of all names here",
-]
+from samples import CATEGORIES, closing_tokens
 
 
 def separate_log_prob(model, notes, row, category):
     """One forward pass over note and category: log p of its tokens and of the end."""
     batch = model.prompt.pack_rows(model.prompt.tokenize(notes), [row], mode="generate")
     prompt = batch.tokens.tolist()
-    tail = model.prompt.config.pieces("category")
-    slot = next(i for i, (kind, _) in enumerate(tail) if kind.name == "category")
-    behind = [t for _, text in tail[slot + 1 :] for t in model.prompt.piece_tokenizer.encode_text(text)]
-    labels = [*model.prompt.encode_values([category])[0], *behind, model.eos_token_id]
+    labels = [*model.prompt.encode_values([category])[0], *closing_tokens(model), model.eos_token_id]
     tokens = torch.tensor(prompt + labels[:-1])
     plan = model.model.plan(_core.models.Segments([0, len(tokens)], [-1]), torch.float32)
     with torch.no_grad():

@@ -42,8 +42,6 @@ class OutputGrammar {
   /// Tokens of the longest value, and of what closes the prompt behind it.
   int64_t longest_value() const;
 
-  int64_t values() const { return values_.size(); }
-
  private:
   // One reading of an output.
   struct Reading {

@@ -23,6 +23,16 @@ class _Item(NamedTuple):
     path: Sequence[str]
 
 
+class _Release(NamedTuple):
+    """What the keys of a release are called."""
+
+    item: str
+    features: str
+    path: str
+    user: str
+    time: str
+
+
 def amazon_2018(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
     """The release of 2018: ``asin, title, description, feature, category``; ``reviewerID, asin, unixReviewTime``.
 
@@ -33,37 +43,19 @@ def amazon_2018(items: Path, interactions: Path | None) -> tuple[Notes, Interact
     Raises:
         DataError: With file and line, for what is missing.
     """
-
-    def read() -> Iterator[_Item]:
-        for number, row in json_lines(items):
-            where = f"{items}:{number}"
-            content = [*_texts(row.get("feature")), *_texts(row.get("description"))]
-            path = _texts(need(row, "category", where))
-            yield _Item(str(need(row, "asin", where)), plain(row.get("title")), plain(content), path)
-
-    keys = ("reviewerID", "asin", "unixReviewTime")
-    return _converted(read(), items, interactions, keys)
+    return _converted(
+        items, interactions, _Release("asin", "feature", "category", "reviewerID", "unixReviewTime")
+    )
 
 
 def amazon_2023(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
-    """The release of 2023: ``parent_asin, title, features, description, categories``; ``user_id, timestamp``.
+    """The release of 2023: ``parent_asin, title, description, features, categories``; ``user_id, timestamp``.
 
-    Args:
-        items: JSON Lines, may be gzipped; of an item that comes twice the first is taken.
-        interactions: JSON Lines; reviews of other items are left out.
-
-    Raises:
-        DataError: With file and line, for what is missing.
+    Arguments and errors are those of `amazon_2018`.
     """
-
-    def read() -> Iterator[_Item]:
-        for number, row in json_lines(items):
-            where = f"{items}:{number}"
-            content = [*_texts(row.get("features")), *_texts(row.get("description"))]
-            path = _texts(need(row, "categories", where))
-            yield _Item(str(need(row, "parent_asin", where)), plain(row.get("title")), plain(content), path)
-
-    return _converted(read(), items, interactions, ("user_id", "parent_asin", "timestamp"))
+    return _converted(
+        items, interactions, _Release("parent_asin", "features", "categories", "user_id", "timestamp")
+    )
 
 
 def amazon_items(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
@@ -92,15 +84,20 @@ def amazon_items(items: Path, interactions: Path | None) -> tuple[Notes, Interac
     return notes, log_of(users, seen, None, notes.ids, str(interactions))
 
 
-def _converted(
-    found: Iterator[_Item], items: Path, interactions: Path | None, keys: tuple[str, str, str]
-) -> tuple[Notes, Interactions | None]:
-    notes = _notes(found, items)
+def _converted(items: Path, interactions: Path | None, keys: _Release) -> tuple[Notes, Interactions | None]:
+    def read() -> Iterator[_Item]:
+        for number, row in json_lines(items):
+            item, path = (need(row, key, f"{items}:{number}") for key in (keys.item, keys.path))
+            content = [*_texts(row.get(keys.features)), *_texts(row.get("description"))]
+            yield _Item(str(item), plain(row.get("title")), plain(content), _texts(path))
+
+    notes = _notes(read(), items)
     if interactions is None:
         return notes, None
     users, seen, times = [], [], []
     for number, row in json_lines(interactions):
-        user, item, time = (need(row, key, f"{interactions}:{number}") for key in keys)
+        wanted = (keys.user, keys.item, keys.time)
+        user, item, time = (need(row, key, f"{interactions}:{number}") for key in wanted)
         users.append(str(user))
         seen.append(str(item))
         times.append(int(time))
