@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def _draw(axes: Any, rows: Sequence[TableRow], column: str) -> None:
     axes.errorbar(
         [place for place, _ in measured],
         [score.mean for _, score in measured],
-        [score.deviation or 0.0 for _, score in measured],
+        [nan if score.deviation is None else score.deviation for _, score in measured],  # one seed: no bar
         fmt="o-",
         capsize=3,
         markersize=4,
