@@ -45,7 +45,7 @@ def held_out_notes(notes: int, queries: int) -> tuple[Notes, Queries]:
     """The pool of a run on the Debian catalogue, and its queries."""
     config = compose([f"data.pool={notes}", f"data.queries={queries}"])
     dataset = load_data(config)
-    pairs = mine(config, dataset)
+    pairs = mine(config, dataset.interactions)
     drawn = select_queries(config, dataset, pairs.source, pairs.target)
     return dataset.notes.take(drawn.pool), drawn
 

@@ -120,14 +120,14 @@ void bind_templates(py::module_& m) {
   py::class_<PromptSet>(m, "PromptSet")
       .def(py::init([](const Pieces& category, const std::vector<Pieces>& hashtags,
                        const std::vector<int32_t>& bos, const std::vector<int32_t>& separator,
-                       int32_t eos) {
-             PromptSet made{to_template(category), {}, bos, separator, eos};
+                       int32_t eos, bool reads_emb) {
+             PromptSet made{to_template(category), {}, bos, separator, eos, reads_emb};
              for (const Pieces& pieces : hashtags) made.hashtags.push_back(to_template(pieces));
              validate(made);
              return made;
            }),
            py::kw_only(), py::arg("category"), py::arg("hashtags"), py::arg("bos"),
-           py::arg("separator"), py::arg("eos"));
+           py::arg("separator"), py::arg("eos"), py::arg("reads_emb") = false);
 }
 
 void bind_forest(py::module_& m) {
@@ -192,7 +192,7 @@ Attributes:
     segment_offsets: Shape ``(S+1,)``; segment s is ``tokens[offsets[s]:offsets[s + 1]]``.
     segment_parents: Shape ``(S,)``; the segment it continues, -1 for none.
     root_tokens: Shape ``(n,)``; tokens of the note's path before the prompt's first slot.
-    compression: Shape ``(n,)``; index of the token just before [EMB].
+    compression: Shape ``(n,)``; index of the token whose state is the embedding: just before [EMB], or [EMB].
     last: Shape ``(n,)``; index of the note's last token.
     label_positions: Shape ``(M,)``; the state of this token must predict the label.
     labels: Shape ``(M,)``.
@@ -274,9 +274,18 @@ Attributes:
            py::arg("pairs_per_step"), py::arg("hashtag_share"), py::arg("seed"),
            py::arg("count_policy"), py::arg("max_count"))
       .def_property_readonly("steps_per_epoch", &PairSampler::steps_per_epoch)
-      .def("plan", &PairSampler::plan, py::arg("step"),
+      .def("plan", py::overload_cast<int64_t>(&PairSampler::plan, py::const_), py::arg("step"),
            "The batch of one step; steps count from 0 and run through the epochs.",
-           py::call_guard<py::gil_scoped_release>());
+           py::call_guard<py::gil_scoped_release>())
+      .def(
+          "plan",
+          [](const PairSampler& self, int64_t step, const Array<int64_t>& pairs) {
+            return self.plan(step, to_vector(pairs));
+          },
+          py::arg("step"), py::arg("pairs"),
+          "The batch of one step that consists of these pairs, shape ``(B,)``; tasks and hashtags "
+          "are "
+          "drawn as ever.");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ def embed(
     tokenized: "_core.prompts.TokenizedNotes",
     indices: Sequence[int] | None = None,
     *,
-    pooling: str = "compression",
+    pooling: str | None = None,
     projected: bool = True,
     dtype: str = "fp32",
     batch_tokens: int = 8192,
@@ -64,8 +65,9 @@ def embed(
         model: The model; its weights are read as they are now.
         tokenized: From ``model.prompt.tokenize(notes)``.
         indices: Which notes; all by default.
-        pooling: ``"compression"``: the state before [EMB]; ``"mean"``: the mean over the note's tokens (for a prompt
-            without instruction).
+        pooling: ``"compression"``: the state at the compressed position; ``"mean"``: the mean over the note's tokens,
+            from the prompt's first slot to there. Default: the model's own, which may also be a function; that one is
+            called batch by batch, and knows no int8.
         projected: Whether to apply the projection to ``d`` dimensions. Zero-shot rows of the paper do not.
         dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
         batch_tokens: Tokens that one forward pass computes, shared ones counted once: bounds memory. A note that is
@@ -83,25 +85,66 @@ def embed(
         IndexError: If an index is.
     """
     poolings, storages = _core.embedding.Pooling.__members__, _core.models.WeightStorage.__members__
-    if pooling not in poolings:
-        raise ValueError(f"embed: pooling must be one of {', '.join(poolings)}, but is {pooling!r}")
+    chosen = model.pooling if pooling is None else pooling
+    if isinstance(chosen, str) and chosen not in poolings:
+        raise ValueError(f"embed: pooling must be one of {', '.join(poolings)}, but is {chosen!r}")
     if weights not in storages:
         raise ValueError(f"embed: weights must be one of {', '.join(storages)}, but is {weights!r}")
     compute = compute_dtype(dtype)
+    notes = range(len(tokenized)) if indices is None else indices
+    if not isinstance(chosen, str):
+        if pooling is not None or weights != "same":
+            raise ValueError(
+                f"embed: with a function the pooling must be the model's own and weights 'same', but is {chosen!r} and "
+                f"{weights!r}; try model.pooling = ..."
+            )
+        return _embed_with_function(model, tokenized, notes, projected, compute, batch_tokens, progress)
     vectors, *costs = _core.embedding.embed_notes(
         model.model.weights(),
         model.model.config,
         model.projection_weight if projected else None,
         model.prompt.core,
         tokenized,
-        range(len(tokenized)) if indices is None else indices,
-        poolings[pooling],
+        notes,
+        poolings[chosen],
         compute,
         batch_tokens,
         storages[weights],
         progress,
     )
     return Embedded(vectors.cpu(), *costs)
+
+
+def _embed_with_function(
+    model: "NoteLLM",
+    tokenized: "_core.prompts.TokenizedNotes",
+    notes: Sequence[int],
+    projected: bool,
+    dtype: torch.dtype,
+    batch_tokens: int,
+    progress: ProgressFn | None,
+) -> Embedded:
+    """`embed` for a pooling that only Python knows: the same batches, but equal prompts are pooled one by one."""
+    prompt = model.prompt
+    rows = prompt.rows(tokenized, notes, mode="embed")
+    laid_out = _core.prompts.lay_out(prompt.core, tokenized, rows, _core.prompts.PackMode.embed)
+    order, groups, batches = _core.prompts.prefix_batches(laid_out, budget=batch_tokens)
+    vectors = torch.empty(len(rows), model.dim if projected else model.model.config.width)
+    computed = 0
+    for first, end in pairwise(groups[batches].tolist()):
+        if progress is not None:
+            progress(first, len(rows))
+        members = order[first:end].tolist()
+        packed = prompt.pack_rows(tokenized, [rows[i] for i in members], mode="embed")
+        with torch.no_grad():
+            states = model(packed, dtype)
+        found = states.embeddings if projected else states.pooled
+        vectors[members] = torch.nn.functional.normalize(found, dim=1, eps=1e-12).float().cpu()
+        computed += len(packed.tokens)
+    if progress is not None:
+        progress(len(rows), len(rows))
+    weight_bytes = sum(p.numel() * p.element_size() for p in model.model.layers.parameters() if p.dim() > 1)
+    return Embedded(vectors, computed, len(laid_out.ids), len(rows) - (len(groups) - 1), weight_bytes)
 
 
 def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> None:

@@ -128,11 +128,12 @@ class Layout {
     Writer::append(set_.bos, tokens);
     writer.append(pieces(form, 0, parts.first_slot), tokens);
     made_.root_tokens.push_back(length(tokens) - begin);
-    writer.append(pieces(form, parts.first_slot, parts.compression), tokens);
+    const int64_t compressed = parts.compression + (set_.reads_emb ? 1 : 0);  // one past its piece
+    writer.append(pieces(form, parts.first_slot, compressed), tokens);
     made_.compression.push_back(length(tokens) - begin - 1);
     const bool is_trained = mode_ == PackMode::kTrain && has_output(notes_, prompt);
     if (is_trained || mode_ == PackMode::kGenerate) {
-      writer.append(pieces(form, parts.compression, parts.output), tokens);
+      writer.append(pieces(form, compressed, parts.output), tokens);
     }
     if (is_trained) {
       const int64_t output = length(tokens);

@@ -83,16 +83,15 @@ int64_t PairSampler::wanted_hashtag_rows() const {
   return std::llround(options_.hashtag_share * 2.0 * static_cast<double>(options_.pairs_per_step));
 }
 
-std::vector<int64_t> PairSampler::draw_notes(uint64_t epoch, int64_t first_pair) const {
-  std::vector<int64_t> notes;
-  notes.reserve(2 * options_.pairs_per_step);
+std::vector<int64_t> PairSampler::draw_pairs(int64_t step) const {
+  const uint64_t epoch = step / steps_per_epoch_;
+  const int64_t first = step % steps_per_epoch_ * options_.pairs_per_step;
+  std::vector<int64_t> pairs(options_.pairs_per_step);
   for (int64_t b = 0; b < options_.pairs_per_step; ++b) {
-    const uint64_t pair =
-        permuted(first_pair + b, sources_.size(), options_.seed, kPairStream, epoch);
-    notes.push_back(sources_[pair]);
-    notes.push_back(targets_[pair]);
+    pairs[b] = static_cast<int64_t>(
+        permuted(first + b, sources_.size(), options_.seed, kPairStream, epoch));
   }
-  return notes;
+  return pairs;
 }
 
 // Every row with hashtags draws a key; the rows with the smallest keys take the hashtag task.
@@ -125,12 +124,25 @@ NotePrompt PairSampler::hashtag_prompt(int64_t note, uint64_t epoch, uint64_t ro
 
 PlannedBatch PairSampler::plan(int64_t step) const {
   NOTELLM_CHECK_ARG(step >= 0, "step must be at least 0, but is ", step);
+  return plan(step, draw_pairs(step));
+}
+
+PlannedBatch PairSampler::plan(int64_t step, const std::vector<int64_t>& pairs) const {
+  NOTELLM_CHECK_ARG(step >= 0, "step must be at least 0, but is ", step);
+  NOTELLM_CHECK_ARG(std::ssize(pairs) == options_.pairs_per_step, "a step must have ",
+                    options_.pairs_per_step, " pairs, but has ", pairs.size());
   const uint64_t epoch = step / steps_per_epoch_;
-  const int64_t first_pair = step % steps_per_epoch_ * options_.pairs_per_step;
-  const int64_t first_row = 2 * first_pair;
+  const int64_t first_row = 2 * (step % steps_per_epoch_) * options_.pairs_per_step;
 
   PlannedBatch batch;
-  batch.note_ids = draw_notes(epoch, first_pair);
+  for (const int64_t pair : pairs) {
+    if (pair < 0 || pair >= std::ssize(sources_)) {
+      internal::throw_error<std::out_of_range>("PairSampler", "a pair must be in [0, ",
+                                               sources_.size(), "), but is ", pair);
+    }
+    batch.note_ids.push_back(sources_[pair]);
+    batch.note_ids.push_back(targets_[pair]);
+  }
   for (const int64_t note : batch.note_ids) batch.prompts.push_back({note, Task::kCategory, 0, {}});
   const std::vector<int64_t> rows = draw_hashtag_rows(batch.note_ids, epoch, first_row);
   for (const int64_t row : rows) {

@@ -32,10 +32,10 @@ def run(arguments: argparse.Namespace) -> None:
     if folder is None:
         return
     dataset = load_data(folder.config)
-    notes, test = dataset.notes, int(dataset.is_test.sum())
+    notes, train, test = dataset.notes, int(dataset.is_train.sum()), int(dataset.is_test.sum())
     tagged = sum(map(bool, notes.topics))
     categories = len({name for name in notes.categories if name})
-    print(f"{len(notes):,} notes: {len(notes) - test:,} for training, {test:,} for test")
+    print(f"{len(notes):,} notes: {train:,} for training, {test:,} for {folder.config.data.held_out}")
     print(f"  {tagged:,} have hashtags; {categories:,} categories")
     kind = "users" if dataset.interactions.ordered else "baskets"
     print(f"{len(dataset.interactions):,} events of {len(dataset.interactions.user_ids):,} {kind}")

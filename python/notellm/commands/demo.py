@@ -35,10 +35,10 @@ def run(arguments: argparse.Namespace) -> None:
     if folder is None:
         return
     dataset = load_data(folder.config)
-    pairs = prepare(folder, dataset)
-    train(folder, dataset, *training_pairs(folder.config, dataset, *pairs))
+    mined = prepare(folder, dataset)
+    train(folder, dataset, *training_pairs(folder.config, dataset, *mined.train))
     if not leave():  # the rest is the first process's
         return
-    document = evaluate(folder, dataset, select_queries(folder.config, dataset, *pairs))
+    document = evaluate(folder, dataset, select_queries(folder.config, dataset, *mined.test))
     print_evaluation(document)
     print(f"\nthe report is {write_report(folder.path)}")

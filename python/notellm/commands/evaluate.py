@@ -32,5 +32,5 @@ def run(arguments: argparse.Namespace) -> None:
     if folder is None:
         return
     dataset = load_data(folder.config)
-    queries = select_queries(folder.config, dataset, *prepare(folder, dataset))
+    queries = select_queries(folder.config, dataset, *prepare(folder, dataset).test)
     print_evaluation(evaluate(folder, dataset, queries))

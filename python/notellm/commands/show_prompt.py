@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     if folder is None:
         return
     dataset = load_data(folder.config)
-    source, target = training_pairs(folder.config, dataset, *prepare(folder, dataset))
+    source, target = training_pairs(folder.config, dataset, *prepare(folder, dataset).train)
     trained = folder.file("model")
     model = load_trained(folder.config, trained) if trained.exists() else load_backbone(folder.config)
     show_pair(folder.config, model, dataset.notes, source, target, arguments.pair)

@@ -74,7 +74,7 @@ def read_study(arguments: argparse.Namespace) -> "Study":
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs what is missing, or says what that is; the code is 1 if a cell failed."""
-    from notellm.studies.sweep import plan, sweep
+    from notellm.studies.sweep import name_of, plan, sweep
 
     study = read_study(arguments)
     if arguments.dry_run:
@@ -84,9 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
             state = (
                 "done" if entry else "to run" if seconds is None else f"to run, about {seconds / 60:.1f} min"
             )
-            print(
-                f"  {cell.row.name}, seed {cell.seed}: {state}  ({' '.join(cell.row.overrides) or 'as it is'})"
-            )
+            print(f"  {name_of(cell)}: {state}  ({' '.join(cell.row.overrides) or 'as it is'})")
             left += seconds or 0.0
             unknown += entry is None and seconds is None
         print(f"{left / 60:.0f} minutes" if not unknown else f"{unknown} cells of unknown length")

@@ -44,5 +44,5 @@ def run(arguments: argparse.Namespace) -> None:
             f"{folder.path}: must hold a checkpoint to resume from, but holds none; leave out --resume"
         )
     dataset = load_data(folder.config)
-    pairs = training_pairs(folder.config, dataset, *prepare(folder, dataset))
+    pairs = training_pairs(folder.config, dataset, *prepare(folder, dataset).train)
     print(f"the model is in {train(folder, dataset, *pairs)}")

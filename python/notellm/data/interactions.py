@@ -1,7 +1,7 @@
 """Interactions: the log of who viewed and clicked which note, or which notes were used together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,21 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    def of_users(self, chosen: npt.NDArray[np.bool_]) -> "Interactions":
+        """The interactions of some users, in their order; names stay as they are.
+
+        Args:
+            chosen: Shape ``(U,)`` bool, one for each of ``user_ids``.
+        """
+        rows = chosen[self.users]
+        return replace(
+            self,
+            users=self.users[rows],
+            notes=self.notes[rows],
+            times=None if self.times is None else self.times[rows],
+            events=None if self.events is None else self.events[rows],
+        )
 
     @classmethod
     def read(

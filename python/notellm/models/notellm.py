@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer
@@ -21,22 +22,27 @@ from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
 from notellm.models.lora import merged_parameters
+from notellm.models.pooling import COMPRESSION, PoolingFn, check_pooling, mean_pooling
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig, load_prompt
 
+IntArray = npt.NDArray[np.int64]
+
 EMB_TOKEN = "[EMB]"
-FORMAT = 1
-"""Version of `notellm.json`; a reader refuses what is newer."""
+FORMAT = 2
+"""Version of `notellm.json`; a reader refuses what is newer. 1 knew neither ``state`` of a prompt nor ``pooling``."""
 
 EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
 
 
 @dataclass
 class TrainingStates:
-    """What one forward pass over a packed training batch yields."""
+    """What one forward pass over a packed batch yields."""
 
+    pooled: Tensor
+    """Shape ``(n, D)``: what is projected; the states at the compressed positions, unless the model pools otherwise."""
     embeddings: Tensor
-    """Shape ``(n, d)``: projected states at the compression positions, not yet normalised."""
+    """Shape ``(n, d)``: ``pooled``, projected, not yet normalised."""
     labelled: Tensor
     """Shape ``(M, D)``: states at the label positions, which `notellm.losses.csft_head_term` takes to the loss."""
 
@@ -52,11 +58,13 @@ class NoteLLM(Adapted):
         prompt: What notes are wrapped in.
         dim: Width ``d`` of the embeddings.
         tau: Initial log-scale of the contrastive loss.
+        pooling: ``"compression"``, ``"mean"``, or a function of the states of a note's tokens: see
+            `notellm.models.pooling.PoolingFn`.
 
     Attributes:
         model: The decoder. lm_head: its head, or None where it is tied to the token embedding.
         projection: Linear ``(d, D)`` without bias. tau: Scalar parameter.
-        lora: What `add_lora` was called with, or None.
+        pooling: As given; may be set. lora: What `add_lora` was called with, or None.
     """
 
     def __init__(
@@ -67,10 +75,13 @@ class NoteLLM(Adapted):
         *,
         dim: int = 128,
         tau: float = 3.0,
+        pooling: str | PoolingFn = COMPRESSION,
     ) -> None:
         super().__init__()
         if dim < 1:
             raise ValueError(f"NoteLLM: dim must be at least 1, but is {dim}")
+        check_pooling(pooling)
+        self.pooling = pooling
         self.hf_config = hf
         self.tokenizer = tokenizer
         self.model = Decoder(hf)
@@ -92,6 +103,8 @@ class NoteLLM(Adapted):
         dim: int | None = None,
         prompt: str | Path | PromptConfig | None = None,
         tau: float = 3.0,
+        pooling: str | PoolingFn | None = None,
+        layers: int = 0,
         seed: int = 0,
         progress: ProgressFn | None = None,
     ) -> Self:
@@ -104,6 +117,9 @@ class NoteLLM(Adapted):
             prompt: Name of a shipped prompt, a YAML file or a `PromptConfig`. Default: ``"paper"``, or what the
                 NoteLLM folder says.
             tau: Initial log-scale for a fresh backbone.
+            pooling: See the class. Default: ``"compression"``, or what the NoteLLM folder says; must be given again
+                where that was a function.
+            layers: Of a backbone, the first so many are kept; 0 = all.
             seed: Seed of the fresh projection.
             progress: Told of the download and conversion of ``"smollm2-135m"``.
 
@@ -111,22 +127,26 @@ class NoteLLM(Adapted):
             The model on the CPU in fp32, in evaluation mode.
 
         Raises:
-            DataError: If a file is missing or damaged, or ``dim`` contradicts a NoteLLM folder.
+            DataError: If a file is missing or damaged, or ``dim`` or ``layers`` contradicts the folder.
             NotSupportedError: If the backbone is of a family the core cannot compute.
         """
         path = _resolve(path, progress)
         if (path / EXTRA_CONFIG).exists():
-            return cls._load_own(path, dim, prompt)
+            return cls._load_own(path, dim, prompt, pooling, layers)
         config = _as_prompt("paper" if prompt is None else prompt)
-        return cls._load_backbone(path, 128 if dim is None else dim, config, tau, seed)
+        options = {"dim": 128 if dim is None else dim, "tau": tau, "pooling": pooling or COMPRESSION}
+        return cls._load_backbone(path, config, layers, seed, options)
 
     @classmethod
-    def _load_backbone(cls, path: Path, dim: int, prompt: PromptConfig, tau: float, seed: int) -> Self:
-        hf, tokenizer = model_folder.read_json(path / "config.json"), _read_tokenizer(path)
+    def _load_backbone(
+        cls, path: Path, prompt: PromptConfig, layers: int, seed: int, options: dict[str, Any]
+    ) -> Self:
+        hf = _first_layers(model_folder.read_json(path / "config.json"), layers, path)
+        tokenizer = _read_tokenizer(path)
         rows = hf["vocab_size"]
         # some checkpoints have spare rows behind their tokenizer's last id; [EMB] takes the first of them
         hf = hf | {"vocab_size": max(rows, _emb_token_id(tokenizer) + 1)}
-        model = cls(hf, tokenizer, prompt, dim=dim, tau=tau)
+        model = cls(hf, tokenizer, prompt, **options)
         weights = model_folder.read_weights(path)
         for name in ("model.embed_tokens.weight", "lm_head.weight"):
             if name in weights:
@@ -139,20 +159,37 @@ class NoteLLM(Adapted):
         return model.eval()
 
     @classmethod
-    def _load_own(cls, path: Path, dim: int | None, prompt: str | Path | PromptConfig | None) -> Self:
-        extra = model_folder.read_json(path / EXTRA_CONFIG)
-        if extra.get("format") != FORMAT:
-            raise DataError(f"{path / EXTRA_CONFIG}: format must be {FORMAT}, but is {extra.get('format')!r}")
-        if dim not in (None, extra["dim"]):
-            raise DataError(f"{path}: dim must be {extra['dim']} as it was trained, but {dim} is asked for")
-        config = PromptConfig.from_dict(extra["prompt"]) if prompt is None else _as_prompt(prompt)
+    def _load_own(
+        cls,
+        path: Path,
+        dim: int | None,
+        prompt: str | Path | PromptConfig | None,
+        pooling: str | PoolingFn | None,
+        layers: int,
+    ) -> Self:
+        extra = _read_extra(path)
         hf, tokenizer = model_folder.read_json(path / "config.json"), model_folder.read_tokenizer(path)
-        model = cls(hf, tokenizer, config, dim=extra["dim"])
+        for name, there, asked in (("dim", extra["dim"], dim), ("layers", hf["num_hidden_layers"], layers)):
+            if asked and asked != there:
+                raise DataError(f"{path}: {name} must be {there} as it was trained, but {asked} is asked for")
+        if pooling is None and extra["pooling"] is None:
+            raise DataError(
+                f"{path}: pooling must be given, since it was trained with a function, but is not"
+            )
+        config = PromptConfig.from_dict(extra["prompt"]) if prompt is None else _as_prompt(prompt)
+        model = cls(hf, tokenizer, config, dim=extra["dim"], pooling=pooling or extra["pooling"])
         model._copy_backbone(model_folder.read_weights(path), path)
         own = model_folder.read_weights(path, single=EXTRA_WEIGHTS)
-        model_folder.load_tensor(model.projection.weight, own["projection.weight"], "projection.weight", path)
-        model_folder.load_tensor(model.tau, own["tau"], "tau", path)
+        for name, parameter in model._own_parameters().items():
+            if name not in own:
+                raise DataError(f"{path / EXTRA_WEIGHTS}: must hold the tensor {name}, but lacks it")
+            model_folder.load_tensor(parameter, own[name], name, path)
         return model.eval()
+
+    def _own_parameters(self) -> dict[str, Tensor]:
+        """What is not the backbone's: projection, tau, and the parameters of a pooling that is a module."""
+        pooling = {name: p for name, p in self.named_parameters() if name.startswith("pooling.")}
+        return {"projection.weight": self.projection.weight, "tau": self.tau, **pooling}
 
     def _copy_backbone(self, weights: dict[str, Tensor], path: Path) -> None:
         parameters: dict[str, Tensor] = {f"model.{name}": p for name, p in self.model.named_parameters()}
@@ -186,10 +223,15 @@ class NoteLLM(Adapted):
             if self.lm_head is not None:
                 backbone["lm_head.weight"] = self.lm_head.weight.detach()
             save_file(backbone, target / model_folder.SINGLE, metadata={"format": "pt"})
-            own = {"projection.weight": self.projection.weight.detach(), "tau": self.tau.detach()}
+            own = {name: parameter.detach() for name, parameter in self._own_parameters().items()}
             save_file(own, target / EXTRA_WEIGHTS, metadata={"format": "pt"})
             (target / "config.json").write_text(json.dumps(self.hf_config, indent=2), encoding="utf-8")
-            extra = {"format": FORMAT, "dim": self.dim, "prompt": self.prompt.config.to_dict()}
+            extra = {
+                "format": FORMAT,
+                "dim": self.dim,
+                "pooling": self.pooling if isinstance(self.pooling, str) else None,
+                "prompt": self.prompt.config.to_dict(),
+            }
             text = json.dumps(extra, indent=2, ensure_ascii=False)
             (target / EXTRA_CONFIG).write_text(text, encoding="utf-8")
             self.tokenizer.save(str(target / "tokenizer.json"))
@@ -227,10 +269,10 @@ class NoteLLM(Adapted):
         checkpoint: bool = False,
         dropout_seed: int | None = None,
     ) -> TrainingStates:
-        """One pass over a packed training batch, for both losses.
+        """One pass over a packed batch, for both losses.
 
         Args:
-            batch: From `Prompt.pack` in training mode: ``n`` notes, ``M`` labels.
+            batch: From `Prompt.pack`, for training or embedding: ``n`` notes, ``M`` labels.
             dtype: Of the matrix products.
             checkpoint: Whether the backward pass computes each layer again, see `Decoder.forward`.
             dropout_seed: Of the adapters' dropout, `notellm.models.lora.dropout_seed`; None: without dropout.
@@ -240,17 +282,30 @@ class NoteLLM(Adapted):
         """
         segments = _core.models.Segments(batch.segment_offsets.tolist(), batch.segment_parents.tolist())
         # equal notes are compressed at the same token, and a label's state may be a compressed one
-        wanted = np.concatenate([batch.compression, batch.label_positions])
+        pooled, lengths = self._pooled_tokens(batch)
+        wanted = np.concatenate([pooled, batch.label_positions])
         rows, places = np.unique(wanted, return_inverse=True)
         plan = self.model.plan(segments, dtype, rows.tolist())
         if dropout_seed is not None:
             plan = _core.models.with_dropout(plan, segments, batch.tokens.tolist(), dropout_seed)
         states = self.model(self.on_device(batch.tokens), plan, checkpoint=checkpoint)  # (R, D)
-        notes = len(batch.compression)
-        compressed = states.index_select(0, self.on_device(places[:notes]))
-        embeddings = nn.functional.linear(compressed, self.projection_weight.to(compressed.dtype))
-        labelled = states.index_select(0, self.on_device(places[notes:]))
-        return TrainingStates(embeddings, labelled)
+        vectors = states.index_select(0, self.on_device(places[: len(pooled)]))
+        if lengths is not None:
+            pool: PoolingFn = mean_pooling if isinstance(self.pooling, str) else self.pooling
+            vectors = pool(vectors, self.on_device(lengths))  # (n, D)
+        embeddings = nn.functional.linear(vectors, self.projection_weight.to(vectors.dtype))
+        labelled = states.index_select(0, self.on_device(places[len(pooled) :]))
+        return TrainingStates(vectors, embeddings, labelled)
+
+    def _pooled_tokens(self, batch: "_core.prompts.PackedBatch") -> tuple[IntArray, IntArray | None]:
+        """Packed tokens whose states are pooled, note by note, and how many each has; None: one each, as it is."""
+        if self.pooling == COMPRESSION:
+            return batch.compression, None
+        paths = []
+        for i, (first, compressed) in enumerate(zip(batch.root_tokens, batch.compression, strict=True)):
+            path = batch.path(i)
+            paths.append(path[first : np.flatnonzero(path == compressed)[0] + 1])
+        return np.concatenate(paths), np.array([len(path) for path in paths])
 
     def logits(self, labelled: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Next-token logits of some states, all at once.
@@ -275,7 +330,7 @@ class NoteLLM(Adapted):
         self,
         notes: Notes,
         *,
-        pooling: str = "compression",
+        pooling: str | None = None,
         projected: bool = True,
         dtype: str = "fp32",
         batch_tokens: int = 8192,
@@ -338,6 +393,29 @@ def _resolve(path: str | Path, progress: ProgressFn | None) -> Path:
 
         return smollm2.prepare(cache_folder("smollm2-135m"), progress)
     return Path(path)
+
+
+def _read_extra(path: Path) -> dict[str, Any]:
+    """What `save_pretrained` wrote beside the backbone, in the newest format."""
+    extra = dict(model_folder.read_json(path / EXTRA_CONFIG))
+    if extra.get("format") == 1:
+        extra |= {"pooling": COMPRESSION, "prompt": {"state": "before", **extra["prompt"]}}
+    elif extra.get("format") != FORMAT:
+        raise DataError(
+            f"{path / EXTRA_CONFIG}: format must be at most {FORMAT}, but is {extra.get('format')!r}"
+        )
+    return extra
+
+
+def _first_layers(hf: dict[str, Any], layers: int, path: Path) -> dict[str, Any]:
+    """The ``config.json`` of a backbone's first so many layers; 0 = all."""
+    there = hf["num_hidden_layers"]
+    if not 0 <= layers <= there:
+        raise DataError(f"{path}: layers must be in [0, {there}], but {layers} are asked for")
+    if layers == 0:
+        return hf
+    kinds = {"layer_types": hf["layer_types"][:layers]} if "layer_types" in hf else {}
+    return hf | {"num_hidden_layers": layers} | kinds
 
 
 def _as_prompt(prompt: str | Path | PromptConfig) -> PromptConfig:

@@ -7,6 +7,7 @@ under the magnifying glass).
 
 from notellm.pipeline.data import (
     Dataset,
+    MinedPairs,
     Queries,
     load_data,
     mine,
@@ -24,6 +25,7 @@ from notellm.pipeline.training import load_backbone, load_trained, train
 __all__ = [
     "Dataset",
     "Describer",
+    "MinedPairs",
     "Queries",
     "evaluate",
     "load_backbone",

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ from notellm.training.processes import in_turn
 
 __all__ = [
     "Dataset",
+    "MinedPairs",
     "Queries",
     "describe_data",
     "load_data",
@@ -55,20 +56,34 @@ class Dataset:
 
     Attributes:
         notes: N notes.
-        interactions: The log, over these notes.
-        groups: Shape ``(N,)``: notes of one group are never on both sides of the split.
-        is_test: Shape ``(N,)``: true for held-out notes.
+        interactions: The log, over these notes; where users are held out, without them.
+        groups: Shape ``(N,)``: notes of one group are never on both sides of a split of notes.
+        is_test: Shape ``(N,)``: true for notes that are measured on.
+        is_train: Shape ``(N,)``: true for notes that are trained on. No note is both, unless users are held out:
+            then all are.
+        held_out_interactions: Of the users held out; None where notes are.
     """
 
     notes: Notes
     interactions: Interactions
     groups: IntArray
     is_test: npt.NDArray[np.bool_]
+    is_train: npt.NDArray[np.bool_]
+    held_out_interactions: Interactions | None = None
 
     @property
     def exposure(self) -> IntArray:
-        """Shape ``(N,)``: how many events, or baskets, each note is in."""
+        """Shape ``(N,)``: how many events, or baskets, of ``interactions`` each note is in."""
         return np.bincount(self.interactions.notes, minlength=len(self.notes)).astype(np.int64)
+
+
+class MinedPairs(NamedTuple):
+    """Related pairs of a run; source and target are positions in the notes, shape ``(P,)`` each."""
+
+    train: tuple[IntArray, IntArray]
+    """What training pairs are taken from."""
+    test: tuple[IntArray, IntArray]
+    """What queries are taken from: the same pairs, or, where users are held out, those of their log."""
 
 
 @dataclass(frozen=True)
@@ -109,39 +124,62 @@ def load_data(config: Config) -> Dataset:
         notes = Notes.read(data.notes)
         log = Interactions.read(data.interactions, notes=notes, ordered=data.ordered)
         groups = _read_groups(data.notes, data.groups_column, len(notes))
-    return Dataset(notes, log, groups, split_by_group(groups, data.test_share, data.split_seed))
+    if data.split == "users":
+        known, held_out = _hold_out(np.arange(len(log.user_ids)), config)
+        everything = np.ones(len(notes), np.bool_)
+        parts = log.of_users(known), log.of_users(held_out)
+        return Dataset(notes, parts[0], groups, everything, everything, parts[1])
+    is_train, is_test = _hold_out(groups, config)
+    return Dataset(notes, log, groups, is_test, is_train)
 
 
-def mine(config: Config, dataset: Dataset) -> Pairs:
-    """Mines related pairs over all notes, by the ``mining`` group of the configuration."""
+def _hold_out(groups: IntArray, config: Config) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """What is trained on and what is measured on, shape ``(N,)`` each; groups stay whole.
+
+    For validation the test side is set aside, and as large a share of the rest is drawn in its place.
+    """
+    data = config.data
+    is_test = split_by_group(groups, data.test_share, data.split_seed)
+    if data.held_out == "test":
+        return ~is_test, is_test
+    rest = np.flatnonzero(~is_test)
+    is_drawn = split_by_group(groups[rest], data.test_share, data.split_seed)
+    is_train, is_validation = np.zeros_like(is_test), np.zeros_like(is_test)
+    is_train[rest[~is_drawn]] = is_validation[rest[is_drawn]] = True
+    return is_train, is_validation
+
+
+def mine(config: Config, interactions: Interactions) -> Pairs:
+    """Mines related pairs of a log, by the ``mining`` group of the configuration."""
     with console_progress("mining pairs", "notes") as progress:
-        return mine_pairs(
-            dataset.interactions, **config.mining.to_dict(), threads=config.threads, progress=progress
-        )
+        return mine_pairs(interactions, **config.mining.to_dict(), threads=config.threads, progress=progress)
 
 
 @in_turn()
-def prepare(run: RunFolder, dataset: Dataset) -> tuple[IntArray, IntArray]:
+def prepare(run: RunFolder, dataset: Dataset) -> MinedPairs:
     """The related pairs of a run: mined and kept in its folder, or read from there.
 
-    Writes ``pairs.parquet`` (ids of source and target, score, users) and ``data.json`` (what was
-    found, by numbers).
-
-    Returns:
-        Source and target of each pair, shape ``(P,)`` each: positions in the notes.
+    Writes ``pairs.parquet`` (ids of source and target, score, users), where users are held out also
+    ``held_out_pairs.parquet``, and ``data.json`` (what was found, by numbers).
     """
-    path = run.file("pairs.parquet")
-    if path.exists() and run.file("data.json").exists():
+    path, held_out_path = run.file("pairs.parquet"), run.file("held_out_pairs.parquet")
+    held_out_log = dataset.held_out_interactions
+    if run.file("data.json").exists():
         if read_json(run.file("data.json")).get("fingerprint") != fingerprint(dataset):
             raise DataError(
                 f"{run.path}: must be a run on these data, but notes, log or split have changed since; "
                 "try another run_dir"
             )
-        return read_pairs(path, dataset.notes)
-    pairs = mine(run.config, dataset)
-    write_pairs(path, pairs, dataset.notes)
-    write_json(run.file("data.json"), describe_data(dataset, pairs))
-    return pairs.source, pairs.target
+    else:
+        pairs = mine(run.config, dataset.interactions)
+        write_pairs(path, pairs, dataset.notes)
+        held_out = pairs
+        if held_out_log is not None:
+            held_out = mine(run.config, held_out_log)
+            write_pairs(held_out_path, held_out, dataset.notes)
+        write_json(run.file("data.json"), describe_data(dataset, pairs, held_out))
+    known = read_pairs(path, dataset.notes)
+    return MinedPairs(known, known if held_out_log is None else read_pairs(held_out_path, dataset.notes))
 
 
 def training_pairs(
@@ -150,7 +188,8 @@ def training_pairs(
     """The pairs to train on: both notes on the training side, in different groups.
 
     Args:
-        config: Its ``data.pairs`` says whether both notes must have hashtags.
+        config: Its ``data.pairs`` says whether both notes must have hashtags; ``data.train_pairs`` how many there are
+            at most, drawn by ``data.split_seed``.
         dataset: The notes' sides and groups.
         source: Shape ``(P,)``, positions in the notes.
         target: Shape ``(P,)``, positions in the notes.
@@ -161,7 +200,7 @@ def training_pairs(
     Raises:
         DataError: If there is none.
     """
-    chosen = select_pairs(source, target, dataset.groups, dataset.is_test, "train")
+    chosen = select_pairs(source, target, dataset.groups, ~dataset.is_train, "train")
     if config.data.pairs == "tagged":
         has_tags = np.array([bool(topics) for topics in dataset.notes.topics])
         chosen &= has_tags[source] & has_tags[target]
@@ -170,7 +209,12 @@ def training_pairs(
             f"data: there must be pairs of training notes (data.pairs={config.data.pairs}), but there are none; "
             "try lower mining.lower"
         )
-    return source[chosen], target[chosen]
+    kept = np.flatnonzero(chosen)
+    if config.data.train_pairs and len(kept) > config.data.train_pairs:
+        ids = dataset.notes.ids
+        names = [f"{ids[source[p]]} {ids[target[p]]}" for p in kept]
+        kept = np.sort(_shuffled(kept, names, config.data.split_seed)[: config.data.train_pairs])
+    return source[kept], target[kept]
 
 
 def select_queries(config: Config, dataset: Dataset, source: IntArray, target: IntArray) -> Queries:
@@ -240,22 +284,26 @@ def fingerprint(dataset: Dataset) -> str:
     notes, log = dataset.notes, dataset.interactions
     fields = (notes.ids, notes.titles, notes.contents, notes.topics, notes.categories, log.user_ids)
     digest.update(json.dumps(fields).encode())
-    for array in (log.users, log.notes, log.times, log.events, dataset.groups, dataset.is_test):
+    arrays = [log.users, log.notes, log.times, log.events, dataset.groups, dataset.is_test]
+    if not np.array_equal(dataset.is_train, ~dataset.is_test):
+        arrays.append(dataset.is_train)
+    if (held_out := dataset.held_out_interactions) is not None:
+        arrays += [held_out.users, held_out.notes, held_out.times, held_out.events]
+    for array in arrays:
         digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
-def describe_data(dataset: Dataset, pairs: Pairs) -> dict[str, Any]:
+def describe_data(dataset: Dataset, pairs: Pairs, held_out: Pairs) -> dict[str, Any]:
     """What ``data.json`` holds: sizes of the data, of the split and of what mining found."""
-    sides = {
-        side: select_pairs(pairs.source, pairs.target, dataset.groups, dataset.is_test, side)
-        for side in ("train", "test")
-    }
     inside = within_groups(pairs.source, pairs.target, dataset.groups)
+    train = select_pairs(pairs.source, pairs.target, dataset.groups, ~dataset.is_train, "train")
+    test = select_pairs(held_out.source, held_out.target, dataset.groups, dataset.is_test, "test")
+    used = int(train.sum()) + int(test.sum()) if held_out is pairs else int(train.sum())
     return {
         "fingerprint": fingerprint(dataset),
         "notes": len(dataset.notes),
-        "train_notes": int((~dataset.is_test).sum()),
+        "train_notes": int(dataset.is_train.sum()),
         "test_notes": int(dataset.is_test.sum()),
         "groups": len(np.unique(dataset.groups)),
         "baskets": len(dataset.interactions.user_ids),
@@ -263,10 +311,10 @@ def describe_data(dataset: Dataset, pairs: Pairs) -> dict[str, Any]:
         "hashtag_notes": sum(map(bool, dataset.notes.topics)),
         "categories": len({name for name in dataset.notes.categories if name}),
         "pairs_mined": len(pairs),
-        "pairs_train": int(sides["train"].sum()),
-        "pairs_test": int(sides["test"].sum()),
+        "pairs_train": int(train.sum()),
+        "pairs_test": int(test.sum()),
         "pairs_within_groups_left_out": int(inside.sum()),
-        "pairs_across_the_split_left_out": int((~inside & ~sides["train"] & ~sides["test"]).sum()),
+        "pairs_across_the_split_left_out": len(pairs) - int(inside.sum()) - used,
         "mining": pairs.report.to_dict(),
     }
 

@@ -20,8 +20,9 @@ from notellm.evaluation import (
 )
 from notellm.files import atomic_write
 from notellm.metrics import ExposureSplit, Ties, exposure_split
+from notellm.metrics.arrays import FloatArray
 from notellm.pipeline import systems
-from notellm.pipeline.data import Dataset, Queries
+from notellm.pipeline.data import Dataset, IntArray, Queries
 from notellm.pipeline.training import MODEL, check_trained, prompt_config
 from notellm.prompts.tokenizing import clean_hashtags, clean_value
 from notellm.retrieval import Ranks, neighbours, target_ranks
@@ -67,7 +68,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         low=config.evaluation.low_share,
         high=config.evaluation.high_share,
     )
-    _save_ranks(run.file(RANKS), ranks, split)
+    _save_ranks(run.file(RANKS), ranks, split, _places(dataset.exposure[queries.pool])[queries.target])
     bootstrap = Bootstrap(samples=config.evaluation.bootstrap_samples, seed=config.seed)
     retrieval = evaluate_retrieval(
         ranks,
@@ -106,7 +107,14 @@ def _word_ranks(run: RunFolder, pool: Notes, queries: Queries) -> dict[str, Rank
     }
 
 
-def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit) -> None:
+def _places(exposure: IntArray) -> FloatArray:
+    """Shape ``(N,)``: for each note the share of all that are less exposed, equal ones counting half; in (0, 1)."""
+    ordered = np.sort(exposure)
+    below = np.searchsorted(ordered, exposure, "left") + np.searchsorted(ordered, exposure, "right")
+    return np.asarray(below / (2 * len(exposure)))
+
+
+def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, places: FloatArray) -> None:
     """Keeps what every number of the retrieval tables comes from, query by query."""
     tensors = {
         f"{key}.{part}": getattr(own, part) for key, own in ranks.items() for part in ("greater", "equal")
@@ -115,6 +123,7 @@ def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit) ->
         f"exposure.{side}": torch.from_numpy(np.asarray(of, dtype=np.uint8))
         for side, of in zip(("low", "high"), (split.low, split.high), strict=True)
     }
+    tensors["exposure.place"] = torch.from_numpy(places)
     with atomic_write(path) as temporary:
         save_file(tensors, temporary)
 

@@ -42,6 +42,8 @@ def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM
             dim=config.model.dim,
             prompt=prompt or prompt_config(config),
             tau=config.model.tau,
+            pooling=config.model.pooling,
+            layers=config.model.layers,
             seed=config.seed,
             progress=progress,
         )

@@ -25,7 +25,11 @@ END_MARK = "<eos>"
 
 _PACKAGED = Path(__file__).parents[1] / "conf" / "prompt"
 _LOOKS_LIKE_A_SLOT = re.compile(r"<[a-z_]+>")
-_CHOICES = {"hashtag_count": ("one", "uniform", "all"), "topics_in_hashtag_prompt": ("none", "unsampled")}
+_CHOICES = {
+    "hashtag_count": ("one", "uniform", "all"),
+    "topics_in_hashtag_prompt": ("none", "unsampled"),
+    "state": ("before", "at"),
+}
 _LIMITS = ("title_tokens", "content_tokens", "max_hashtags", "max_hashtag_chars")
 _STRINGS = ("name", "slot_lead", "hashtag_separator")
 
@@ -51,6 +55,8 @@ class PromptConfig:
             never more than the note has.
         topics_in_hashtag_prompt: ``"none"``: the hashtag prompt has no ``<topics>``; ``"unsampled"``: it has,
             and they are the hashtags that are not to be written, none at all when hashtags are generated.
+        state: Whose state is the embedding: that of the token ``"before"`` [EMB] (the paper), or of [EMB] itself,
+            ``"at"``, whose row in the token table is learned.
         category: The pieces of the category prompt.
         hashtags: The pieces of the hashtag prompt.
 
@@ -67,6 +73,7 @@ class PromptConfig:
     hashtag_separator: str
     hashtag_count: str
     topics_in_hashtag_prompt: str
+    state: str
     category: tuple[str, ...]
     hashtags: tuple[str, ...]
 

@@ -69,6 +69,7 @@ class Prompt:
             bos=self.bos_token_ids,
             separator=self.piece_tokenizer.encode_text(config.hashtag_separator),
             eos=eos_token_id,
+            reads_emb=config.state == "at",
         )
 
     def tokenize(self, notes: NoteTexts, *, progress: ProgressFn | None = None) -> core.TokenizedNotes:
@@ -146,8 +147,8 @@ class Prompt:
             tokenized: From :meth:`tokenize`.
             notes: Shape ``(n,)``; indices of notes.
             task: ``"category"`` or ``"hashtags"``.
-            mode: ``"train"``: with output and labels; ``"embed"``: up to the token before [EMB], whose state
-                is the embedding; ``"generate"``: up to where the output begins.
+            mode: ``"train"``: with output and labels; ``"embed"``: up to the token whose state is the
+                embedding, the one before [EMB] or [EMB]; ``"generate"``: up to where the output begins.
             count: Hashtag task: how many hashtags are asked for, see :meth:`rows`.
 
         Returns:

@@ -1,13 +1,25 @@
 """Studies: a table's rows as configurations, run one after the other, and the table that comes of them.
 
-Read in the order of the work: `study` (what is to be run), `ledger` (what has been), `sweep` (running what is missing),
+Read in the order of the work: `ledger` (what has been run), `search` (how an option is
+chosen), `study` (what is to be run), `sweep` (running what is missing),
 `table` and `plot` (what came out).
 """
 
 from notellm.studies.ledger import Ledger
 from notellm.studies.plot import plot_table
-from notellm.studies.study import METRICS, Cell, Study, load_study
+from notellm.studies.study import METRICS, Cell, Study, load_study, make_study
 from notellm.studies.sweep import sweep
 from notellm.studies.table import Table, make_table
 
-__all__ = ["METRICS", "Cell", "Ledger", "Study", "Table", "load_study", "make_table", "plot_table", "sweep"]
+__all__ = [
+    "METRICS",
+    "Cell",
+    "Ledger",
+    "Study",
+    "Table",
+    "load_study",
+    "make_study",
+    "make_table",
+    "plot_table",
+    "sweep",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 from notellm.config import Config, compose, compose_study, replace
 from notellm.errors import ConfigError
 from notellm.run import COST_KEYS
+from notellm.studies.ledger import Entry, Ledger
+from notellm.studies.search import Search, SearchOptions
 
 TRAINED = ("trained", "sentence_bert")
 """The systems that are trained; all others know neither a seed nor options of training."""
@@ -42,6 +45,7 @@ class Row:
         overrides: What it changes, in Hydra's grammar.
         system: Whose numbers it shows: ``"trained"``, or a baseline that needs no training.
         paper: The paper's numbers, by column, in percent; on private data, with a 7B model.
+        tune: What its search has otherwise than the study's.
     """
 
     key: str
@@ -49,6 +53,7 @@ class Row:
     overrides: tuple[str, ...] = ()
     system: str = "trained"
     paper: Mapping[str, float] = field(default_factory=dict)
+    tune: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,15 @@ class Cell:
         row: The row.
         seed: Of the training; the split of the data has its own.
         config: The complete configuration.
+        searched: The override that a run of a search tries; empty for a cell of the table.
+        is_open: Whether the row's search has not found a value yet: then it is not to be run.
     """
 
     row: Row
     seed: int
     config: Config
+    searched: str = ""
+    is_open: bool = False
 
     @property
     def key(self) -> str:
@@ -100,7 +109,9 @@ class Study:
         rows: From top to bottom.
         seeds: Each row that is trained is run with each of them, others with the first.
         against: The row that the others are compared with, query by query.
-        cells: Row by row, all seeds of each.
+        cells: Seed by seed, all rows with each: an interrupted study has whole tables of fewer seeds.
+        searches: By row: the search that its option comes from.
+        ledger: What has been run in its folder.
     """
 
     name: str
@@ -111,6 +122,34 @@ class Study:
     seeds: tuple[int, ...]
     against: str
     cells: tuple[Cell, ...]
+    searches: Mapping[str, Search]
+    ledger: Ledger
+
+    @property
+    def search_cells(self) -> list[Cell]:
+        """The runs of all searches, each once."""
+        cells = [cell for search in self.searches.values() for cell in search.cells]
+        return list({cell.key: cell for cell in cells}.values())
+
+    def choices(self, newest: Mapping[str, Entry] | None = None) -> dict[str, Any]:
+        """The value that each row's search has found; rows whose search is not finished are left out."""
+        newest = self.ledger.newest() if newest is None else newest
+        found = {row: search.choice(newest) for row, search in self.searches.items()}
+        return {row: value for row, value in found.items() if value is not None}
+
+    def settled(self) -> Study:
+        """The study with what its searches have found by now."""
+        found = self.choices()
+        return dataclasses.replace(self, cells=tuple(self._settle(cell, found) for cell in self.cells))
+
+    def _settle(self, cell: Cell, found: Mapping[str, Any]) -> Cell:
+        search = self.searches.get(cell.row.key)
+        if search is None:
+            return cell
+        if cell.row.key not in found:
+            return dataclasses.replace(cell, is_open=True)
+        config = replace(cell.config, {search.options.key: found[cell.row.key]})
+        return _placed(Cell(cell.row, cell.seed, config), cell.folder.parent)
 
 
 def load_study(
@@ -136,13 +175,51 @@ def load_study(
     taken = [text for text in overrides if text.lstrip("+~").split("=")[0] in SET_BY_US]
     if taken:
         raise ConfigError(f"{taken[0]}: is set by the study itself; try --seeds, or another row")
-    common = [f"experiment={name}", f"scale={scale}", *overrides]
-    node = compose_study(common)
-    if node is None:
-        raise ConfigError(f"experiment={name}: must be a study, but its file has no `study` node")
+    node = compose_study([f"experiment={name}", f"scale={scale}", *overrides])
+    if node is None or "rows" not in node:
+        raise ConfigError(f"experiment={name}: must be a study, but its file has no `study` node with rows")
+    return make_study(
+        name, node, scale=scale, overrides=[f"experiment={name}", *overrides], folder=folder, seeds=seeds
+    )
+
+
+def make_study(
+    name: str,
+    node: Mapping[str, Any],
+    *,
+    scale: str = "laptop",
+    overrides: Sequence[str] = (),
+    folder: str | Path = "runs/studies",
+    seeds: Sequence[int] | None = None,
+) -> Study:
+    """Makes a study of plain data, as they stand in a file's ``study`` node, and composes every configuration.
+
+    Args:
+        name: What the ledger calls it.
+        node: ``rows`` and, if wanted, ``title``, ``columns``, ``seeds``, ``against`` and ``tune``.
+        scale: As in `load_study`.
+        overrides: Changes to all rows, in Hydra's grammar.
+        folder: As in `load_study`.
+        seeds: Instead of the node's own.
+
+    Raises:
+        ConfigError: If the node or a row's configuration is wrong; names the row.
+
+    Example:
+        >>> study = make_study("tau", {"rows": {f"tau_{t}": {"set": [f"model.tau={t}"]} for t in (2, 3, 4)}})
+        >>> [cell.config.model.tau for cell in study.cells]
+        [2.0, 3.0, 4.0]
+    """
     rows = _rows(name, node)
-    chosen = tuple(node.get("seeds", [0]) if seeds is None else seeds)
+    common = [f"scale={scale}", *overrides]
     root = Path(folder) / scale
+    chosen = tuple(node.get("seeds", [0]) if seeds is None else seeds)
+    cells = (
+        _cell(root, row, [*common, *row.overrides, f"seed={seed}"], seed)
+        for place, seed in enumerate(chosen)
+        for row in rows
+        if place == 0 or row.system in TRAINED
+    )
     study = Study(
         name=name,
         scale=scale,
@@ -151,15 +228,14 @@ def load_study(
         rows=rows,
         seeds=chosen,
         against=_against(name, node, rows),
-        cells=tuple(_cell(root, row, seed, common) for row in rows for seed in _seeds_of(row, chosen)),
+        cells=tuple(cells),
+        searches=_searches(root, name, node, rows, common),
+        ledger=Ledger(root / "ledger.jsonl"),
     )
+    study = study.settled()
     _check_distinct(study)
     _check_columns(study)
     return study
-
-
-def _seeds_of(row: Row, seeds: Sequence[int]) -> Sequence[int]:
-    return seeds if row.system in TRAINED else seeds[:1]
 
 
 def _check_distinct(study: Study) -> None:
@@ -175,22 +251,25 @@ def _check_distinct(study: Study) -> None:
 
 def _check_columns(study: Study) -> None:
     ks = study.cells[0].config.evaluation.ks
-    recalls = {f"{side}recall@{k}" for k in ks for side in ("", "low.", "high.")}
-    for column in study.columns:
+    recalls = {f"{side}recall@{k}" for k in [*ks, "avg"] for side in ("", "low.", "high.")}
+    metrics = [*study.columns, *(search.options.by for search in study.searches.values())]
+    for column in metrics:
         if column not in recalls | set(METRICS):
             raise ConfigError(
                 f"experiment={study.name}: columns must be measured, but {column} is not; there are recall@K for K of "
-                f"evaluation.ks={ks} (with low. or high. before it: by exposure), {', '.join(METRICS)}"
+                f"evaluation.ks={ks} and avg, their mean (with low. or high. before it: by exposure), "
+                f"{', '.join(METRICS)}"
             )
 
 
 def _rows(name: str, node: Mapping[str, Any]) -> tuple[Row, ...]:
     rows = []
     for key, given in (node.get("rows") or {}).items():
-        unknown = set(given) - {"name", "set", "system", "paper"}
+        unknown = set(given) - {"name", "set", "system", "paper", "tune"}
         if unknown:
             raise ConfigError(
-                f"experiment={name}: row {key} may hold name, set, system and paper, but holds {', '.join(unknown)}"
+                f"experiment={name}: row {key} may hold name, set, system, paper and tune, but holds "
+                f"{', '.join(unknown)}"
             )
         rows.append(
             Row(
@@ -199,6 +278,7 @@ def _rows(name: str, node: Mapping[str, Any]) -> tuple[Row, ...]:
                 overrides=tuple(map(str, given.get("set", []))),
                 system=str(given.get("system", "trained")),
                 paper=given.get("paper", {}),
+                tune=given.get("tune", {}),
             )
         )
     if not rows:
@@ -213,10 +293,48 @@ def _against(name: str, node: Mapping[str, Any], rows: Sequence[Row]) -> str:
     return against
 
 
-def _cell(root: Path, row: Row, seed: int, common: Sequence[str]) -> Cell:
+def _searches(
+    root: Path, name: str, node: Mapping[str, Any], rows: Sequence[Row], common: Sequence[str]
+) -> dict[str, Search]:
+    """The search of every row that is trained, by its key; none where there are no values to choose from."""
+    tune = node.get("tune", {})
+    if not (tune.get("key") and tune.get("values")):
+        return {}
+    tuned = {row.key: row for row in rows if row.system in TRAINED}
+    options = {
+        key: SearchOptions.read(tune, row.tune, f"experiment={name}, row {key}") for key, row in tuned.items()
+    }
+    searches = {
+        key: Search(own, key, _search_cells(root, tuned[key], own, common))
+        for key, own in options.items()
+        if not own.like
+    }
+    for key, own in options.items():
+        if own.like and own.like not in searches:
+            raise ConfigError(
+                f"experiment={name}: row {key} must be tuned like a row that is searched, but {own.like} is not"
+            )
+    return {key: searches[own.like or key] for key, own in options.items()}
+
+
+def _search_cells(root: Path, row: Row, options: SearchOptions, common: Sequence[str]) -> list[Cell]:
+    cells = []
+    for value in options.values:
+        tried = f"{options.key}={value}"
+        changes = [*common, *row.overrides, *options.set, tried, "data.held_out=validation"]
+        cells.append(_cell(root, row, [*changes, f"seed={options.seed}"], options.seed, tried))
+    return cells
+
+
+def _cell(root: Path, row: Row, changes: Sequence[str], seed: int, searched: str = "") -> Cell:
     try:
-        config = compose([*common, *row.overrides, f"seed={seed}", f"evaluation.systems=[{row.system}]"])
+        config = compose([*changes, f"evaluation.systems=[{row.system}]"])
     except ConfigError as error:
         raise ConfigError(f"row {row.key}: {error}") from None
-    key = Cell(row, seed, config).key
-    return Cell(row, seed, replace(config, {"name": key, "run_dir": str(root / key)}))
+    return _placed(Cell(row, seed, config, searched), root)
+
+
+def _placed(cell: Cell, root: Path) -> Cell:
+    """The cell with the folder that its key names."""
+    key = cell.key
+    return dataclasses.replace(cell, config=replace(cell.config, {"name": key, "run_dir": str(root / key)}))

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,21 +35,17 @@ from notellm.pipeline.evaluating import RANKS
 from notellm.pipeline.training import MODEL
 from notellm.retrieval import Ranks
 from notellm.run import RunFolder
-from notellm.studies.ledger import Entry, Ledger
+from notellm.studies.ledger import Entry
 from notellm.studies.study import Cell, Study
 
 Say = Callable[[str], None]
 
 
-def ledger_of(study: Study) -> Ledger:
-    """The ledger beside a study's runs; other studies of its scale share it."""
-    return Ledger(study.cells[0].folder.parent / "ledger.jsonl")
-
-
 def sweep(study: Study, *, keep_models: bool = False, say: Say = print) -> list[Entry]:
     """Runs what is missing of a study; a cell that fails is recorded, and the others go on.
 
-    Several sweeps may work on one folder: each leaves alone what another is at.
+    Searches come first, then the cells with what they have found. Several sweeps may work on one folder: each leaves
+    alone what another is at.
 
     Args:
         study: From `load_study`, which has checked every configuration.
@@ -59,35 +55,57 @@ def sweep(study: Study, *, keep_models: bool = False, say: Say = print) -> list[
     Returns:
         The new entries of the ledger.
     """
-    ledger, datasets, new = ledger_of(study), _Datasets(), []
-    for number, cell in enumerate(study.cells, 1):
-        where = f"[{number}/{len(study.cells)}] {cell.row.name}, seed {cell.seed}"
+    datasets = _Datasets()
+    searched = _sweep(study, study.search_cells, datasets, keep_models, say)
+    study = study.settled()
+    return searched + _sweep(study, study.cells, datasets, keep_models, say)
+
+
+def _sweep(
+    study: Study, cells: Sequence[Cell], datasets: _Datasets, keep_models: bool, say: Say
+) -> list[Entry]:
+    new = []
+    for number, cell in enumerate(cells, 1):
+        where = f"[{number}/{len(cells)}] {name_of(cell)}"
+        if cell.is_open:
+            say(f"{where}: not run, since its search has found nothing")
+            continue
         with _claimed(cell.folder) as is_ours:
             if not is_ours:
                 say(f"{where}: another sweep is at it")
                 continue
-            found = ledger.newest().get(cell.key)
+            found = study.ledger.newest().get(cell.key)
             if found and found["status"] == "done" and found["data"] == datasets.name_of(cell):
                 say(f"{where}: done before")
                 continue
             say(where)
-            entry = _run_recorded(study, cell, ledger, datasets, found, keep_models)
+            entry = _run_recorded(study, cell, datasets, found, keep_models)
             say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
             new.append(entry)
     return new
 
 
+def name_of(cell: Cell) -> str:
+    """What a cell is called: its row, its seed and, of a search, what it tries."""
+    return ", ".join([cell.row.name, *([cell.searched] if cell.searched else []), f"seed {cell.seed}"])
+
+
 def plan(study: Study) -> list[tuple[Cell, Entry | None, float | None]]:
-    """Each cell, its entry if it is finished, and otherwise how long it may take.
+    """Each cell, those of searches first, its entry if it is finished, and otherwise how long it may take.
 
     Returns:
         The estimate is the mean time of the finished runs, in seconds; None where there is none. Whether the data are
         still the same is for `sweep` to see.
     """
-    finished = {key: entry for key, entry in ledger_of(study).newest().items() if entry["status"] == "done"}
+    finished = {key: entry for key, entry in study.ledger.newest().items() if entry["status"] == "done"}
     times = [entry["seconds"] for entry in finished.values()]
     mean = sum(times) / len(times) if times else None
-    return [(cell, finished.get(cell.key), None if cell.key in finished else mean) for cell in study.cells]
+    found = {cell.key: None if cell.is_open else finished.get(cell.key) for cell in study.cells}
+    found |= {cell.key: finished.get(cell.key) for cell in study.search_cells}
+    return [
+        (cell, found[cell.key], None if found[cell.key] else mean)
+        for cell in [*study.search_cells, *study.cells]
+    ]
 
 
 class _Datasets:
@@ -127,7 +145,6 @@ def _claimed(folder: Path) -> Iterator[bool]:
 def _run_recorded(
     study: Study,
     cell: Cell,
-    ledger: Ledger,
     datasets: _Datasets,
     before: Entry | None,
     keep_models: bool,
@@ -147,6 +164,7 @@ def _run_recorded(
     entry: Entry = {
         "study": study.name,
         "row": cell.row.key,
+        "searched": cell.searched,
         "seed": cell.seed,
         "scale": study.scale,
         "key": cell.key,
@@ -160,7 +178,7 @@ def _run_recorded(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": cell.config.to_dict(),
     }
-    ledger.append(entry)
+    study.ledger.append(entry)
     return entry
 
 
@@ -191,11 +209,11 @@ def run_cell(cell: Cell, dataset: Dataset) -> Outcome:
         Its metrics are shares in 0..1, by the names that tables use.
     """
     run = RunFolder.open(cell.config, command=["notellm", "sweep"])
-    pairs = prepare(run, dataset)
+    mined = prepare(run, dataset)
     trainers = {"trained": train, "sentence_bert": train_encoder}
     if cell.row.system in trainers:
-        trainers[cell.row.system](run, dataset, *training_pairs(cell.config, dataset, *pairs))
-    queries = select_queries(cell.config, dataset, *pairs)
+        trainers[cell.row.system](run, dataset, *training_pairs(cell.config, dataset, *mined.train))
+    queries = select_queries(cell.config, dataset, *mined.test)
     document = evaluate(run, dataset, queries)
     return Outcome(metrics_of(document, cell.row.system), _name_of(queries))
 
@@ -210,10 +228,11 @@ def _name_of(queries: Queries) -> str:
 def metrics_of(document: dict[str, Any], system: str) -> dict[str, float]:
     """The numbers of one system in an ``evaluation.json``, by the names that tables use."""
     own = next(row for row in document["systems"] if row["key"] == system)
-    metrics = {f"recall@{k}": found["value"] for k, found in own["recall"].items()}
-    metrics["mrr"] = own["mrr"]["value"]
-    for side, part in own["exposure"].items():
-        metrics |= {f"{side}.recall@{k}": found["value"] for k, found in part["recall"].items()}
+    metrics = {"mrr": own["mrr"]["value"]}
+    for side, part in {"": own, **own["exposure"]}.items():
+        recalls = {f"recall@{k}": found["value"] for k, found in part["recall"].items()}
+        recalls["recall@avg"] = sum(recalls.values()) / len(recalls)
+        metrics |= {f"{side}.{name}".lstrip("."): value for name, value in recalls.items()}
     for writer in document.get("generation", {}).get("systems", []):
         if writer["key"] == system:
             metrics |= _generation_metrics(writer)
@@ -239,7 +258,7 @@ def hits_of(cell: Cell, column: str) -> FloatArray | None:
 
     Args:
         cell: The cell.
-        column: ``"recall@K"``, or by exposure: ``"low.recall@K"``, of those queries alone.
+        column: ``"recall@K"``, ``"recall@avg"``, or by exposure: ``"low.recall@K"``, of those queries alone.
     """
     side, _, metric = column.rpartition(".")
     try:
@@ -247,6 +266,7 @@ def hits_of(cell: Cell, column: str) -> FloatArray | None:
     except FileNotFoundError:
         return None
     ranks = Ranks(tensors[f"{cell.row.system}.greater"], tensors[f"{cell.row.system}.equal"])
-    ties = cast(Ties, cell.config.evaluation.ties)
-    hits = hits_at(ranks, [int(metric.removeprefix("recall@"))], ties=ties)[:, 0]
+    evaluation, k = cell.config.evaluation, metric.removeprefix("recall@")
+    ks = evaluation.ks if k == "avg" else [int(k)]
+    hits: FloatArray = hits_at(ranks, ks, ties=cast(Ties, evaluation.ties)).mean(axis=1)
     return hits[tensors[f"exposure.{side}"].numpy().astype(bool)] if side else hits

@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 from notellm.metrics import Interval, bootstrap_difference
 from notellm.studies.ledger import Entry
 from notellm.studies.study import METRICS, Cell, Study
-from notellm.studies.sweep import hits_of, ledger_of
+from notellm.studies.sweep import hits_of
 
 PAPER = "paper (private data, 7B)"
 MISSING = "\u2013"
@@ -63,6 +63,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[TableRow]
     against: str
+    searched: str = ""
 
     def header(self) -> list[str]:
         """Names of the columns."""
@@ -91,7 +92,7 @@ class Table:
         return (
             f"Percent; mean \u00b1 standard deviation over seeds. In brackets: difference from {self.against} over the "
             "same queries and seeds, in points; *: its paired 95 % bootstrap interval over queries leaves out 0. "
-            "The luck of training is in the deviation only."
+            f"The luck of training is in the deviation only. {self.searched}".rstrip()
         )
 
     def terminal(self) -> RichTable:
@@ -159,14 +160,30 @@ def make_table(study: Study, *, against: str | None = None) -> Table:
     base = study.against if against is None else against
     if base not in keys:
         raise ValueError(f"make_table: against must be one of {', '.join(keys)}, but is {base!r}")
-    newest = ledger_of(study).newest()
+    newest = study.ledger.newest()
     runs = {
         key: [_Run(cell, newest.get(cell.key)) for cell in study.cells if cell.row.key == key] for key in keys
     }
     data = _newest_data([run for of in runs.values() for run in of])
     runs = {key: [run.of_data(data) for run in of] for key, of in runs.items()}
     rows = [_table_row(study, runs[row.key], runs[base]) for row in study.rows]
-    return Table(f"{study.title} (scale: {study.scale})", study.columns, rows, keys[base].name)
+    title = f"{study.title} (scale: {study.scale})"
+    return Table(title, study.columns, rows, keys[base].name, _searched(study, newest))
+
+
+def _searched(study: Study, newest: Mapping[str, Entry]) -> str:
+    """What the searches have found, in a sentence."""
+    names = {row.key: row.name for row in study.rows}
+    found = [
+        f"{names[row]} {value:g}" if isinstance(value, float) else f"{names[row]} {value}"
+        for row, value in study.choices(newest).items()
+        if study.searches[row].row == row
+    ]
+    if not found:
+        return ""
+    options = next(iter(study.searches.values())).options
+    tried = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in options.values)
+    return f"{options.key} was chosen among {tried} on validation notes: {'; '.join(found)}."
 
 
 @dataclass(frozen=True)
@@ -179,14 +196,15 @@ class _Run:
 
     @property
     def is_done(self) -> bool:
-        return self.entry is not None and self.entry["status"] == "done" and not self.is_stale
+        is_known = self.entry is not None and not self.cell.is_open
+        return is_known and self.entry["status"] == "done" and not self.is_stale  # type: ignore[index]
 
     @property
     def state(self) -> str:
         """Why it has no numbers; empty if it has."""
         if self.is_done:
             return ""
-        if self.entry is None:
+        if self.entry is None or self.cell.is_open:
             return "not run"
         return "on other data" if self.is_stale else "failed"
 
@@ -249,7 +267,12 @@ def column_name(column: str) -> str:
         ('R@100', 'R@10, low', 'Acc.')
     """
     side, _, metric = column.rpartition(".")
-    name = metric.replace("recall@", "R@") if metric.startswith("recall@") else METRICS.get(metric, metric)
+    if metric == "recall@avg":
+        name = "Avg"
+    elif metric.startswith("recall@"):
+        name = metric.replace("recall@", "R@")
+    else:
+        name = METRICS.get(metric, metric)
     return f"{name}, {side}" if side else name
 
 

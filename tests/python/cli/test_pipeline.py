@@ -5,7 +5,17 @@ from notellm.config import compose
 from notellm.data import Interactions, Notes, select_pairs
 from notellm.errors import DataError
 from notellm.mining import mine_pairs
-from notellm.pipeline import Dataset, load_data, read_pairs, select_queries, training_pairs, write_pairs
+from notellm.pipeline import (
+    Dataset,
+    load_data,
+    prepare,
+    read_pairs,
+    select_queries,
+    training_pairs,
+    write_pairs,
+)
+from notellm.pipeline.data import fingerprint
+from notellm.run import RunFolder
 
 
 def make(count=60, seed=0):
@@ -23,7 +33,7 @@ def make(count=60, seed=0):
         users, draw.integers(0, count, 400), [f"u{i}" for i in range(80)], notes.ids, ordered=False
     )
     groups = np.arange(count) // 2
-    data = Dataset(notes, log, groups, groups % 2 == 1)
+    data = Dataset(notes, log, groups, groups % 2 == 1, groups % 2 == 0)
     pairs = mine_pairs(log)
     return data, pairs
 
@@ -67,6 +77,71 @@ def test_queries_are_distinct_related_and_in_the_pool(queries, pool, kind):
     assert len(drawn.pool) == (min(max(pool, needed), candidates) if pool else candidates)
     if kind == "paired":
         assert np.isin(drawn.pool, paired).all()
+
+
+def test_training_pairs_can_be_few():
+    data, pairs = make()
+    every = set(zip(*training_pairs(compose(), data, pairs.source, pairs.target), strict=True))
+    few = [
+        training_pairs(
+            compose(["data.train_pairs=9", f"data.split_seed={seed}"]), data, pairs.source, pairs.target
+        )
+        for seed in (0, 0, 1)
+    ]
+    drawn = [set(zip(*both, strict=True)) for both in few]
+    assert [len(one) for one in drawn] == [9, 9, 9]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0] < every
+
+
+def write_files(folder):
+    notes = Notes([f"n{i}" for i in range(40)], ["t"] * 40, ["c"] * 40, [[] for _ in range(40)], [""] * 40)
+    notes.write(folder / "notes.parquet")
+    draw = np.random.default_rng(0)
+    users = np.repeat(np.arange(30), 4)
+    log = Interactions(users, draw.integers(0, 40, 120), [f"u{i}" for i in range(30)], notes.ids)
+    log.write(folder / "log.parquet")
+    return [
+        "data=files",
+        f"data.notes={folder / 'notes.parquet'}",
+        f"data.interactions={folder / 'log.parquet'}",
+    ]
+
+
+def test_validation_notes_are_neither_trained_on_nor_tested(tmp_path):
+    files = write_files(tmp_path)
+    test, validation = (
+        load_data(compose([*files, f"data.held_out={part}"])) for part in ("test", "validation")
+    )
+    assert test.is_test.sum() == 12
+    assert validation.is_test.sum() == round(0.3 * 28)
+    assert (test.is_train == ~test.is_test).all()
+    assert not (validation.is_test & test.is_test).any()
+    assert (validation.is_train == (test.is_train & ~validation.is_test)).all()
+    pairs = mine_pairs(validation.interactions)
+    source, target = training_pairs(compose(), validation, pairs.source, pairs.target)
+    assert validation.is_train[np.concatenate([source, target])].all()
+    drawn = select_queries(compose(), validation, pairs.source, pairs.target)
+    assert validation.is_test[drawn.pool].all()
+    assert fingerprint(test) != fingerprint(validation)
+
+
+def test_users_can_be_held_out(tmp_path):
+    files = write_files(tmp_path)
+    config = compose([*files, "data.split=users", f"run_dir={tmp_path / 'run'}"])
+    data = load_data(config)
+    assert data.is_test.all()
+    assert data.is_train.all()
+    known, held_out = (set(log.users.tolist()) for log in (data.interactions, data.held_out_interactions))
+    assert (len(known), len(held_out), len(known & held_out)) == (21, 9, 0)
+    assert len(data.interactions) + len(data.held_out_interactions) == 120
+    run = RunFolder.open(config, command=["test"])
+    first, again = prepare(run, data), prepare(run, data)
+    for mined, log in zip(first, (data.interactions, data.held_out_interactions), strict=True):
+        np.testing.assert_array_equal(mined, [mine_pairs(log).source, mine_pairs(log).target])
+    np.testing.assert_array_equal(np.concatenate(first.test), np.concatenate(again.test))
+    assert training_pairs(config, data, *first.train)[0].size
+    assert select_queries(config, data, *first.test).source.size
 
 
 def test_pairs_can_be_those_of_tagged_notes():

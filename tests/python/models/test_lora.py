@@ -405,7 +405,7 @@ class TestTraining:
         folders = []
         for name, more in (("lora", ["lora=default", "lora.r=2", "lora.dropout=0.1"]), ("all", [])):
             run = RunFolder.open(compose([*changes, *more, f"run_dir={tmp_path / name}"]), command=["train"])
-            folders.append(train(run, Dataset(notes, None, None, None), SOURCE, TARGET))
+            folders.append(train(run, Dataset(notes, None, None, None, None), SOURCE, TARGET))
         adapted, full = (NoteLLM.from_pretrained(folder) for folder in folders)
         base = NoteLLM.from_pretrained(tiny_folder)
         norm = lambda model: model.model.norm.weight  # noqa: E731

@@ -14,7 +14,7 @@ from notellm.cli import main
 from notellm.errors import ConfigError, DataError
 from notellm.metrics import bootstrap_difference
 from notellm.studies import Ledger, load_study, make_table, sweep
-from notellm.studies.sweep import ledger_of, plan
+from notellm.studies.sweep import plan
 
 STUDY = """\
 # @package _global_
@@ -57,18 +57,18 @@ def swept(place, overrides):
 
 def test_a_sweep_runs_every_cell_and_survives_failures(swept):
     study, entries, said = swept
+    trained = (("joint", "done"), ("faulty", "failed"), ("gcl", "done"))
     assert [(entry["row"], entry["seed"], entry["status"]) for entry in entries] == [
         ("words", 0, "done"),
-        *((row, seed, "done") for row in ("joint",) for seed in (0, 1)),
-        *(("faulty", seed, "failed") for seed in (0, 1)),
-        *(("gcl", seed, "done") for seed in (0, 1)),
+        *((row, 0, status) for row, status in trained),
+        *((row, 1, status) for row, status in trained),
     ]
     failed = [entry for entry in entries if entry["status"] == "failed"]
     assert all("FloatingPointError" in entry["error"] for entry in failed)
     cells = {(cell.row.key, cell.seed): cell for cell in study.cells}
     assert "Traceback" in cells["faulty", 0].error_file.read_text()
     assert any("Diverges, seed 1: failed" in line for line in said)
-    assert ledger_of(study).entries() == entries
+    assert study.ledger.entries() == entries
     done = [entry for entry in entries if entry["status"] == "done"]
     assert all(0 <= entry["metrics"]["recall@10"] <= 1 for entry in done)
     assert len({entry["data"] for entry in done}) == 1
@@ -176,7 +176,7 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
         tensors = {"trained.greater": ranks, "trained.equal": torch.zeros_like(ranks)}
         tensors |= {"exposure.low": (torch.arange(50) < 20).to(torch.uint8)}
         save_file(tensors, cell.folder / "ranks.safetensors")
-        ledger_of(study).append(
+        study.ledger.append(
             {
                 "key": cell.key,
                 "status": "done",
@@ -196,12 +196,12 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
     assert b.scores["recall@2"].deviation is None
     assert c.status == "1 not run"
     assert c.difference["recall@2"] is None
-    newer = ledger_of(study).newest()[study.cells[1].key] | {"data": "z", "finished": "2027"}
-    ledger_of(study).append(newer)
+    newer = study.ledger.newest()[study.cells[1].key] | {"data": "z", "finished": "2027"}
+    study.ledger.append(newer)
     a, b, _ = make_table(study).rows
     assert (a.status, a.scores["recall@2"]) == ("1 on other data", None)
     assert b.difference["recall@2"] is None
-    ledger_of(study).append(newer | {"data": "x", "queries": "others"})
+    study.ledger.append(newer | {"data": "x", "queries": "others"})
     assert make_table(study).rows[1].difference["recall@2"] is None
 
 
@@ -210,7 +210,10 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
     [
         ("name: x\n", "must be a study, but its file has no `study` node"),
         ("study: {rows: {}}\n", "must have rows, but has none"),
-        ("study: {rows: {a: {color: red}}}\n", "row a may hold name, set, system and paper, but holds color"),
+        (
+            "study: {rows: {a: {color: red}}}\n",
+            "row a may hold name, set, system, paper and tune, but holds color",
+        ),
         ("study: {against: b, rows: {a: {}}}\n", "against must be one of its rows, but is 'b'"),
         ("study: {rows: {a: {set: [loss.alhpa=1]}}}\n", "row a: loss.alhpa=1: unknown key .* loss.alpha"),
         ("study: {rows: {a: {}, b: {set: [loss.alpha=-1]}}}\n", "row b: loss.alpha must be at least 0"),
@@ -328,5 +331,76 @@ def test_the_verbs(swept, place, overrides, capsys):
     assert "against must be one of" in capsys.readouterr().err
     assert main(["sweep", "scale=smoke"]) == 2
     assert "a study must be named" in capsys.readouterr().err
-    assert json.loads(ledger_of(swept[0]).path.read_text().splitlines()[0])["row"] == "words"
+    assert json.loads(swept[0].ledger.path.read_text().splitlines()[0])["row"] == "words"
     shutil.rmtree(place / "runs")
+
+
+TUNED = """\
+# @package _global_
+study:
+  columns: [mrr, recall@avg]
+  seeds: [0, 1]
+  tune: {key: train.lr, values: [1.0e-5, 1e30, 1.0e-3], by: mrr, set: [data.queries=6]}
+  rows:
+    words: {system: tfidf_full}
+    joint: {name: Both losses}
+    like: {set: [loss.alpha=1], tune: {like: joint}}
+    gcl: {set: [loss=gcl_only], tune: {by: recall@1, set: [data.queries=5]}}
+"""
+
+
+def test_an_option_is_chosen_on_validation(place, overrides):
+    write_study(TUNED, "tuned")
+    study = load_study("tuned", scale="smoke", overrides=[*overrides, "train.clip_norm=0"], folder="searched")
+    assert {cell.row.key for cell in study.cells if cell.is_open} == {"joint", "like", "gcl"}
+    assert make_table(study).rows[1].status == "2 not run"
+    assert len(plan(study)) == 6 + 7
+    entries = sweep(study, say=lambda _: None)
+    searched = [entry for entry in entries if entry["searched"]]
+    assert [(entry["row"], entry["searched"]) for entry in searched] == [
+        (row, f"train.lr={value}") for row in ("joint", "gcl") for value in (1e-5, 1e30, 1e-3)
+    ]
+    assert {entry["config"]["data"]["held_out"] for entry in searched} == {"validation"}
+    assert [entry["config"]["data"]["queries"] for entry in searched] == [6, 6, 6, 5, 5, 5]
+    assert [entry["status"] for entry in searched] == ["done", "failed", "done"] * 2
+    best = {}
+    for row, metric in (("joint", "mrr"), ("gcl", "recall@1")):
+        tried = [e for e in searched if e["row"] == row and e["status"] == "done"]
+        best[row] = max(tried, key=lambda entry: entry["metrics"][metric])["config"]["train"]["lr"]
+    best["like"] = best["joint"]
+    tabled = [entry for entry in entries if not entry["searched"]]
+    assert {e["config"]["data"]["held_out"] for e in tabled} == {"test"}
+    rates = {(e["row"], e["config"]["train"]["lr"]) for e in tabled if e["row"] != "words"}
+    assert rates == set(best.items())
+    assert {e["status"] for e in tabled} == {"done"}
+    again = load_study("tuned", scale="smoke", overrides=[*overrides, "train.clip_norm=0"], folder="searched")
+    assert not any(cell.is_open for cell in again.cells)
+    table = make_table(again)
+    assert all(row.scores["recall@avg"] for row in table.rows)
+    assert (
+        f"train.lr was chosen among 1e-05, 1e+30, 0.001 on validation notes: Both losses {best['joint']:g}"
+        in (table.markdown())
+    )
+    assert table.header()[-1] == "Avg"
+    done = next(entry for entry in tabled if entry["row"] == "gcl")["metrics"]
+    ks = again.cells[0].config.evaluation.ks
+    assert done["recall@avg"] == pytest.approx(np.mean([done[f"recall@{k}"] for k in ks]))
+    assert {entry["status"] for entry in sweep(again, say=lambda _: None)} == {
+        "failed"
+    }  # those are tried again
+
+
+def test_a_row_whose_search_finds_nothing_is_not_run(place, overrides):
+    write_study(TUNED.replace("1.0e-5, 1e30, 1.0e-3", "1e30, 1e31"), "hopeless")
+    study = load_study(
+        "hopeless",
+        scale="smoke",
+        overrides=[*overrides, "train.clip_norm=0"],
+        folder="nothing",
+        seeds=[0],
+    )
+    said = []
+    entries = sweep(study, say=said.append)
+    assert {entry["row"] for entry in entries if entry["status"] == "done"} == {"words"}
+    assert sum("its search has found nothing" in line for line in said) == 3
+    assert make_table(study).rows[1].status == "1 not run"

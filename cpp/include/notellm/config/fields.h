@@ -53,10 +53,13 @@ void visit_fields(const DataConfig&, Visit&& visit) {
   visit("interactions", &DataConfig::interactions, anything());
   visit("groups_column", &DataConfig::groups_column, anything());
   visit("ordered", &DataConfig::ordered, anything());
+  visit("split", &DataConfig::split, one_of({"notes", "users"}));
   visit("test_share", &DataConfig::test_share, inner_share());
   visit("split_seed", &DataConfig::split_seed, at_least(0));
+  visit("held_out", &DataConfig::held_out, one_of({"test", "validation"}));
   visit("queries", &DataConfig::queries, at_least(0));
   visit("pairs", &DataConfig::pairs, one_of({"all", "tagged"}));
+  visit("train_pairs", &DataConfig::train_pairs, at_least(0));
   visit("pool_notes", &DataConfig::pool_notes, one_of({"paired", "all"}));
   visit("pool", &DataConfig::pool, at_least(0));
 }
@@ -84,6 +87,7 @@ void visit_fields(const PromptConfig&, Visit&& visit) {
   visit("hashtag_count", &PromptConfig::hashtag_count, one_of({"one", "uniform", "all"}));
   visit("topics_in_hashtag_prompt", &PromptConfig::topics_in_hashtag_prompt,
         one_of({"none", "unsampled"}));
+  visit("state", &PromptConfig::state, one_of({"before", "at"}));
   visit("category", &PromptConfig::category, not_empty());
   visit("hashtags", &PromptConfig::hashtags, not_empty());
 }
@@ -91,6 +95,8 @@ void visit_fields(const PromptConfig&, Visit&& visit) {
 template <typename Visit>
 void visit_fields(const ModelConfig&, Visit&& visit) {
   visit("path", &ModelConfig::path, not_empty());
+  visit("layers", &ModelConfig::layers, at_least(0));
+  visit("pooling", &ModelConfig::pooling, one_of({"compression", "mean"}));
   visit("dim", &ModelConfig::dim, at_least(1));
   visit("tau", &ModelConfig::tau, anything());
 }
@@ -145,7 +151,7 @@ template <typename Visit>
 void visit_fields(const EvaluationConfig&, Visit&& visit) {
   Rule systems =
       one_of({"tfidf", "tfidf_full", "bm25", "zero_shot_mean", "zero_shot_last", "zero_shot_prompt",
-              "sentence_bert_zero_shot", "sentence_bert", "trained"});
+              "sentence_bert_zero_shot", "sentence_bert", "cooccurrence", "trained"});
   systems.must_not_be_empty = true;
   visit("systems", &EvaluationConfig::systems, systems);
   visit("ks", &EvaluationConfig::ks, some_at_least(1));

@@ -21,14 +21,22 @@ struct DataConfig {
   std::string groups_column = "";
   /// files: events have an order in time; false = baskets, symmetric.
   bool ordered = false;
-  /// Share of groups held out, in (0, 1).
+  /// What is held out: `notes`, by groups, so that the model meets new ones; or `users` (baskets):
+  /// all notes are known, and other users' behaviour is to be foreseen.
+  std::string split = "notes";
+  /// Share of groups (or users) held out, in (0, 1).
   double test_share = 0.3;
-  /// Which groups; kept apart from `seed` so that runs share a split.
+  /// Which of them; kept apart from `seed` so that runs share a split.
   int64_t split_seed = 0;
+  /// What is measured on: `test`, or `validation`, as large a share of the rest, to choose options
+  /// by; then nothing of the test side is trained or measured on.
+  std::string held_out = "test";
   /// At most so many test pairs are evaluated; 0 = all.
   int64_t queries = 400;
   /// Which training pairs: `all`, or `tagged`, those of two notes with hashtags (studies of r).
   std::string pairs = "all";
+  /// At most so many of them, drawn at random; 0 = all.
+  int64_t train_pairs = 0;
   /// Which test notes can be in the pool: those of some test pair (`paired`), or `all`.
   std::string pool_notes = "paired";
   /// At most so many of them, those of the queries first; 0 = all.
@@ -77,6 +85,8 @@ struct PromptConfig {
   std::string hashtag_count = "uniform";
   /// `none` or `unsampled`: those not asked for stay in the input.
   std::string topics_in_hashtag_prompt = "none";
+  /// Whose state is the embedding: that of the token `before` [EMB], or of [EMB] itself (`at`).
+  std::string state = "before";
   /// Pieces of the category task; `<title>`, `<emb>`, ... are slots.
   std::vector<std::string> category;
   /// Pieces of the hashtag task; `<j>` is the count.
@@ -89,6 +99,11 @@ struct PromptConfig {
 struct ModelConfig {
   /// Hugging Face folder, or the name of a model we can fetch.
   std::string path = "smollm2-135m";
+  /// Keep the first so many layers; 0 = all.
+  int64_t layers = 0;
+  /// What becomes the vector: the state at the `compression` position, or the `mean` over the
+  /// note's tokens up to it.
+  std::string pooling = "compression";
   /// Width d of an embedding.
   int64_t dim = 128;
   /// First value of the learned log-scale: similarities are multiplied by exp(tau).
@@ -180,7 +195,8 @@ struct EmbedConfig {
 /// What is measured, and how surely.
 struct EvaluationConfig {
   /// What is compared: tfidf, tfidf_full, bm25, zero_shot_mean, zero_shot_last, zero_shot_prompt,
-  /// sentence_bert_zero_shot, sentence_bert (which a sweep trains), trained.
+  /// sentence_bert_zero_shot, sentence_bert (which a sweep trains), cooccurrence (of known notes:
+  /// `data.split: users`), trained.
   std::vector<std::string> systems = {"tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt",
                                       "trained"};
   /// Cut-offs of Recall@k.

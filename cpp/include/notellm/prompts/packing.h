@@ -22,7 +22,8 @@ struct NotePrompt {
 /// How much of a prompt is laid out.
 enum class PackMode {
   kTrain,     ///< up to the last output token; EOS is a label only, nobody reads its own state
-  kEmbed,     ///< up to the token before <emb>, whose state is the embedding
+  kEmbed,     ///< up to the compressed position, whose state is the embedding: the token before
+              ///< <emb>, or <emb>
   kGenerate,  ///< up to the token before the output slot, where decoding begins
 };
 
@@ -31,7 +32,8 @@ struct PromptSequences {
   TokenLists tokens;                 ///< n sequences
   std::vector<int64_t> root_tokens;  ///< (n) how many come before the first slot: the same ones
                                      ///< for every note of the template
-  std::vector<int64_t> compression;  ///< (n) position in its sequence: the token just before <emb>
+  std::vector<int64_t> compression;  ///< (n) position in its sequence: the token whose state is the
+                                     ///< embedding, just before <emb> or <emb> itself
   std::vector<int64_t> labels;       ///< (M) what the note must write, then EOS
   std::vector<int64_t> label_offsets{0};  ///< (n+1) the states of sequence i's last tokens must
                                           ///< predict labels [offsets[i], offsets[i + 1])
@@ -44,7 +46,7 @@ struct PromptSequences {
 /// when none are chosen: what is to be written is never shown, and nothing is shown at evaluation.
 /// kTrain: a note's labels are its output tokens and EOS, each predicted by the state one token
 /// before. A note without category that takes the category task has nothing to write: it has no
-/// labels and ends at the token before <emb>.
+/// labels and ends at the compressed position.
 ///
 /// @param set      valid (see `validate`).
 /// @param notes    valid (see `validate`).
@@ -72,7 +74,7 @@ struct PackedBatch {
       0};                                ///< (S+1) segment s is tokens [offsets[s], offsets[s + 1])
   std::vector<int64_t> segment_parents;  ///< (S) -1 or a smaller segment number
   std::vector<int64_t> root_tokens;      ///< (n) tokens of the note's path before its first slot
-  std::vector<int64_t> compression;      ///< (n) index into tokens: the token just before <emb>
+  std::vector<int64_t> compression;      ///< (n) index into tokens: the compressed position
   std::vector<int64_t> last;  ///< (n) index into tokens: the note's last token; see `path_to`
   std::vector<int64_t> label_positions;  ///< (M) indices into tokens
   std::vector<int64_t> labels;  ///< (M) the state at label_positions[m] must predict labels[m]

@@ -57,8 +57,13 @@ class PairSampler {
   /// Cost: O(B). @throws std::invalid_argument if the step is negative.
   PlannedBatch plan(int64_t step) const;
 
+  /// The batch of one step when somebody else chooses its pairs, as numbers in [0, P); tasks and
+  /// hashtags are drawn as ever. @throws std::invalid_argument unless they are B; std::out_of_range
+  /// for a number that is no pair's.
+  PlannedBatch plan(int64_t step, const std::vector<int64_t>& pairs) const;
+
  private:
-  std::vector<int64_t> draw_notes(uint64_t epoch, int64_t first_pair) const;
+  std::vector<int64_t> draw_pairs(int64_t step) const;
   std::vector<int64_t> draw_hashtag_rows(const std::vector<int64_t>& notes,
                                          uint64_t epoch,
                                          int64_t first_row) const;

@@ -33,7 +33,8 @@ struct PromptTemplate {
 /// Where the parts of a valid template begin; all are indices into its pieces.
 ///
 ///     [0, first_slot)            the same tokens for every note: computed once and shared
-///     [first_slot, compression)  the note; its last token is the compressed position
+///     [first_slot, compression)  the note; its last token is the compressed position, or [EMB] is
+///                                (`PromptSet::reads_emb`)
 ///     [compression, output)      [EMB] and the output guidance
 ///     [output, end)              what the model must write, before EOS
 struct TemplateParts {
@@ -57,6 +58,7 @@ struct PromptSet {
   std::vector<int32_t> bos;        ///< before every prompt; empty where the tokenizer has none
   std::vector<int32_t> separator;  ///< between two hashtags
   int32_t eos = 0;                 ///< what must follow the output
+  bool reads_emb = false;          ///< the compressed position is [EMB], not the token before it
 };
 
 /// The template that asks for `task`. @throws std::invalid_argument unless 1 <= count <= number of

@@ -1,0 +1,40 @@
+"""From the states of a note's tokens to the vector that is projected."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+PoolingFn = Callable[[Tensor, Tensor], Tensor]
+"""States ``(K, D)`` of all notes' own tokens, note by note, and how many each has, ``(n,)`` int64, at least one: to
+vectors ``(n, D)``. The last of a note's states is that at the compressed position; those before the prompt's first
+slot, which all notes have in common, are not there. A module's parameters are trained with the model."""
+
+COMPRESSION, MEAN = "compression", "mean"
+NAMES = (COMPRESSION, MEAN)
+"""Pooling that the core knows: the state at the compressed position (the paper), or the mean of all."""
+
+
+def mean_pooling(states: Tensor, lengths: Tensor) -> Tensor:
+    """The mean of each note's states.
+
+    Example:
+        >>> mean_pooling(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([2, 1]))
+        tensor([[2.],
+                [5.]])
+    """
+    owner = torch.repeat_interleave(torch.arange(len(lengths), device=states.device), lengths)
+    sums = states.new_zeros(len(lengths), states.size(1)).index_add(0, owner, states)
+    return sums / lengths.unsqueeze(1).to(states.dtype)
+
+
+def check_pooling(pooling: "str | PoolingFn") -> None:
+    """Refuses a name that is none of ``NAMES``.
+
+    Raises:
+        ValueError: As it says.
+    """
+    if not callable(pooling) and pooling not in NAMES:
+        raise ValueError(
+            f"pooling: must be one of {', '.join(NAMES)} or a function of states and lengths, but is {pooling!r}"
+        )

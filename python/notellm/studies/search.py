@@ -1,0 +1,88 @@
+"""The search that a row's learning rate, or another option, comes from: few values, compared on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from notellm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from notellm.studies.ledger import Entry
+    from notellm.studies.study import Cell
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What is searched: a study's node ``tune``, of which its scale gives key, values and sizes, and a row's own.
+
+    Attributes:
+        key: The configuration's key, such as ``train.lr``.
+        values: What it may be.
+        by: The metric that the best value has most of, measured on notes held out for validation.
+        set: Further overrides of the search's runs: the scale's ``sizes``, then the study's and the row's ``set``.
+        seed: Of the search's runs.
+        like: A row whose value is taken instead of searching; empty: the row is searched itself.
+    """
+
+    key: str
+    values: tuple[Any, ...]
+    by: str = "mrr"
+    set: tuple[str, ...] = ()
+    seed: int = 0
+    like: str = ""
+
+    @classmethod
+    def read(cls, study: Mapping[str, Any], row: Mapping[str, Any], where: str) -> SearchOptions:
+        """Reads a study's node ``tune`` with a row's changes.
+
+        Raises:
+            ConfigError: If they hold what they may not.
+        """
+        unknown = (set(study) | set(row)) - {"key", "values", "by", "sizes", "set", "seed", "like"}
+        if unknown:
+            raise ConfigError(
+                f"{where}: tune may hold key, values, by, sizes, set, seed and like, but holds {', '.join(unknown)}"
+            )
+        node = {**study, **row}
+        overrides = [*node.get("sizes", []), *study.get("set", []), *row.get("set", [])]
+        return cls(
+            key=str(node["key"]),
+            values=tuple(node["values"]),
+            by=str(node.get("by", "mrr")),
+            set=tuple(map(str, overrides)),
+            seed=int(node.get("seed", 0)),
+            like=str(node.get("like", "")),
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """The runs that a value is chosen by.
+
+    Attributes:
+        options: What is searched.
+        row: Key of the row that is searched.
+        cells: One for each of the options' values, in their order.
+    """
+
+    options: SearchOptions
+    row: str
+    cells: Sequence[Cell] = field(repr=False)
+
+    def choice(self, newest: Mapping[str, Entry]) -> Any:
+        """The best value, the earlier one of equals; None while a value has not been tried, or all have failed.
+
+        Args:
+            newest: The ledger's newest entries, by key.
+        """
+        entries = [newest.get(cell.key) for cell in self.cells]
+        if not all(entries):
+            return None
+        scored = [
+            (entry["metrics"][self.options.by], value)
+            for entry, value in zip(entries, self.options.values, strict=True)
+            if entry is not None and entry["status"] == "done"
+        ]
+        return max(scored, key=lambda pair: pair[0])[1] if scored else None
