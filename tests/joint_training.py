@@ -38,6 +38,20 @@ class Run:
     until: int | None = None
     resume: bool = False
     folder: str | None = None
+    extra: bool = False
+    """With a loss of its own beside the joint one, and every step's pairs chosen by hand."""
+
+
+def spread(embeddings: torch.Tensor, note_ids: torch.Tensor) -> torch.Tensor:
+    """A loss that no part of the package has: notes of even and of odd numbers shall differ on the mean."""
+    even = (note_ids % 2 == 0).to(embeddings.dtype).unsqueeze(1)
+    unit = torch.nn.functional.normalize(embeddings, dim=1)
+    return ((unit * even).mean(0) - (unit * (1 - even)).mean(0)).square().sum().neg()
+
+
+def every_third(step: int) -> list[int]:
+    """Pairs of a step."""
+    return [(3 * step + 5 * i) % 40 for i in range(BASE["pairs_per_step"])]
 
 
 def make_trainer(model_folder: Path, run: Run) -> Trainer:
@@ -57,7 +71,8 @@ def make_trainer(model_folder: Path, run: Run) -> Trainer:
     options = TrainOptions(**BASE | run.options)
     if options.dtype == "fp64":
         model.double()
-    return Trainer(model, notes, source, target, options, folder=run.folder)
+    own: dict[str, Any] = {"extra_losses": {"spread": (0.3, spread)}, "choose_pairs": every_third}
+    return Trainer(model, notes, source, target, options, folder=run.folder, **(own if run.extra else {}))
 
 
 def labels_of_shares(trainer: Trainer, step: int, processes: int) -> list[int]:

@@ -17,6 +17,7 @@ NAMES = {
     "tfidf": "TF-IDF (same text)",
     "tfidf_full": "TF-IDF (full text)",
     "bm25": "BM25 (full text)",
+    "cooccurrence": "Co-occurrence",
     "zero_shot_mean": "Zero-shot mean",
     "zero_shot_last": "Zero-shot last",
     "zero_shot_prompt": "Zero-shot prompt",

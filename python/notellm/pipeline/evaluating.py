@@ -1,6 +1,7 @@
 """From the systems' vectors and words to ``evaluation.json`` and the examples of the report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from notellm.baselines import CooccurrenceIndex, SparseIndex
 from notellm.data.notes import Notes
+from notellm.errors import DataError
 from notellm.evaluation import (
     NAMES,
     Bootstrap,
@@ -58,7 +61,14 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         check_trained(run.file(MODEL))
     pool = dataset.notes.take(queries.pool)
     vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items() if key in wanted}
-    ranks = _word_ranks(run, pool, queries) | {
+    indices: dict[str, Callable[[], SparseIndex]] = {
+        key: partial(make, config, pool) for key, make in systems.WORD_INDICES.items()
+    }
+    indices["cooccurrence"] = partial(_cooccurrence, dataset, queries)
+    ranks = {
+        key: make().ranks(queries.source, queries.target) for key, make in indices.items() if key in wanted
+    }
+    ranks |= {
         key: target_ranks(*_for_ranking(rows, queries), exclude=torch.from_numpy(queries.source))
         for key, rows in vectors.items()
     }
@@ -99,12 +109,17 @@ def _for_ranking(rows: Tensor, queries: Queries) -> tuple[Tensor, Tensor, Tensor
     return rows[torch.from_numpy(queries.source)], rows, torch.from_numpy(queries.target)
 
 
-def _word_ranks(run: RunFolder, pool: Notes, queries: Queries) -> dict[str, Ranks]:
-    return {
-        key: make(run.config, pool).ranks(queries.source, queries.target)
-        for key, make in systems.WORD_INDICES.items()
-        if key in run.config.evaluation.systems
-    }
+def _cooccurrence(dataset: Dataset, queries: Queries) -> CooccurrenceIndex:
+    """What users have done who are not held out.
+
+    Raises:
+        DataError: If notes are held out: of those the log would tell what is asked for.
+    """
+    if dataset.held_out_interactions is None:
+        raise DataError(
+            "evaluate: co-occurrence must be measured on users that are held out, but notes are; try data.split=users"
+        )
+    return CooccurrenceIndex(dataset.interactions, queries.pool)
 
 
 def _places(exposure: IntArray) -> FloatArray:

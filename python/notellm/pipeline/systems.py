@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from notellm.baselines import Bm25Index, TfidfIndex, WordIndex
+from notellm.baselines import Bm25Index, SparseIndex, TfidfIndex
 from notellm.config import Config
 from notellm.data.notes import Notes
 from notellm.embedding import embed, load_embeddings, save_embeddings
@@ -105,7 +105,7 @@ def bm25(config: Config, notes: Notes) -> Bm25Index:
     return Bm25Index(full_texts(notes))
 
 
-WORD_INDICES: dict[str, Callable[[Config, Notes], WordIndex]] = {
+WORD_INDICES: dict[str, Callable[[Config, Notes], SparseIndex]] = {
     "tfidf": partial(tfidf, full=False),
     "tfidf_full": partial(tfidf, full=True),
     "bm25": bm25,

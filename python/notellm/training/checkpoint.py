@@ -87,7 +87,8 @@ def load_checkpoint(
     _check_same(path, state["options"], asdict(options))
     if state["data"] != data:
         raise DataError(
-            f"{path}: must be of a run on the same notes, pairs and prompt, but is of another; train in another folder"
+            f"{path}: must be of a run on the same notes, pairs, prompt and losses, but is of another; train in "
+            "another folder"
         )
     weights = model_folder.read_weights(path)
     for name, parameter in model.named_parameters():

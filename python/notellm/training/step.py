@@ -6,7 +6,8 @@ Every process plans the whole batch of ``B`` pairs and computes its own rows, a 
    [EMB] alone are computed (GradCache: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
    Setup, 2021).
 2. *Contrast.* All embeddings are gathered. The loss of a process's own anchors against all rows has gradients for
-   tau and for everybody's rows; the rows' are summed over processes, and each keeps its own.
+   tau and for everybody's rows; the rows' are summed over processes, and each keeps its own. Losses of a script's own
+   (`plugins`) are computed here as well.
 3. *Back through the model*, a micro-batch at a time: the embeddings with their gradients of stage 2, and the
    generative loss under the denominator of the whole step.
 4. *Gradients* of parameters are summed over processes: denominators are global, so nothing is averaged.
@@ -28,6 +29,7 @@ from notellm.models.config import compute_dtype
 from notellm.models.lora import dropout_seed
 from notellm.models.notellm import NoteLLM, TrainingStates
 from notellm.training.options import TrainOptions
+from notellm.training.plugins import ExtraLosses
 from notellm.training.processes import Processes
 
 PackedBatch = _core.prompts.PackedBatch
@@ -41,6 +43,8 @@ class StepSums:
     contrastive: LossTerm
     generative: LossTerm
     tokens: int
+    extra: dict[str, float]
+    """Extra losses, not weighted."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class JointStep:
         tokenized: The notes that plans speak of.
         options: How the losses weigh, and how a step is cut.
         processes: Who share it.
+        extra_losses: Losses of the embeddings beside those of eq. (4).
     """
 
     def __init__(
@@ -70,11 +75,13 @@ class JointStep:
         tokenized: "_core.prompts.TokenizedNotes",
         options: TrainOptions,
         processes: Processes,
+        extra_losses: ExtraLosses | None = None,
     ) -> None:
         self.model = model
         self.tokenized = tokenized
         self.options = options
         self.processes = processes
+        self.extra_losses = extra_losses or {}
         self.dtype = compute_dtype(options.dtype)
 
     def backward(self, plan: "_core.prompts.PlannedBatch", step: int = 0) -> StepSums:
@@ -92,21 +99,28 @@ class JointStep:
         self._dropout_seed = dropout_seed(self.options.seed, step)  # all passes drop the same
         micros = self._cut(plan)
         anchors = len(plan.note_ids) if self.options.contrastive else 0
+        reads_rows = anchors > 0 or bool(self.extra_losses)
         labelled = self._count_labelled(micros)
         kept: TrainingStates | None = None
         contrastive = generative = torch.zeros(())
+        extra: list[Tensor] = []
         row_gradients: Tensor | None = None
-        if anchors:
+        if reads_rows:
             embeddings, kept = self._embed(micros, plan)
-            contrastive, row_gradients = self._contrast(embeddings, plan)
+            contrastive, extra, row_gradients = self._contrast(embeddings, plan)
         for micro in micros:
-            if anchors or len(micro.packed.labels):
+            if reads_rows or len(micro.packed.labels):
                 states = kept or self._forward(micro.packed)
                 generative = generative + self._descend(micro, states, row_gradients, labelled)
                 del states  # before the next one's graph is built
         tokens = sum(len(micro.packed.tokens) for micro in micros)
-        sums = self._sum_over_processes(contrastive, generative, tokens)
-        return StepSums(LossTerm(sums[0], anchors), LossTerm(sums[1], labelled), int(sums[2]))
+        sums = self._sum_over_processes(contrastive, generative, tokens, *extra)
+        return StepSums(
+            LossTerm(sums[0], anchors),
+            LossTerm(sums[1], labelled),
+            int(sums[2]),
+            dict(zip(self.extra_losses, sums[3:].tolist(), strict=True)),
+        )
 
     def _cut(self, plan: "_core.prompts.PlannedBatch") -> list[_MicroBatch]:
         """This process's share of the pairs, ``micro_pairs`` at a time."""
@@ -154,28 +168,39 @@ class JointStep:
                 embeddings.append(self._forward(inputs).embeddings)
         return torch.cat(embeddings), None
 
-    def _contrast(self, own: Tensor, plan: "_core.prompts.PlannedBatch") -> tuple[Tensor, Tensor]:
-        """Stage 2: the sum of the own anchors' losses, and the gradient of all rows; adds tau's gradient.
+    def _contrast(
+        self, own: Tensor, plan: "_core.prompts.PlannedBatch"
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Stage 2: the sum of the own anchors' losses, shares of extra ones, all rows' gradient; adds tau's gradient.
 
         Args:
             own: Shape ``(n, d)``: embeddings of the own rows.
             plan: Of the whole batch.
 
         Returns:
-            Scalar, and shape ``(2B, d)``.
+            Scalar, scalars, and shape ``(2B, d)``.
         """
         begin, end = (2 * pair for pair in self.processes.share(len(plan.prompts) // 2))
         rows = own.new_zeros(len(plan.prompts), own.size(1))  # (2B, d)
         rows[begin:end] = own
         self.processes.sum_(rows)  # adding zeros is exact, and does not ask for equal shares
         rows.requires_grad_()
-        ids = self.model.on_device(plan.note_ids) if self.options.mask_same_note else None
-        term = gcl_term(rows, self.model.tau, note_ids=ids, anchors=(begin, end))
-        whole = LossTerm(term.sum, len(rows))
-        joint_loss(whole, NOTHING, alpha=self.options.alpha).backward()  # type: ignore[no-untyped-call]
+        ids = self.model.on_device(plan.note_ids)
+        # every process computes extra losses in full, and counts its share of them
+        extra = [fn(rows, ids) / self.processes.count for _, fn in self.extra_losses.values()]
+        total = rows.sum() * 0  # so that there is a graph whatever the losses are
+        for (weight, _), loss in zip(self.extra_losses.values(), extra, strict=True):
+            total = total + weight * loss
+        contrastive = rows.new_zeros(())
+        if self.options.contrastive:
+            mask = ids if self.options.mask_same_note else None
+            contrastive = gcl_term(rows, self.model.tau, note_ids=mask, anchors=(begin, end)).sum
+            whole = LossTerm(contrastive, len(rows))
+            total = total + joint_loss(whole, NOTHING, alpha=self.options.alpha)
+        total.backward()  # type: ignore[no-untyped-call]
         assert rows.grad is not None
         self.processes.sum_(rows.grad)
-        return term.sum.detach(), rows.grad
+        return contrastive.detach(), [loss.detach() for loss in extra], rows.grad
 
     def _descend(
         self, micro: _MicroBatch, states: TrainingStates, row_gradients: Tensor | None, labelled: int

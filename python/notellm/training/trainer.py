@@ -19,9 +19,10 @@ from notellm.training.checkpoint import latest_checkpoint, load_checkpoint, save
 from notellm.training.log import TrainLog
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
+from notellm.training.plugins import ExtraLosses, PairChooser, check_extra_losses, chosen_pairs
 from notellm.training.processes import Processes
 from notellm.training.schedule import linear_schedule
-from notellm.training.step import JointStep
+from notellm.training.step import JointStep, StepSums
 
 Record = dict[str, Any]
 
@@ -44,10 +45,13 @@ class Trainer:
         target: Shape ``(P,)``, int64: second note.
         options: See `TrainOptions`.
         folder: Where checkpoints and ``train.jsonl`` go; None keeps nothing.
+        extra_losses: Losses of the embeddings that are added to eq. (4), by name with their weights; see
+            `notellm.training.plugins`. With ``options.contrastive`` false they take the place of GCL.
+        choose_pairs: Which pairs each step has, instead of all in random order; see `notellm.training.plugins`.
 
     Raises:
         ValueError: If an option is out of range, or there are fewer pairs than one step takes, or fewer in a step than
-            processes.
+            processes, or an extra loss has a name that records know.
         IndexError: If a pair names a note that is not there.
 
     Attributes:
@@ -63,8 +67,13 @@ class Trainer:
         options: TrainOptions | None = None,
         *,
         folder: str | Path | None = None,
+        extra_losses: ExtraLosses | None = None,
+        choose_pairs: PairChooser | None = None,
     ) -> None:
         self.model = model
+        self.extra_losses = dict(extra_losses or {})
+        self.choose_pairs = choose_pairs
+        check_extra_losses(self.extra_losses)
         self.options = options or TrainOptions()
         self.folder = None if folder is None else Path(folder)
         self.dtype = compute_dtype(self.options.dtype)
@@ -91,7 +100,7 @@ class Trainer:
         self.total_steps = self.options.max_steps or by_epochs
         self.warmup_steps = int(self.options.warmup_share * self.total_steps)
         self.optimizer = Optimizer(model, self.options, self.processes)
-        self.joint_step = JointStep(model, self.tokenized, self.options, self.processes)
+        self.joint_step = JointStep(model, self.tokenized, self.options, self.processes, self.extra_losses)
         self.step = 0
 
     def train(
@@ -138,25 +147,33 @@ class Trainer:
                 log.close()
         return records
 
+    def plan(self, step: int) -> "_core.prompts.PlannedBatch":
+        """The batch of a step: its pairs, their tasks and hashtags.
+
+        Raises:
+            ValueError: If ``choose_pairs`` gives another number of pairs than ``pairs_per_step``.
+            IndexError: If it gives a number that is no pair's.
+        """
+        if self.choose_pairs is None:
+            return self.sampler.plan(step)
+        return self.sampler.plan(step, chosen_pairs(self.choose_pairs, step))
+
     def _train_step(self) -> Record:
         begin = time.perf_counter()
-        plan = self.sampler.plan(self.step)
+        plan = self.plan(self.step)
         factor = linear_schedule(self.step, self.total_steps, self.warmup_steps)
         self.optimizer.set_rates(factor)
         sums = self.joint_step.backward(plan, self.step)
-        # neither: generation only, and no note has an output
-        has_loss = sums.contrastive.count + sums.generative.count > 0
-        loss = None
-        if has_loss:
-            loss = float(joint_loss(sums.contrastive, sums.generative, alpha=self.options.alpha))
+        loss = self._loss(sums)
         grad_norm = self.optimizer.clip(self.options.clip_norm)
         self._check_finite(loss, grad_norm)
-        if has_loss:
+        if loss is not None:
             self.optimizer.step()
         record = {
             "step": self.step,
             "contrastive": _mean(sums.contrastive),
             "generative": _mean(sums.generative),
+            **sums.extra,
             "loss": loss,
             "tau": self.model.tau.item(),
             "scale": self.model.tau.exp().item(),
@@ -171,6 +188,13 @@ class Trainer:
         self.step += 1
         return record
 
+    def _loss(self, sums: StepSums) -> float | None:
+        """Equation (4) and extra losses; None where there is neither."""
+        terms = [self.extra_losses[name][0] * value for name, value in sums.extra.items()]
+        if sums.contrastive.count + sums.generative.count > 0:
+            terms.append(float(joint_loss(sums.contrastive, sums.generative, alpha=self.options.alpha)))
+        return sum(terms) if terms else None
+
     def _check_every_process_has_a_pair(self) -> None:
         pairs, processes = self.options.pairs_per_step, self.processes.count
         if pairs < processes:
@@ -181,7 +205,11 @@ class Trainer:
     def _check_there_is_a_loss(self) -> None:
         has_hashtags = self.options.hashtag_share > 0 and len(self.tokenized.hashtags.ids) > 0
         has_output = len(self.tokenized.categories.ids) > 0 or has_hashtags
-        if not self.options.contrastive and not (has_output and self.options.alpha > 0):
+        if (
+            not self.options.contrastive
+            and not self.extra_losses
+            and not (has_output and self.options.alpha > 0)
+        ):
             raise ValueError(
                 "Trainer: without the contrastive loss there must be outputs to learn and alpha above 0, but "
                 f"{'alpha is 0' if has_output else 'no note has a category, or a hashtag that may be asked for'}"
@@ -223,7 +251,8 @@ class Trainer:
         """A fingerprint of notes, pairs, prompt and LoRA: runs with equal keys and options have equal batches."""
         notes = self.tokenized
         lists = [notes.titles, notes.contents, notes.categories, notes.hashtags]
-        first_batch = self.model.prompt.pack_rows(notes, self.sampler.plan(0).prompts)
+        first_batch = self.model.prompt.pack_rows(notes, self.plan(0).prompts)
+        weights = {name: weight for name, (weight, _) in self.extra_losses.items()}
         return _fingerprint(
             *(part for one in lists for part in (one.ids, one.offsets)),
             notes.hashtag_offsets,
@@ -231,6 +260,7 @@ class Trainer:
             first_batch.tokens,
             np.array([self.total_steps]),
             *([] if self.model.lora is None else [np.array(repr(self.model.lora))]),
+            *([np.array(repr(weights))] if weights else []),
         )
 
     def _resume(self, folder: Path) -> None:

@@ -1,10 +1,13 @@
 """TF-IDF: ranks against a plain sort of cosine similarities, ties, exclusion, errors."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
-from notellm.baselines import Bm25Index, TfidfIndex, words
+from notellm.baselines import Bm25Index, CooccurrenceIndex, TfidfIndex, sparse
+from notellm.data import Interactions
 
 WORDS = ["chess", "mail", "server", "engine", "library", "game", "python", "tool", "web", "sound"]
 
@@ -31,7 +34,7 @@ def test_scores_follow_the_definition(texts):
 
 @pytest.mark.parametrize("block_entries", [1, 120 * 7, 1 << 20])
 def test_ranks_equal_counting_over_python_lists(texts, block_entries, monkeypatch):
-    monkeypatch.setattr(words, "BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", block_entries)
     index = TfidfIndex(texts)
     rng = np.random.default_rng(1)
     queries = rng.integers(0, 120, 50)
@@ -81,7 +84,7 @@ def test_characters_find_words_written_without_spaces():
 
 
 def test_progress_counts_queries(texts, monkeypatch):
-    monkeypatch.setattr(words, "BLOCK_ENTRIES", 120 * 4)
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", 120 * 4)
     seen = []
     TfidfIndex(texts).ranks(np.arange(10), np.arange(10, 20), progress=lambda *at: seen.append(at))
     assert seen == [(4, 10), (8, 10), (10, 10)]
@@ -126,3 +129,27 @@ def test_bm25_ties_and_refuses():
         Bm25Index(["a b"], b=2)
     with pytest.raises(ValueError, match="Bm25Index: at least one text must hold a term"):
         Bm25Index(["", "."])
+
+
+def test_cooccurrence_ranks_by_equation_1():
+    draw = np.random.default_rng(0)
+    users, notes = np.repeat(np.arange(30), 4), draw.integers(0, 20, 120)
+    log = Interactions(users, notes, [str(u) for u in range(30)], [str(n) for n in range(20)], ordered=False)
+    pool = np.array([3, 17, 5, 0, 11, 12, 8])
+    expected = np.zeros((7, 7))
+    for user in range(30):
+        own = set(notes[users == user].tolist())
+        for i, j in itertools.permutations(range(7), 2):
+            if {pool[i], pool[j]} <= own:
+                expected[i, j] += 1 / len(own)
+    index = CooccurrenceIndex(log, pool)
+    np.testing.assert_allclose(index.scores(range(7)), expected, atol=1e-9)
+    assert (expected > 0).any()
+    ranks = index.ranks([0, 1], [1, 2])
+    others = [[j for j in range(7) if j not in (0, 1)], [j for j in range(7) if j not in (1, 2)]]
+    assert ranks.greater.tolist() == [
+        sum(expected[q, j] > expected[q, t] + 1e-12 for j in rest)
+        for q, t, rest in zip((0, 1), (1, 2), others, strict=True)
+    ]
+    with pytest.raises(IndexError, match=r"must be in \[0, 20\), but holds 20"):
+        CooccurrenceIndex(log, np.array([20]))

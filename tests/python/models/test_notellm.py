@@ -43,6 +43,37 @@ def test_saved_and_loaded_is_the_same_model(tiny, notes, tmp_path):
     assert again.generate_category(notes.take([1, 2])) == tiny.generate_category(notes.take([1, 2]))
 
 
+def test_the_first_layers_can_be_kept(tiny_folder, notes, tmp_path):
+    whole = NoteLLM.from_pretrained(tiny_folder, dim=6)
+    first = NoteLLM.from_pretrained(tiny_folder, dim=6, layers=1)
+    assert (len(whole.model.layers), len(first.model.layers), first.model.config.layers) == (2, 1, 1)
+    del whole.model.layers[1:]
+    kept, expected = (dict(model.named_parameters()) for model in (first, whole))
+    assert kept.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in kept.items())
+    first.save_pretrained(tmp_path / "short")
+    again = NoteLLM.from_pretrained(tmp_path / "short")
+    assert torch.equal(again.embed(notes), first.embed(notes))
+    with pytest.raises(DataError, match="layers must be 1 as it was trained, but 2 is asked for"):
+        NoteLLM.from_pretrained(tmp_path / "short", layers=2)
+
+
+def test_folders_of_the_first_format_are_read(tiny, notes, tmp_path):
+    tiny.save_pretrained(tmp_path / "saved")
+    path = tmp_path / "saved" / "notellm.json"
+    extra = json.loads(path.read_text())
+    extra["format"] = 1
+    del extra["pooling"], extra["prompt"]["state"]
+    path.write_text(json.dumps(extra))
+    again = NoteLLM.from_pretrained(tmp_path / "saved")
+    assert again.pooling == "compression"
+    assert again.prompt.config.state == "before"
+    assert torch.equal(again.embed(notes), tiny.embed(notes))
+    path.write_text(json.dumps(extra | {"format": 3}))
+    with pytest.raises(DataError, match="format must be at most 2, but is 3"):
+        NoteLLM.from_pretrained(tmp_path / "saved")
+
+
 def test_transformers_reads_the_saved_backbone(tiny, tmp_path):
     from transformers import AutoModelForCausalLM
 
@@ -144,6 +175,9 @@ class TestBadFolders:
         hf = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(hf | change))
         self.refuse(folder, NotSupportedError, message)
+
+    def test_more_layers_than_there_are(self, folder):
+        self.refuse(folder, DataError, r"layers must be in \[0, 2\], but 3 are asked for", layers=3)
 
     def test_another_width_than_trained(self, tiny, tmp_path):
         tiny.save_pretrained(tmp_path / "saved")

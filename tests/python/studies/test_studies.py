@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from notellm.cli import main
 from notellm.errors import ConfigError, DataError
 from notellm.metrics import bootstrap_difference
-from notellm.studies import Ledger, load_study, make_table, sweep
+from notellm.studies import Ledger, load_study, make_study, make_table, sweep
 from notellm.studies.sweep import plan
 
 STUDY = """\
@@ -404,3 +404,17 @@ def test_a_row_whose_search_finds_nothing_is_not_run(place, overrides):
     assert {entry["row"] for entry in entries if entry["status"] == "done"} == {"words"}
     assert sum("its search has found nothing" in line for line in said) == 3
     assert make_table(study).rows[1].status == "1 not run"
+
+
+def test_behaviour_is_a_baseline_where_users_are_held_out(place, overrides):
+    rows = {"behaviour": {"system": "cooccurrence"}, "words": {"system": "bm25"}, "joint": {}}
+    node = {"columns": ["recall@10", "mrr"], "rows": rows}
+    changes = [*overrides, "data.split=users", "evaluation.generation_notes=0"]
+    study = make_study("known", node, scale="smoke", overrides=changes, folder="known")
+    entries = sweep(study, say=lambda _: None)
+    assert [entry["status"] for entry in entries] == ["done"] * 3
+    by_row = {entry["row"]: entry["metrics"] for entry in entries}
+    assert by_row["behaviour"]["recall@10"] > by_row["words"]["recall@10"] + 0.2
+    assert make_table(study).rows[1].difference["recall@10"].high < 0
+    cold = make_study("cold", node, scale="smoke", overrides=overrides, folder="known")
+    assert "try data.split=users" in sweep(cold, say=lambda _: None)[0]["error"]

@@ -23,6 +23,8 @@ RUNS = [
     Run("contrastive-only", {"alpha": 0.0}),
     Run("generative-only", {"contrastive": False}, labelled="few"),
     Run("micro", {"micro_pairs": 2}),
+    Run("extra", {"micro_pairs": 2}, extra=True),
+    Run("extra-alone", {"contrastive": False, "alpha": 0.0}, extra=True),
     Run("checkpointed", {"micro_pairs": 1, "checkpoint_layers": True}),
     Run("sharded", {"shard_optimizer": True}),
     Run("sharded-few", {"shard_optimizer": True, "contrastive": False, "micro_pairs": 1}, labelled="few"),

@@ -1,0 +1,144 @@
+"""Pools whose scores are inner products of sparse rows, ranked under the same rules as embeddings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from notellm.progress import ProgressFn
+from notellm.retrieval import Ranks
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+Indices = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+
+BLOCK_ENTRIES = 1 << 23
+"""Scores held at a time while ranking: 8 Mi doubles, 64 MiB."""
+
+
+class SparseIndex:
+    """Notes of a pool as sparse rows: the score of a note for a query is the inner product of theirs.
+
+    It is summed in the order of the query's columns, so equal rows tie exactly.
+
+    Args:
+        queries: ``(N, V)``, each note's weights as a query.
+        documents: ``(N, V)``, its weights as what is looked for.
+    """
+
+    def __init__(self, queries: csr_matrix, documents: csr_matrix) -> None:
+        self._queries = queries
+        self._transposed = documents.T.tocsr()  # (V, N)
+
+    def __len__(self) -> int:
+        return int(self._queries.shape[0])
+
+    def scores(self, queries: npt.ArrayLike) -> Scores:
+        """Scores of the whole pool for some queries.
+
+        Args:
+            queries: Shape ``(Q,)``; positions in the pool.
+
+        Returns:
+            Shape ``(Q, N)``; the column of the query itself is included.
+
+        Raises:
+            IndexError: If a query is not a position in the pool.
+        """
+        rows = self._positions("queries", queries)
+        return np.asarray((self._queries[rows] @ self._transposed).toarray(), dtype=np.float64)
+
+    def ranks(
+        self,
+        queries: npt.ArrayLike,
+        targets: npt.ArrayLike,
+        *,
+        exclude: npt.ArrayLike | None = None,
+        progress: ProgressFn | None = None,
+    ) -> Ranks:
+        """Ranks each query's target among the pool, by counting.
+
+        Args:
+            queries: Shape ``(Q,)``; positions in the pool.
+            targets: Shape ``(Q,)``; positions in the pool.
+            exclude: Shape ``(Q,)`` or ``(Q, E)``; positions left out of the pool of each query, -1 = none.
+                By default the query itself.
+            progress: Called as ``(queries done, queries)``.
+
+        Returns:
+            Counts in which neither the target nor what is excluded appears.
+
+        Raises:
+            ValueError: If the lengths differ, or a target is excluded.
+            IndexError: If an entry is not a position in the pool.
+        """
+        query = self._positions("queries", queries)
+        target = self._positions("targets", targets)
+        left_out = query if exclude is None else self._positions("exclude", exclude, lowest=-1)
+        left_out = left_out.reshape(len(left_out), -1)  # (Q, E)
+        _check_ranking(query, target, left_out)
+
+        greater, equal = np.zeros_like(query), np.zeros_like(query)
+        block = max(1, BLOCK_ENTRIES // max(len(self), 1))
+        for begin in range(0, len(query), block):
+            rows = slice(begin, min(begin + block, len(query)))
+            greater[rows], equal[rows] = _count(self.scores(query[rows]), target[rows], left_out[rows])
+            if progress is not None:
+                progress(rows.stop, len(query))
+        return Ranks(torch.from_numpy(greater), torch.from_numpy(equal))
+
+    def nearest(self, query: int, count: int = 10) -> tuple[Indices, Scores]:
+        """The notes most like one of the pool, best first, without itself; ties by position.
+
+        Args:
+            query: Position in the pool.
+            count: How many; fewer come back from a smaller pool.
+
+        Returns:
+            Positions and scores, each of shape ``(min(count, N - 1),)``.
+
+        Raises:
+            IndexError: If the query is not a position in the pool.
+        """
+        scores = self.scores([query])[0]
+        order = np.argsort(-scores, kind="stable")
+        best = order[order != query][:count].astype(np.int64)
+        return best, scores[best]
+
+    def _positions(self, name: str, values: npt.ArrayLike, lowest: int = 0) -> Indices:
+        positions = np.asarray(values, dtype=np.int64)
+        outside = positions[(positions < lowest) | (positions >= len(self))]
+        if outside.size:
+            raise IndexError(
+                f"{type(self).__name__}: {name} must be in [{lowest}, {len(self)}), but hold {outside[0]}"
+            )
+        return positions
+
+
+def _check_ranking(query: Indices, target: Indices, left_out: Indices) -> None:
+    if not len(query) == len(target) == len(left_out):
+        raise ValueError(
+            "ranks: queries, targets and exclude must be of one length, "
+            f"but are {len(query)}, {len(target)} and {len(left_out)}"
+        )
+    clash = np.flatnonzero((left_out == target[:, None]).any(axis=1))
+    if clash.size:
+        raise ValueError(
+            f"ranks: a target must not be excluded, but that of query {clash[0]} "
+            f"(position {target[clash[0]]}) is"
+        )
+
+
+def _count(scores: Scores, target: Indices, left_out: Indices) -> tuple[Indices, Indices]:
+    """Counts, row by row, what scores above and level with the target."""
+    aim = np.take_along_axis(scores, target[:, None], axis=1)  # (Q, 1)
+    row, column = np.nonzero(left_out >= 0)
+    scores[row, left_out[row, column]] = -np.inf
+    greater = (scores > aim).sum(axis=1, dtype=np.int64)
+    equal = (scores == aim).sum(axis=1, dtype=np.int64) - 1  # the target itself
+    return greater, equal
