@@ -41,6 +41,7 @@ def overrides(folder, tiny_folder):
         "data.queries=12",
         f"model.path={tiny_folder}",
         "model.dim=8",
+        "model.layers=0",
         "train.pairs_per_step=4",
         "train.max_steps=4",
         "train.lr=1e-3",

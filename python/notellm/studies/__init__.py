@@ -2,11 +2,12 @@
 
 Read in the order of the work: `ledger` (what has been run), `search` (how an option is
 chosen), `study` (what is to be run), `sweep` (running what is missing),
-`table` and `plot` (what came out).
+`table`, `plot` and `embedding_map` (what came out).
 """
 
+from notellm.studies.embedding_map import plot_map
 from notellm.studies.ledger import Ledger
-from notellm.studies.plot import plot_table
+from notellm.studies.plot import plot_exposure, plot_recall, plot_table
 from notellm.studies.study import METRICS, Cell, Study, load_study, make_study
 from notellm.studies.sweep import sweep
 from notellm.studies.table import Table, make_table
@@ -20,6 +21,9 @@ __all__ = [
     "load_study",
     "make_study",
     "make_table",
+    "plot_exposure",
+    "plot_map",
+    "plot_recall",
     "plot_table",
     "sweep",
 ]

@@ -1,15 +1,24 @@
-"""A study's table as curves: how retrieval and generation move along its rows."""
+"""A study as pictures: its table as curves, recall by cut-off, and recall by the target's exposure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
 from pathlib import Path
 from typing import Any
 
-from notellm.errors import NotSupportedError
-from notellm.files import atomic_write
+import numpy as np
+import numpy.typing as npt
+
+from notellm.metrics import bootstrap_mean
+from notellm.studies.figures import draw, tidy
+from notellm.studies.study import Cell, Study
+from notellm.studies.sweep import exposure_of, hits_of
 from notellm.studies.table import Table, TableRow, column_name
+
+FloatArray = npt.NDArray[np.float64]
+
+DECILES = 10
 
 
 def plot_table(table: Table, path: str | Path) -> Path:
@@ -28,44 +37,29 @@ def plot_table(table: Table, path: str | Path) -> Path:
         ValueError: If the file has another ending, or nothing has been run.
         NotSupportedError: If matplotlib is not installed.
     """
-    path = Path(path)
-    if path.suffix not in (".svg", ".png", ".pdf"):
-        raise ValueError(f"plot_table: must write an .svg, .png or .pdf, but is to write {path.name}")
     if not any(row.seeds for row in table.rows):
         raise ValueError(
             "plot_table: there must be a finished run, but there is none; try `notellm sweep` first"
         )
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise NotSupportedError(
-            "plot: matplotlib must be installed, but is not; try `pip install matplotlib`"
-        ) from error
     retrieval = [column for column in table.columns if "recall@" in column or column == "mrr"]
     generation = [column for column in table.columns if column not in retrieval]
     panels = [columns for columns in (retrieval, generation) if columns]
     width = max(4.5, 0.8 * len(table.rows))
-    figure = Figure(figsize=(width * len(panels), 4.2), layout="constrained")
-    for axes, columns in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for column in columns:
-            _draw(axes, table.rows, column)
-        axes.set_xticks(range(len(table.rows)), [row.name for row in table.rows], rotation=30, ha="right")
-        axes.set_xlim(-0.4, len(table.rows) - 0.6)
-        axes.set(ylabel="percent", ylim=(0, None))
-        axes.grid(axis="y", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="small")
-    figure.suptitle(table.title, fontsize="medium")
-    with (
-        matplotlib.rc_context({"svg.hashsalt": table.title, "svg.fonttype": "none"}),
-        atomic_write(path) as temporary,
-    ):
-        figure.savefig(temporary, format=path.suffix.removeprefix("."))
-    return path
+
+    def paint(figure: Any) -> None:
+        for axes, columns in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            for column in columns:
+                _draw_column(axes, table.rows, column)
+            axes.set_xticks(range(len(table.rows)), [row.name for row in table.rows], rotation=30, ha="right")
+            axes.set_xlim(-0.4, len(table.rows) - 0.6)
+            axes.set(ylabel="percent", ylim=(0, None))
+            tidy(axes)
+            axes.legend(frameon=False, fontsize="small")
+
+    return draw(path, table.title, (width * len(panels), 4.2), paint)
 
 
-def _draw(axes: Any, rows: Sequence[TableRow], column: str) -> None:
+def _draw_column(axes: Any, rows: Sequence[TableRow], column: str) -> None:
     found = [(place, row.scores.get(column)) for place, row in enumerate(rows)]
     measured = [(place, score) for place, score in found if score is not None]
     axes.errorbar(
@@ -77,3 +71,120 @@ def _draw(axes: Any, rows: Sequence[TableRow], column: str) -> None:
         markersize=4,
         label=column_name(column),
     )
+
+
+def plot_recall(study: Study, path: str | Path) -> Path:
+    """Draws Recall@K of every row over K, from 1 to the pool's size; means over seeds.
+
+    Args:
+        study: Rows without a finished run are left out.
+        path: The file: ``.svg``, ``.png`` or ``.pdf``.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If the file has another ending, or no row has ranks.
+        NotSupportedError: If matplotlib is not installed.
+    """
+    largest = max(study.cells[0].config.evaluation.ks)
+    ks = np.unique(np.geomspace(1, largest, 60).round().astype(int))
+    curves = {
+        name: [100 * float(np.mean([_hits(cell, f"recall@{k}").mean() for cell in cells])) for k in ks]
+        for name, cells in _finished(study).items()
+    }
+
+    def paint(figure: Any) -> None:
+        axes = figure.subplots()
+        for place, (name, curve) in enumerate(curves.items()):
+            axes.plot(ks, curve, label=name, linestyle=("-", "--", ":")[place // 10 % 3])
+        axes.set(xscale="log", xlabel="K", ylabel="Recall@K, percent", xlim=(1, largest), ylim=(0, 100))
+        tidy(axes)
+        axes.legend(frameon=False, fontsize="small")
+
+    return draw(path, f"{study.title} (scale: {study.scale})", (7, 4.5), paint)
+
+
+def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
+    """Draws Recall@k of every row by the tenth of the pool that the target's exposure falls into.
+
+    Bars are 95 % bootstrap intervals over queries of the means over seeds; tenths without a target stay empty.
+
+    Args:
+        study: Rows without a finished run are left out.
+        path: The file: ``.svg``, ``.png`` or ``.pdf``.
+        k: The cut-off.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If the file has another ending, or no row has ranks.
+        NotSupportedError: If matplotlib is not installed.
+    """
+    rows = _finished(study)
+    column = f"recall@{k}"
+    deciles = _deciles(next(iter(rows.values()))[0])
+    counts = np.bincount(deciles, minlength=DECILES)
+
+    def paint(figure: Any) -> None:
+        axes = figure.subplots()
+        for place, (name, cells) in enumerate(rows.items()):
+            hits = 100 * np.mean([_hits(cell, column) for cell in cells], axis=0)
+            found = {tenth: bootstrap_mean(hits[deciles == tenth]) for tenth in np.flatnonzero(counts)}
+            shift = 0.5 * (place / max(len(rows) - 1, 1) - 0.5)
+            values = np.array([interval.value for interval in found.values()])
+            low, high = (np.array([getattr(i, side) for i in found.values()]) for side in ("low", "high"))
+            axes.errorbar(
+                np.array(list(found)) + shift,
+                values,
+                [values - low, high - values],
+                fmt="o",
+                markersize=4,
+                capsize=2,
+                label=name,
+            )
+        labels = [f"{tenth + 1}\n({count})" for tenth, count in enumerate(counts)]
+        axes.set_xticks(range(DECILES), labels)
+        axes.set(
+            xlabel="tenth of the pool by exposure, the least exposed first (queries whose target is in it)",
+            ylabel=f"Recall@{k}, percent",
+            ylim=(0, 100),
+        )
+        tidy(axes)
+        axes.legend(frameon=False, fontsize="small")
+
+    return draw(path, f"{study.title} (scale: {study.scale})", (9, 4.5), paint)
+
+
+def _deciles(cell: Cell) -> npt.NDArray[np.int64]:
+    """Shape ``(Q,)``: 0 for queries whose target is among the least exposed tenth of the pool, ... 9."""
+    places = exposure_of(cell)
+    assert places is not None  # a cell with ranks has them
+    return np.minimum((places * DECILES).astype(np.int64), DECILES - 1)
+
+
+def _finished(study: Study) -> Mapping[str, list[Cell]]:
+    """By the name of each row: its cells whose ranks are there, of the first row's queries."""
+    newest = study.ledger.newest()
+    rows: dict[str, list[Cell]] = {}
+    queries = ""
+    for row in study.rows:
+        for cell in study.cells:
+            entry = newest.get(cell.key)
+            if cell.row.key != row.key or cell.is_open or not entry or entry["status"] != "done":
+                continue
+            queries = queries or entry["queries"]
+            if entry["queries"] == queries and exposure_of(cell) is not None:
+                rows.setdefault(row.name, []).append(cell)
+    if not rows:
+        raise ValueError(
+            "plot: there must be a finished run with its ranks, but there is none; try `notellm sweep` first"
+        )
+    return rows
+
+
+def _hits(cell: Cell, column: str) -> FloatArray:
+    hits = hits_of(cell, column)
+    assert hits is not None
+    return hits

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 from safetensors.torch import load_file
 
 from notellm.machine import versions
@@ -251,6 +252,14 @@ def _generation_metrics(writer: dict[str, Any]) -> dict[str, float]:
         "hashtag_f1": (writer["hashtags"] or {}).get("f1"),
     }
     return {name: interval["value"] for name, interval in found.items() if interval is not None}
+
+
+def exposure_of(cell: Cell) -> FloatArray | None:
+    """Shape ``(Q,)``: the share of the pool that is less exposed than each query's target; None as in `hits_of`."""
+    try:
+        return np.asarray(load_file(cell.folder / RANKS)["exposure.place"].numpy(), dtype=np.float64)
+    except FileNotFoundError:
+        return None
 
 
 def hits_of(cell: Cell, column: str) -> FloatArray | None:

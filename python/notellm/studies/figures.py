@@ -1,0 +1,56 @@
+"""What all pictures of studies have in common: where they may go, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from notellm.errors import NotSupportedError
+from notellm.files import atomic_write
+
+ENDINGS = (".svg", ".png", ".pdf")
+
+
+def draw(path: str | Path, title: str, size: tuple[float, float], paint: Callable[[Any], None]) -> Path:
+    """Makes a picture, complete or not at all; equal data give equal files.
+
+    Args:
+        path: The file: ``.svg``, ``.png`` or ``.pdf``.
+        title: Over the picture.
+        size: Width and height in inches.
+        paint: Gets the figure.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If the file has another ending.
+        NotSupportedError: If matplotlib is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in ENDINGS:
+        raise ValueError(f"plot: must write an .svg, .png or .pdf, but is to write {path.name}")
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise NotSupportedError(
+            "plot: matplotlib must be installed, but is not; try `pip install matplotlib`"
+        ) from error
+    figure = Figure(figsize=size, layout="constrained")
+    paint(figure)
+    figure.suptitle(title, fontsize="medium")
+    with (
+        matplotlib.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}),
+        atomic_write(path) as temporary,
+    ):
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(temporary, format=path.suffix.removeprefix("."), metadata=metadata)
+    return path
+
+
+def tidy(axes: Any) -> None:
+    """A grid to read values by, and no frame."""
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
