@@ -21,6 +21,7 @@ __all__ = [
     "override",
     "parse_config",
     "replace",
+    "resolve",
     "to_yaml",
 ]
 
@@ -87,10 +88,22 @@ def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None)
         Traceback (most recent call last):
         notellm._core.util.ConfigError: loss.alhpa=0.1: unknown key loss.alhpa; did you mean loss.alpha?
     """
+    return resolve(_compose_tree(overrides, studies))
+
+
+def resolve(tree: Any) -> Config:
+    """Reads what Hydra has composed.
+
+    Args:
+        tree: An OmegaConf mapping; a node ``study`` is left out.
+
+    Raises:
+        ConfigError: As `parse_config`, and for a value that is missing or an interpolation that fails.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    tree = _compose_tree(overrides, studies)
+    OmegaConf.set_struct(tree, False)  # so that a node can be taken out
     tree.pop("study", None)  # of a study: rows and seeds, not a key of any run
     try:
         for key in sorted(OmegaConf.missing_keys(tree)):
@@ -127,7 +140,6 @@ def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_module
     from hydra.errors import HydraException, MissingConfigException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     _check_overrides(overrides)
@@ -142,7 +154,6 @@ def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
         raise ConfigError(f"{error.missing_cfg_file}: no such configuration{hint}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
-    OmegaConf.set_struct(tree, False)  # so that a node can be taken out
     return tree
 
 

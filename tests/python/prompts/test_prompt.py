@@ -294,3 +294,25 @@ def test_the_end_mark_is_the_model_s_end_token(tiny_folder):
         dataclasses.replace(
             load_prompt("repllama"), category=("the <eos>", "<title>", "<emb>", "x", "<category>")
         )
+
+
+def test_the_state_can_be_that_of_emb_itself(compile_prompt, paper, notes):
+    """Embedding prompts then go on through [EMB]; what is written is asked for as ever."""
+    at = compile_prompt(dataclasses.replace(load_prompt("paper"), state="at"))
+    nothing = dataclasses.replace(
+        notes, categories=[""] * len(notes.titles), topics=[[] for _ in notes.titles]
+    )
+    for own in (notes, nothing):
+        tokenized = paper.tokenize(own)
+        for mode in ("train", "embed", "generate"):
+            before, found = (prompt.pack(tokenized, range(4), mode=mode) for prompt in (paper, at))
+            for i in range(4):
+                ours, theirs = found.path(i), before.path(i)
+                expected = before.tokens[theirs].tolist()
+                if mode == "embed" or (mode == "train" and own is nothing):
+                    expected.append(paper.emb_token_id)
+                assert found.tokens[ours].tolist() == expected
+                assert found.tokens[found.compression[i]] == paper.emb_token_id
+                place = theirs.tolist().index(before.compression[i])
+                assert ours.tolist().index(found.compression[i]) == place + 1
+            assert found.labels.tolist() == before.labels.tolist()

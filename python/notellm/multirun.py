@@ -1,0 +1,50 @@
+"""Hydra's own command line, for its sweepers and launchers: each job is one run of all steps.
+
+Jobs are independent runs in folders of Hydra's (``hydra.sweep.dir``); `notellm sweep` is what makes tables, keeps a
+ledger and skips what is finished. A job's result is the trained model's MRR, for sweepers that optimise.
+
+    python -m notellm.multirun -m experiment=demo loss.alpha=0,0.01,0.1 seed=0,1
+    python -m notellm.multirun -m experiment=demo train.lr=2e-5,6e-5 hydra/launcher=joblib hydra.launcher.n_jobs=2
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+from notellm.config import STUDIES, replace, resolve
+
+
+@hydra.main(version_base="1.3", config_path="pkg://notellm.conf", config_name="config")
+def job(tree: Any) -> float:
+    """Runs every step with one configuration, in the folder ``run`` of Hydra's own.
+
+    Returns:
+        Mean reciprocal rank of the trained model, or of the last of ``evaluation.systems``.
+    """
+    from notellm.commands.configured import prepare_process
+    from notellm.pipeline import evaluate, load_data, prepare, select_queries, train, training_pairs
+    from notellm.run import RunFolder
+
+    config = replace(resolve(tree), {"run_dir": str(Path(HydraConfig.get().runtime.output_dir) / "run")})
+    prepare_process(config)
+    run = RunFolder.open(config)
+    dataset = load_data(config)
+    mined = prepare(run, dataset)
+    if "trained" in config.evaluation.systems:
+        train(run, dataset, *training_pairs(config, dataset, *mined.train))
+    document = evaluate(run, dataset, select_queries(config, dataset, *mined.test))
+    return float(document["systems"][-1]["mrr"]["value"])
+
+
+def main() -> None:
+    """Calls Hydra, which reads the command line; studies of the current directory are found as ever."""
+    if STUDIES.is_dir() and not any(text.startswith("hydra.searchpath=") for text in sys.argv):
+        sys.argv.append(f"hydra.searchpath=[file://{STUDIES.resolve()}]")
+    job()
+
+
+if __name__ == "__main__":
+    main()
