@@ -309,7 +309,7 @@ def test_the_state_can_be_that_of_emb_itself(compile_prompt, paper, notes):
             for i in range(4):
                 ours, theirs = found.path(i), before.path(i)
                 expected = before.tokens[theirs].tolist()
-                if mode == "embed" or (mode == "train" and own is nothing):
+                if mode == "embed" or (mode == "train" and not own.categories[i]):
                     expected.append(paper.emb_token_id)
                 assert found.tokens[ours].tolist() == expected
                 assert found.tokens[found.compression[i]] == paper.emb_token_id
