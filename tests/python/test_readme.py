@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from notellm import Interactions
 from samples import make_notes
@@ -11,17 +12,44 @@ from samples import make_notes
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_the_example_runs(tiny_folder, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder to be in, with the tables that the examples read."""
     notes = make_notes(20)
     notes.write(tmp_path / "notes.parquet")
     rng = np.random.default_rng(0)
     users, seen = np.repeat(np.arange(40), 3), rng.integers(0, 20, 120)
     Interactions(users, seen, [f"u{i}" for i in range(40)], notes.ids).write(tmp_path / "log.parquet")
-    code = re.search(r"## In Python\n```python\n(.+?)```", README.read_text(), re.S)[1]
-    for real, small in (("smollm2-135m", str(tiny_folder)), ("max_steps=60", "max_steps=2")):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_example(after, changes):
+    """Runs the first Python block after some words, with a few of its words replaced."""
+    text = README.read_text()
+    code = re.search(r"```python\n(.+?)```", text[text.index(after) :], re.S)[1]
+    for real, small in changes.items():
         assert real in code
         code = code.replace(real, small)
-    monkeypatch.chdir(tmp_path)
     exec(compile(code, str(README), "exec"), {})
-    assert (tmp_path / "runs" / "first" / "model" / "notellm.json").exists()
+
+
+def test_the_example_runs(tiny_folder, place, capsys):
+    run_example("## In Python\n", {"smollm2-135m": str(tiny_folder), "max_steps=60": "max_steps=2"})
+    assert (place / "runs" / "first" / "model" / "notellm.json").exists()
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_the_study_runs(overrides, place, capsys):
+    changes = {'["mining.min_users=2"]': repr(overrides), ', "recall@100"': ""}
+    run_example("The same from Python, without YAML:", changes)
+    shown = capsys.readouterr().out
+    assert "| BM25 |" in shown
+    assert len(re.findall(r"alpha_[0-9.]+, seed \d: done in", shown)) == 6
+    assert "not run" not in shown
+
+
+def test_own_objects_run(tiny_folder, place, capsys):
+    few = {"smollm2-135m": str(tiny_folder), "max_steps=60": "max_steps=2", "=24": "=4", "(24)": "(4)"}
+    run_example("## Your own prompt, loss, pooling, batches", few)
+    assert float(capsys.readouterr().out) < 0
