@@ -21,10 +21,14 @@ demo: setup ## fetch data and model, mine, train, evaluate: a table and runs/dem
 
 SCALE ?= smoke
 STUDIES := $(basename $(notdir $(shell grep -l '^study:' experiments/conf/experiment/*.yaml)))
-tables: setup ## every table: runs/studies/SCALE/NAME.md; SCALE is smoke, laptop, gpu or paper
-	@for study in $(STUDIES); do $(BIN)/notellm sweep experiment=$$study scale=$(SCALE) || failed=1; \
-	  $(BIN)/notellm table experiment=$$study scale=$(SCALE) --format markdown \
-	    --output runs/studies/$(SCALE)/$$study.md; done; exit $${failed:-0}
+RESULTS ?= runs/studies
+tables: setup ## every table: RESULTS/SCALE/NAME.md and .csv; SCALE is smoke, laptop, gpu or paper
+	@for study in $(STUDIES); do \
+	  options="experiment=$$study scale=$(SCALE) --folder $(RESULTS)"; \
+	  $(BIN)/notellm sweep $$options || failed=1; \
+	  for form in markdown:md csv:csv; do \
+	    $(BIN)/notellm table $$options --format $${form%:*} \
+	      --output $(RESULTS)/$(SCALE)/$$study.$${form#*:}; done; done; exit $${failed:-0}
 
 test: setup-test lint ## everything but the slow tests
 	@echo "C++ tests" && build/py/tests/cpp/notellm_tests --gtest_brief=1
