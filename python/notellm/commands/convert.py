@@ -5,6 +5,9 @@ formats, and what their files are called:
   amazon-2023    meta_CATEGORY.jsonl[.gz], CATEGORY.jsonl[.gz]
   amazon-items   NAME.item.json, NAME.inter.json
   kuairec        kuairec_caption_category.csv, big_matrix.csv
+  microlens      MicroLens-50k_titles.csv, MicroLens-50k_pairs.csv (or .tsv), or MicroLens-100k_title_en.csv
+                 with tags_to_summary.csv beside it, MicroLens-100k_pairs.csv (or .tsv)
+  qilin          notes, recommendation_train: the folders, or a Parquet file of each
 Tables of your own need no converting: `data=files` reads Parquet, CSV and JSONL with the columns id,
 title, content, topics and category, and user and note; `--columns id=item_id ...` renames yours.
 
@@ -13,6 +16,7 @@ writes:  notes.parquet and log.parquet in --output
 
 for example:
   notellm convert amazon-2023 --items meta_Books.jsonl.gz --interactions Books.jsonl.gz --output books
+  notellm convert qilin --items Qilin/notes --interactions Qilin/recommendation_train --output qilin
   notellm convert columns --items items.csv --columns id=sku content=text --output mine
 then: notellm demo data=files data.notes=books/notes.parquet data.interactions=books/log.parquet
 """
@@ -28,8 +32,8 @@ OWN = "columns"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument("format", help=f"one of the above, or {OWN}: a table whose columns are to be renamed")
-    parser.add_argument("--items", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--interactions", type=Path, metavar="FILE", help="default: no log is made")
+    parser.add_argument("--items", type=Path, required=True, metavar="PATH")
+    parser.add_argument("--interactions", type=Path, metavar="PATH", help="default: no log is made")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument(
         "--columns", nargs="*", default=[], metavar="OURS=YOURS", help=f"for {OWN}: what yours are called"

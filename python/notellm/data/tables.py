@@ -22,7 +22,7 @@ from notellm.data import lines
 from notellm.errors import DataError
 from notellm.files import atomic_write
 
-__all__ = ["Column", "Kind", "Table", "TOPIC_SEPARATOR", "read_table", "write_table"]
+__all__ = ["Column", "Kind", "Table", "TOPIC_SEPARATOR", "parquet_header", "read_table", "write_table"]
 
 TOPIC_SEPARATOR = "|"
 """Joins the topics of a note in CSV, which has no lists."""
@@ -159,7 +159,12 @@ def _present(
     return present
 
 
-def _parquet_header(path: Path) -> list[str]:
+def parquet_header(path: Path) -> list[str]:
+    """The column names of a Parquet file.
+
+    Raises:
+        DataError: If it is none.
+    """
     try:
         return list(pq.read_schema(path).names)
     except (pa.ArrowInvalid, OSError) as error:
@@ -167,7 +172,7 @@ def _parquet_header(path: Path) -> list[str]:
 
 
 _HEADERS: dict[str, Callable[[Path], list[str]]] = {
-    ".parquet": _parquet_header,
+    ".parquet": parquet_header,
     ".csv": lines.csv_header,
     ".jsonl": lines.jsonl_header,
 }

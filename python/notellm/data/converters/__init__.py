@@ -11,10 +11,21 @@ from typing import NamedTuple
 
 from notellm.data.converters.amazon import amazon_2018, amazon_2023, amazon_items
 from notellm.data.converters.kuairec import kuairec
+from notellm.data.converters.microlens import microlens
+from notellm.data.converters.qilin import qilin
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
 
-__all__ = ["CONVERTERS", "Converter", "amazon_2018", "amazon_2023", "amazon_items", "kuairec"]
+__all__ = [
+    "CONVERTERS",
+    "Converter",
+    "amazon_2018",
+    "amazon_2023",
+    "amazon_items",
+    "kuairec",
+    "microlens",
+    "qilin",
+]
 
 
 class Converter(NamedTuple):
@@ -37,5 +48,11 @@ CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         "amazon-2023": Converter(amazon_2023, "meta_CATEGORY.jsonl[.gz]", "CATEGORY.jsonl[.gz]"),
         "amazon-items": Converter(amazon_items, "NAME.item.json", "NAME.inter.json"),
         "kuairec": Converter(kuairec, "kuairec_caption_category.csv", "big_matrix.csv"),
+        "microlens": Converter(
+            microlens,
+            "MicroLens-50k_titles.csv, MicroLens-100k_title_en.csv",
+            "MicroLens-50k_pairs.csv, MicroLens-100k_pairs.csv (or .tsv)",
+        ),
+        "qilin": Converter(qilin, "notes", "recommendation_train"),
     }
 )

@@ -1,20 +1,23 @@
-"""What converters share: lines of JSON, plain texts, and logs from names."""
+"""What converters share: lines of JSON, rows of CSV, parts of Parquet tables, plain texts, and logs from names."""
 
+import csv
 import gzip
 import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from notellm.data.interactions import Interactions
+from notellm.data.tables import parquet_header
 from notellm.errors import DataError
 
 _TAG = re.compile(r"<[^<>]*>")
 _SPACE = re.compile(r"\s+")
+_BARE_RETURN = re.compile(r"\r(?!\n)")
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -33,6 +36,49 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(row, dict):
                 raise DataError(f"{path}:{number}: must be a JSON object, but is {type(row).__name__}")
             yield number, row
+
+
+def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and fields, by column, of each row of a CSV file with a header.
+
+    Raises:
+        DataError: If a column is missing, or a row has a wrong number of fields.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = (_BARE_RETURN.sub(" ", line) for line in _lines(file))
+        reader = csv.DictReader(lines)
+        missing = [name for name in columns if name not in (reader.fieldnames or [])]
+        if missing:
+            raise DataError(
+                f"{path}: must have the columns {', '.join(missing)}, but has "
+                f"{', '.join(reader.fieldnames or []) or 'none'}"
+            )
+        for row in reader:
+            if None in row or None in row.values():
+                raise DataError(f"{path}:{reader.line_num}: must have {len(reader.fieldnames or [])} fields")
+            yield reader.line_num, row
+
+
+def parquet_parts(path: Path, columns: Sequence[str]) -> list[Path]:
+    """The Parquet files of a table: a file, or those of a folder, in order of their names.
+
+    Raises:
+        DataError: If there is none, or one is no Parquet file or lacks a column.
+        FileNotFoundError: If there is no such file or folder.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: must be a Parquet file or a folder of some, but does not exist")
+    parts = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not parts:
+        raise DataError(f"{path}: must hold Parquet files, but holds none; try one of the folders in it")
+    for part in parts:
+        header = parquet_header(part)
+        missing = [name for name in columns if name not in header]
+        if missing:
+            raise DataError(
+                f"{part}: must have the columns {', '.join(missing)}, but has {', '.join(header) or 'none'}"
+            )
+    return parts
 
 
 def need(row: Mapping[str, Any], key: str, where: str) -> Any:
@@ -63,8 +109,17 @@ def log_of(
     times: Sequence[int] | None,
     note_ids: list[str],
     where: str,
+    events: Sequence[int] | None = None,
 ) -> Interactions:
     """A log in order of time (or as it comes), of those events whose note is known.
+
+    Args:
+        users: One name an event.
+        notes: One name an event.
+        times: One an event, or None.
+        note_ids: The names of the notes that are known.
+        where: The file, for the error.
+        events: `VIEW` or `CLICK`; None where each is both.
 
     Raises:
         DataError: If no event is left.
@@ -84,9 +139,22 @@ def log_of(
         user_ids=names.tolist(),
         note_ids=note_ids,
         times=None if times is None else np.array([times[i] for i in kept], dtype=np.int64),
+        events=None if events is None else np.array([events[i] for i in kept], dtype=np.int8),
     )
 
 
 def distinct(names: Iterable[str]) -> list[str]:
     """Names without repeats and empty ones, in order."""
     return [name for name in dict.fromkeys(name.strip() for name in names) if name]
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """Lines that end with a newline: some captions hold a carriage return, which is no end of a row."""
+    begun = ""
+    for part in file:  # at either
+        begun += part
+        if begun.endswith("\n"):
+            yield begun
+            begun = ""
+    if begun:
+        yield begun
