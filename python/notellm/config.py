@@ -16,6 +16,7 @@ __all__ = [
     "Config",
     "compose",
     "compose_study",
+    "config_keys",
     "differences",
     "load_config",
     "override",
@@ -24,6 +25,9 @@ __all__ = [
     "resolve",
     "to_yaml",
 ]
+
+config_keys = _core.config_keys
+"""All keys, dotted, in the order of the schema."""
 
 STUDIES = Path("experiments/conf")
 """Folder of further groups and options, searched when it exists in the current directory."""
@@ -111,7 +115,13 @@ def resolve(tree: Any) -> Config:
         text = OmegaConf.to_yaml(tree, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
-    return parse_config(text)
+    config = parse_config(text)
+    if "cooccurrence" in config.evaluation.systems and config.data.split != "users":
+        raise ConfigError(
+            "evaluation.systems: co-occurrence must be measured on users that are held out, but notes are; try "
+            "data.split=users"
+        )
+    return config
 
 
 def compose_study(

@@ -1,10 +1,11 @@
 """Hydra's own command line, for its sweepers and launchers: each job is one run of all steps.
 
 Jobs are independent runs in folders of Hydra's (``hydra.sweep.dir``); `notellm sweep` is what makes tables, keeps a
-ledger and skips what is finished. A job's result is the trained model's MRR, for sweepers that optimise.
+ledger and skips what is finished. A job's result is the trained model's MRR, for sweepers that optimise: give these
+``data.held_out=validation``, or they choose by the test notes.
 
     python -m notellm.multirun -m experiment=demo loss.alpha=0,0.01,0.1 seed=0,1
-    python -m notellm.multirun -m experiment=demo train.lr=2e-5,6e-5 hydra/launcher=joblib hydra.launcher.n_jobs=2
+    python -m notellm.multirun -m experiment=demo data.held_out=validation train.lr=2e-5,6e-5 hydra/launcher=joblib
 """
 
 import sys
@@ -22,7 +23,7 @@ def job(tree: Any) -> float:
     """Runs every step with one configuration, in the folder ``run`` of Hydra's own.
 
     Returns:
-        Mean reciprocal rank of the trained model, or of the last of ``evaluation.systems``.
+        Mean reciprocal rank of the trained model, or of the last system where none is trained.
     """
     from notellm.commands.configured import prepare_process
     from notellm.pipeline import evaluate, load_data, prepare, select_queries, train, training_pairs
@@ -36,7 +37,8 @@ def job(tree: Any) -> float:
     if "trained" in config.evaluation.systems:
         train(run, dataset, *training_pairs(config, dataset, *mined.train))
     document = evaluate(run, dataset, select_queries(config, dataset, *mined.test))
-    return float(document["systems"][-1]["mrr"]["value"])
+    found = {system["key"]: system["mrr"]["value"] for system in document["systems"]}
+    return float(found.get("trained", list(found.values())[-1]))
 
 
 def main() -> None:

@@ -31,7 +31,9 @@ def run_example(after, changes):
     for real, small in changes.items():
         assert real in code
         code = code.replace(real, small)
-    exec(compile(code, str(README), "exec"), {})
+    names = {}
+    exec(compile(code, str(README), "exec"), names)
+    return names
 
 
 def test_the_example_runs(tiny_folder, place, capsys):
@@ -51,5 +53,10 @@ def test_the_study_runs(overrides, place, capsys):
 
 def test_own_objects_run(tiny_folder, place, capsys):
     few = {"smollm2-135m": str(tiny_folder), "max_steps=60": "max_steps=2", "=24": "=4", "(24)": "(4)"}
-    run_example("## Your own prompt, loss, pooling, batches", few)
+    names = run_example("## Your own prompt, loss, pooling, batches", few)
     assert float(capsys.readouterr().out) < 0
+    trainer, pairs = names["trainer"], names["pairs"]
+    first = [(int(s), int(t)) for s, t in zip(pairs.source[:4], pairs.target[:4], strict=True)]
+    numbers = trainer.joint_step.numbers[trainer.plan(0).note_ids].reshape(-1, 2)
+    assert [tuple(pair) for pair in numbers.tolist()] == first
+    assert trainer.model.pooling is names["largest"]

@@ -74,7 +74,7 @@ def read_study(arguments: argparse.Namespace) -> "Study":
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs what is missing, or says what that is; the code is 1 if a cell failed."""
-    from notellm.studies.sweep import name_of, plan, sweep
+    from notellm.studies.sweep import is_fault, name_of, plan, sweep
 
     study = read_study(arguments)
     if arguments.dry_run:
@@ -90,4 +90,4 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{left / 60:.0f} minutes" if not unknown else f"{unknown} cells of unknown length")
         return 0
     prepare_process(study.cells[0].config)
-    return int(any(entry["status"] == "failed" for entry in sweep(study, keep_models=arguments.keep_models)))
+    return int(any(map(is_fault, sweep(study, keep_models=arguments.keep_models))))

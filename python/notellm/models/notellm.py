@@ -80,7 +80,6 @@ class NoteLLM(Adapted):
         super().__init__()
         if dim < 1:
             raise ValueError(f"NoteLLM: dim must be at least 1, but is {dim}")
-        check_pooling(pooling)
         self.pooling = pooling
         self.hf_config = hf
         self.tokenizer = tokenizer
@@ -127,7 +126,7 @@ class NoteLLM(Adapted):
             The model on the CPU in fp32, in evaluation mode.
 
         Raises:
-            DataError: If a file is missing or damaged, or ``dim`` or ``layers`` contradicts the folder.
+            DataError: If a file is missing or damaged, or ``dim``, ``layers`` or ``pooling`` contradicts the folder.
             NotSupportedError: If the backbone is of a family the core cannot compute.
         """
         path = _resolve(path, progress)
@@ -172,24 +171,29 @@ class NoteLLM(Adapted):
         for name, there, asked in (("dim", extra["dim"], dim), ("layers", hf["num_hidden_layers"], layers)):
             if asked and asked != there:
                 raise DataError(f"{path}: {name} must be {there} as it was trained, but {asked} is asked for")
-        if pooling is None and extra["pooling"] is None:
+        trained = extra["pooling"]
+        if pooling is None and trained is None:
             raise DataError(
                 f"{path}: pooling must be given, since it was trained with a function, but is not"
             )
+        if isinstance(pooling, str) and pooling != trained:
+            raise DataError(
+                f"{path}: pooling must be {trained or 'a function'} as it was trained, but {pooling} is asked for"
+            )
         config = PromptConfig.from_dict(extra["prompt"]) if prompt is None else _as_prompt(prompt)
-        model = cls(hf, tokenizer, config, dim=extra["dim"], pooling=pooling or extra["pooling"])
+        model = cls(hf, tokenizer, config, dim=extra["dim"], pooling=pooling or trained)
         model._copy_backbone(model_folder.read_weights(path), path)
         own = model_folder.read_weights(path, single=EXTRA_WEIGHTS)
-        for name, parameter in model._own_parameters().items():
+        for name, parameter in model.own_parameters().items():
             if name not in own:
                 raise DataError(f"{path / EXTRA_WEIGHTS}: must hold the tensor {name}, but lacks it")
             model_folder.load_tensor(parameter, own[name], name, path)
         return model.eval()
 
-    def _own_parameters(self) -> dict[str, Tensor]:
+    def own_parameters(self) -> dict[str, Tensor]:
         """What is not the backbone's: projection, tau, and the parameters of a pooling that is a module."""
         pooling = {name: p for name, p in self.named_parameters() if name.startswith("pooling.")}
-        return {"projection.weight": self.projection.weight, "tau": self.tau, **pooling}
+        return {"projection.weight": self.projection_weight, "tau": self.tau, **pooling}
 
     def _copy_backbone(self, weights: dict[str, Tensor], path: Path) -> None:
         parameters: dict[str, Tensor] = {f"model.{name}": p for name, p in self.model.named_parameters()}
@@ -223,7 +227,7 @@ class NoteLLM(Adapted):
             if self.lm_head is not None:
                 backbone["lm_head.weight"] = self.lm_head.weight.detach()
             save_file(backbone, target / model_folder.SINGLE, metadata={"format": "pt"})
-            own = {name: parameter.detach() for name, parameter in self._own_parameters().items()}
+            own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
             save_file(own, target / EXTRA_WEIGHTS, metadata={"format": "pt"})
             (target / "config.json").write_text(json.dumps(self.hf_config, indent=2), encoding="utf-8")
             extra = {
@@ -235,6 +239,14 @@ class NoteLLM(Adapted):
             text = json.dumps(extra, indent=2, ensure_ascii=False)
             (target / EXTRA_CONFIG).write_text(text, encoding="utf-8")
             self.tokenizer.save(str(target / "tokenizer.json"))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As torch's, but that pooling by a module and by a name can follow each other."""
+        if name == "pooling":
+            check_pooling(value)
+            if "pooling" in self._modules and not isinstance(value, nn.Module):
+                del self._modules["pooling"]
+        super().__setattr__(name, value)
 
     @property
     def dim(self) -> int:

@@ -94,8 +94,8 @@ def load(model: "NoteLLM", path: Path) -> None:
     extra = path / EXTRA_WEIGHTS
     own = model_folder.read_weights(path, single=EXTRA_WEIGHTS) if extra.exists() else {}
     if own:
-        width = model.model.config.width
-        _check(extra, own, {"projection.weight": (model.dim, width), "tau": (), "emb_row": (width,)})
+        shapes = {name: tuple(parameter.shape) for name, parameter in model.own_parameters().items()}
+        _check(extra, own, shapes | {"emb_row": (model.model.config.width,)})
     model.add_lora(options)
     with torch.no_grad():
         for name, matrix in _matrices(model.model):
@@ -148,8 +148,7 @@ def _own(model: "NoteLLM") -> dict[str, Tensor]:
     """What has learned beside the adapters, by its names in ``notellm.safetensors``."""
     row = model.model.emb_row
     assert row is not None
-    named = {"projection.weight": model.projection_weight, "tau": model.tau, "emb_row": row}
-    return {name: value.detach() for name, value in named.items()}
+    return {name: value.detach() for name, value in {**model.own_parameters(), "emb_row": row}.items()}
 
 
 def _name(layer: int, target: str, kind: str) -> str:

@@ -8,7 +8,9 @@ from torch import Tensor
 PoolingFn = Callable[[Tensor, Tensor], Tensor]
 """States ``(K, D)`` of all notes' own tokens, note by note, and how many each has, ``(n,)`` int64, at least one: to
 vectors ``(n, D)``. The last of a note's states is that at the compressed position; those before the prompt's first
-slot, which all notes have in common, are not there. A module's parameters are trained with the model."""
+slot, which all notes have in common, are not there. Must be a function of a note's own states: with micro-batches it
+is called twice, so what it draws (dropout) or keeps (batch statistics) would make gradients wrong. A module's
+parameters are trained with the model, at the head's rate."""
 
 COMPRESSION, MEAN = "compression", "mean"
 NAMES = (COMPRESSION, MEAN)
@@ -26,6 +28,13 @@ def mean_pooling(states: Tensor, lengths: Tensor) -> Tensor:
     owner = torch.repeat_interleave(torch.arange(len(lengths), device=states.device), lengths)
     sums = states.new_zeros(len(lengths), states.size(1)).index_add(0, owner, states)
     return sums / lengths.unsqueeze(1).to(states.dtype)
+
+
+def pooling_name(pooling: "str | PoolingFn") -> str:
+    """What tells one pooling from another where only a name can be kept."""
+    return (
+        pooling if isinstance(pooling, str) else getattr(pooling, "__qualname__", type(pooling).__qualname__)
+    )
 
 
 def check_pooling(pooling: "str | PoolingFn") -> None:

@@ -212,7 +212,8 @@ def training_pairs(
     kept = np.flatnonzero(chosen)
     if config.data.train_pairs and len(kept) > config.data.train_pairs:
         ids = dataset.notes.ids
-        names = [f"{ids[source[p]]} {ids[target[p]]}" for p in kept]
+        # not the draw of the queries, which may know the same pairs where users are held out
+        names = [f"train {ids[source[p]]} {ids[target[p]]}" for p in kept]
         kept = np.sort(_shuffled(kept, names, config.data.split_seed)[: config.data.train_pairs])
     return source[kept], target[kept]
 

@@ -110,15 +110,13 @@ def _for_ranking(rows: Tensor, queries: Queries) -> tuple[Tensor, Tensor, Tensor
 
 
 def _cooccurrence(dataset: Dataset, queries: Queries) -> CooccurrenceIndex:
-    """What users have done who are not held out.
+    """What users have done who are not held out; where notes are, the log would tell what is asked for.
 
     Raises:
-        DataError: If notes are held out: of those the log would tell what is asked for.
+        DataError: If notes are held out.
     """
     if dataset.held_out_interactions is None:
-        raise DataError(
-            "evaluate: co-occurrence must be measured on users that are held out, but notes are; try data.split=users"
-        )
+        raise DataError("evaluate: co-occurrence must be measured on held-out users; try data.split=users")
     return CooccurrenceIndex(dataset.interactions, queries.pool)
 
 

@@ -36,7 +36,7 @@ def zero_shot_mean(run: RunFolder, notes: Notes) -> Tensor:
 
 
 def zero_shot_prompt(run: RunFolder, notes: Notes) -> Tensor:
-    """State of the untrained backbone at the compression position, unprojected: ``(N, D)`` unit rows."""
+    """State of the untrained backbone at the compression position (or pooled), unprojected: ``(N, D)`` unit rows."""
     return _kept(
         run,
         "zero_shot_prompt",

@@ -12,6 +12,7 @@ from notellm.errors import NotSupportedError
 from notellm.pipeline import load_data
 from notellm.studies.figures import draw
 from notellm.studies.study import Cell, Study
+from notellm.studies.table import runs_of
 
 SHOWN = 9
 """So many categories have a colour of their own, the most frequent ones."""
@@ -24,7 +25,7 @@ def plot_map(study: Study, row: str, path: str | Path) -> Path:
 
     Args:
         study: The study.
-        row: Key of a row whose system makes embeddings; its run with the first seed is shown.
+        row: Key of a row whose system makes embeddings; its first finished run is shown.
         path: The file: ``.svg``, ``.png`` or ``.pdf``.
 
     Returns:
@@ -34,11 +35,12 @@ def plot_map(study: Study, row: str, path: str | Path) -> Path:
         ValueError: If there is no such row, or it has no embeddings in its run folder; or the file has another ending.
         NotSupportedError: If matplotlib or scikit-learn is not installed.
     """
-    cells = [cell for cell in study.cells if cell.row.key == row]
+    runs = runs_of(study, study.ledger.newest())
+    if row not in runs:
+        raise ValueError(f"plot_map: the row must be one of {', '.join(runs)}, but is {row!r}")
+    cells = [run.cell for run in runs[row] if run.is_done]
     if not cells:
-        raise ValueError(
-            f"plot_map: the row must be one of {', '.join(r.key for r in study.rows)}, but is {row!r}"
-        )
+        raise ValueError(f"plot_map: {row} must have a finished run, but has none; try `notellm sweep` first")
     ids, vectors = load_embeddings(_embeddings_of(cells[0]))
     notes = load_data(cells[0].config).notes
     category_of = dict(zip(notes.ids, notes.categories, strict=True))

@@ -14,7 +14,7 @@ from notellm.metrics import bootstrap_mean
 from notellm.studies.figures import draw, tidy
 from notellm.studies.study import Cell, Study
 from notellm.studies.sweep import exposure_of, hits_of
-from notellm.studies.table import Table, TableRow, column_name
+from notellm.studies.table import Table, TableRow, column_name, runs_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def _draw_column(axes: Any, rows: Sequence[TableRow], column: str) -> None:
 
 
 def plot_recall(study: Study, path: str | Path) -> Path:
-    """Draws Recall@K of every row over K, from 1 to the pool's size; means over seeds.
+    """Draws Recall@K of every row over K, from 1 to the largest of ``evaluation.ks``; means over seeds.
 
     Args:
         study: Rows without a finished run are left out.
@@ -90,8 +90,10 @@ def plot_recall(study: Study, path: str | Path) -> Path:
     largest = max(study.cells[0].config.evaluation.ks)
     ks = np.unique(np.geomspace(1, largest, 60).round().astype(int))
     curves = {
-        name: [100 * float(np.mean([_hits(cell, f"recall@{k}").mean() for cell in cells])) for k in ks]
-        for name, cells in _finished(study).items()
+        cells[0].row.name: [
+            100 * float(np.mean([_hits(cell, f"recall@{k}").mean() for cell in cells])) for k in ks
+        ]
+        for cells in _finished(study).values()
     }
 
     def paint(figure: Any) -> None:
@@ -108,7 +110,8 @@ def plot_recall(study: Study, path: str | Path) -> Path:
 def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
     """Draws Recall@k of every row by the tenth of the pool that the target's exposure falls into.
 
-    Bars are 95 % bootstrap intervals over queries of the means over seeds; tenths without a target stay empty.
+    Bars are 95 % bootstrap intervals over queries of the means over seeds. Equally exposed notes are in one tenth, the
+    middle one of those that they fill; tenths without a target stay empty.
 
     Args:
         study: Rows without a finished run are left out.
@@ -129,7 +132,7 @@ def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
 
     def paint(figure: Any) -> None:
         axes = figure.subplots()
-        for place, (name, cells) in enumerate(rows.items()):
+        for place, cells in enumerate(rows.values()):
             hits = 100 * np.mean([_hits(cell, column) for cell in cells], axis=0)
             found = {tenth: bootstrap_mean(hits[deciles == tenth]) for tenth in np.flatnonzero(counts)}
             shift = 0.5 * (place / max(len(rows) - 1, 1) - 0.5)
@@ -142,7 +145,7 @@ def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
                 fmt="o",
                 markersize=4,
                 capsize=2,
-                label=name,
+                label=cells[0].row.name,
             )
         labels = [f"{tenth + 1}\n({count})" for tenth, count in enumerate(counts)]
         axes.set_xticks(range(DECILES), labels)
@@ -165,23 +168,17 @@ def _deciles(cell: Cell) -> npt.NDArray[np.int64]:
 
 
 def _finished(study: Study) -> Mapping[str, list[Cell]]:
-    """By the name of each row: its cells whose ranks are there, of the first row's queries."""
-    newest = study.ledger.newest()
-    rows: dict[str, list[Cell]] = {}
-    queries = ""
-    for row in study.rows:
-        for cell in study.cells:
-            entry = newest.get(cell.key)
-            if cell.row.key != row.key or cell.is_open or not entry or entry["status"] != "done":
-                continue
-            queries = queries or entry["queries"]
-            if entry["queries"] == queries and exposure_of(cell) is not None:
-                rows.setdefault(row.name, []).append(cell)
-    if not rows:
+    """By the key of each row: its finished cells whose ranks are there."""
+    rows = {
+        key: [run.cell for run in runs if run.is_done and exposure_of(run.cell) is not None]
+        for key, runs in runs_of(study, study.ledger.newest()).items()
+    }
+    found = {key: cells for key, cells in rows.items() if cells}
+    if not found:
         raise ValueError(
             "plot: there must be a finished run with its ranks, but there is none; try `notellm sweep` first"
         )
-    return rows
+    return found
 
 
 def _hits(cell: Cell, column: str) -> FloatArray:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from notellm.config import config_keys
 from notellm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,9 +48,12 @@ class SearchOptions:
             )
         node = {**study, **row}
         overrides = [*node.get("sizes", []), *study.get("set", []), *row.get("set", [])]
+        key, values = str(node.get("key", "")), tuple(node.get("values", ()))
+        if key and key not in config_keys():
+            raise ConfigError(f"{where}: tune.key must be a key of the configuration, but is {key!r}")
         return cls(
-            key=str(node["key"]),
-            values=tuple(node["values"]),
+            key=key,
+            values=values,
             by=str(node.get("by", "mrr")),
             set=tuple(map(str, overrides)),
             seed=int(node.get("seed", 0)),
@@ -71,18 +75,40 @@ class Search:
     row: str
     cells: Sequence[Cell] = field(repr=False)
 
-    def choice(self, newest: Mapping[str, Entry]) -> Any:
-        """The best value, the earlier one of equals; None while a value has not been tried, or all have failed.
+    def state(self, newest: Mapping[str, Entry]) -> str:
+        """Why there is no choice: empty if there is one.
 
         Args:
             newest: The ledger's newest entries, by key.
         """
         entries = [newest.get(cell.key) for cell in self.cells]
-        if not all(entries):
+        if not all(entry and (entry["status"] == "done" or has_diverged(entry)) for entry in entries):
+            return "its search is not finished"
+        done = [entry for entry in entries if entry and entry["status"] == "done"]
+        if not done:
+            return "its search has found nothing"
+        if len({entry["data"] for entry in done}) > 1:
+            return "its search is on several data"
+        if any(self.options.by not in entry["metrics"] for entry in done):
+            return f"its search has no {self.options.by}"
+        return ""
+
+    def choice(self, newest: Mapping[str, Entry]) -> Any:
+        """The value with the most of the metric, the earlier one of equals; None where there is none yet.
+
+        Args:
+            newest: The ledger's newest entries, by key.
+        """
+        if self.state(newest):
             return None
-        scored = [
-            (entry["metrics"][self.options.by], value)
-            for entry, value in zip(entries, self.options.values, strict=True)
-            if entry is not None and entry["status"] == "done"
-        ]
-        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+        scored = []
+        for cell, value in zip(self.cells, self.options.values, strict=True):
+            entry = newest[cell.key]
+            if entry["status"] == "done":
+                scored.append((entry["metrics"][self.options.by], value))
+        return max(scored, key=lambda pair: pair[0])[1]
+
+
+def has_diverged(entry: Entry) -> bool:
+    """Whether a run has failed since its training diverged: of a search that is an answer, not a fault."""
+    return entry["status"] == "failed" and str(entry["error"]).startswith("FloatingPointError")

@@ -196,7 +196,8 @@ def make_study(
 
     Args:
         name: What the ledger calls it.
-        node: ``rows`` and, if wanted, ``title``, ``columns``, ``seeds``, ``against`` and ``tune``.
+        node: ``rows`` and, if wanted, ``title``, ``columns``, ``seeds``, ``against`` and ``tune``, which changes the
+            scale's own.
         scale: As in `load_study`.
         overrides: Changes to all rows, in Hydra's grammar.
         folder: As in `load_study`.
@@ -212,6 +213,7 @@ def make_study(
     """
     rows = _rows(name, node)
     common = [f"scale={scale}", *overrides]
+    tune = {**(compose_study([f"scale={scale}"]) or {}).get("tune", {}), **node.get("tune", {})}
     root = Path(folder) / scale
     chosen = tuple(node.get("seeds", [0]) if seeds is None else seeds)
     cells = (
@@ -224,18 +226,17 @@ def make_study(
         name=name,
         scale=scale,
         title=str(node.get("title", name)),
-        columns=tuple(node.get("columns", ["recall@100", "mrr"])),
+        columns=tuple(node.get("columns", ["recall@avg", "mrr"])),
         rows=rows,
         seeds=chosen,
         against=_against(name, node, rows),
         cells=tuple(cells),
-        searches=_searches(root, name, node, rows, common),
+        searches=_searches(root, name, tune, rows, common),
         ledger=Ledger(root / "ledger.jsonl"),
     )
-    study = study.settled()
     _check_distinct(study)
     _check_columns(study)
-    return study
+    return study.settled()
 
 
 def _check_distinct(study: Study) -> None:
@@ -252,14 +253,29 @@ def _check_distinct(study: Study) -> None:
 def _check_columns(study: Study) -> None:
     ks = study.cells[0].config.evaluation.ks
     recalls = {f"{side}recall@{k}" for k in [*ks, "avg"] for side in ("", "low.", "high.")}
-    metrics = [*study.columns, *(search.options.by for search in study.searches.values())]
-    for column in metrics:
+    for search in study.searches.values():
+        _check_metric(study, search)
+    for column in study.columns:
         if column not in recalls | set(METRICS):
             raise ConfigError(
                 f"experiment={study.name}: columns must be measured, but {column} is not; there are recall@K for K of "
                 f"evaluation.ks={ks} and avg, their mean (with low. or high. before it: by exposure), "
                 f"{', '.join(METRICS)}"
             )
+
+
+def _check_metric(study: Study, search: Search) -> None:
+    """A search must measure what it chooses by, and more of it must be better."""
+    evaluation, by = search.cells[0].config.evaluation, search.options.by
+    known = {f"recall@{k}" for k in [*evaluation.ks, "avg"]} | {"mrr"}
+    if evaluation.generation_notes and search.cells[0].row.system == "trained":
+        known |= set(METRICS) - {"illusory"}
+    if by not in known:
+        raise ConfigError(
+            f"experiment={study.name}, row {search.row}: tune.by must be a metric that the search measures and of "
+            f"which more is better, but is {by!r}; there are {', '.join(sorted(known))} (generated words need "
+            "tune.set=[evaluation.generation_notes=...])"
+        )
 
 
 def _rows(name: str, node: Mapping[str, Any]) -> tuple[Row, ...]:
@@ -294,15 +310,17 @@ def _against(name: str, node: Mapping[str, Any], rows: Sequence[Row]) -> str:
 
 
 def _searches(
-    root: Path, name: str, node: Mapping[str, Any], rows: Sequence[Row], common: Sequence[str]
+    root: Path, name: str, tune: Mapping[str, Any], rows: Sequence[Row], common: Sequence[str]
 ) -> dict[str, Search]:
-    """The search of every row that is trained, by its key; none where there are no values to choose from."""
-    tune = node.get("tune", {})
-    if not (tune.get("key") and tune.get("values")):
-        return {}
+    """The search of every row that is trained, by its key; a row whose option is set already has none."""
     tuned = {row.key: row for row in rows if row.system in TRAINED}
     options = {
         key: SearchOptions.read(tune, row.tune, f"experiment={name}, row {key}") for key, row in tuned.items()
+    }
+    options = {
+        key: own
+        for key, own in options.items()
+        if own.key and own.values and not _sets([*common, *tuned[key].overrides], own.key)
     }
     searches = {
         key: Search(own, key, _search_cells(root, tuned[key], own, common))
@@ -315,6 +333,10 @@ def _searches(
                 f"experiment={name}: row {key} must be tuned like a row that is searched, but {own.like} is not"
             )
     return {key: searches[own.like or key] for key, own in options.items()}
+
+
+def _sets(overrides: Sequence[str], key: str) -> bool:
+    return any(text.lstrip("+").split("=")[0] == key for text in overrides)
 
 
 def _search_cells(root: Path, row: Row, options: SearchOptions, common: Sequence[str]) -> list[Cell]:

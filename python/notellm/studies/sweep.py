@@ -37,6 +37,7 @@ from notellm.pipeline.training import MODEL
 from notellm.retrieval import Ranks
 from notellm.run import RunFolder
 from notellm.studies.ledger import Entry
+from notellm.studies.search import has_diverged
 from notellm.studies.study import Cell, Study
 
 Say = Callable[[str], None]
@@ -46,7 +47,7 @@ def sweep(study: Study, *, keep_models: bool = False, say: Say = print) -> list[
     """Runs what is missing of a study; a cell that fails is recorded, and the others go on.
 
     Searches come first, then the cells with what they have found. Several sweeps may work on one folder: each leaves
-    alone what another is at.
+    alone what another is at, and rows whose search is not finished.
 
     Args:
         study: From `load_study`, which has checked every configuration.
@@ -62,6 +63,11 @@ def sweep(study: Study, *, keep_models: bool = False, say: Say = print) -> list[
     return searched + _sweep(study, study.cells, datasets, keep_models, say)
 
 
+def is_fault(entry: Entry) -> bool:
+    """Whether an entry of a sweep is a failure: that a value of a search diverges is none."""
+    return bool(entry["status"] == "failed" and not (entry["searched"] and has_diverged(entry)))
+
+
 def _sweep(
     study: Study, cells: Sequence[Cell], datasets: _Datasets, keep_models: bool, say: Say
 ) -> list[Entry]:
@@ -69,7 +75,7 @@ def _sweep(
     for number, cell in enumerate(cells, 1):
         where = f"[{number}/{len(cells)}] {name_of(cell)}"
         if cell.is_open:
-            say(f"{where}: not run, since its search has found nothing")
+            say(f"{where}: not run, since {study.searches[cell.row.key].state(study.ledger.newest())}")
             continue
         with _claimed(cell.folder) as is_ours:
             if not is_ours:
@@ -78,6 +84,9 @@ def _sweep(
             found = study.ledger.newest().get(cell.key)
             if found and found["status"] == "done" and found["data"] == datasets.name_of(cell):
                 say(f"{where}: done before")
+                continue
+            if found and cell.searched and has_diverged(found):
+                say(f"{where}: has diverged before")
                 continue
             say(where)
             entry = _run_recorded(study, cell, datasets, found, keep_models)
@@ -123,7 +132,10 @@ class _Datasets:
         return self._get(cell)[1]
 
     def _get(self, cell: Cell) -> tuple[Dataset, str]:
-        key = json.dumps(cell.config.data.to_dict())
+        options = cell.config.data.to_dict()
+        for drawn_later in ("queries", "pairs", "train_pairs", "pool_notes", "pool"):
+            del options[drawn_later]
+        key = json.dumps(options)
         if key not in self._known:
             dataset = load_data(cell.config)
             self._known[key] = dataset, fingerprint(dataset)

@@ -162,7 +162,7 @@ def make_table(study: Study, *, against: str | None = None) -> Table:
         raise ValueError(f"make_table: against must be one of {', '.join(keys)}, but is {base!r}")
     newest = study.ledger.newest()
     runs = {
-        key: [_Run(cell, newest.get(cell.key)) for cell in study.cells if cell.row.key == key] for key in keys
+        key: [Run(cell, newest.get(cell.key)) for cell in study.cells if cell.row.key == key] for key in keys
     }
     data = _newest_data([run for of in runs.values() for run in of])
     runs = {key: [run.of_data(data) for run in of] for key, of in runs.items()}
@@ -172,22 +172,26 @@ def make_table(study: Study, *, against: str | None = None) -> Table:
 
 
 def _searched(study: Study, newest: Mapping[str, Entry]) -> str:
-    """What the searches have found, in a sentence."""
+    """What the searches have found: a sentence for each list of values."""
     names = {row.key: row.name for row in study.rows}
-    found = [
-        f"{names[row]} {value:g}" if isinstance(value, float) else f"{names[row]} {value}"
-        for row, value in study.choices(newest).items()
-        if study.searches[row].row == row
-    ]
-    if not found:
-        return ""
-    options = next(iter(study.searches.values())).options
-    tried = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in options.values)
-    return f"{options.key} was chosen among {tried} on validation notes: {'; '.join(found)}."
+    found: dict[tuple[str, str], list[str]] = {}
+    for row, value in study.choices(newest).items():
+        search = study.searches[row]
+        if search.row == row:
+            tried = ", ".join(map(_shown, search.options.values))
+            found.setdefault((search.options.key, tried), []).append(f"{names[row]} {_shown(value)}")
+    return " ".join(
+        f"{key} was chosen among {tried} on validation notes: {'; '.join(rows)}."
+        for (key, tried), rows in found.items()
+    )
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """A cell and what the ledger says of it."""
 
     cell: Cell
@@ -196,6 +200,7 @@ class _Run:
 
     @property
     def is_done(self) -> bool:
+        """Whether it has numbers that belong into the table."""
         is_known = self.entry is not None and not self.cell.is_open
         return is_known and self.entry["status"] == "done" and not self.is_stale  # type: ignore[index]
 
@@ -208,18 +213,29 @@ class _Run:
             return "not run"
         return "on other data" if self.is_stale else "failed"
 
-    def of_data(self, data: str) -> _Run:
+    def of_data(self, data: str) -> Run:
+        """The same, stale if it was run on other data."""
         is_done = self.entry is not None and self.entry["status"] == "done"
         return replace(self, is_stale=is_done and self.entry["data"] != data)  # type: ignore[index]
 
 
-def _newest_data(runs: Sequence[_Run]) -> str:
+def runs_of(study: Study, newest: Mapping[str, Entry]) -> dict[str, list[Run]]:
+    """By the key of each row: its runs, seed by seed, as far as they are of the newest data."""
+    runs = {
+        row.key: [Run(cell, newest.get(cell.key)) for cell in study.cells if cell.row.key == row.key]
+        for row in study.rows
+    }
+    data = _newest_data([run for of in runs.values() for run in of])
+    return {key: [run.of_data(data) for run in of] for key, of in runs.items()}
+
+
+def _newest_data(runs: Sequence[Run]) -> str:
     """Data that have changed make other runs: a table holds those of the newest."""
     done = [run.entry for run in runs if run.entry is not None and run.entry["status"] == "done"]
     return str(max(done, key=lambda entry: str(entry["finished"]))["data"]) if done else ""
 
 
-def _table_row(study: Study, runs: Sequence[_Run], base: Sequence[_Run]) -> TableRow:
+def _table_row(study: Study, runs: Sequence[Run], base: Sequence[Run]) -> TableRow:
     states = [run.state for run in runs if run.state]
     status = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     is_base = runs[0].cell.row.key == base[0].cell.row.key
@@ -234,7 +250,7 @@ def _table_row(study: Study, runs: Sequence[_Run], base: Sequence[_Run]) -> Tabl
     )
 
 
-def _score(runs: Sequence[_Run], column: str) -> Score | None:
+def _score(runs: Sequence[Run], column: str) -> Score | None:
     found = [run.entry["metrics"].get(column) for run in runs if run.is_done and run.entry]
     values = [100 * value for value in found if value is not None]
     if not values:
@@ -242,7 +258,7 @@ def _score(runs: Sequence[_Run], column: str) -> Score | None:
     return Score(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
-def _difference(runs: Sequence[_Run], base: Sequence[_Run], column: str) -> Interval | None:
+def _difference(runs: Sequence[Run], base: Sequence[Run], column: str) -> Interval | None:
     """Each query's hits are means over the seeds that both rows have; a row without seeds is compared with each."""
     mine, theirs = ({run.cell.seed: run for run in of if run.is_done} for of in (runs, base))
     if len(runs) > 1 and len(base) > 1:

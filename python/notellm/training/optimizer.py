@@ -33,7 +33,7 @@ class Optimizer:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.processes = processes
         self.owners = self._assign_owners() if options.shard_optimizer and processes.count > 1 else None
-        head = {id(model.projection.weight), id(model.tau)}
+        head = {id(parameter) for parameter in model.own_parameters().values()}
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
             lr = options.lr_head if id(parameter) in head else options.lr

@@ -36,7 +36,7 @@ class TrainOptions:
     lr: float = 3e-6
     """Peak learning rate of the backbone."""
     lr_head: float = 3e-6
-    """Peak learning rate of the projection and tau, which start from nothing."""
+    """Peak learning rate of what starts from nothing: projection, tau, and a pooling's own parameters."""
     weight_decay: float = 0.001
     """Decoupled weight decay of matrices; norms and tau have none."""
     beta1: float = 0.9

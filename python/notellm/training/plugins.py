@@ -8,8 +8,9 @@ from torch import Tensor
 
 EmbeddingLoss = Callable[[Tensor, Tensor], Tensor]
 """A loss of the step's embeddings, beside eq. (4): embeddings ``(2B, d)``, projected and not normalised, of which rows
-``2b`` and ``2b + 1`` are pair b, and their note ids ``(2B,)``; to a scalar with a gradient. All processes call it with
-the whole batch; whatever it draws must be the same on all. It may use ``model.tau``, but has no parameters of its own.
+``2b`` and ``2b + 1`` are pair b, and the notes of its rows ``(2B,)``, as positions in the trainer's notes; to a scalar
+with a gradient. All processes call it with the whole batch; whatever it draws must be the same on all. It may use
+``model.tau``, but has no parameters of its own.
 """
 
 ExtraLosses = Mapping[str, tuple[float, EmbeddingLoss]]

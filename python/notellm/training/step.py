@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from notellm import _core
@@ -67,6 +68,7 @@ class JointStep:
         options: How the losses weigh, and how a step is cut.
         processes: Who share it.
         extra_losses: Losses of the embeddings beside those of eq. (4).
+        numbers: Shape ``(N,)``: what extra losses are told of each tokenised note.
     """
 
     def __init__(
@@ -76,12 +78,14 @@ class JointStep:
         options: TrainOptions,
         processes: Processes,
         extra_losses: ExtraLosses | None = None,
+        numbers: NDArray[np.int64] | None = None,
     ) -> None:
         self.model = model
         self.tokenized = tokenized
         self.options = options
         self.processes = processes
         self.extra_losses = extra_losses or {}
+        self.numbers = np.arange(len(tokenized)) if numbers is None else numbers
         self.dtype = compute_dtype(options.dtype)
 
     def backward(self, plan: "_core.prompts.PlannedBatch", step: int = 0) -> StepSums:
@@ -185,16 +189,16 @@ class JointStep:
         rows[begin:end] = own
         self.processes.sum_(rows)  # adding zeros is exact, and does not ask for equal shares
         rows.requires_grad_()
-        ids = self.model.on_device(plan.note_ids)
         # every process computes extra losses in full, and counts its share of them
-        extra = [fn(rows, ids) / self.processes.count for _, fn in self.extra_losses.values()]
+        notes = self.model.on_device(self.numbers[plan.note_ids])
+        extra = [fn(rows, notes) / self.processes.count for _, fn in self.extra_losses.values()]
         total = rows.sum() * 0  # so that there is a graph whatever the losses are
         for (weight, _), loss in zip(self.extra_losses.values(), extra, strict=True):
             total = total + weight * loss
         contrastive = rows.new_zeros(())
         if self.options.contrastive:
-            mask = ids if self.options.mask_same_note else None
-            contrastive = gcl_term(rows, self.model.tau, note_ids=mask, anchors=(begin, end)).sum
+            ids = self.model.on_device(plan.note_ids) if self.options.mask_same_note else None
+            contrastive = gcl_term(rows, self.model.tau, note_ids=ids, anchors=(begin, end)).sum
             whole = LossTerm(contrastive, len(rows))
             total = total + joint_loss(whole, NOTHING, alpha=self.options.alpha)
         total.backward()  # type: ignore[no-untyped-call]

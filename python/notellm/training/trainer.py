@@ -14,6 +14,7 @@ from notellm.data.notes import Notes
 from notellm.losses import LossTerm, joint_loss
 from notellm.models.config import compute_dtype
 from notellm.models.notellm import NoteLLM
+from notellm.models.pooling import pooling_name
 from notellm.progress import ProgressFn
 from notellm.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from notellm.training.log import TrainLog
@@ -100,7 +101,9 @@ class Trainer:
         self.total_steps = self.options.max_steps or by_epochs
         self.warmup_steps = int(self.options.warmup_share * self.total_steps)
         self.optimizer = Optimizer(model, self.options, self.processes)
-        self.joint_step = JointStep(model, self.tokenized, self.options, self.processes, self.extra_losses)
+        self.joint_step = JointStep(
+            model, self.tokenized, self.options, self.processes, self.extra_losses, numbers=ends
+        )
         self.step = 0
 
     def train(
@@ -156,7 +159,14 @@ class Trainer:
         """
         if self.choose_pairs is None:
             return self.sampler.plan(step)
-        return self.sampler.plan(step, chosen_pairs(self.choose_pairs, step))
+        pairs = chosen_pairs(self.choose_pairs, step)
+        differing = self.processes.count_differing(str(pairs.tolist()), self.model.device)
+        if differing:
+            raise ValueError(
+                f"Trainer: all processes must choose the same pairs, but {differing} of {self.processes.count} differ "
+                f"from the first at step {step}"
+            )
+        return self.sampler.plan(step, pairs)
 
     def _train_step(self) -> Record:
         begin = time.perf_counter()
@@ -258,9 +268,11 @@ class Trainer:
             notes.hashtag_offsets,
             self.pairs,
             first_batch.tokens,
+            first_batch.compression,
             np.array([self.total_steps]),
             *([] if self.model.lora is None else [np.array(repr(self.model.lora))]),
-            *([np.array(repr(weights))] if weights else []),
+            np.array([self.model.model.config.layers]),
+            np.array(f"{weights} {pooling_name(self.model.pooling)}"),
         )
 
     def _resume(self, folder: Path) -> None:

@@ -94,6 +94,18 @@ def test_training_pairs_can_be_few():
     assert drawn[0] < every
 
 
+def test_few_training_pairs_are_drawn_apart_from_the_queries():
+    """Where users are held out a pair may be on both sides; the draws must not find the same ones."""
+    data, pairs = make(60)
+    known = Dataset(data.notes, data.interactions, data.groups, *[np.ones(60, bool)] * 2)
+    config = compose(["data.train_pairs=60", "data.queries=20"])
+    trained = set(zip(*training_pairs(config, known, pairs.source, pairs.target), strict=True))
+    drawn = select_queries(config, known, pairs.source, pairs.target)
+    queries = set(zip(drawn.pool[drawn.source], drawn.pool[drawn.target], strict=True))
+    share = 60 / len(pairs.source)
+    assert len(queries & trained) < 20 * share + 4 * (20 * share) ** 0.5
+
+
 def write_files(folder):
     notes = Notes([f"n{i}" for i in range(40)], ["t"] * 40, ["c"] * 40, [[] for _ in range(40)], [""] * 40)
     notes.write(folder / "notes.parquet")

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,49 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from notellm.cli import main
-from notellm.config import compose_study
 from notellm.errors import ConfigError, DataError
 from notellm.metrics import bootstrap_difference
 from notellm.studies import Ledger, load_study, make_study, make_table, sweep
 from notellm.studies.sweep import plan
-
-STUDY = """\
-# @package _global_
-study:
-  title: A small study
-  columns: [recall@1, recall@10, mrr, accuracy]
-  seeds: [0, 1]
-  against: joint
-  rows:
-    words: {name: TF-IDF, system: tfidf_full}
-    joint: {name: Both losses, paper: {recall@10: 84.02}}
-    faulty: {name: Diverges, set: [train.lr=1e30, train.lr_head=1e30, train.clip_norm=0]}
-    gcl: {set: [loss=gcl_only]}
-"""
-
-
-def write_study(text, name="small"):
-    path = Path("experiments/conf/experiment") / f"{name}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A directory to call notellm from, with a study in it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("studies"))
-        write_study(STUDY)
-        yield Path.cwd()
-
-
-@pytest.fixture(scope="module")
-def swept(place, overrides):
-    """The study, run once."""
-    study = load_study("small", scale="smoke", overrides=overrides)
-    said = []
-    entries = sweep(study, say=said.append)
-    return study, entries, said
+from writing import write_study
 
 
 def test_a_sweep_runs_every_cell_and_survives_failures(swept):
@@ -254,51 +215,6 @@ def test_an_interrupted_cell_goes_on_and_comes_to_the_same(swept, place, overrid
     assert [joint["metrics"]] == [e["metrics"] for e in entries if (e["row"], e["seed"]) == ("joint", 1)]
 
 
-ROOT = Path(__file__).parents[3]
-SHIPPED = sorted(
-    path.stem
-    for path in (ROOT / "experiments/conf/experiment").glob("*.yaml")
-    if "\nstudy:" in path.read_text()
-)
-
-
-def test_every_shipped_study_can_be_composed():
-    assert {"table2", "table3", "table4", "table5", "table6", "prompt_variants", "scaling"} <= set(SHIPPED)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        for name in SHIPPED:
-            for scale in ("smoke", "paper"):
-                study = load_study(name, scale=scale, seeds=[0])
-                assert len({cell.key for cell in study.cells}) == len(study.cells)
-
-
-@pytest.fixture(scope="module")
-def small_studies(tmp_path_factory):
-    """Where all shipped studies are swept to: they share cells."""
-    return tmp_path_factory.mktemp("shipped")
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_study_makes_its_table(name, small_studies, overrides, monkeypatch):
-    """On the tiny backbone, a step a cell; encoders and depths that it has not are left out."""
-    monkeypatch.chdir(ROOT)
-    node = compose_study([f"experiment={name}", "scale=smoke"])
-    node["rows"] = {
-        key: row
-        for key, row in node["rows"].items()
-        if "sentence_bert" not in row.get("system", "") and not any("layers" in o for o in row.get("set", []))
-    }
-    node["columns"] = [column for column in node["columns"] if not column.endswith(("100", "1000"))]
-    changes = [f"experiment={name}", *overrides, "train.max_steps=1", "mining.min_users=1"]
-    study = make_study(name, node, scale="smoke", overrides=changes, folder=small_studies, seeds=[0])
-    sweep(study, say=lambda _: None)
-    table = make_table(study)
-    assert {row.name: row.status for row in table.rows} == {row.name: "" for row in study.rows}
-    assert all(any(row.scores.values()) for row in table.rows)
-    for column in table.columns:  # few queries may have none whose target is much seen
-        assert column.startswith(("low.", "high.")) or any(row.scores[column] for row in table.rows), column
-
-
 def append(path, who):
     for number in range(50):
         Ledger(path).append({"who": who, "number": number, "key": "k", "status": "done"})
@@ -363,77 +279,6 @@ def test_the_verbs(swept, place, overrides, capsys):
     assert json.loads(swept[0].ledger.path.read_text().splitlines()[0])["row"] == "words"
 
 
-TUNED = """\
-# @package _global_
-study:
-  columns: [mrr, recall@avg]
-  seeds: [0, 1]
-  tune: {key: train.lr, values: [1.0e-5, 1e30, 1.0e-3], by: mrr, set: [data.queries=6]}
-  rows:
-    words: {system: tfidf_full}
-    joint: {name: Both losses}
-    like: {set: [loss.alpha=1], tune: {like: joint}}
-    gcl: {set: [loss=gcl_only], tune: {by: recall@1, set: [data.queries=5]}}
-"""
-
-
-def test_an_option_is_chosen_on_validation(place, overrides):
-    write_study(TUNED, "tuned")
-    study = load_study("tuned", scale="smoke", overrides=[*overrides, "train.clip_norm=0"], folder="searched")
-    assert {cell.row.key for cell in study.cells if cell.is_open} == {"joint", "like", "gcl"}
-    assert make_table(study).rows[1].status == "2 not run"
-    assert len(plan(study)) == 6 + 7
-    entries = sweep(study, say=lambda _: None)
-    searched = [entry for entry in entries if entry["searched"]]
-    assert [(entry["row"], entry["searched"]) for entry in searched] == [
-        (row, f"train.lr={value}") for row in ("joint", "gcl") for value in (1e-5, 1e30, 1e-3)
-    ]
-    assert {entry["config"]["data"]["held_out"] for entry in searched} == {"validation"}
-    assert [entry["config"]["data"]["queries"] for entry in searched] == [6, 6, 6, 5, 5, 5]
-    assert [entry["status"] for entry in searched] == ["done", "failed", "done"] * 2
-    best = {}
-    for row, metric in (("joint", "mrr"), ("gcl", "recall@1")):
-        tried = [e for e in searched if e["row"] == row and e["status"] == "done"]
-        best[row] = max(tried, key=lambda entry: entry["metrics"][metric])["config"]["train"]["lr"]
-    best["like"] = best["joint"]
-    tabled = [entry for entry in entries if not entry["searched"]]
-    assert {e["config"]["data"]["held_out"] for e in tabled} == {"test"}
-    rates = {(e["row"], e["config"]["train"]["lr"]) for e in tabled if e["row"] != "words"}
-    assert rates == set(best.items())
-    assert {e["status"] for e in tabled} == {"done"}
-    again = load_study("tuned", scale="smoke", overrides=[*overrides, "train.clip_norm=0"], folder="searched")
-    assert not any(cell.is_open for cell in again.cells)
-    table = make_table(again)
-    assert all(row.scores["recall@avg"] for row in table.rows)
-    assert (
-        f"train.lr was chosen among 1e-05, 1e+30, 0.001 on validation notes: Both losses {best['joint']:g}"
-        in (table.markdown())
-    )
-    assert table.header()[-1] == "Avg"
-    done = next(entry for entry in tabled if entry["row"] == "gcl")["metrics"]
-    ks = again.cells[0].config.evaluation.ks
-    assert done["recall@avg"] == pytest.approx(np.mean([done[f"recall@{k}"] for k in ks]))
-    assert {entry["status"] for entry in sweep(again, say=lambda _: None)} == {
-        "failed"
-    }  # those are tried again
-
-
-def test_a_row_whose_search_finds_nothing_is_not_run(place, overrides):
-    write_study(TUNED.replace("1.0e-5, 1e30, 1.0e-3", "1e30, 1e31"), "hopeless")
-    study = load_study(
-        "hopeless",
-        scale="smoke",
-        overrides=[*overrides, "train.clip_norm=0"],
-        folder="nothing",
-        seeds=[0],
-    )
-    said = []
-    entries = sweep(study, say=said.append)
-    assert {entry["row"] for entry in entries if entry["status"] == "done"} == {"words"}
-    assert sum("its search has found nothing" in line for line in said) == 3
-    assert make_table(study).rows[1].status == "1 not run"
-
-
 def test_behaviour_is_a_baseline_where_users_are_held_out(place, overrides):
     rows = {"behaviour": {"system": "cooccurrence"}, "words": {"system": "bm25"}, "joint": {}}
     node = {"columns": ["recall@10", "mrr"], "rows": rows}
@@ -444,60 +289,5 @@ def test_behaviour_is_a_baseline_where_users_are_held_out(place, overrides):
     by_row = {entry["row"]: entry["metrics"] for entry in entries}
     assert by_row["behaviour"]["recall@10"] > by_row["words"]["recall@10"] + 0.2
     assert make_table(study).rows[1].difference["recall@10"].high < 0
-    cold = make_study("cold", node, scale="smoke", overrides=overrides, folder="known")
-    assert "try data.split=users" in sweep(cold, say=lambda _: None)[0]["error"]
-
-
-def test_pictures_of_single_queries(swept, place, overrides, capsys):
-    study, entries, _ = swept
-    command = ["experiment=small", "scale=smoke", *overrides]
-    for kind, more in (("recall", []), ("exposure", ["--k", "1"]), ("map", ["--row", "gcl"])):
-        files = [place / f"{kind}{i}.svg" for i in (1, 2)]
-        for file in files:
-            assert main(["plot", *command, "--kind", kind, *more, "--output", str(file)]) == 0
-        first, second = (file.read_text() for file in files)
-        assert first == second
-        assert all(name in first for name in (["gcl"] if kind == "map" else ["TF-IDF", "Both losses", "gcl"]))
-        assert "Diverges" not in first
-    capsys.readouterr()
-    refused = {
-        "the row must be one of words, joint, faulty, gcl, but is 'nobody'": ["--row", "nobody"],
-        "words must have embeddings in": ["--row", "words"],
-    }
-    for message, more in refused.items():
-        assert main(["plot", *command, "--kind", "map", *more, "--output", "map.svg"]) == 2
-        assert message in capsys.readouterr().err
-    nothing = ["experiment=small", "scale=laptop", *overrides, "--output", "nothing.svg"]
-    assert main(["plot", *nothing, "--kind", "recall"]) == 2
-    assert "a finished run with its ranks, but there is none" in capsys.readouterr().err
-
-
-def test_curves_show_what_was_measured(swept, place, monkeypatch):
-    """The recall curve goes through the table's numbers; tenths by exposure hold every query once."""
-    from notellm.studies import plot
-
-    study, entries, _ = swept
-    done = {
-        entry["row"]: entry["metrics"]
-        for entry in entries
-        if entry["status"] == "done" and entry["seed"] == 0
-    }
-    drawn = []
-    monkeypatch.setattr(plot, "draw", lambda path, title, size, paint: drawn.append(paint))
-    plot.plot_recall(study, "recall.svg")
-    plot.plot_exposure(study, "exposure.svg", k=1)
-    from matplotlib.figure import Figure
-
-    figures = [Figure(), Figure()]
-    for paint, figure in zip(drawn, figures, strict=True):
-        paint(figure)
-    curves = {line.get_label(): dict(zip(*line.get_data(), strict=True)) for line in figures[0].axes[0].lines}
-    assert curves["TF-IDF"][1] == pytest.approx(100 * done["words"]["recall@1"])
-    assert curves["TF-IDF"][10] == pytest.approx(100 * done["words"]["recall@10"])
-    counts = [
-        int(label.get_text().split("(")[1].rstrip(")")) for label in figures[1].axes[0].get_xticklabels()
-    ]
-    assert sum(counts) == 12
-    words = next(c for c in figures[1].axes[0].containers if c.get_label() == "TF-IDF")
-    mean = sum(n * y for n, y in zip([n for n in counts if n], words.lines[0].get_ydata(), strict=True)) / 12
-    assert mean == pytest.approx(100 * done["words"]["recall@1"])
+    with pytest.raises(ConfigError, match="row behaviour: .* try data.split=users"):
+        make_study("cold", node, scale="smoke", overrides=overrides, folder="known")

@@ -197,3 +197,71 @@ def test_wrong_pooling_is_refused(tiny, notes, tiny_folder):
     model = NoteLLM.from_pretrained(tiny_folder, pooling=_largest)
     with pytest.raises(ValueError, match="must be the model's own and weights 'same', but is .* and 'int8'"):
         model.embed(notes, weights="int8")
+
+
+def test_extra_losses_are_told_of_the_trainer_s_notes(tiny_folder):
+    """Notes without a pair are not tokenised; the numbers are those of the notes all the same."""
+    notes, told = make_notes(NOTES, seed=3), []
+    source, target = np.array([3, 9, 15, 20]), np.array([5, 11, 20, 23])
+
+    def remember(embeddings, numbers):
+        told.append(numbers.tolist())
+        return embeddings.sum() * 0
+
+    model = NoteLLM.from_pretrained(tiny_folder, dim=6)
+    options = TrainOptions(pairs_per_step=4, max_steps=1)
+    Trainer(model, notes, source, target, options, extra_losses={"told": (1.0, remember)}).train()
+    assert {tuple(told[0][i : i + 2]) for i in range(0, 8, 2)} == set(
+        zip(source.tolist(), target.tolist(), strict=True)
+    )
+
+
+def test_a_run_resumes_with_its_own_model_only(tiny_folder, tmp_path):
+    from notellm.prompts import load_prompt
+
+    notes, source = make_notes(NOTES, seed=3), np.arange(20)
+
+    def trainer(**changes):
+        model = NoteLLM.from_pretrained(tiny_folder, dim=6, **changes)
+        return Trainer(
+            model, notes, source, source + 1, TrainOptions(pairs_per_step=5), folder=tmp_path / "run"
+        )
+
+    trainer().train(until=2)
+    others = ({"layers": 1}, {"pooling": "mean"}, {"prompt": replace(load_prompt("paper"), state="at")})
+    for other in others:
+        with pytest.raises(DataError, match="must be of a run on the same"):
+            trainer(**other).train(resume=True)
+    assert [record["step"] for record in trainer().train(resume=True)] == [2, 3]
+
+
+def test_pooling_can_be_set(tiny_folder, notes):
+    model = NoteLLM.from_pretrained(tiny_folder, dim=6)
+    plain = model.embed(notes)
+    for pooling in (Weighted(32), "mean", _largest, Weighted(32), "compression"):
+        model.pooling = pooling
+        assert ("pooling.query" in dict(model.named_parameters())) == isinstance(pooling, Weighted)
+        assert torch.equal(model.embed(notes), plain) == (pooling == "compression")
+    with pytest.raises(ValueError, match="must be one of compression, mean or a function"):
+        model.pooling = "max"
+
+
+def test_a_folder_s_pooling_is_not_contradicted(tiny_folder, tmp_path):
+    NoteLLM.from_pretrained(tiny_folder, dim=6, pooling="mean").save_pretrained(tmp_path / "mean")
+    assert NoteLLM.from_pretrained(tmp_path / "mean").pooling == "mean"
+    with pytest.raises(
+        DataError, match="pooling must be mean as it was trained, but compression is asked for"
+    ):
+        NoteLLM.from_pretrained(tmp_path / "mean", pooling="compression")
+
+
+def test_adapters_are_saved_with_a_pooling_s_parameters(tiny_folder, notes, tmp_path):
+    model = NoteLLM.from_pretrained(tiny_folder, dim=6, pooling=Weighted(32)).add_lora()
+    with torch.no_grad():
+        model.pooling.query.add_(1.0)
+    model.save_peft(tmp_path / "adapters")
+    fresh = NoteLLM.from_pretrained(tiny_folder, dim=6, pooling=Weighted(32))
+    fresh.load_peft(tmp_path / "adapters")
+    assert torch.equal(fresh.embed(notes), model.embed(notes))
+    with pytest.raises(DataError, match=r"for only, but holds pooling\.query"):
+        NoteLLM.from_pretrained(tiny_folder, dim=6).load_peft(tmp_path / "adapters")
