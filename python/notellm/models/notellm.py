@@ -1,7 +1,6 @@
 """NoteLLM: one backbone, read at the compression position for embeddings and at the output for categories and tags."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from notellm import _core
-from notellm.cache import cache_folder
 from notellm.data.notes import Notes
-from notellm.errors import ConfigError, DataError
+from notellm.errors import DataError
 from notellm.files import atomic_folder
+from notellm.models import backbone
 from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
@@ -27,12 +26,6 @@ from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig, load_prompt
 
 IntArray = npt.NDArray[np.int64]
-
-EMB_TOKEN = "[EMB]"
-FORMAT = 2
-"""Version of `notellm.json`; a reader refuses what is newer. 1 knew neither ``state`` of a prompt nor ``pooling``."""
-
-EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
 
 
 @dataclass
@@ -88,8 +81,8 @@ class NoteLLM(Adapted):
         self.lm_head = None if hf.get("tie_word_embeddings") else nn.Linear(width, vocabulary, bias=False)
         self.projection = nn.Linear(width, dim, bias=False)
         self.tau = nn.Parameter(torch.tensor(float(tau)))
-        self.emb_token_id = _emb_token_id(tokenizer)
-        self.eos_token_id = _first_eos(hf)
+        self.emb_token_id = backbone.emb_token_id(tokenizer)
+        self.eos_token_id = backbone.first_eos(hf)
         self.prompt = Prompt(
             prompt, tokenizer, emb_token_id=self.emb_token_id, eos_token_id=self.eos_token_id
         )
@@ -129,8 +122,8 @@ class NoteLLM(Adapted):
             DataError: If a file is missing or damaged, or ``dim``, ``layers`` or ``pooling`` contradicts the folder.
             NotSupportedError: If the backbone is of a family the core cannot compute.
         """
-        path = _resolve(path, progress)
-        if (path / EXTRA_CONFIG).exists():
+        path = backbone.resolve(path, progress)
+        if (path / backbone.EXTRA_CONFIG).exists():
             return cls._load_own(path, dim, prompt, pooling, layers)
         config = _as_prompt("paper" if prompt is None else prompt)
         options = {"dim": 128 if dim is None else dim, "tau": tau, "pooling": pooling or COMPRESSION}
@@ -140,16 +133,16 @@ class NoteLLM(Adapted):
     def _load_backbone(
         cls, path: Path, prompt: PromptConfig, layers: int, seed: int, options: dict[str, Any]
     ) -> Self:
-        hf = _first_layers(model_folder.read_json(path / "config.json"), layers, path)
-        tokenizer = _read_tokenizer(path)
+        hf = backbone.first_layers(model_folder.read_json(path / "config.json"), layers, path)
+        tokenizer = backbone.read_tokenizer(path)
         rows = hf["vocab_size"]
         # some checkpoints have spare rows behind their tokenizer's last id; [EMB] takes the first of them
-        hf = hf | {"vocab_size": max(rows, _emb_token_id(tokenizer) + 1)}
+        hf = hf | {"vocab_size": max(rows, backbone.emb_token_id(tokenizer) + 1)}
         model = cls(hf, tokenizer, prompt, **options)
         weights = model_folder.read_weights(path)
         for name in ("model.embed_tokens.weight", "lm_head.weight"):
             if name in weights:
-                weights[name] = _with_emb_row(weights[name], model.emb_token_id)
+                weights[name] = backbone.with_emb_row(weights[name], model.emb_token_id)
         model._copy_backbone(weights, path)
         generator = torch.Generator().manual_seed(seed)
         nn.init.orthogonal_(
@@ -166,7 +159,7 @@ class NoteLLM(Adapted):
         pooling: str | PoolingFn | None,
         layers: int,
     ) -> Self:
-        extra = _read_extra(path)
+        extra = backbone.read_extra(path)
         hf, tokenizer = model_folder.read_json(path / "config.json"), model_folder.read_tokenizer(path)
         for name, there, asked in (("dim", extra["dim"], dim), ("layers", hf["num_hidden_layers"], layers)):
             if asked and asked != there:
@@ -183,10 +176,10 @@ class NoteLLM(Adapted):
         config = PromptConfig.from_dict(extra["prompt"]) if prompt is None else _as_prompt(prompt)
         model = cls(hf, tokenizer, config, dim=extra["dim"], pooling=pooling or trained)
         model._copy_backbone(model_folder.read_weights(path), path)
-        own = model_folder.read_weights(path, single=EXTRA_WEIGHTS)
+        own = model_folder.read_weights(path, single=backbone.EXTRA_WEIGHTS)
         for name, parameter in model.own_parameters().items():
             if name not in own:
-                raise DataError(f"{path / EXTRA_WEIGHTS}: must hold the tensor {name}, but lacks it")
+                raise DataError(f"{path / backbone.EXTRA_WEIGHTS}: must hold the tensor {name}, but lacks it")
             model_folder.load_tensor(parameter, own[name], name, path)
         return model.eval()
 
@@ -220,24 +213,24 @@ class NoteLLM(Adapted):
             FileExistsError: If there is a folder with other things in it.
         """
         path = Path(path)
-        if path.is_dir() and any(path.iterdir()) and not (path / EXTRA_CONFIG).exists():
+        if path.is_dir() and any(path.iterdir()) and not (path / backbone.EXTRA_CONFIG).exists():
             raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
         with atomic_folder(path, replace=True) as target:
-            backbone = {f"model.{name}": value for name, value in merged_parameters(self.model)}
+            weights = {f"model.{name}": value for name, value in merged_parameters(self.model)}
             if self.lm_head is not None:
-                backbone["lm_head.weight"] = self.lm_head.weight.detach()
-            save_file(backbone, target / model_folder.SINGLE, metadata={"format": "pt"})
+                weights["lm_head.weight"] = self.lm_head.weight.detach()
+            save_file(weights, target / model_folder.SINGLE, metadata={"format": "pt"})
             own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
-            save_file(own, target / EXTRA_WEIGHTS, metadata={"format": "pt"})
+            save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})
             (target / "config.json").write_text(json.dumps(self.hf_config, indent=2), encoding="utf-8")
             extra = {
-                "format": FORMAT,
+                "format": backbone.FORMAT,
                 "dim": self.dim,
                 "pooling": self.pooling if isinstance(self.pooling, str) else None,
                 "prompt": self.prompt.config.to_dict(),
             }
             text = json.dumps(extra, indent=2, ensure_ascii=False)
-            (target / EXTRA_CONFIG).write_text(text, encoding="utf-8")
+            (target / backbone.EXTRA_CONFIG).write_text(text, encoding="utf-8")
             self.tokenizer.save(str(target / "tokenizer.json"))
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -376,84 +369,5 @@ class NoteLLM(Adapted):
         return generate_hashtags(self, notes, count, **options)
 
 
-def read_prompt(path: str | Path, config: PromptConfig) -> Prompt:
-    """A prompt compiled for the tokenizer of a backbone folder, without its weights.
-
-    Args:
-        path: As in `NoteLLM.from_pretrained`.
-        config: The prompt.
-
-    Raises:
-        DataError: If a file is missing or damaged.
-    """
-    folder = _resolve(path, None)
-    hf, tokenizer = model_folder.read_json(folder / "config.json"), _read_tokenizer(folder)
-    return Prompt(config, tokenizer, emb_token_id=_emb_token_id(tokenizer), eos_token_id=_first_eos(hf))
-
-
-def _read_tokenizer(folder: Path) -> Tokenizer:
-    """The folder's tokenizer, with [EMB] added where it lacks it."""
-    tokenizer = model_folder.read_tokenizer(folder)
-    if tokenizer.token_to_id(EMB_TOKEN) is None:
-        tokenizer.add_special_tokens([AddedToken(EMB_TOKEN, special=True, normalized=False)])
-    return tokenizer
-
-
-def _resolve(path: str | Path, progress: ProgressFn | None) -> Path:
-    if str(path) == "smollm2-135m":
-        from notellm.models import smollm2
-
-        return smollm2.prepare(cache_folder("smollm2-135m"), progress)
-    return Path(path)
-
-
-def _read_extra(path: Path) -> dict[str, Any]:
-    """What `save_pretrained` wrote beside the backbone, in the newest format."""
-    extra = dict(model_folder.read_json(path / EXTRA_CONFIG))
-    if extra.get("format") == 1:
-        extra |= {"pooling": COMPRESSION, "prompt": {"state": "before", **extra["prompt"]}}
-    elif extra.get("format") != FORMAT:
-        raise DataError(
-            f"{path / EXTRA_CONFIG}: format must be at most {FORMAT}, but is {extra.get('format')!r}"
-        )
-    return extra
-
-
-def _first_layers(hf: dict[str, Any], layers: int, path: Path) -> dict[str, Any]:
-    """The ``config.json`` of a backbone's first so many layers; 0 = all."""
-    there = hf["num_hidden_layers"]
-    if not 0 <= layers <= there:
-        raise DataError(f"{path}: layers must be in [0, {there}], but {layers} are asked for")
-    if layers == 0:
-        return hf
-    kinds = {"layer_types": hf["layer_types"][:layers]} if "layer_types" in hf else {}
-    return hf | {"num_hidden_layers": layers} | kinds
-
-
 def _as_prompt(prompt: str | Path | PromptConfig) -> PromptConfig:
     return prompt if isinstance(prompt, PromptConfig) else load_prompt(prompt)
-
-
-def _emb_token_id(tokenizer: Tokenizer) -> int:
-    token = tokenizer.token_to_id(EMB_TOKEN)
-    if token is None:
-        raise DataError(f"NoteLLM: the tokenizer must have the token {EMB_TOKEN}, but has not")
-    return int(token)
-
-
-def _first_eos(hf: dict[str, Any]) -> int:
-    eos = hf.get("eos_token_id")
-    if isinstance(eos, Sequence) and eos:
-        eos = eos[0]
-    if not isinstance(eos, int):
-        raise ConfigError(f"NoteLLM: config.json must name an eos_token_id, but says {eos!r}")
-    return eos
-
-
-def _with_emb_row(weight: Tensor, emb_token_id: int) -> Tensor:
-    """The matrix with row ``emb_token_id`` set to the mean of its rows, one row longer where it must be."""
-    mean = weight.float().mean(0, keepdim=True).to(weight.dtype)
-    if emb_token_id == len(weight):
-        return torch.cat([weight, mean])
-    weight[emb_token_id] = mean[0]
-    return weight

@@ -6,7 +6,7 @@ import numpy as np
 
 from notellm.config import Config
 from notellm.data.notes import Notes
-from notellm.models.notellm import read_prompt
+from notellm.models.backbone import read_prompt
 from notellm.pipeline.training import prompt_config
 
 

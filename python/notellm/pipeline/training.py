@@ -7,8 +7,9 @@ import torch
 
 from notellm.config import Config
 from notellm.errors import DataError
+from notellm.models.backbone import EXTRA_CONFIG
 from notellm.models.lora import LoraOptions
-from notellm.models.notellm import EXTRA_CONFIG, NoteLLM
+from notellm.models.notellm import NoteLLM
 from notellm.pipeline.data import Dataset, IntArray
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig
