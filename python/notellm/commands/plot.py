@@ -2,7 +2,7 @@
 
 --kind table      the table's columns as curves over its rows, such as alpha or r
 --kind recall     Recall@K over K
---kind exposure   Recall@K (--k) by the tenth of the pool that the target's exposure falls into
+--kind exposure   Recall@K (--k) by tenths of the queries, by their target's exposure
 --kind map        embeddings of one row (--row) on a plane, coloured by category
 
 reads:   the ledger that `notellm sweep` left, and its run folders

@@ -108,10 +108,10 @@ def plot_recall(study: Study, path: str | Path) -> Path:
 
 
 def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
-    """Draws Recall@k of every row by the tenth of the pool that the target's exposure falls into.
+    """Draws Recall@k of every row by tenths of the queries, from the least exposed targets to the most exposed.
 
-    Bars are 95 % bootstrap intervals over queries of the means over seeds. Equally exposed notes are in one tenth, the
-    middle one of those that they fill; tenths without a target stay empty.
+    Bars are 95 % bootstrap intervals over queries of the means over seeds. Equally exposed targets are in one
+    tenth, the middle one of those that they fill, so some may stay empty.
 
     Args:
         study: Rows without a finished run are left out.
@@ -150,21 +150,23 @@ def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
         labels = [f"{tenth + 1}\n({count})" for tenth, count in enumerate(counts)]
         axes.set_xticks(range(DECILES), labels)
         axes.set(
-            xlabel="tenth of the pool by exposure, the least exposed first (queries whose target is in it)",
+            xlabel="tenth of the queries by their target's exposure, the least exposed first (queries in it)",
             ylabel=f"Recall@{k}, percent",
             ylim=(0, 100),
         )
         tidy(axes)
-        axes.legend(frameon=False, fontsize="small")
+        axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
-    return draw(path, f"{study.title} (scale: {study.scale})", (9, 4.5), paint)
+    return draw(path, f"{study.title} (scale: {study.scale})", (11, 4.5), paint)
 
 
 def _deciles(cell: Cell) -> npt.NDArray[np.int64]:
-    """Shape ``(Q,)``: 0 for queries whose target is among the least exposed tenth of the pool, ... 9."""
+    """Shape ``(Q,)``: 0 for the tenth of the queries whose targets are least exposed, ... 9; equal ones together."""
     places = exposure_of(cell)
     assert places is not None  # a cell with ranks has them
-    return np.minimum((places * DECILES).astype(np.int64), DECILES - 1)
+    ordered = np.sort(places)
+    below = np.searchsorted(ordered, places, "left") + np.searchsorted(ordered, places, "right")
+    return (DECILES * below // (2 * len(places))).astype(np.int64)
 
 
 def _finished(study: Study) -> Mapping[str, list[Cell]]:
