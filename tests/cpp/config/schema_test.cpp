@@ -17,13 +17,13 @@ threads: 2
 device: cpu
 dtype: bf16
 data: {source: debian, folder: '', notes: '', interactions: '', groups_column: '', ordered: no,
-  test_share: 0.25, split_seed: 1, queries: 10, pairs: all, pool_notes: all, pool: 0}
+  split: notes, test_share: 0.25, split_seed: 1, held_out: test, queries: 10, pairs: all, train_pairs: 0, pool_notes: all, pool: 0}
 mining: {lower: 0, upper: 2, top: 3, min_users: 1, max_user_events: 0, max_gap_seconds: 0,
   max_gap_events: 0}
 prompt: {name: p, slot_lead: ' ', title_tokens: 20, content_tokens: 32, max_hashtags: 10,
   max_hashtag_chars: 16, hashtag_separator: ',', hashtag_count: one,
-  topics_in_hashtag_prompt: none, category: [a, b], hashtags: [c]}
-model: {path: m, dim: 64, tau: 3}
+  topics_in_hashtag_prompt: none, state: at, category: [a, b], hashtags: [c]}
+model: {path: m, layers: 0, pooling: mean, dim: 64, tau: 3}
 loss:
   contrastive: true
   alpha: 1e-2
