@@ -4,7 +4,7 @@ import math
 from datetime import date
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -53,9 +53,13 @@ def test_plain_scalars_mean_what_they_mean_to_omegaconf(text):
 
 
 # The three line separators on which YAML 1.1 and 1.2 disagree are refused.
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029"))
+# yaml-cpp reads a quoted text of line breaks alone as empty: a name or a piece of a prompt is then refused.
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029")).filter(
+    lambda text: not text or text.strip("\n")
+)
 
 
+@settings(deadline=None)
 @given(
     name=texts.filter(bool),
     pieces=st.lists(texts, min_size=1),
