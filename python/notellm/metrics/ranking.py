@@ -140,6 +140,25 @@ def exposure_split(
     return ExposureSplit(is_low & ~is_high, is_high & ~is_low, low_at_most, high_at_least)
 
 
+def mid_shares(values: npt.ArrayLike) -> FloatArray:
+    """For each value the share of all that are smaller, equal ones counting half.
+
+    Args:
+        values: Shape ``(N,)``.
+
+    Returns:
+        Shape ``(N,)``, in (0, 1).
+
+    Example:
+        >>> mid_shares([5, 1, 1, 9]).tolist()
+        [0.625, 0.25, 0.25, 0.875]
+    """
+    own = np.asarray(values)
+    ordered = np.sort(own)
+    twice = np.searchsorted(ordered, own, "left") + np.searchsorted(ordered, own, "right")
+    return np.asarray(twice / (2 * len(own)))
+
+
 def _counts(ranks: Ranks) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     return np.asarray(ranks.greater, dtype=np.int64), np.asarray(ranks.equal, dtype=np.int64)
 

@@ -24,8 +24,9 @@ from notellm.evaluation import (
 from notellm.files import atomic_write
 from notellm.metrics import ExposureSplit, Ties, exposure_split
 from notellm.metrics.arrays import FloatArray
+from notellm.metrics.ranking import mid_shares
 from notellm.pipeline import systems
-from notellm.pipeline.data import Dataset, IntArray, Queries
+from notellm.pipeline.data import Dataset, Queries
 from notellm.pipeline.training import MODEL, check_trained, prompt_config
 from notellm.prompts.tokenizing import clean_hashtags, clean_value
 from notellm.retrieval import Ranks, neighbours, target_ranks
@@ -78,7 +79,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         low=config.evaluation.low_share,
         high=config.evaluation.high_share,
     )
-    _save_ranks(run.file(RANKS), ranks, split, _places(dataset.exposure[queries.pool])[queries.target])
+    _save_ranks(run.file(RANKS), ranks, split, mid_shares(dataset.exposure[queries.pool])[queries.target])
     bootstrap = Bootstrap(samples=config.evaluation.bootstrap_samples, seed=config.seed)
     retrieval = evaluate_retrieval(
         ranks,
@@ -118,13 +119,6 @@ def _cooccurrence(dataset: Dataset, queries: Queries) -> CooccurrenceIndex:
     if dataset.held_out_interactions is None:
         raise DataError("evaluate: co-occurrence must be measured on held-out users; try data.split=users")
     return CooccurrenceIndex(dataset.interactions, queries.pool)
-
-
-def _places(exposure: IntArray) -> FloatArray:
-    """Shape ``(N,)``: for each note the share of all that are less exposed, equal ones counting half; in (0, 1)."""
-    ordered = np.sort(exposure)
-    below = np.searchsorted(ordered, exposure, "left") + np.searchsorted(ordered, exposure, "right")
-    return np.asarray(below / (2 * len(exposure)))
 
 
 def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, places: FloatArray) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from notellm.metrics import bootstrap_mean
+from notellm.metrics.ranking import mid_shares
 from notellm.studies.figures import draw, tidy
 from notellm.studies.study import Cell, Study
 from notellm.studies.sweep import exposure_of, hits_of
@@ -164,9 +165,7 @@ def _deciles(cell: Cell) -> npt.NDArray[np.int64]:
     """Shape ``(Q,)``: 0 for the tenth of the queries whose targets are least exposed, ... 9; equal ones together."""
     places = exposure_of(cell)
     assert places is not None  # a cell with ranks has them
-    ordered = np.sort(places)
-    below = np.searchsorted(ordered, places, "left") + np.searchsorted(ordered, places, "right")
-    return (DECILES * below // (2 * len(places))).astype(np.int64)
+    return (DECILES * mid_shares(places)).astype(np.int64)
 
 
 def _finished(study: Study) -> Mapping[str, list[Cell]]:
