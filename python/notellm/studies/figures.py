@@ -50,7 +50,7 @@ def draw(path: str | Path, title: str, size: tuple[float, float], paint: Callabl
     return path
 
 
-def tidy(axes: Any) -> None:
-    """A grid to read values by, and no frame."""
-    axes.grid(axis="y", alpha=0.3)
+def tidy(axes: Any, grid: str = "y") -> None:
+    """A grid to read values by (``"x"``, ``"y"`` or ``"both"``), and no frame."""
+    axes.grid(axis=grid, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -23,9 +23,10 @@ DECILES = 10
 
 
 def plot_table(table: Table, path: str | Path) -> Path:
-    """Draws the columns of a table over its rows: recalls and MRR on the left, generation on the right.
+    """Draws a table: recalls and MRR in one panel, generation in another.
 
-    Bars are standard deviations over seeds; rows without numbers stay empty on the axis.
+    Rows that differ in one number alone (alpha, r) are the points of a curve; others are lines of dots. Bars are
+    standard deviations over seeds; rows without numbers keep their place.
 
     Args:
         table: From `make_table`.
@@ -45,32 +46,47 @@ def plot_table(table: Table, path: str | Path) -> Path:
     retrieval = [column for column in table.columns if "recall@" in column or column == "mrr"]
     generation = [column for column in table.columns if column not in retrieval]
     panels = [columns for columns in (retrieval, generation) if columns]
-    width = max(4.5, 0.8 * len(table.rows))
+    is_curve = bool(table.scale_of)
+    names = 0.08 * max(len(row.name) for row in table.rows)
+    size = (4.8 * len(panels), 4.2) if is_curve else (names + 4.5 * len(panels), 1.4 + 0.32 * len(table.rows))
 
     def paint(figure: Any) -> None:
-        for axes, columns in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            for column in columns:
-                _draw_column(axes, table.rows, column)
-            axes.set_xticks(range(len(table.rows)), [row.name for row in table.rows], rotation=30, ha="right")
-            axes.set_xlim(-0.4, len(table.rows) - 0.6)
-            axes.set(ylabel="percent", ylim=(0, None))
-            tidy(axes)
-            axes.legend(frameon=False, fontsize="small")
+        areas = figure.subplots(1, len(panels), squeeze=False, sharey=not is_curve)[0]
+        for axes, columns in zip(areas, panels, strict=True):
+            (_draw_curves if is_curve else _draw_dots)(axes, table.rows, columns)
+            axes.legend(frameon=False, fontsize="small", ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
 
-    return draw(path, table.title, (width * len(panels), 4.2), paint)
+    return draw(path, table.title, size, paint)
 
 
-def _draw_column(axes: Any, rows: Sequence[TableRow], column: str) -> None:
+def _draw_curves(axes: Any, rows: Sequence[TableRow], columns: Sequence[str]) -> None:
+    for column in columns:
+        places, means, deviations = _measured(rows, column)
+        axes.errorbar(places, means, deviations, fmt="o-", capsize=3, markersize=4, label=column_name(column))
+    axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=30, ha="right")
+    axes.set(xlim=(-0.4, len(rows) - 0.6), ylabel="percent", ylim=(0, None))
+    tidy(axes)
+
+
+def _draw_dots(axes: Any, rows: Sequence[TableRow], columns: Sequence[str]) -> None:
+    for column in columns:
+        places, means, deviations = _measured(rows, column)
+        axes.errorbar(
+            means, places, xerr=deviations, fmt="o", capsize=2, markersize=5, label=column_name(column)
+        )
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="percent", xlim=(0, None))
+    tidy(axes, "both")
+
+
+def _measured(rows: Sequence[TableRow], column: str) -> tuple[list[int], list[float], list[float]]:
+    """Places, means and standard deviations (NaN, no bar, for one seed) of the rows that have numbers."""
     found = [(place, row.scores.get(column)) for place, row in enumerate(rows)]
     measured = [(place, score) for place, score in found if score is not None]
-    axes.errorbar(
+    return (
         [place for place, _ in measured],
         [score.mean for _, score in measured],
-        [nan if score.deviation is None else score.deviation for _, score in measured],  # one seed: no bar
-        fmt="o-",
-        capsize=3,
-        markersize=4,
-        label=column_name(column),
+        [nan if score.deviation is None else score.deviation for _, score in measured],
     )
 
 

@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 
 from notellm.metrics import Interval, bootstrap_difference
 from notellm.studies.ledger import Entry
-from notellm.studies.study import METRICS, Cell, Study
+from notellm.studies.study import METRICS, Cell, Row, Study
 from notellm.studies.sweep import hits_of
 
 PAPER = "paper (private data, 7B)"
@@ -57,13 +57,23 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, ready to be printed."""
+    """A table, ready to be printed.
+
+    Attributes:
+        title: Over it.
+        columns: Metrics, from left to right.
+        rows: From top to bottom.
+        against: The row that the others are compared with.
+        searched: What the searches have found, in words.
+        scale_of: The option whose numbers alone tell the rows apart; empty if they differ otherwise.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[TableRow]
     against: str
     searched: str = ""
+    scale_of: str = ""
 
     def header(self) -> list[str]:
         """Names of the columns."""
@@ -161,14 +171,24 @@ def make_table(study: Study, *, against: str | None = None) -> Table:
     if base not in keys:
         raise ValueError(f"make_table: against must be one of {', '.join(keys)}, but is {base!r}")
     newest = study.ledger.newest()
-    runs = {
-        key: [Run(cell, newest.get(cell.key)) for cell in study.cells if cell.row.key == key] for key in keys
-    }
-    data = _newest_data([run for of in runs.values() for run in of])
-    runs = {key: [run.of_data(data) for run in of] for key, of in runs.items()}
+    runs = runs_of(study, newest)
     rows = [_table_row(study, runs[row.key], runs[base]) for row in study.rows]
     title = f"{study.title} (scale: {study.scale})"
-    return Table(title, study.columns, rows, keys[base].name, _searched(study, newest))
+    return Table(title, study.columns, rows, keys[base].name, _searched(study, newest), _scale_of(study.rows))
+
+
+def _scale_of(rows: Sequence[Row]) -> str:
+    changes = [text.partition("=") for row in rows for text in row.overrides]
+    options = {option for option, _, _ in changes}
+    return options.pop() if len(options) == 1 and all(_is_number(value) for _, _, value in changes) else ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _searched(study: Study, newest: Mapping[str, Entry]) -> str:

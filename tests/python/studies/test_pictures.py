@@ -3,6 +3,8 @@
 import pytest
 
 from notellm.cli import main
+from notellm.studies import Table, load_study, make_table
+from notellm.studies.table import Score, TableRow
 
 
 def test_pictures_of_single_queries(swept, place, overrides, capsys):
@@ -58,3 +60,50 @@ def test_curves_show_what_was_measured(swept, place, monkeypatch):
     words = next(c for c in figures[1].axes[0].containers if c.get_label() == "TF-IDF")
     mean = sum(n * y for n, y in zip([n for n in counts if n], words.lines[0].get_ydata(), strict=True)) / 12
     assert mean == pytest.approx(100 * done["words"]["recall@1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("table5", "loss.hashtag_share"),
+        ("table6", "loss.alpha"),
+        ("table2", ""),
+        ("table4", ""),
+        ("scaling", ""),
+    ],
+)
+def test_rows_of_one_number_are_a_scale(tmp_path, name, option):
+    assert make_table(load_study(name, scale="smoke", folder=tmp_path)).scale_of == option
+
+
+@pytest.mark.parametrize("scale_of", ["", "loss.alpha"])
+def test_table_is_drawn_as_curves_or_dots(monkeypatch, scale_of):
+    """Curves join the points of a scale; rows that are none are dots, from top to bottom, and never joined."""
+    from matplotlib.figure import Figure
+
+    from notellm.studies import plot
+
+    values = {"first": (20.0, None), "second": (30.0, 2.0), "missing": None}
+    rows = [
+        TableRow(name, int(score is not None), "", {"mrr": score and Score(*score), "accuracy": None}, {}, {})
+        for name, score in values.items()
+    ]
+    drawn = []
+    monkeypatch.setattr(plot, "draw", lambda path, title, size, paint: drawn.append(paint))
+    plot.plot_table(Table("t", ["mrr", "accuracy"], rows, "first", scale_of=scale_of), "t.svg")
+    figure = Figure()
+    drawn[0](figure)
+    retrieval, generation = figure.axes
+    (mrr,), (accuracy,) = retrieval.containers, generation.containers
+    across, upwards = mrr.lines[0].get_data()
+    places, means = (across, upwards) if scale_of else (upwards, across)
+    assert list(places) == [0, 1]
+    assert list(means) == [20, 30]
+    assert (mrr.lines[0].get_linestyle() == "-") == bool(scale_of)
+    assert list(accuracy.lines[0].get_xdata()) == []
+    labels = retrieval.get_xticklabels() if scale_of else retrieval.get_yticklabels()
+    assert [label.get_text() for label in labels] == list(values)
+    assert scale_of or retrieval.yaxis_inverted()
+    (bars,) = mrr.lines[2]
+    _, bar = bars.get_segments()
+    assert bar[:, 1 if scale_of else 0].tolist() == [28, 32]
