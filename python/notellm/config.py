@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from notellm._core import config as _core
 from notellm._core.config import Config
 from notellm.errors import ConfigError
@@ -112,10 +114,10 @@ def resolve(tree: Any) -> Config:
     try:
         for key in sorted(OmegaConf.missing_keys(tree)):
             raise ConfigError(f"{key} must be given; try {key}=VALUE")
-        text = OmegaConf.to_yaml(tree, resolve=True)
+        plain = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
-    config = parse_config(text)
+    config = parse_config(_write(plain))
     if "cooccurrence" in config.evaluation.systems and config.data.split != "users":
         raise ConfigError(
             "evaluation.systems: co-occurrence must be measured on users that are held out, but notes are; try "
@@ -211,13 +213,11 @@ def replace(config: Config, values: Mapping[str, Any]) -> Config:
         >>> replace(compose(), {"loss.alpha": 0.1}).loss.alpha
         0.1
     """
-    from omegaconf import OmegaConf
-
     tree = config.to_dict()
     for key, value in values.items():
         group, _, name = key.rpartition(".")
         (tree[group] if group else tree)[name] = value
-    return parse_config(OmegaConf.to_yaml(tree))
+    return parse_config(_write(tree))
 
 
 def to_yaml(config: Config) -> str:
@@ -227,9 +227,32 @@ def to_yaml(config: Config) -> str:
         >>> parse_config(to_yaml(compose())) == compose()
         True
     """
-    from omegaconf import OmegaConf
+    return _write(config.to_dict())
 
-    return str(OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """PyYAML's way, but for texts that the core would take for something else."""
+
+    def represent_str(self, text: str) -> Any:
+        is_clear = isinstance(_resolved(text), str) and text.strip("\n")
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_clear else '"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def _write(tree: Any) -> str:
+    """Plain data as YAML of which the core reads the same."""
+    text = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    return str(text)
+
+
+def _resolved(text: str) -> Any:
+    """What the core takes an unquoted text for; None if for a number that does not fit."""
+    try:
+        return _core.resolve_plain_scalar(text)
+    except IndexError:
+        return None
 
 
 def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:

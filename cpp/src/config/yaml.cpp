@@ -51,7 +51,7 @@ void check_line_breaks(std::string_view text, const std::string& name) {
 // Turns yaml-cpp's tree into ours; every complaint names the file and the line.
 class Converter {
  public:
-  explicit Converter(const std::string& name) : name_(name) {}
+  Converter(const std::string& text, const std::string& name) : text_(text), name_(name) {}
 
   YamlValue convert(const YAML::Node& node) const {
     YamlValue value;
@@ -87,9 +87,23 @@ class Converter {
     if (!is_utf8(text)) throw_at(line, "text must be UTF-8, but is not");
   }
 
+  // yaml-cpp reads quotes around line breaks alone as the empty text: theirs must touch.
+  void check_empty(const YAML::Node& node, int line) const {
+    if (!node.Scalar().empty()) return;
+    auto at = static_cast<size_t>(node.Mark().pos);
+    if (text_[at] == '&') at = text_.find_first_of("'\"", at);  // an anchor stands before it
+    const char quote = text_[at];
+    if ((quote == '\'' || quote == '"') && text_[at + 1] != quote) {
+      throw_at(line, "a text of line breaks alone must be written with \\n in double quotes");
+    }
+  }
+
   YamlScalar scalar(const YAML::Node& node, int line) const {
     check_utf8(node.Scalar(), line);
-    if (node.Tag() == "!") return node.Scalar();  // quoted
+    if (node.Tag() == "!") {  // quoted
+      check_empty(node, line);
+      return node.Scalar();
+    }
     try {
       return resolve_plain_scalar(node.Scalar());
     } catch (const std::out_of_range& error) {
@@ -125,20 +139,24 @@ class Converter {
     internal::complain(name_, line, parts...);
   }
 
+  const std::string& text_;
   const std::string& name_;
 };
 
 }  // namespace
 
-YamlValue parse_yaml(std::string_view text, const std::string& name) {
-  check_line_breaks(text, name);
+YamlValue parse_yaml(std::string_view given, const std::string& name) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // yaml-cpp does not count it
+  if (given.starts_with(kByteOrderMark)) given.remove_prefix(kByteOrderMark.size());
+  check_line_breaks(given, name);
+  const std::string text(given);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
     if (documents.size() > 1) {
       internal::complain(name, std::max(documents[1].Mark().line, 0) + 1,
                          "a file must hold one document, but here begins another");
     }
-    return documents.empty() ? YamlValue() : Converter(name).convert(documents[0]);
+    return documents.empty() ? YamlValue() : Converter(text, name).convert(documents[0]);
   } catch (const YAML::Exception& error) {
     internal::complain(name, std::max(error.mark.line, 0) + 1, error.msg);
   }

@@ -59,6 +59,20 @@ TEST(ParseYaml, RefusesTextThatReadersTakeDifferently) {
   EXPECT_EQ(complaint("a: \xE7\xAC\x94\xE8\xAE\xB0"), "no error");
 }
 
+TEST(ParseYaml, LosesNoLineBreaks) {
+  const std::string refused =
+      "a.yaml:2: a text of line breaks alone must be written with \\n in double quotes";
+  for (const char* quoted : {"'\n\n  '", "\"\n\n\n  \"", "&x '\n\n  '"}) {
+    EXPECT_EQ(complaint(std::string("b: 1\na: ") + quoted), refused);
+    EXPECT_EQ(complaint("\uFEFF" + ("b: 1\na: " + std::string(quoted))), refused);
+  }
+  for (const char* empty : {"''", "\"\"", "&x ''", "|", "|\nc: 'd'"}) {
+    EXPECT_EQ(complaint(std::string("\xE7\xAC\x94: 1\na: ") + empty), "no error");
+  }
+  EXPECT_EQ(describe(parse_yaml("\"\\n\"", "a.yaml")), "the string '\n'");
+  EXPECT_EQ(complaint("a: ''\nb: [\"\", '', x]"), "no error");
+}
+
 TEST(ParseYaml, NamesTheLineOfBadSyntax) {
   EXPECT_TRUE(complaint("a: 1\nb: [1, 2\n").starts_with("a.yaml:")) << complaint("b: [1");
   EXPECT_TRUE(complaint("a: 1\n\tb: 2\n").starts_with("a.yaml:2: "));

@@ -2,6 +2,7 @@
 
 import math
 from datetime import date
+from operator import attrgetter
 
 import pytest
 from hypothesis import example, given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from notellm._core import config as core
-from notellm.config import compose, parse_config, to_yaml
+from notellm.config import compose, parse_config, replace, to_yaml
 from notellm.errors import ConfigError
 
 INT64 = range(-(2**63), 2**63)
@@ -53,26 +54,48 @@ def test_plain_scalars_mean_what_they_mean_to_omegaconf(text):
 
 
 # The three line separators on which YAML 1.1 and 1.2 disagree are refused.
-# yaml-cpp reads a quoted text of line breaks alone as empty: a name or a piece of a prompt is then refused.
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029")).filter(
-    lambda text: not text or text.strip("\n")
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029"))
+
+
+COMPOSED = compose()
+configurations = given(
+    changes=st.fixed_dictionaries(
+        {
+            "name": texts.filter(bool),
+            "prompt.category": st.lists(texts, min_size=1),
+            "train.lr": st.floats(min_value=0, allow_nan=False, allow_infinity=False),
+            "seed": st.integers(0, 2**63 - 1),
+            "train.tensorboard": st.booleans(),
+        }
+    )
 )
 
 
 @settings(deadline=None)
-@given(
-    name=texts.filter(bool),
-    pieces=st.lists(texts, min_size=1),
-    lr=st.floats(min_value=0, allow_nan=False, allow_infinity=False),
-    seed=st.integers(0, 2**63 - 1),
-    flag=st.booleans(),
+@configurations
+@example(
+    changes={"name": "\n\n", "prompt.category": ["\n", "1e3", "off", "9" * 30, "0x_1", "a\n", "\na", ""]}
 )
-def test_what_omegaconf_writes_is_read_back(name, pieces, lr, seed, flag):
-    tree = core.Config().to_dict()
-    tree["name"], tree["seed"] = name, seed
-    tree["prompt"]["category"] = tree["prompt"]["hashtags"] = pieces
-    tree["train"]["lr"], tree["train"]["tensorboard"] = lr, flag
-    assert parse_config(OmegaConf.to_yaml(tree)).to_dict() == tree
+def test_what_is_written_is_read_back(changes):
+    config = replace(COMPOSED, changes)
+    assert {key: attrgetter(key)(config) for key in changes} == changes
+    assert parse_config(to_yaml(config)) == config
+
+
+@settings(deadline=None)
+@configurations
+def test_what_omegaconf_writes_is_read_back(changes):
+    config = replace(COMPOSED, changes)
+    text = OmegaConf.to_yaml(config.to_dict())
+    if all(part.strip("\n") or not part for part in [config.name, *config.prompt.category]):
+        assert parse_config(text) == config
+    else:  # yaml-cpp would lose them
+        with pytest.raises(ConfigError, match="line breaks alone"):
+            parse_config(text)
+
+
+def test_a_text_of_line_breaks_arrives():
+    assert compose(["prompt.slot_lead='\n'"]).prompt.slot_lead == "\n"
 
 
 def test_composed_configurations_survive_the_round_trip():

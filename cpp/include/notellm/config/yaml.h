@@ -37,9 +37,8 @@ struct YamlEntry {
 /// @param text  UTF-8 text of the file.
 /// @param name  The file's name, for messages; empty for a text that is in no file.
 /// @throws ConfigError `name:line: ...` (without a name just `...`) on bad syntax, a key given
-/// twice, a key that is no scalar,
-///         an explicit tag, a number that does not fit, text that is not UTF-8, or more than one
-///         document.
+///         twice, a key that is no scalar, an explicit tag, a number that does not fit, text that
+///         is not UTF-8, quotes around line breaks alone, or more than one document.
 YamlValue parse_yaml(std::string_view text, const std::string& name);
 
 /// The meaning of an unquoted scalar: YAML 1.1 with OmegaConf's wider floating-point numbers.
