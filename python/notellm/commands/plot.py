@@ -1,6 +1,6 @@
 """Draws a study: how retrieval and generation move along its rows, or what its runs say of single queries.
 
---kind table      the table's columns as curves over its rows, such as alpha or r
+--kind table      the table's columns: curves over alpha or r, otherwise dots, a line for each row
 --kind recall     Recall@K over K
 --kind exposure   Recall@K (--k) by tenths of the queries, by their target's exposure
 --kind map        embeddings of one row (--row) on a plane, coloured by category

@@ -40,7 +40,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
         "overrides",
         nargs="+",
         metavar="key=value",
-        help="experiment=NAME, scale=SCALE, and changes to all rows",
+        help="experiment=NAME (or NAME alone), scale=SCALE, and changes to all rows",
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the study's own")
     parser.add_argument(
@@ -57,12 +57,13 @@ def read_study(arguments: argparse.Namespace) -> "Study":
     from notellm.errors import ConfigError
     from notellm.studies import load_study
 
-    named = dict(
-        text.split("=", 1) for text in arguments.overrides if text.startswith(("experiment=", "scale="))
-    )
+    overrides = [
+        text if "=" in text or text[:1] == "~" else f"experiment={text}" for text in arguments.overrides
+    ]
+    named = dict(text.split("=", 1) for text in overrides if text.startswith(("experiment=", "scale=")))
     if "experiment" not in named:
         raise ConfigError("sweep: a study must be named; try experiment=table6")
-    rest = [text for text in arguments.overrides if not text.startswith(("experiment=", "scale="))]
+    rest = [text for text in overrides if not text.startswith(("experiment=", "scale="))]
     return load_study(
         named["experiment"],
         scale=named.get("scale", "laptop"),

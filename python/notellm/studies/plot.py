@@ -118,6 +118,7 @@ def plot_recall(study: Study, path: str | Path) -> Path:
         for place, (name, curve) in enumerate(curves.items()):
             axes.plot(ks, curve, label=name, linestyle=("-", "--", ":")[place // 10 % 3])
         axes.set(xscale="log", xlabel="K", ylabel="Recall@K, percent", xlim=(1, largest), ylim=(0, 100))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         tidy(axes)
         axes.legend(frameon=False, fontsize="small")
 

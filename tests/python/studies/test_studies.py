@@ -259,7 +259,10 @@ def test_the_verbs(swept, place, overrides, capsys):
     assert main(["sweep", *command, "--seeds", "0"]) == 1  # one row fails
     capsys.readouterr()
     assert main(["table", *command]) == 0
-    assert "Both losses" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Both losses" in shown
+    assert main(["table", "small", *command[1:]]) == 0
+    assert capsys.readouterr().out == shown
     output = place / "table.tex"
     assert main(["table", *command, "--format", "latex", "--output", str(output)]) == 0
     assert output.read_text().startswith(r"\begin{table}")
