@@ -1,5 +1,6 @@
 """Files and folders that appear complete or not at all."""
 
+import fcntl
 import os
 import re
 import secrets
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_folder", "atomic_write", "scratch_folder"]
+__all__ = ["atomic_folder", "atomic_write", "locked", "scratch_folder"]
 
 
 @contextmanager
@@ -83,6 +84,20 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         raise
     shutil.rmtree(old, ignore_errors=True)
     _sweep(path)
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Waits until no other process makes the same thing; the lock goes with the process that holds it.
+
+    Args:
+        path: What is being made; the lock is a file beside it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

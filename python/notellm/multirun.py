@@ -26,17 +26,12 @@ def job(tree: Any) -> float:
         Mean reciprocal rank of the trained model, or of the last system where none is trained.
     """
     from notellm.commands.configured import prepare_process
-    from notellm.pipeline import evaluate, load_data, prepare, select_queries, train, training_pairs
+    from notellm.pipeline import load_data, run_steps
     from notellm.run import RunFolder
 
     config = replace(resolve(tree), {"run_dir": str(Path(HydraConfig.get().runtime.output_dir) / "run")})
     prepare_process(config)
-    run = RunFolder.open(config)
-    dataset = load_data(config)
-    mined = prepare(run, dataset)
-    if "trained" in config.evaluation.systems:
-        train(run, dataset, *training_pairs(config, dataset, *mined.train))
-    document = evaluate(run, dataset, select_queries(config, dataset, *mined.test))
+    document, _ = run_steps(RunFolder.open(config), load_data(config))
     found = {system["key"]: system["mrr"]["value"] for system in document["systems"]}
     return float(found.get("trained", list(found.values())[-1]))
 

@@ -3,10 +3,11 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from notellm.files import atomic_folder, atomic_write, scratch_folder
+from notellm.files import atomic_folder, atomic_write, locked, scratch_folder
 
 
 def dead_pid():
@@ -120,3 +121,19 @@ def test_a_scratch_folder_is_gone_afterwards(tmp_path):
             pass
         assert scratch.exists()
     assert names(tmp_path / "deep") == ["model"]
+
+
+def test_a_lock_lets_one_in_at_a_time(tmp_path):
+    order = []
+
+    def second():
+        with locked(tmp_path / "deep" / "model"):
+            order.append("second")
+
+    with locked(tmp_path / "deep" / "model"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]

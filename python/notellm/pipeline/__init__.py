@@ -2,7 +2,7 @@
 
 Read in the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `describing` (what a model
 says of notes), `systems` (what each system makes of the held-out notes), `evaluating` (the tables), `showing` (one pair
-under the magnifying glass).
+under the magnifying glass). `steps` runs them all.
 """
 
 from notellm.pipeline.data import (
@@ -20,9 +20,11 @@ from notellm.pipeline.data import (
 from notellm.pipeline.describing import Describer, words_decided_by
 from notellm.pipeline.encoder import train_encoder
 from notellm.pipeline.evaluating import evaluate
+from notellm.pipeline.steps import TRAINERS, run_steps
 from notellm.pipeline.training import load_backbone, load_trained, train
 
 __all__ = [
+    "TRAINERS",
     "Dataset",
     "Describer",
     "MinedPairs",
@@ -34,6 +36,7 @@ __all__ = [
     "mine",
     "prepare",
     "read_pairs",
+    "run_steps",
     "select_queries",
     "train",
     "train_encoder",

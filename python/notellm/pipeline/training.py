@@ -15,6 +15,7 @@ from notellm.progress import console_progress
 from notellm.prompts import PromptConfig
 from notellm.run import RunFolder
 from notellm.training import Trainer, TrainOptions
+from notellm.training.checkpoint import CHECKPOINTS
 from notellm.training.processes import Processes, in_turn
 
 MODEL = "model"
@@ -108,7 +109,7 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
 
 def _drop_checkpoints(run: RunFolder) -> None:
     """The model is complete: no step will be repeated."""
-    shutil.rmtree(run.file("checkpoints"), ignore_errors=True)
+    shutil.rmtree(run.file(CHECKPOINTS), ignore_errors=True)
 
 
 def load_trained(config: Config, folder: Path) -> NoteLLM:

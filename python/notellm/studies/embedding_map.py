@@ -70,8 +70,8 @@ def _embeddings_of(cell: Cell) -> Path:
     files = [exact] if exact.exists() else sorted(folder.glob(f"{cell.row.system}-*.safetensors"))
     if not files:
         raise ValueError(
-            f"plot_map: {cell.row.key} must have embeddings in {folder}, but has none; try `notellm sweep`, or a row "
-            "whose system is not one of words"
+            f"plot_map: {cell.row.key} must have embeddings in {folder}, but has none; try "
+            f"`notellm sweep --again {cell.row.key}`, or a row whose system is not one of words"
         )
     return files[-1]
 

@@ -12,7 +12,8 @@ from typing import Any
 from notellm.errors import DataError
 
 Entry = dict[str, Any]
-"""Study, row, seed, scale, key and configuration of a cell; status (``"done"`` or ``"failed"``) and error; its metrics,
+"""Study, row, seed, scale, key and configuration of a cell; status (``"done"``, ``"failed"``, or ``"begun"`` where a
+finished cell is run anew) and error; its metrics,
 names of its data and queries, commit, seconds, and when it was finished."""
 
 

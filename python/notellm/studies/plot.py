@@ -140,19 +140,21 @@ def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
         ``path``.
 
     Raises:
-        ValueError: If the file has another ending, or no row has ranks.
+        ValueError: If the file has another ending, no row has ranks, or rows have other queries than the first.
         NotSupportedError: If matplotlib is not installed.
     """
-    rows = _finished(study)
+    rows = list(_finished(study).values())
     column = f"recall@{k}"
-    deciles = _deciles(next(iter(rows.values()))[0])
-    counts = np.bincount(deciles, minlength=DECILES)
+    deciles = [_deciles(cells[0]) for cells in rows]
+    if not all(np.array_equal(of, deciles[0]) for of in deciles):
+        raise ValueError("plot_exposure: all rows must have the same queries, but some have others")
+    counts = np.bincount(deciles[0], minlength=DECILES)
 
     def paint(figure: Any) -> None:
         axes = figure.subplots()
-        for place, cells in enumerate(rows.values()):
+        for place, cells in enumerate(rows):
             hits = 100 * np.mean([_hits(cell, column) for cell in cells], axis=0)
-            found = {tenth: bootstrap_mean(hits[deciles == tenth]) for tenth in np.flatnonzero(counts)}
+            found = {tenth: bootstrap_mean(hits[deciles[0] == tenth]) for tenth in np.flatnonzero(counts)}
             shift = 0.5 * (place / max(len(rows) - 1, 1) - 0.5)
             values = np.array([interval.value for interval in found.values()])
             low, high = (np.array([getattr(i, side) for i in found.values()]) for side in ("low", "high"))

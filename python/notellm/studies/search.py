@@ -87,7 +87,7 @@ class Search:
         done = [entry for entry in entries if entry and entry["status"] == "done"]
         if not done:
             return "its search has found nothing"
-        if len({entry["data"] for entry in done}) > 1:
+        if len({entry["data"] for entry in entries if entry and entry["data"]}) > 1:
             return "its search is on several data"
         if any(self.options.by not in entry["metrics"] for entry in done):
             return f"its search has no {self.options.by}"

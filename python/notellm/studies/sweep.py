@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -20,30 +20,24 @@ from safetensors.torch import load_file
 from notellm.machine import versions
 from notellm.metrics import Ties, hits_at
 from notellm.metrics.arrays import FloatArray
-from notellm.pipeline import (
-    Dataset,
-    Queries,
-    evaluate,
-    load_data,
-    prepare,
-    select_queries,
-    train,
-    train_encoder,
-    training_pairs,
-)
+from notellm.pipeline import Dataset, Queries, load_data, run_steps
 from notellm.pipeline.data import fingerprint
+from notellm.pipeline.encoder import ENCODER
 from notellm.pipeline.evaluating import RANKS
 from notellm.pipeline.training import MODEL
 from notellm.retrieval import Ranks
-from notellm.run import RunFolder
+from notellm.run import RunFolder, read_json
 from notellm.studies.ledger import Entry
 from notellm.studies.search import has_diverged
 from notellm.studies.study import Cell, Study
+from notellm.training.checkpoint import CHECKPOINTS
 
 Say = Callable[[str], None]
 
 
-def sweep(study: Study, *, keep_models: bool = False, say: Say = print) -> list[Entry]:
+def sweep(
+    study: Study, *, keep_models: bool = False, again: Collection[str] = (), say: Say = print
+) -> list[Entry]:
     """Runs what is missing of a study; a cell that fails is recorded, and the others go on.
 
     Searches come first, then the cells with what they have found. Several sweeps may work on one folder: each leaves
@@ -52,15 +46,16 @@ def sweep(study: Study, *, keep_models: bool = False, say: Say = print) -> list[
     Args:
         study: From `load_study`, which has checked every configuration.
         keep_models: Whether trained models stay in the run folders; half a GB each for a small one.
+        again: Keys of rows that are run anew, with their searches, although they are finished.
         say: Told what happens, line by line.
 
     Returns:
         The new entries of the ledger.
     """
-    datasets = _Datasets()
-    searched = _sweep(study, study.search_cells, datasets, keep_models, say)
+    sweeper = _Sweeper(_Datasets(), keep_models, frozenset(again), say)
+    searched = sweeper.run(study, study.search_cells)
     study = study.settled()
-    return searched + _sweep(study, study.cells, datasets, keep_models, say)
+    return searched + sweeper.run(study, study.cells)
 
 
 def is_fault(entry: Entry) -> bool:
@@ -68,31 +63,79 @@ def is_fault(entry: Entry) -> bool:
     return bool(entry["status"] == "failed" and not (entry["searched"] and has_diverged(entry)))
 
 
-def _sweep(
-    study: Study, cells: Sequence[Cell], datasets: _Datasets, keep_models: bool, say: Say
-) -> list[Entry]:
-    new = []
-    for number, cell in enumerate(cells, 1):
-        where = f"[{number}/{len(cells)}] {name_of(cell)}"
-        if cell.is_open:
-            say(f"{where}: not run, since {study.searches[cell.row.key].state(study.ledger.newest())}")
-            continue
-        with _claimed(cell.folder) as is_ours:
-            if not is_ours:
-                say(f"{where}: another sweep is at it")
+@dataclass(frozen=True)
+class _Sweeper:
+    """What all cells of one sweep are run with."""
+
+    datasets: _Datasets
+    keep_models: bool
+    again: frozenset[str]
+    say: Say
+
+    def run(self, study: Study, cells: Sequence[Cell]) -> list[Entry]:
+        """Runs those cells that are to be run; the new entries."""
+        new = []
+        for number, cell in enumerate(cells, 1):
+            where = f"[{number}/{len(cells)}] {name_of(cell)}"
+            if cell.is_open:
+                self.say(
+                    f"{where}: not run, since {study.searches[cell.row.key].state(study.ledger.newest())}"
+                )
                 continue
-            found = study.ledger.newest().get(cell.key)
-            if found and found["status"] == "done" and found["data"] == datasets.name_of(cell):
-                say(f"{where}: done before")
-                continue
-            if found and cell.searched and has_diverged(found):
-                say(f"{where}: has diverged before")
-                continue
-            say(where)
-            entry = _run_recorded(study, cell, datasets, found, keep_models)
-            say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
-            new.append(entry)
-    return new
+            with _claimed(cell.folder) as is_ours:
+                if not is_ours:
+                    self.say(f"{where}: another sweep is at it")
+                    continue
+                found = study.ledger.newest().get(cell.key)
+                if finished := self._finished(cell, found):
+                    self.say(f"{where}: {finished}")
+                    continue
+                self.say(where)
+                entry = self._run_recorded(study, cell, found)
+                self.say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
+                new.append(entry)
+        return new
+
+    def _finished(self, cell: Cell, found: Entry | None) -> str:
+        """Why a cell need not be run; empty if it must be."""
+        if found is None or cell.row.key in self.again or found["status"] == "begun":
+            return ""
+        is_answer = found["status"] == "done" or (cell.searched and has_diverged(found))
+        if not is_answer or found["data"] != self.datasets.name_of(cell):
+            return ""
+        return "done before" if found["status"] == "done" else "has diverged before"
+
+    def _run_recorded(self, study: Study, cell: Cell, before: Entry | None) -> Entry:
+        begin, found, error, data = time.perf_counter(), Outcome({}, ""), "", ""
+        try:
+            dataset, data = self.datasets.of(cell), self.datasets.name_of(cell)
+            if _is_outdated(cell, before, data):
+                shutil.rmtree(cell.folder, ignore_errors=True)
+            if before and before["status"] == "done":  # its numbers are not those of its folder any more
+                study.ledger.append(_entry(study, cell, status="begun", data=data))
+            found = run_cell(cell, dataset)
+            cell.error_file.unlink(missing_ok=True)
+        except Exception as failure:  # whatever it is: the other cells go on
+            error = f"{type(failure).__name__}: {failure}".splitlines()[0]
+            with suppress(OSError):
+                cell.error_file.write_text(traceback.format_exc(), encoding="utf-8")
+        entry = _entry(
+            study,
+            cell,
+            status="failed" if error else "done",
+            error=error,
+            metrics=found.metrics,
+            data=data,
+            queries=found.queries,
+            seconds=round(time.perf_counter() - begin, 1),
+        )
+        study.ledger.append(entry)
+        if entry["status"] == "done" and not self.keep_models:
+            for name in (MODEL, ENCODER):
+                shutil.rmtree(cell.folder / name, ignore_errors=True)
+        if has_diverged(entry):  # nothing will go on from there
+            shutil.rmtree(cell.folder / CHECKPOINTS, ignore_errors=True)
+        return entry
 
 
 def name_of(cell: Cell) -> str:
@@ -100,8 +143,12 @@ def name_of(cell: Cell) -> str:
     return ", ".join([cell.row.name, *([cell.searched] if cell.searched else []), f"seed {cell.seed}"])
 
 
-def plan(study: Study) -> list[tuple[Cell, Entry | None, float | None]]:
+def plan(study: Study, *, again: Collection[str] = ()) -> list[tuple[Cell, Entry | None, float | None]]:
     """Each cell, those of searches first, its entry if it is finished, and otherwise how long it may take.
+
+    Args:
+        study: The study.
+        again: As in `sweep`.
 
     Returns:
         The estimate is the mean time of the finished runs, in seconds; None where there is none. Whether the data are
@@ -110,12 +157,11 @@ def plan(study: Study) -> list[tuple[Cell, Entry | None, float | None]]:
     finished = {key: entry for key, entry in study.ledger.newest().items() if entry["status"] == "done"}
     times = [entry["seconds"] for entry in finished.values()]
     mean = sum(times) / len(times) if times else None
-    found = {cell.key: None if cell.is_open else finished.get(cell.key) for cell in study.cells}
-    found |= {cell.key: finished.get(cell.key) for cell in study.search_cells}
-    return [
-        (cell, found[cell.key], None if found[cell.key] else mean)
-        for cell in [*study.search_cells, *study.cells]
-    ]
+    planned = []
+    for cell in [*study.search_cells, *study.cells]:
+        found = None if cell.is_open or cell.row.key in again else finished.get(cell.key)
+        planned.append((cell, found, None if found else mean))
+    return planned
 
 
 class _Datasets:
@@ -128,18 +174,25 @@ class _Datasets:
         return self._get(cell)[0]
 
     def name_of(self, cell: Cell) -> str:
-        """The fingerprint of notes, log and split."""
+        """The fingerprint of notes, log and split and, where the backbone is a folder of one's own, of its files."""
         return self._get(cell)[1]
 
     def _get(self, cell: Cell) -> tuple[Dataset, str]:
-        options = cell.config.data.to_dict()
-        for drawn_later in ("queries", "pairs", "train_pairs", "pool_notes", "pool"):
-            del options[drawn_later]
-        key = json.dumps(options)
-        if key not in self._known:
+        if cell.sources not in self._known:
             dataset = load_data(cell.config)
-            self._known[key] = dataset, fingerprint(dataset)
-        return self._known[key]
+            self._known[cell.sources] = dataset, fingerprint(dataset) + _digest(cell.config.model.path)
+        return self._known[cell.sources]
+
+
+def _digest(model: str) -> str:
+    """A name for the files of a model folder; empty for a model that we fetch, whose version is fixed."""
+    digest = hashlib.blake2b(digest_size=8)
+    files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors"))
+    for path in files:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return f"-{digest.hexdigest()}" if files else ""
 
 
 @contextmanager
@@ -155,53 +208,34 @@ def _claimed(folder: Path) -> Iterator[bool]:
         yield True
 
 
-def _run_recorded(
-    study: Study,
-    cell: Cell,
-    datasets: _Datasets,
-    before: Entry | None,
-    keep_models: bool,
-) -> Entry:
-    begin, found, error = time.perf_counter(), Outcome({}, ""), ""
-    try:
-        if _is_outdated(cell, before):
-            shutil.rmtree(cell.folder, ignore_errors=True)
-        found = run_cell(cell, datasets.of(cell))
-        cell.error_file.unlink(missing_ok=True)
-        if not keep_models:
-            shutil.rmtree(cell.folder / MODEL, ignore_errors=True)
-    except Exception as failure:  # whatever it is: the other cells go on
-        error = f"{type(failure).__name__}: {failure}".splitlines()[0]
-        with suppress(OSError):
-            cell.error_file.write_text(traceback.format_exc(), encoding="utf-8")
-    entry: Entry = {
+def _entry(study: Study, cell: Cell, **found: Any) -> Entry:
+    """A line of the ledger: what is known of every cell, and what has come of this one."""
+    known = {
         "study": study.name,
         "row": cell.row.key,
         "searched": cell.searched,
         "seed": cell.seed,
         "scale": study.scale,
         "key": cell.key,
-        "status": "failed" if error else "done",
-        "error": error,
-        "metrics": found.metrics,
-        "data": "" if error else datasets.name_of(cell),
-        "queries": found.queries,
+    }
+    defaults = {"status": "", "error": "", "metrics": {}, "data": "", "queries": ""}
+    made = {
         "commit": versions().get("commit", ""),
-        "seconds": round(time.perf_counter() - begin, 1),
+        "seconds": 0.0,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": cell.config.to_dict(),
     }
-    study.ledger.append(entry)
-    return entry
+    return {**known, **defaults, **made, **found}
 
 
-def _is_outdated(cell: Cell, before: Entry | None) -> bool:
-    """Whether the folder holds what must not be gone on with: of other data, of code since changed, or half-made."""
-    if not (cell.folder / "config.yaml").exists():
+def _is_outdated(cell: Cell, before: Entry | None, data: str) -> bool:
+    """Whether the folder holds what must not be gone on with: of other data, of code since changed, or finished."""
+    made, mined = cell.folder / "run.json", cell.folder / "data.json"
+    if not made.exists() or (before is not None and (before["status"] == "done" or before["data"] != data)):
         return True
-    if before is None:  # interrupted
-        return False
-    return bool(before["status"] == "done" or before["commit"] != versions().get("commit", ""))
+    if read_json(made)["versions"] != versions():
+        return True
+    return mined.exists() and not data.startswith(read_json(mined)["fingerprint"])
 
 
 class Outcome(NamedTuple):
@@ -222,12 +256,7 @@ def run_cell(cell: Cell, dataset: Dataset) -> Outcome:
         Its metrics are shares in 0..1, by the names that tables use.
     """
     run = RunFolder.open(cell.config, command=["notellm", "sweep"])
-    mined = prepare(run, dataset)
-    trainers = {"trained": train, "sentence_bert": train_encoder}
-    if cell.row.system in trainers:
-        trainers[cell.row.system](run, dataset, *training_pairs(cell.config, dataset, *mined.train))
-    queries = select_queries(cell.config, dataset, *mined.test)
-    document = evaluate(run, dataset, queries)
+    document, queries = run_steps(run, dataset)
     return Outcome(metrics_of(document, cell.row.system), _name_of(queries))
 
 

@@ -64,7 +64,7 @@ class Table:
         columns: Metrics, from left to right.
         rows: From top to bottom.
         against: The row that the others are compared with.
-        searched: What the searches have found, in words.
+        remarks: What the searches have found, and whether code changed between runs, in words.
         scale_of: The option whose numbers alone tell the rows apart; empty if they differ otherwise.
     """
 
@@ -72,7 +72,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[TableRow]
     against: str
-    searched: str = ""
+    remarks: str = ""
     scale_of: str = ""
 
     def header(self) -> list[str]:
@@ -102,7 +102,7 @@ class Table:
         return (
             f"Percent; mean \u00b1 standard deviation over seeds. In brackets: difference from {self.against} over the "
             "same queries and seeds, in points; *: its paired 95 % bootstrap interval over queries leaves out 0. "
-            f"The luck of training is in the deviation only. {self.searched}".rstrip()
+            f"The luck of training is in the deviation only. {self.remarks}".rstrip()
         )
 
     def terminal(self) -> RichTable:
@@ -174,10 +174,20 @@ def make_table(study: Study, *, against: str | None = None) -> Table:
     runs = runs_of(study, newest)
     rows = [_table_row(study, runs[row.key], runs[base]) for row in study.rows]
     title = f"{study.title} (scale: {study.scale})"
-    return Table(title, study.columns, rows, keys[base].name, _searched(study, newest), _scale_of(study.rows))
+    remarks = f"{_searched(study, newest)} {_commits(runs)}".strip()
+    return Table(title, study.columns, rows, keys[base].name, remarks, _scale_of(study.rows))
+
+
+def _commits(runs: Mapping[str, Sequence[Run]]) -> str:
+    """A sentence, if the code changed between the runs."""
+    done = [run.entry for of in runs.values() for run in of if run.is_done and run.entry]
+    commits = {str(entry["commit"]) for entry in done}
+    return f"The runs are of {len(commits)} commits; the ledger names them." if len(commits) > 1 else ""
 
 
 def _scale_of(rows: Sequence[Row]) -> str:
+    if len({row.system for row in rows}) > 1:
+        return ""
     changes = [text.partition("=") for row in rows for text in row.overrides]
     options = {option for option, _, _ in changes}
     return options.pop() if len(options) == 1 and all(_is_number(value) for _, _, value in changes) else ""
@@ -231,12 +241,14 @@ class Run:
             return ""
         if self.entry is None or self.cell.is_open:
             return "not run"
+        if self.entry["status"] == "begun":
+            return "not finished"
         return "on other data" if self.is_stale else "failed"
 
-    def of_data(self, data: str) -> Run:
-        """The same, stale if it was run on other data."""
+    def of_data(self, newest: Mapping[str, str]) -> Run:
+        """The same, stale if it was run on other data than the newest of its sources."""
         is_done = self.entry is not None and self.entry["status"] == "done"
-        return replace(self, is_stale=is_done and self.entry["data"] != data)  # type: ignore[index]
+        return replace(self, is_stale=is_done and self.entry["data"] != newest[self.cell.sources])  # type: ignore[index]
 
 
 def runs_of(study: Study, newest: Mapping[str, Entry]) -> dict[str, list[Run]]:
@@ -249,10 +261,16 @@ def runs_of(study: Study, newest: Mapping[str, Entry]) -> dict[str, list[Run]]:
     return {key: [run.of_data(data) for run in of] for key, of in runs.items()}
 
 
-def _newest_data(runs: Sequence[Run]) -> str:
-    """Data that have changed make other runs: a table holds those of the newest."""
-    done = [run.entry for run in runs if run.entry is not None and run.entry["status"] == "done"]
-    return str(max(done, key=lambda entry: str(entry["finished"]))["data"]) if done else ""
+def _newest_data(runs: Sequence[Run]) -> dict[str, str]:
+    """By sources: data that have changed make other runs, and a table holds those of the newest."""
+    newest: dict[str, Entry] = {}
+    for run in runs:
+        if run.entry is not None and run.entry["status"] == "done":
+            newest.setdefault(run.cell.sources, run.entry)
+            newest[run.cell.sources] = max(
+                newest[run.cell.sources], run.entry, key=lambda entry: entry["finished"]
+            )
+    return {sources: entry["data"] for sources, entry in newest.items()}
 
 
 def _table_row(study: Study, runs: Sequence[Run], base: Sequence[Run]) -> TableRow:

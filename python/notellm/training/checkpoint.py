@@ -20,6 +20,10 @@ from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
 
 NAME = re.compile(r"step-(\d{7})")
+
+CHECKPOINTS = "checkpoints"
+"""Folder of the checkpoints in a run folder."""
+
 OPTIMIZER = "optimizer.safetensors"
 
 FREE_OPTIONS = frozenset(

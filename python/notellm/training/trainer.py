@@ -16,7 +16,7 @@ from notellm.models.config import compute_dtype
 from notellm.models.notellm import NoteLLM
 from notellm.models.pooling import pooling_name
 from notellm.progress import ProgressFn
-from notellm.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from notellm.training.checkpoint import CHECKPOINTS, latest_checkpoint, load_checkpoint, save_checkpoint
 from notellm.training.log import TrainLog
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
@@ -249,7 +249,7 @@ class Trainer:
         every = self.options.checkpoint_every
         if self.folder is not None and (self.step == last or (every and self.step % every == 0)):
             save_checkpoint(
-                self.folder / "checkpoints",
+                self.folder / CHECKPOINTS,
                 self.model,
                 self.optimizer,
                 self.step,
@@ -276,7 +276,7 @@ class Trainer:
         )
 
     def _resume(self, folder: Path) -> None:
-        newest = latest_checkpoint(folder / "checkpoints")
+        newest = latest_checkpoint(folder / CHECKPOINTS)
         if newest is not None:
             self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key())
 

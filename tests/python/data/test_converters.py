@@ -69,11 +69,18 @@ def test_amazon_2023(tmp_path):
     }
     items = write_lines(tmp_path / "meta_A.jsonl", [row])
     reviews = write_lines(
-        tmp_path / "A.jsonl", [{"user_id": "u", "parent_asin": "P", "timestamp": 1588687728923}]
+        tmp_path / "A.jsonl",
+        [
+            {"user_id": user, "parent_asin": "P", "timestamp": 1588687728923 - i}
+            for i, user in enumerate("uv")
+        ],
     )
     notes, log = amazon_2023(items, reviews)
     assert notes == Notes(["P"], ["T"], ["F D"], [["C"]], ["B"])
-    assert events(log) == [("u", "P", 1588687728923)]
+    assert events(log) == [
+        ("v", "P", 1588687728),
+        ("u", "P", 1588687728),
+    ]  # seconds, in order of milliseconds
 
 
 @pytest.mark.parametrize(
@@ -87,6 +94,31 @@ def test_amazon_2023(tmp_path):
 def test_amazon_says_what_is_missing(tmp_path, rows, message):
     with pytest.raises(DataError, match=message):
         amazon_2018(write_lines(tmp_path / "meta.json", rows), None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reviewerID": None}, ":2: reviewerID must be given, but is None"),
+        ({"asin": ""}, ":2: asin must be given, but is ''"),
+        ({"unixReviewTime": None}, ":2: unixReviewTime must be a whole number, but is None"),
+        ({"unixReviewTime": True}, ":2: unixReviewTime must be a whole number, but is True"),
+        ({"unixReviewTime": "soon"}, ":2: unixReviewTime must be a whole number, but is 'soon'"),
+    ],
+)
+def test_amazon_takes_nothing_for_a_user_an_item_or_a_time(tmp_path, change, message):
+    items = write_lines(tmp_path / "meta.json", [{"asin": "A", "title": "t", "category": []}])
+    row = {"reviewerID": "u", "asin": "A", "unixReviewTime": 1}
+    with pytest.raises(DataError, match=r"r\.json" + message):
+        amazon_2018(items, write_lines(tmp_path / "r.json", [row, row | change]))
+
+
+def test_a_torn_gzip_file_is_one_error(tmp_path):
+    rows = [{"asin": str(i), "title": "t", "category": []} for i in range(500)]
+    whole = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    (tmp_path / "meta.json.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"meta\.json\.gz: must be a whole gzip file, but after line \d+ "):
+        amazon_2018(tmp_path / "meta.json.gz", None)
 
 
 def test_a_log_of_other_items_is_refused(tmp_path):
@@ -135,6 +167,18 @@ def test_kuairec(tmp_path):
     log.write_text("user,video_id\n")
     with pytest.raises(DataError, match="must have the columns user_id, timestamp, but has user, video_id"):
         kuairec(items, log)
+    for time in ("", "nan", "soon"):
+        log.write_text(f"user_id,video_id,timestamp\n1,4,1\n1,4,{time}\n")
+        with pytest.raises(
+            DataError, match=rf"big_matrix\.csv:3: timestamp must be a number, but is '{time}'"
+        ):
+            kuairec(items, log)
+    log.write_text("user_id,video_id,timestamp\n,4,1\n")
+    with pytest.raises(DataError, match=r"big_matrix\.csv:2: user_id must be given, but is ''"):
+        kuairec(items, log)
+    twice = write_kuairec(tmp_path / "t.csv", [["4", "", "", "", ""], ["4", "", "", "", ""]])
+    with pytest.raises(DataError, match=r"t\.csv:3: video_id must be unique, but 4 comes before"):
+        kuairec(twice, None)
     with pytest.raises(DataError, match=r"c\.csv:2: must have 5 fields"):
         kuairec(write_kuairec(tmp_path / "c.csv", [["1", "2"]]), None)
 
@@ -164,7 +208,7 @@ def test_microlens_50k(tmp_path):
         'She said "no"',
     ]
     assert notes == Notes(["1", "2", "4"], titles, [""] * 3, [[], [], []], [""] * 3)
-    assert events(log) == [("8", "1", 1583378629550), ("7", "1", 1583378629551), ("7", "2", 1583378629552)]
+    assert events(log) == [("8", "1", 1583378629), ("7", "1", 1583378629), ("7", "2", 1583378629)]
     assert log.events is None
     assert microlens(files[0], None)[1] is None
 

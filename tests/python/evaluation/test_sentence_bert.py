@@ -81,6 +81,25 @@ def test_the_same_seed_gives_the_same_encoder(encoder_folder):
     assert not runs[0].equal(runs[2])
 
 
+def test_matrices_alone_decay_as_in_a_notellm(encoder_folder):
+    encoder = SentenceBert(encoder_folder)
+    optimizer = encoder._optimizer(TrainOptions(lr=1e-4, lr_head=1e-3, weight_decay=0.1))
+    groups = [(g["weight_decay"], g["peak_lr"], g["params"]) for g in optimizer.param_groups]
+    assert all((decay > 0) == (p.dim() > 1) for decay, _, params in groups for p in params)
+    (scale,) = (params for _, lr, params in groups if lr == 1e-3)
+    assert len(scale) == 1
+    assert scale[0] is encoder.tau
+    assert sum(len(params) for _, _, params in groups) == len(list(encoder.parameters()))
+
+
+def test_divergence_is_one_error(encoder_folder):
+    options = TrainOptions(pairs_per_step=5, max_steps=12, lr=1e30, lr_head=1e30, clip_norm=0)
+    with pytest.raises(
+        FloatingPointError, match=r"loss and gradients must be finite, .*try a smaller train\.lr"
+    ):
+        SentenceBert(encoder_folder).fit(TEXTS, SOURCE, TARGET, options)
+
+
 def test_without_the_package_it_says_how_to_get_it(encoder_folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
     with pytest.raises(NotSupportedError, match="try `pip install sentence-transformers`"):

@@ -3,7 +3,7 @@
 import pytest
 
 from notellm.cli import main
-from notellm.studies import Table, load_study, make_table
+from notellm.studies import Table, make_study, make_table
 from notellm.studies.table import Score, TableRow
 
 
@@ -62,18 +62,9 @@ def test_curves_show_what_was_measured(swept, place, monkeypatch):
     assert mean == pytest.approx(100 * done["words"]["recall@1"])
 
 
-@pytest.mark.parametrize(
-    ("name", "option"),
-    [
-        ("table5", "loss.hashtag_share"),
-        ("table6", "loss.alpha"),
-        ("table2", ""),
-        ("table4", ""),
-        ("scaling", ""),
-    ],
-)
-def test_rows_of_one_number_are_a_scale(tmp_path, name, option):
-    assert make_table(load_study(name, scale="smoke", folder=tmp_path)).scale_of == option
+def test_a_baseline_is_no_point_of_a_scale(tmp_path):
+    rows = {"words": {"system": "bm25"}, **{f"a{a}": {"set": [f"loss.alpha={a}"]} for a in (0, 1)}}
+    assert make_table(make_study("m", {"rows": rows}, scale="smoke", folder=tmp_path)).scale_of == ""
 
 
 @pytest.mark.parametrize("scale_of", ["", "loss.alpha"])

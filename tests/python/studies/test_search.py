@@ -65,6 +65,11 @@ def test_an_option_is_chosen_on_validation(place, free):
     said = []
     assert sweep(again, say=said.append) == []
     assert sum("has diverged before" in line for line in said) == 2
+    diverged = next(e for e in again.ledger.entries() if e["status"] == "failed")
+    again.ledger.append(diverged | {"data": "others"})
+    assert [e["row"] for e in sweep(again, say=said.append)] == [
+        diverged["row"]
+    ]  # it is an answer for its data alone
 
 
 def test_a_row_whose_search_finds_nothing_is_not_run(place, free):
@@ -106,6 +111,7 @@ BROKEN = {**DIVERGED, "error": "OSError: no space left"}
         (results(0.1, 0.3, 0.2), 1e-4, ""),
         (results(0.1, 0.3, 0.3), 1e-4, ""),
         ([*results(0.1, 0.3), DIVERGED], 1e-4, ""),
+        ([*results(0.1, 0.3), {**DIVERGED, "data": "e"}], None, "its search is on several data"),
         ([*results(0.1, 0.3), BROKEN], None, "its search is not finished"),
         ([DIVERGED] * 3, None, "its search has found nothing"),
         ([*results(0.1, 0.3), {"metrics": {"mrr": 0.2}, "data": "e"}], None, "its search is on several data"),
@@ -128,6 +134,12 @@ def test_an_option_that_is_set_is_not_searched(place, free):
     assert not study.searches
     rates = {cell.row.key: cell.config.train.lr for cell in study.cells}
     assert rates == {"words": 7e-4, "joint": 7e-4, "like": 7e-4, "gcl": 7e-4, "fixed": 2e-3}
+
+
+def test_an_option_that_the_file_sets_is_not_searched(place, free):
+    study = "study: {rows: {a: {}}, tune: {key: train.lr, values: [1, 2]}}\n"
+    write_study(f"# @package _global_\ntrain: {{lr: 3.0e-4}}\n{study}", "set")
+    assert not load_study("set", scale="smoke").searches
 
 
 def test_studies_in_python_are_tuned_as_their_scale_says(place, free):

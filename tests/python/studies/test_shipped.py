@@ -50,3 +50,18 @@ def test_every_shipped_study_makes_its_table(name, small_studies, overrides, mon
     assert all(any(row.scores.values()) for row in table.rows)
     for column in table.columns:  # few queries may have none whose target is much seen
         assert column.startswith(("low.", "high.")) or any(row.scores[column] for row in table.rows), column
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("table5", "loss.hashtag_share"),
+        ("table6", "loss.alpha"),
+        ("table2", ""),
+        ("table4", ""),
+        ("scaling", ""),
+    ],
+)
+def test_rows_of_one_number_are_a_scale(tmp_path, monkeypatch, name, option):
+    monkeypatch.chdir(ROOT)
+    assert make_table(load_study(name, scale="smoke", folder=tmp_path)).scale_of == option

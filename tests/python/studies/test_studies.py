@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from notellm.cli import main
 from notellm.errors import ConfigError, DataError
 from notellm.metrics import bootstrap_difference
-from notellm.studies import Ledger, load_study, make_study, make_table, sweep
+from notellm.studies import Ledger, load_study, make_study, make_table, plot_exposure, sweep
 from notellm.studies.sweep import plan
 from writing import write_study
 
@@ -136,6 +137,7 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
         cell.folder.mkdir(parents=True)
         tensors = {"trained.greater": ranks, "trained.equal": torch.zeros_like(ranks)}
         tensors |= {"exposure.low": (torch.arange(50) < 20).to(torch.uint8)}
+        tensors |= {"exposure.place": torch.arange(50).roll(len(hits)) / 50}
         save_file(tensors, cell.folder / "ranks.safetensors")
         study.ledger.append(
             {
@@ -143,6 +145,7 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
                 "status": "done",
                 "data": "x",
                 "queries": "y",
+                "commit": cell.row.key,
                 "finished": "2026",
                 "metrics": {"recall@2": float(hits[cell.row.key].mean())},
                 "seconds": 1,
@@ -157,6 +160,9 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
     assert b.scores["recall@2"].deviation is None
     assert c.status == "1 not run"
     assert c.difference["recall@2"] is None
+    assert "The runs are of 2 commits; the ledger names them." in make_table(study).note()
+    with pytest.raises(ValueError, match="all rows must have the same queries"):
+        plot_exposure(study, tmp_path / "e.svg")
     newer = study.ledger.newest()[study.cells[1].key] | {"data": "z", "finished": "2027"}
     study.ledger.append(newer)
     a, b, _ = make_table(study).rows
@@ -164,6 +170,20 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
     assert b.difference["recall@2"] is None
     study.ledger.append(newer | {"data": "x", "queries": "others"})
     assert make_table(study).rows[1].difference["recall@2"] is None
+    study.ledger.append(newer | {"status": "begun"})
+    assert make_table(study).rows[1].status == "1 not finished"
+
+
+def test_rows_of_other_sources_share_a_table(place, tmp_path):
+    """Data are old where there are newer ones from the same sources, not where a row has sources of its own."""
+    node = {"columns": ["mrr"], "rows": {"a": {}, "b": {"set": ["data.test_share=0.2"]}}}
+    study = make_study("sources", node, scale="smoke", folder=tmp_path)
+    for year, data, cell in (("2026", "x", study.cells[0]), ("2027", "y", study.cells[1])):
+        study.ledger.append(
+            {"key": cell.key, "status": "done", "data": data, "commit": "", "finished": year, "queries": "q"}
+            | {"metrics": {"mrr": 0.5}, "seconds": 1}
+        )
+    assert [row.status for row in make_table(study).rows] == ["", ""]
 
 
 @pytest.mark.parametrize(
@@ -180,6 +200,25 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
         ("study: {rows: {a: {}, b: {set: [loss.alpha=-1]}}}\n", "row b: loss.alpha must be at least 0"),
         ("study: {rows: {a: {}, b: {set: [seed=1]}}}\n", "rows must differ, but a and b come to the same"),
         ("study: {columns: [recall@7], rows: {a: {}}}\n", "columns must be measured, but recall@7 is not"),
+        ("study: {seed: [0, 1], rows: {a: {}}}\n", "a study may hold against, columns, .*, but holds seed$"),
+        (
+            "study: {seeds: [0, 1, 0], rows: {a: {}}}\n",
+            r"seeds must be one or more, each once, but are \[0, 1, 0\]",
+        ),
+        ("study: {seeds: [], rows: {a: {}}}\n", r"seeds must be one or more, each once, but are \[\]"),
+        ("study: {rows: {a: }}\n", "row a must be a group of keys, but is None"),
+        (
+            "evaluation: {generation_notes: 0}\nstudy: {columns: [mrr, accuracy], rows: {a: {}}}\n",
+            "columns must be measured, but accuracy need notes to write words for",
+        ),
+        (
+            "study: {columns: [recall@9], rows: {a: {set: ['evaluation.ks=[9]']}, b: {}}}\n",
+            "recall@9 is not in row b",
+        ),
+        (
+            "study: {rows: {a: {}, b: {set: [prompt.topics_in_hashtag_prompt=unsampled]}}}\n",
+            "row b: prompt: prompt 'paper': .*topics",
+        ),
         ("study: {rows: {a: {system: gpt}}}\n", r"row a: evaluation.systems\[0\] must be tfidf"),
     ],
 )
@@ -213,6 +252,83 @@ def test_an_interrupted_cell_goes_on_and_comes_to_the_same(swept, place, overrid
     monkeypatch.setattr(Trainer, "_train_step", step)
     (joint,) = (entry for entry in sweep(study, say=lambda _: None) if entry["row"] == "joint")
     assert [joint["metrics"]] == [e["metrics"] for e in entries if (e["row"], e["seed"]) == ("joint", 1)]
+
+
+def test_an_interrupted_cell_starts_anew_where_data_or_code_have_changed(
+    place, overrides, tmp_path, monkeypatch
+):
+    from notellm.studies.sweep import run_cell
+
+    module = sys.modules[run_cell.__module__]  # `notellm.studies.sweep` is the function
+    node = {"rows": {"words": {"system": "tfidf_full"}}}
+    study = make_study("w", node, scale="smoke", overrides=overrides, folder=tmp_path)
+    (cell,) = study.cells
+
+    def stop_after(cell, dataset):
+        run_cell(cell, dataset)
+        raise KeyboardInterrupt
+
+    def changed(file, key, value):
+        """A sweep after one that was interrupted, of which something has changed since."""
+        monkeypatch.setattr(module, "run_cell", stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(study, say=lambda _: None, again=["words"])
+        monkeypatch.setattr(module, "run_cell", run_cell)
+        path = cell.folder / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+        (cell.folder / "left").touch()
+        (entry,) = sweep(study, say=lambda _: None)
+        assert entry["status"] == "done"
+        return not (cell.folder / "left").exists()
+
+    assert not changed("run.json", "seed", 7)
+    assert changed("run.json", "versions", {})
+    assert changed("data.json", "fingerprint", "others")
+    assert {entry["status"] for entry in study.ledger.entries()} == {"begun", "done"}
+
+
+def test_rows_can_be_run_again(place, overrides, tmp_path, capsys):
+    node = {"rows": {"words": {"system": "tfidf_full"}, "other": {"system": "bm25"}}}
+    write_study(f"# @package _global_\nstudy: {json.dumps(node)}\n", "again")
+    command = ["again", "scale=smoke", *overrides, "--folder", str(tmp_path)]
+    assert main(["sweep", *command]) == 0
+    capsys.readouterr()
+    assert main(["sweep", *command, "--again", "words", "--dry-run"]) == 0
+    assert "words, seed 0: to run" in (shown := capsys.readouterr().out)
+    assert "other, seed 0: done" in shown
+    ledger = Ledger(tmp_path / "smoke" / "ledger.jsonl")
+    before = ledger.newest()
+    assert main(["sweep", *command, "--again", "words"]) == 0
+    assert [entry["status"] for entry in ledger.entries()] == ["done", "done", "begun", "done"]
+    assert all(entry["metrics"] == before[key]["metrics"] for key, entry in ledger.newest().items())
+    assert main(["sweep", *command, "--again", "nobody"]) == 2
+    assert "--again must name rows, of words, other, but names nobody" in capsys.readouterr().err
+
+
+def test_another_backbone_in_the_same_folder_is_other_data(tmp_path):
+    from notellm.studies.sweep import _digest
+
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    first = _digest(str(tmp_path))
+    assert _digest(str(tmp_path)) == first
+    (tmp_path / "model.safetensors").write_bytes(b"two")
+    assert _digest(str(tmp_path)) != first
+    assert _digest("smollm2-135m") == ""
+
+
+def test_a_seed_tells_untrained_rows_apart_where_words_are_drawn(place, overrides):
+    node = {"rows": {"eol": {"system": "zero_shot_prompt"}}}
+
+    def keys(*changes):
+        studies = [
+            make_study("t", node, scale="smoke", overrides=[*overrides, *changes], seeds=[seed])
+            for seed in (0, 1)
+        ]
+        return {study.cells[0].key for study in studies}
+
+    assert len(keys()) == 1
+    assert len(keys("generation.temperature=0.5")) == 2
 
 
 def append(path, who):

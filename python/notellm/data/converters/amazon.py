@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notellm.data.converters.reading import distinct, json_lines, log_of, need, plain
+from notellm.data.converters.reading import distinct, json_lines, log_of, name, need, plain, whole
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
 from notellm.errors import DataError
@@ -31,6 +31,7 @@ class _Release(NamedTuple):
     path: str
     user: str
     time: str
+    ticks: int  # of a second
 
 
 def amazon_2018(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
@@ -44,7 +45,7 @@ def amazon_2018(items: Path, interactions: Path | None) -> tuple[Notes, Interact
         DataError: With file and line, for what is missing.
     """
     return _converted(
-        items, interactions, _Release("asin", "feature", "category", "reviewerID", "unixReviewTime")
+        items, interactions, _Release("asin", "feature", "category", "reviewerID", "unixReviewTime", 1)
     )
 
 
@@ -54,7 +55,7 @@ def amazon_2023(items: Path, interactions: Path | None) -> tuple[Notes, Interact
     Arguments and errors are those of `amazon_2018`.
     """
     return _converted(
-        items, interactions, _Release("parent_asin", "features", "categories", "user_id", "timestamp")
+        items, interactions, _Release("parent_asin", "features", "categories", "user_id", "timestamp", 1000)
     )
 
 
@@ -87,21 +88,21 @@ def amazon_items(items: Path, interactions: Path | None) -> tuple[Notes, Interac
 def _converted(items: Path, interactions: Path | None, keys: _Release) -> tuple[Notes, Interactions | None]:
     def read() -> Iterator[_Item]:
         for number, row in json_lines(items):
-            item, path = (need(row, key, f"{items}:{number}") for key in (keys.item, keys.path))
+            where = f"{items}:{number}"
+            item, path = name(row, keys.item, where), need(row, keys.path, where)
             content = [*_texts(row.get(keys.features)), *_texts(row.get("description"))]
-            yield _Item(str(item), plain(row.get("title")), plain(content), _texts(path))
+            yield _Item(item, plain(row.get("title")), plain(content), _texts(path))
 
     notes = _notes(read(), items)
     if interactions is None:
         return notes, None
     users, seen, times = [], [], []
     for number, row in json_lines(interactions):
-        wanted = (keys.user, keys.item, keys.time)
-        user, item, time = (need(row, key, f"{interactions}:{number}") for key in wanted)
-        users.append(str(user))
-        seen.append(str(item))
-        times.append(int(time))
-    return notes, log_of(users, seen, times, notes.ids, str(interactions))
+        where = f"{interactions}:{number}"
+        users.append(name(row, keys.user, where))
+        seen.append(name(row, keys.item, where))
+        times.append(whole(row, keys.time, where))
+    return notes, log_of(users, seen, times, notes.ids, str(interactions), ticks=keys.ticks)
 
 
 def _notes(found: Iterator[_Item], where: Path) -> Notes:

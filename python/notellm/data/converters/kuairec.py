@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-from notellm.data.converters.reading import csv_rows, distinct, log_of, plain
+from notellm.data.converters.reading import csv_rows, distinct, log_of, name, number, plain
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
+from notellm.errors import DataError
 
 ITEMS = ("video_id", "manual_cover_text", "caption", "topic_tag", "first_level_category_name")
 EVENTS = ("user_id", "video_id", "timestamp")
@@ -18,14 +19,20 @@ def kuairec(items: Path, interactions: Path | None) -> tuple[Notes, Interactions
     Args:
         items: CSV with the columns of `ITEMS`; ``UNKNOWN`` means that there is none.
         interactions: CSV with the columns of `EVENTS`; ``big_matrix.csv``, since nearly every user of the small one saw
-            nearly every video.
+            nearly every video, many of them at an unknown time.
 
     Raises:
-        DataError: If a column is missing, or a row has a wrong number of fields.
+        DataError: With file and line, for a column, a name or a time that is missing, or a video that comes twice.
     """
-    rows = [row for _, row in csv_rows(items, ITEMS)]
+    videos: dict[str, dict[str, str]] = {}
+    for line, row in csv_rows(items, ITEMS):
+        video = name(row, "video_id", f"{items}:{line}")
+        if video in videos:
+            raise DataError(f"{items}:{line}: video_id must be unique, but {video} comes before, too")
+        videos[video] = row
+    rows = videos.values()
     notes = Notes(
-        ids=[row["video_id"] for row in rows],
+        ids=list(videos),
         titles=[plain(_known(row["manual_cover_text"])) for row in rows],
         contents=[plain(_INLINE.sub(" ", _known(row["caption"]))) for row in rows],
         topics=[distinct(_known(row["topic_tag"]).strip("[]").split(",")) for row in rows],
@@ -33,9 +40,12 @@ def kuairec(items: Path, interactions: Path | None) -> tuple[Notes, Interactions
     )
     if interactions is None:
         return notes, None
-    events = [row for _, row in csv_rows(interactions, EVENTS)]
-    users, seen = ([row[key] for row in events] for key in ("user_id", "video_id"))
-    times = [int(float(row["timestamp"] or 0)) for row in events]
+    users, seen, times = [], [], []
+    for line, row in csv_rows(interactions, EVENTS):
+        where = f"{interactions}:{line}"
+        users.append(name(row, "user_id", where))
+        seen.append(name(row, "video_id", where))
+        times.append(number(row, "timestamp", where))
     return notes, log_of(users, seen, times, notes.ids, str(interactions))
 
 

@@ -14,7 +14,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from notellm.data.converters.reading import csv_rows, log_of, plain
+from notellm.data.converters.reading import csv_rows, log_of, name, plain, whole
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
 from notellm.errors import DataError
@@ -66,14 +66,11 @@ def _log(path: Path, note_ids: list[str]) -> Interactions:
     else:
         times = []
         for line, row in csv_rows(path, EVENTS):
-            if not row["timestamp"].isdecimal():
-                raise DataError(
-                    f"{path}:{line}: timestamp must be a whole number, but is {row['timestamp']!r}"
-                )
-            users.append(row["user"])
-            seen.append(row["item"])
-            times.append(int(row["timestamp"]))
-    return log_of(users, seen, times, note_ids, str(path))
+            where = f"{path}:{line}"
+            users.append(name(row, "user", where))
+            seen.append(name(row, "item", where))
+            times.append(whole(row, "timestamp", where))
+    return log_of(users, seen, times, note_ids, str(path), ticks=1000)
 
 
 def _sequences(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from notellm.data.converters.reading import distinct, log_of, need, parquet_parts, plain
+from notellm.data.converters.reading import distinct, log_of, parquet_parts, plain, whole
 from notellm.data.interactions import CLICK, VIEW, Interactions
 from notellm.data.notes import Notes
 from notellm.data.tables import Column, Kind, read_table
@@ -128,7 +128,4 @@ def _shown(entry: Any, where: str) -> _Shown:
 def _whole(entry: Any, key: str, where: str) -> int:
     if not isinstance(entry, dict):
         raise DataError(f"{where}: {EVENTS[1]} must hold records, but holds {entry!r}")
-    value = need(entry, key, where)
-    if not isinstance(value, int | float) or value != value // 1:  # NaN is neither
-        raise DataError(f"{where}: {key} must be a whole number, but is {value!r}")
-    return int(value)
+    return whole(entry, key, where)

@@ -4,7 +4,9 @@ import csv
 import gzip
 import html
 import json
+import math
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,15 +29,23 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: With file and line, where a line is no JSON object.
     """
     opening = gzip.open if path.suffix == ".gz" else open
-    with opening(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: must be a JSON object, but {error}") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}:{number}: must be a JSON object, but is {type(row).__name__}")
-            yield number, row
+    number = 0
+    try:
+        with opening(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                yield number, _object(line, f"{path}:{number}")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: must be a whole gzip file, but after line {number} {error}") from error
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where}: must be a JSON object, but {error}") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: must be a JSON object, but is {type(row).__name__}")
+    return row
 
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -92,6 +102,49 @@ def need(row: Mapping[str, Any], key: str, where: str) -> Any:
     return row[key]
 
 
+def name(row: Mapping[str, Any], key: str, where: str) -> str:
+    """The name of a user or an item.
+
+    Raises:
+        DataError: If it is not there, null or empty.
+    """
+    value = need(row, key, where)
+    if value is None or value == "":
+        raise DataError(f"{where}: {key} must be given, but is {value!r}")
+    return str(value)
+
+
+def number(row: Mapping[str, Any], key: str, where: str) -> float:
+    """A finite number, also one written as text.
+
+    Raises:
+        DataError: If it is not there, or no such number.
+    """
+    found = _number(need(row, key, where))
+    if not math.isfinite(found):
+        raise DataError(f"{where}: {key} must be a number, but is {row[key]!r}")
+    return found
+
+
+def whole(row: Mapping[str, Any], key: str, where: str) -> int:
+    """A whole number, also one written as text.
+
+    Raises:
+        DataError: If it is not there, or no such number.
+    """
+    found = _number(need(row, key, where))
+    if not found.is_integer():
+        raise DataError(f"{where}: {key} must be a whole number, but is {row[key]!r}")
+    return int(found)
+
+
+def _number(value: Any) -> float:
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def plain(text: object) -> str:
     """A text, or texts, without markup and with single spaces.
 
@@ -106,10 +159,12 @@ def plain(text: object) -> str:
 def log_of(
     users: Sequence[str],
     notes: Sequence[str],
-    times: Sequence[int] | None,
+    times: Sequence[float] | None,
     note_ids: list[str],
     where: str,
     events: Sequence[int] | None = None,
+    *,
+    ticks: int = 1,
 ) -> Interactions:
     """A log in order of time (or as it comes), of those events whose note is known.
 
@@ -120,6 +175,7 @@ def log_of(
         note_ids: The names of the notes that are known.
         where: The file, for the error.
         events: `VIEW` or `CLICK`; None where each is both.
+        ticks: How many units of ``times`` a second has; the log's own are seconds.
 
     Raises:
         DataError: If no event is left.
@@ -138,7 +194,7 @@ def log_of(
         notes=np.array([place[notes[i]] for i in kept], dtype=np.int64),
         user_ids=names.tolist(),
         note_ids=note_ids,
-        times=None if times is None else np.array([times[i] for i in kept], dtype=np.int64),
+        times=None if times is None else np.array([int(times[i] // ticks) for i in kept], dtype=np.int64),
         events=None if events is None else np.array([events[i] for i in kept], dtype=np.int8),
     )
 

@@ -1,0 +1,37 @@
+"""All steps of a run, from its data to its tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from notellm.pipeline.data import Dataset, Queries, prepare, select_queries, training_pairs
+from notellm.pipeline.encoder import train_encoder
+from notellm.pipeline.evaluating import evaluate
+from notellm.pipeline.training import train
+from notellm.run import RunFolder
+
+TRAINERS = {"trained": train, "sentence_bert": train_encoder}
+"""How the systems that are trained are."""
+
+
+def run_steps(run: RunFolder, dataset: Dataset) -> tuple[dict[str, Any], Queries]:
+    """Mines, trains what is among the configuration's systems, and evaluates; goes on where it was interrupted.
+
+    Args:
+        run: Its folder.
+        dataset: Its data.
+
+    Returns:
+        What ``evaluation.json`` holds, and the queries it is of.
+
+    Raises:
+        DataError: If the folder is of other data, or there are fewer pairs than one step takes.
+        FloatingPointError: If a training diverges.
+    """
+    mined = prepare(run, dataset)
+    pairs = training_pairs(run.config, dataset, *mined.train)
+    for system, trainer in TRAINERS.items():
+        if system in run.config.evaluation.systems:
+            trainer(run, dataset, *pairs)
+    queries = select_queries(run.config, dataset, *mined.test)
+    return evaluate(run, dataset, queries), queries
