@@ -91,13 +91,28 @@ def locked(path: str | Path) -> Iterator[None]:
     """Waits until no other process makes the same thing; the lock goes with the process that holds it.
 
     Args:
-        path: What is being made; the lock is a file beside it.
+        path: What is being made; while it lasts, the lock is a file beside it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    name = path.with_name(f"{path.name}.lock")
+    while True:
+        with name.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_file_of(lock.fileno(), name):  # its last holder has removed it since
+                continue
+            try:
+                yield
+            finally:
+                name.unlink()
+            return
+
+
+def _is_file_of(descriptor: int, name: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), name.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

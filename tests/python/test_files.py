@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -124,16 +125,23 @@ def test_a_scratch_folder_is_gone_afterwards(tmp_path):
 
 
 def test_a_lock_lets_one_in_at_a_time(tmp_path):
-    order = []
+    inside, most = [], []
 
-    def second():
-        with locked(tmp_path / "deep" / "model"):
-            order.append("second")
+    def enter():
+        for _ in range(20):
+            with locked(tmp_path / "deep" / "model"):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.001)
+                inside.pop()
 
-    with locked(tmp_path / "deep" / "model"):
-        thread = threading.Thread(target=second)
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
         thread.start()
-        thread.join(0.2)
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 80
+    assert names(tmp_path / "deep") == []
+    with pytest.raises(ValueError, match="inside"), locked(tmp_path / "model"):
+        raise ValueError("inside")
+    assert names(tmp_path) == ["deep"]
