@@ -263,14 +263,9 @@ def runs_of(study: Study, newest: Mapping[str, Entry]) -> dict[str, list[Run]]:
 
 def _newest_data(runs: Sequence[Run]) -> dict[str, str]:
     """By sources: data that have changed make other runs, and a table holds those of the newest."""
-    newest: dict[str, Entry] = {}
-    for run in runs:
-        if run.entry is not None and run.entry["status"] == "done":
-            newest.setdefault(run.cell.sources, run.entry)
-            newest[run.cell.sources] = max(
-                newest[run.cell.sources], run.entry, key=lambda entry: entry["finished"]
-            )
-    return {sources: entry["data"] for sources, entry in newest.items()}
+    done = [(run.cell.sources, run.entry) for run in runs if run.entry and run.entry["status"] == "done"]
+    done.sort(key=lambda pair: str(pair[1]["finished"]))
+    return {sources: str(entry["data"]) for sources, entry in done}  # of equal sources the last one stays
 
 
 def _table_row(study: Study, runs: Sequence[Run], base: Sequence[Run]) -> TableRow:
