@@ -95,7 +95,7 @@ class Table:
         if difference is None:
             return str(score)
         star = "*" if difference.low > 0 or difference.high < 0 else ""
-        return f"{score} ({difference.value:+.1f}{star})"
+        return f"{score} ({round(difference.value, 1) + 0.0:+.1f}{star})"  # no -0.0
 
     def note(self) -> str:
         """What the numbers in brackets and the star are."""

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from notellm.cli import main
 from notellm.errors import ConfigError, DataError
-from notellm.metrics import bootstrap_difference
+from notellm.metrics import Interval, bootstrap_difference
 from notellm.studies import Ledger, load_study, make_study, make_table, plot_exposure, sweep
 from notellm.studies.sweep import plan
 from writing import write_study
@@ -160,6 +161,8 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
     assert b.scores["recall@2"].deviation is None
     assert c.status == "1 not run"
     assert c.difference["recall@2"] is None
+    nothing = replace(b, difference={"recall@2": Interval(-0.01, -1.0, 1.0)})
+    assert " (+0.0) |" in replace(make_table(study), rows=[nothing]).markdown()
     assert "The runs are of 2 commits; the ledger names them." in make_table(study).note()
     with pytest.raises(ValueError, match="all rows must have the same queries"):
         plot_exposure(study, tmp_path / "e.svg")
