@@ -29,9 +29,8 @@ def run_steps(run: RunFolder, dataset: Dataset) -> tuple[dict[str, Any], Queries
         FloatingPointError: If a training diverges.
     """
     mined = prepare(run, dataset)
-    pairs = training_pairs(run.config, dataset, *mined.train)
     for system, trainer in TRAINERS.items():
         if system in run.config.evaluation.systems:
-            trainer(run, dataset, *pairs)
+            trainer(run, dataset, *training_pairs(run.config, dataset, *mined.train))
     queries = select_queries(run.config, dataset, *mined.test)
     return evaluate(run, dataset, queries), queries

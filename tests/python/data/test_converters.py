@@ -103,6 +103,7 @@ def test_amazon_says_what_is_missing(tmp_path, rows, message):
         ({"asin": ""}, ":2: asin must be given, but is ''"),
         ({"unixReviewTime": None}, ":2: unixReviewTime must be a whole number, but is None"),
         ({"unixReviewTime": True}, ":2: unixReviewTime must be a whole number, but is True"),
+        ({"unixReviewTime": 10**400}, ":2: unixReviewTime must be a whole number, but is 1000"),
         ({"unixReviewTime": "soon"}, ":2: unixReviewTime must be a whole number, but is 'soon'"),
     ],
 )

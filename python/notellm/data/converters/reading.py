@@ -141,7 +141,7 @@ def whole(row: Mapping[str, Any], key: str, where: str) -> int:
 def _number(value: Any) -> float:
     try:
         return math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
