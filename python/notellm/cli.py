@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = _parse_verb(arguments[:1])
     again = shlex.join(["notellm", *arguments])
-    stopped = f"notellm: stopped; nothing is half-written, and `{again}` goes on from what is kept"
+    stopped = f"stopped; nothing is half-written, and `{again}` goes on from what is kept"
     try:
         with answered(stopped, is_silent=int(os.environ.get("RANK", "0")) > 0):
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(verb, arguments[1:])
     except KeyboardInterrupt:
         if _speaks():
-            print(f"\n{stopped}", file=sys.stderr)
+            print(f"\nnotellm: {stopped}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if not _speaks():

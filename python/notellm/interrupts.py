@@ -1,8 +1,8 @@
 """Ctrl-C on the command line: the first one ends a long call where nothing is lost, the second one ends the process.
 
 Python runs a signal's handler between two of its own instructions, so during a long call into the core, or into
-PyTorch, it would not run: nothing would answer. Here the interpreter also writes the signal's number to a pipe, which it
-does at once, and a thread of ours that waits there speaks, and counts.
+PyTorch, it would not run: nothing would answer. Here the interpreter also writes the signal's number to a pipe, which
+it does at once, and a thread of ours that waits there speaks, and counts.
 
 1. The first Ctrl-C inside `finishing` only leaves a wish, which is met at the next `stop_if_wished`, between two steps;
    elsewhere it raises KeyboardInterrupt at once, as ever.
@@ -40,7 +40,9 @@ Say = Callable[[str], None]
 def _say_below(text: str) -> None:
     """Prints below the ^C that the terminal has echoed."""
     with suppress(OSError, ValueError):  # the terminal may be gone
-        print(f"\n{text}", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            sys.stderr.write(SHOW_CURSOR)
+        print(f"\nnotellm: {text}", file=sys.stderr, flush=True)
 
 
 class _Answers:
@@ -111,7 +113,7 @@ class _Answers:
             say = next((say for _, say in reversed(at_hand) if say), _say_below)
             self._speak(say, f"finishing this {at_hand[-1][0]}; again to stop now")
         elif not self._has_raised.wait(PATIENCE):
-            self._speak(_say_below, "notellm: stopping; again to stop now")
+            self._speak(_say_below, "stopping; again to stop now")
 
     def _answer_second(self) -> None:
         self.must_stop = True
@@ -124,8 +126,7 @@ class _Answers:
             return
         for tidy in _before_a_hard_end:
             tidy()
-        cursor = SHOW_CURSOR if sys.stderr.isatty() else ""
-        self._speak(_say_below, f"{cursor}{self.last_words}")
+        self._speak(_say_below, self.last_words)
         os._exit(INTERRUPTED)
 
     def _speak(self, say: Say, text: str) -> None:
