@@ -39,10 +39,9 @@ Say = Callable[[str], None]
 
 def _say_below(text: str) -> None:
     """Prints below the ^C that the terminal has echoed."""
-    with suppress(OSError, ValueError):  # the terminal may be gone
-        if sys.stderr.isatty():
-            sys.stderr.write(SHOW_CURSOR)
-        print(f"\nnotellm: {text}", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        sys.stderr.write(SHOW_CURSOR)
+    print(f"\nnotellm: {text}", file=sys.stderr, flush=True)
 
 
 class _Answers:
@@ -59,9 +58,8 @@ class _Answers:
         self.is_wished = False
         self.must_stop = False
         self._has_ended = threading.Event()
-        self._raised: set[bool] = (
-            set()
-        )  # once for each of both signals: a third must not disturb the tidying up
+        # once for the first and once for the second: a third must not disturb the tidying up
+        self._raised: set[bool] = set()
         self._has_raised = threading.Event()
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
@@ -131,7 +129,8 @@ class _Answers:
 
     def _speak(self, say: Say, text: str) -> None:
         if not self.is_silent:
-            say(text)
+            with suppress(Exception):  # the terminal may be gone: words must not keep anything from ending
+                say(text)
 
 
 _answers: _Answers | None = None
