@@ -85,7 +85,7 @@ class Command:
         code += f"from notellm.cli import main\nsys.exit(main({list(map(str, arguments))!r}))"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             # a test run in the background may have been told to ignore Ctrl-C, and so would its children
@@ -96,8 +96,9 @@ class Command:
         self._reader.start()
 
     def _read(self):
-        while text := self.process.stderr.readline():
-            self.said += text
+        with self.process.stderr as stream:
+            for line in stream:
+                self.said += line
 
     def wait_for(self, condition, seconds=120):
         end = time.monotonic() + seconds

@@ -64,12 +64,7 @@ def test_only_what_would_help_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("instructions", "dtype", "faster"),
-    [
-        ("avx2", "bf16", "fp32"),
-        ("avx512_bf16", "fp32", "bf16"),
-        ("avx512_bf16", "fp64", "fp64"),
-    ],
+    ("instructions", "dtype", "faster"), [("avx2", "bf16", "fp32"), ("avx512_bf16", "fp32", "bf16")]
 )
 def test_the_dtype_is_that_of_the_machine(instructions, dtype, faster, monkeypatch):
     monkeypatch.setattr(length._core.util, "instruction_set", lambda: instructions)
