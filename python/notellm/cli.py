@@ -55,18 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The verb's own code, mostly 0; 2 after an error of the user's or where PyTorch or the extension
         cannot be used, which is one line on standard error; 130 after Ctrl-C, see `notellm.interrupts`.
     """
+    is_whole_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = _parse_verb(arguments[:1])
     again = shlex.join(["notellm", *arguments])
     stopped = f"stopped; nothing is half-written, and `{again}` goes on from what is kept"
     try:
-        with answered(stopped, is_silent=int(os.environ.get("RANK", "0")) > 0):
+        with answered(stopped, is_silent=int(os.environ.get("RANK", "0")) > 0) as interrupts:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 return _run_together(verb, arguments[1:])
             return _run(verb, arguments[1:])
     except KeyboardInterrupt:
         if _speaks():
-            print(f"\nnotellm: {stopped}", file=sys.stderr)
+            print(f"\nnotellm: {stopped}", file=sys.stderr, flush=True)
+        if is_whole_process and interrupts.must_stop:  # at once: the interpreter's own end may take seconds
+            os._exit(INTERRUPTED)
         return INTERRUPTED
     except Exception as error:
         if not _speaks():

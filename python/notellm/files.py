@@ -8,7 +8,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from notellm.interrupts import before_a_hard_end, finishing
@@ -19,7 +19,7 @@ _unfinished: set[Path] = set()
 """What this process is writing under temporary names."""
 
 _placing = threading.Lock()
-"""Held while something takes its own name."""
+"""Held while something takes its own name, or is about to be begun."""
 
 
 @contextmanager
@@ -149,7 +149,8 @@ def scratch_folder(path: str | Path) -> Iterator[Path]:
 def _temporary(path: Path) -> Iterator[Path]:
     """A name beside ``path``; what still bears it at the end is removed."""
     temporary = _temporary_name(path)
-    _unfinished.add(temporary)
+    with _placing:  # nothing is begun any more once all is abandoned
+        _unfinished.add(temporary)
     try:
         yield temporary
     finally:
@@ -165,10 +166,15 @@ def _remove(path: Path) -> None:
 
 
 def _abandon_all() -> None:
-    """Removes what is unfinished and lets nothing more take its own name: the process is about to end."""
+    """Removes what is unfinished; nothing more is begun, or takes its own name: the process is about to end."""
     _placing.acquire()
     for temporary in _unfinished.copy():
-        _remove(temporary)
+        away = temporary.with_name(f"{temporary.name.removesuffix('.part')[:-8]}{secrets.token_hex(4)}.part")
+        with suppress(OSError):  # it need not be there yet
+            temporary.rename(
+                away
+            )  # first: who is writing into a folder must not find it to add a file meanwhile
+            _remove(away)
 
 
 before_a_hard_end(_abandon_all)

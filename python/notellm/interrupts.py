@@ -21,13 +21,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-__all__ = ["INTERRUPTED", "answered", "before_a_hard_end", "finishing", "stop_if_wished"]
+__all__ = [
+    "INTERRUPTED",
+    "Answers",
+    "answered",
+    "before_a_hard_end",
+    "finishing",
+    "stop_if_wished",
+    "tidied_before_a_hard_end",
+]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
-DEADLINE = 1.5
-"""Seconds from the second Ctrl-C until the process ends whatever it is doing."""
+DEADLINE = 1.0
+"""Seconds from the second Ctrl-C until the process is ended whatever it is doing; its memory takes a while to free."""
 
 PATIENCE = 0.25
 """Seconds that the main thread has to stop by itself before the first Ctrl-C is answered outside `finishing`."""
@@ -44,12 +52,15 @@ def _say_below(text: str) -> None:
     print(f"\nnotellm: {text}", file=sys.stderr, flush=True)
 
 
-class _Answers:
+class Answers:
     """What has been asked by Ctrl-C, and the thread that answers.
 
     Args:
         last_words: What is said when the thread ends the process.
         is_silent: Whether another process of the same run speaks.
+
+    Attributes:
+        must_stop: Whether there have been two.
     """
 
     def __init__(self, last_words: str, is_silent: bool) -> None:
@@ -57,21 +68,25 @@ class _Answers:
         self.at_hand: list[tuple[str, Say | None]] = []  # what is being finished, innermost last
         self.is_wished = False
         self.must_stop = False
+        self._ending = threading.Lock()
         self._has_ended = threading.Event()
         # once for the first and once for the second: a third must not disturb the tidying up
         self._raised: set[bool] = set()
         self._has_raised = threading.Event()
+
+    def begin(self) -> None:
+        """Takes over Ctrl-C."""
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
         self._thread = threading.Thread(target=self._wait, name="notellm-interrupts", daemon=True)
-
-    def begin(self) -> None:
         self._before = signal.signal(signal.SIGINT, self._on_signal)
         signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         self._thread.start()
 
     def end(self) -> None:
-        self._has_ended.set()
+        """Gives Ctrl-C back."""
+        with self._ending:  # for good, if the thread is about to end the process
+            self._has_ended.set()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, self._before)
         os.write(self._writing, b"\0")
@@ -80,6 +95,7 @@ class _Answers:
         os.close(self._writing)
 
     def stop_if_wished(self) -> None:
+        """See `stop_if_wished` below."""
         if self.is_wished and threading.current_thread() is threading.main_thread():
             self.is_wished = False
             raise KeyboardInterrupt
@@ -120,12 +136,15 @@ class _Answers:
         threading.Thread(target=self._end_at_deadline, name="notellm-deadline", daemon=True).start()
 
     def _end_at_deadline(self) -> None:
-        if self._has_ended.wait(DEADLINE):
-            return
-        for tidy in _before_a_hard_end:
-            tidy()
-        self._speak(_say_below, self.last_words)
-        os._exit(INTERRUPTED)
+        self._has_ended.wait(DEADLINE)
+        with self._ending:
+            if self._has_ended.is_set():
+                return
+            for tidy in _before_a_hard_end.copy():
+                with suppress(Exception):
+                    tidy()
+            self._speak(_say_below, self.last_words)
+            os._exit(INTERRUPTED)
 
     def _speak(self, say: Say, text: str) -> None:
         if not self.is_silent:
@@ -133,12 +152,12 @@ class _Answers:
                 say(text)
 
 
-_answers: _Answers | None = None
+_answers: Answers | None = None
 _before_a_hard_end: list[Callable[[], None]] = []
 
 
 @contextmanager
-def answered(last_words: str, *, is_silent: bool = False) -> Iterator[None]:
+def answered(last_words: str, *, is_silent: bool = False) -> Iterator[Answers]:
     """Has Ctrl-C answered as this module says while the body runs.
 
     Where Ctrl-C is somebody else's already (ignored, handled, waited for by an event loop), or this is not the main
@@ -147,17 +166,21 @@ def answered(last_words: str, *, is_silent: bool = False) -> Iterator[None]:
     Args:
         last_words: What is said where the process must be ended amid a call.
         is_silent: Whether nothing is said: of several processes of a run one speaks.
+
+    Yields:
+        What has been asked, also afterwards.
     """
     global _answers
+    answers = Answers(last_words, is_silent)
     if _answers is not None or not _is_ours_to_handle():
-        yield
+        yield answers
         return
-    _answers = _Answers(last_words, is_silent)
-    _answers.begin()
+    _answers = answers
+    answers.begin()
     try:
-        yield
+        yield answers
     finally:
-        _answers.end()
+        answers.end()
         _answers = None
 
 
@@ -210,3 +233,13 @@ def stop_if_wished() -> None:
 def before_a_hard_end(tidy: Callable[[], None]) -> None:
     """Has something called right before the process is ended amid a call, on a thread of ours; it must be quick."""
     _before_a_hard_end.append(tidy)
+
+
+@contextmanager
+def tidied_before_a_hard_end(tidy: Callable[[], None]) -> Iterator[None]:
+    """The same for as long as the body runs."""
+    _before_a_hard_end.append(tidy)
+    try:
+        yield
+    finally:
+        _before_a_hard_end.remove(tidy)

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from notellm.interrupts import finishing, stop_if_wished
+from notellm.interrupts import finishing, stop_if_wished, tidied_before_a_hard_end
 from notellm.pace import Pace, duration_text, pace_text
 
 ProgressFn = Callable[[int, int], None]
@@ -74,7 +74,8 @@ class Display(ABC):
 
     def _left(self) -> str:
         left = self.pace.seconds_left()
-        return "" if left is None else f"{duration_text(left)} left"
+        is_all_done = self.pace.done >= self.pace.total
+        return "" if left is None or is_all_done else f"{duration_text(left)} left"
 
 
 class _Silence(Display):
@@ -143,6 +144,12 @@ class _Bar(Display):
     def say(self, text: str) -> None:
         self.bars.console.print(f"{self.title}: {text}", markup=False, highlight=False, soft_wrap=True)
 
+    def stop(self) -> None:
+        """Stops drawing before the process is ended; if the main thread is just drawing, so be it."""
+        stopping = threading.Thread(target=self.bars.stop, daemon=True)
+        stopping.start()
+        stopping.join(0.2)
+
     def _show(self) -> None:
         self.bars.update(self._task, completed=self.pace.done, total=self.pace.total)
 
@@ -184,7 +191,7 @@ def console_progress(
     display = _display(title, unit, part, stream or sys.stderr)
     with finishing(part, display.say) if part else nullcontext():
         if isinstance(display, _Bar):
-            with display.bars:
+            with tidied_before_a_hard_end(display.stop), display.bars:
                 yield display
             return
         try:
