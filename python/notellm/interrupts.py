@@ -34,7 +34,7 @@ __all__ = [
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
-DEADLINE = 1.0
+DEADLINE = 0.6
 """Seconds from the second Ctrl-C until the process is ended whatever it is doing; its memory takes a while to free."""
 
 PATIENCE = 0.25

@@ -58,20 +58,6 @@ def slow(tensors, path):
 checkpoint.save_file = slow
 """
 
-BUSY_CHECKPOINT = """
-from notellm.training import checkpoint
-
-def busy(tensors, path):
-    Path(MARK).touch()
-    for number in range(10**9):
-        try:
-            (path.parent / f"file{number % 100}").write_text("more")
-        except KeyboardInterrupt:  # a writer in C would not hear of it
-            pass
-
-checkpoint.save_file = busy
-"""
-
 SLOW_BATCHES = """
 from notellm.progress import Display
 call = Display.__call__
@@ -225,19 +211,6 @@ def test_a_checkpoint_being_written_is_gone_after_the_second(folder, training, w
     assert time.monotonic() - begin < 2 + SLACK
     assert list((path / "checkpoints").iterdir()) == []
     assert_goes_on(path, whole, every_step)
-
-
-def test_a_folder_that_grows_is_gone_as_well(folder, training):
-    path = folder / "busy"
-    command = Command(
-        folder, BUSY_CHECKPOINT, 0, "train", "--run", path, *training, "train.checkpoint_every=1"
-    )
-    command.wait_for(command.mark.exists)
-    for _ in range(2):
-        command.ctrl_c()
-        time.sleep(0.3)
-    assert command.wait() == 130
-    assert list((path / "checkpoints").iterdir()) == []
 
 
 def test_embedding_stops_behind_the_batch(folder, whole):
