@@ -166,14 +166,15 @@ def _remove(path: Path) -> None:
 
 
 def _abandon_all() -> None:
-    """Removes what is unfinished; nothing more is begun, or takes its own name: the process is about to end."""
+    """Removes what is unfinished; nothing more is begun, or takes its own name: the process is about to end.
+
+    It is renamed first: who is writing into a folder must not find it to add a file while it is emptied.
+    """
     _placing.acquire()
     for temporary in _unfinished.copy():
         away = temporary.with_name(f"{temporary.name.removesuffix('.part')[:-8]}{secrets.token_hex(4)}.part")
         with suppress(OSError):  # it need not be there yet
-            temporary.rename(
-                away
-            )  # first: who is writing into a folder must not find it to add a file meanwhile
+            temporary.rename(away)
             _remove(away)
 
 
