@@ -52,6 +52,13 @@ def page(run_folder):
     return Page(write_report(run_folder).read_text())
 
 
+def test_the_language_model_is_named_in_head_rules_and_origin(page):
+    name = "SmolLM2-135M-Instruct, dequantised from Q4_1"
+    assert f"seed 1234 \u00b7 {name} \u00b7 bf16 \u00b7 cpu" in page.text
+    assert f"Language model: {name}; products in bf16. Prompt: paper." in page.text
+    assert f"model {name} dtype bf16" in page.text
+
+
 def swap(old, new):
     return lambda text: text.replace(old, new, 1)
 
