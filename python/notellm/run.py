@@ -111,15 +111,14 @@ class RunFolder:
 
 
 def settle_dtype(config: Config) -> Config:
-    """The configuration with what ``dtype=auto`` becomes: what its run folder has, or else `resolve_dtype` says.
-
-    Raises:
-        ConfigError: If the run folder's ``config.yaml`` is damaged.
-    """
+    """The configuration with what ``dtype=auto`` becomes: what its run folder has, or else `resolve_dtype` says."""
     if config.dtype != AUTO:
         return config
     file = Path(config.run_dir) / "config.yaml"
-    kept = load_config(file).dtype if file.exists() else AUTO
+    try:
+        kept = load_config(file).dtype if file.exists() else AUTO
+    except ConfigError:  # `RunFolder.open` complains of it; a verb that only reads another model need not
+        kept = AUTO
     return replace(config, {"dtype": resolve_dtype(kept, config.device)})
 
 

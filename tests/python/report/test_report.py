@@ -111,7 +111,7 @@ def test_every_number_of_the_evaluation_is_there(page, evaluation):
 
 
 def test_says_how_the_run_was_made(page):
-    for fact in ("notellm demo train.steps=60", "1721d46", "1234", "2.13.0+cpu", "bfloat16", "alpha: 0.01"):
+    for fact in ("notellm demo train.steps=60", "1721d46", "1234", "2.13.0+cpu", "bf16", "alpha: 0.01"):
         assert fact in page.text
     for fact in ("45,785", "28,147", "60 steps of 48 notes", "167,040 tokens"):
         assert fact in page.text
