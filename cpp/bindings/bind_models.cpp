@@ -1,4 +1,4 @@
-#include <torch/extension.h>
+#include <torch/csrc/utils/pybind.h>
 
 #include "bindings.h"
 #include "notellm/models/decoder.h"
@@ -125,6 +125,7 @@ void bind_models(py::module_& m) {
       [](const at::Tensor& tokens, const DecoderWeights& weights, const DecoderConfig& config,
          const DecoderPlan& plan) { return decoder_states(tokens, weights, config, plan); },
       py::arg("tokens"), py::arg("weights"), py::arg("config"), py::arg("plan"), release_gil());
+  m.def("multiplies_bf16", &multiplies_bf16);
   m.def(
       "matmul_transposed",
       [](const at::Tensor& x, const at::Tensor& weight) { return matmul_transposed(x, weight); },

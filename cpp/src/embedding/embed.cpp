@@ -1,7 +1,7 @@
 #include "notellm/embedding/embed.h"
 
-#include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <vector>

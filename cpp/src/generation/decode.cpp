@@ -1,7 +1,7 @@
 #include "notellm/generation/decode.h"
 
-#include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <numeric>
@@ -80,7 +80,7 @@ class Decoder {
           const DecodeOptions& options,
           const OutputRules& rules)
       : weights_(prepare_weights(input.weights, options.compute)),
-        head_(input.head.to(options.compute)),
+        head_(for_products(input.head, options.compute)),
         config_(input.config),
         prompts_(prompts),
         options_(options),

@@ -1,12 +1,13 @@
 #pragma once
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include "notellm/ops/matmul.h"
 
 namespace notellm::internal {
 
-/// (n, V) logits of states (n, D), in the head's dtype; of few shapes, without a graph.
+/// (n, V) logits of states (n, D), in the dtype of `head`, which is `for_products`; of few shapes,
+/// without a graph.
 inline at::Tensor logits_of(const at::Tensor& states, const at::Tensor& head) {
   const int64_t n = states.size(0);
   const at::Tensor rows =

@@ -1,6 +1,6 @@
 #include "notellm/generation/next_token.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <limits>

@@ -1,7 +1,7 @@
 #include "notellm/generation/score.h"
 
-#include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <numeric>
@@ -177,7 +177,7 @@ at::Tensor score_categories(const GenerationInput& input,
   const PrefixBatches batches = prefix_batches(
       sequences.tokens, {.budget = options.batch_tokens, .room = trie.tokens(), .forest = leaves});
   const DecoderWeights cast = prepare_weights(input.weights, options.compute);
-  const at::Tensor cast_head = input.head.to(options.compute);
+  const at::Tensor cast_head = for_products(input.head, options.compute);
   const at::Device device = input.weights.embedding.device();
   const int64_t total = std::ssize(notes), count = candidates.tokens.size();
   at::Tensor scores = at::empty({total, count}, at::kDouble);

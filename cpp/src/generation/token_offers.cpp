@@ -1,6 +1,6 @@
 #include "token_offers.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <cmath>

@@ -66,6 +66,11 @@ std::string name_of(InstructionSet set) {
   return "unknown";
 }
 
+bool has_bf16_products(InstructionSet set) {
+  const bool allows = set == InstructionSet::kAvx512Bf16 || set == InstructionSet::kNone;
+  return allows && has(InstructionSet::kAvx512Bf16);
+}
+
 InstructionSet instruction_set() {
   int set = chosen.load(std::memory_order_relaxed);
   if (set < 0) {

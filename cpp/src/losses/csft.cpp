@@ -1,6 +1,6 @@
 #include "notellm/losses/csft.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include "labels.h"
 #include "notellm/util/check.h"

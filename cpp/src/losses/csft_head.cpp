@@ -1,12 +1,12 @@
 #include "notellm/losses/csft_head.h"
 
-#include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
+#include "autograd/differentiable.h"
 #include "labels.h"
 #include "notellm/models/decoder.h"
 #include "notellm/ops/matmul.h"
@@ -15,9 +15,6 @@
 
 namespace notellm {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 struct TileShape {
   int64_t positions, vocabulary;
@@ -63,7 +60,7 @@ struct Head {
 struct Tile {
   int64_t position, positions, word, words;
   at::Tensor scores;   // (P, C) logits * log2(e), wide; the visitor's to change
-  at::Tensor weight;   // (C, D) in the compute dtype
+  at::Tensor weight;   // (C, D) for products of the compute dtype
   at::Tensor columns;  // (P, 1): where the label is among this tile's words, or any column
   at::Tensor has;      // (P, 1) bool: whether it is
 
@@ -77,7 +74,8 @@ void for_each_tile(const Head& head, const Visit& visit) {
   if (positions == 0) return;
   for (int64_t word = 0; word < vocabulary; word += head.shape.vocabulary) {
     const int64_t words = std::min(head.shape.vocabulary, vocabulary - word);
-    const at::Tensor weight = head.weight.narrow(0, word, words).to(head.states.scalar_type());
+    const at::Tensor weight =
+        for_products(head.weight.narrow(0, word, words), head.states.scalar_type());
     for (int64_t position = 0; position < positions; position += head.shape.positions) {
       Tile tile{position, std::min(head.shape.positions, positions - position),
                 word,     words,
@@ -151,45 +149,25 @@ HeadGradients head_gradients(const Head& head,
   return result;
 }
 
-class CsftHeadSum : public torch::autograd::Function<CsftHeadSum> {
- public:
-  static at::Tensor forward(AutogradContext* context,
-                            const at::Tensor& states,
-                            const at::Tensor& head,
-                            const at::Tensor& labels,
-                            const at::Tensor& weights,
-                            at::ScalarType compute,
-                            int64_t max_logits) {
-    const LabelLosses result = label_losses(Head(states, head, labels, compute, max_logits));
-    context->save_for_backward({states, head, labels, weights, result.log_sums});
-    context->saved_data["compute"] = static_cast<int64_t>(compute);
-    context->saved_data["max_logits"] = max_logits;
-    return result.losses.dot(weights);
+// Gradients of states and head.
+std::vector<at::Tensor> backward(const internal::Backward& given,
+                                 at::ScalarType compute,
+                                 int64_t max_logits) {
+  const auto& saved = given.saved;
+  const at::Tensor &states = saved[0], &head = saved[1], &labels = saved[2], &weights = saved[3];
+  if (at::GradMode::is_enabled()) {
+    const auto composed = [&] {
+      return internal::weighed_cross_entropy(head_logits(states, head, compute), labels, weights);
+    };
+    return internal::composed_gradients(composed, {states, head}, given.gradient);
   }
-
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const variable_list saved = context->get_saved_variables();
-    const at::Tensor &states = saved[0], &head = saved[1], &labels = saved[2], &weights = saved[3];
-    const at::ScalarType compute = context->saved_data["compute"].toScalarType();
-    variable_list result(6);
-    if (at::GradMode::is_enabled()) {
-      const auto composed = internal::composed_gradients(
-          [&] {
-            return internal::weighed_cross_entropy(head_logits(states, head, compute), labels,
-                                                   weights);
-          },
-          {states, head}, gradients[0]);
-      std::copy(composed.begin(), composed.end(), result.begin());
-      return result;
-    }
-    const auto [by_states, by_head] = head_gradients(
-        Head(states, head, labels, compute, context->saved_data["max_logits"].toInt()), saved[4],
-        weights * gradients[0], context->needs_input_grad(0), context->needs_input_grad(1));
-    if (by_states.defined()) result[0] = by_states.to(states.scalar_type());
-    if (by_head.defined()) result[1] = by_head.to(head.scalar_type());
-    return result;
-  }
-};
+  auto [by_states, by_head] =
+      head_gradients(Head(states, head, labels, compute, max_logits), saved[4],
+                     weights * given.gradient, given.needs[0], given.needs[1]);
+  if (by_states.defined()) by_states = by_states.to(states.scalar_type());
+  if (by_head.defined()) by_head = by_head.to(head.scalar_type());
+  return {by_states, by_head};
+}
 
 }  // namespace
 
@@ -216,7 +194,14 @@ LossTerm csft_head_loss(const at::Tensor& states,
   const auto [weights, count] =
       internal::label_weights(__func__, label_offsets, labels.size(0), reduction,
                               states.options().dtype(state_dtype(compute)).requires_grad(false));
-  return {CsftHeadSum::apply(states, head, labels, weights, compute, max_logits), count};
+  const at::Tensor sum = internal::differentiable(
+      {states, head},
+      [&, &of_labels = weights]() -> internal::Forward {
+        const LabelLosses result = label_losses(Head(states, head, labels, compute, max_logits));
+        return {result.losses.dot(of_labels), {states, head, labels, of_labels, result.log_sums}};
+      },
+      [=](const internal::Backward& given) { return backward(given, compute, max_logits); });
+  return {sum, count};
 }
 
 }  // namespace notellm

@@ -1,13 +1,13 @@
 #include "notellm/losses/gcl.h"
 
-#include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <limits>
 #include <numbers>
 #include <tuple>
 
+#include "autograd/differentiable.h"
 #include "gcl_composed.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/util/check.h"
@@ -15,9 +15,6 @@
 
 namespace notellm {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
@@ -152,54 +149,35 @@ at::Tensor weighed_rows(const Scores& scores,
   return weighed;
 }
 
-class GclSum : public torch::autograd::Function<GclSum> {
- public:
-  static at::Tensor forward(AutogradContext* context,
-                            const at::Tensor& unit,
-                            const at::Tensor& scale,
-                            const std::optional<at::Tensor>& maybe_note_ids,
-                            int64_t begin,
-                            int64_t end,
-                            int64_t tile_rows) {
-    const at::Tensor note_ids = maybe_note_ids.value_or(at::Tensor());
-    const AnchorLosses result =
-        anchor_losses(Scores(unit, scale, note_ids), {begin, end}, tile_rows);
-    context->save_for_backward({unit, scale, note_ids, result.log_sums, result.losses});
-    context->saved_data["begin"] = begin;
-    context->saved_data["end"] = end;
-    context->saved_data["tile_rows"] = tile_rows;
-    return result.losses.sum();
+// Gradients of unit and scale.
+std::vector<at::Tensor> backward(const internal::Backward& given,
+                                 const Anchors& anchors,
+                                 int64_t tile_rows) {
+  const auto& saved = given.saved;
+  const at::Tensor &unit = saved[0], &scale = saved[1], &note_ids = saved[2];
+  if (at::GradMode::is_enabled()) {
+    const auto composed = [&] {
+      return internal::gcl_composed(unit, scale, note_ids, anchors.begin, anchors.end);
+    };
+    return internal::composed_gradients(composed, {unit, scale}, given.gradient);
   }
-
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const variable_list saved = context->get_saved_variables();
-    const at::Tensor &unit = saved[0], &scale = saved[1], &note_ids = saved[2];
-    const Anchors anchors{context->saved_data["begin"].toInt(), context->saved_data["end"].toInt()};
-    variable_list result(6);
-    if (at::GradMode::is_enabled()) {
-      const auto composed = internal::composed_gradients(
-          [&] { return internal::gcl_composed(unit, scale, note_ids, anchors.begin, anchors.end); },
-          {unit, scale}, gradients[0]);
-      std::copy(composed.begin(), composed.end(), result.begin());
-      return result;
-    }
-    const at::Tensor weighed = weighed_rows(Scores(unit, scale, note_ids), {saved[3], saved[4]},
-                                            anchors, context->saved_data["tile_rows"].toInt());
-    if (context->needs_input_grad(1)) {  // sum of G * cos = half the sum of U * (G + G^T) U
-      result[1] = (unit * weighed).sum() * (gradients[0] / 2);
-    }
-    if (context->needs_input_grad(0)) result[0] = weighed.mul_(scale * gradients[0]);
-    return result;
+  const at::Tensor weighed =
+      weighed_rows(Scores(unit, scale, note_ids), {saved[3], saved[4]}, anchors, tile_rows);
+  std::vector<at::Tensor> result(2);
+  if (given.needs[1]) {  // sum of G * cos = half the sum of U * (G + G^T) U
+    result[1] = (unit * weighed).sum() * (given.gradient / 2);
   }
-};
+  if (given.needs[0]) result[0] = weighed.mul_(scale * given.gradient);
+  return result;
+}
 
 // Small integers in their place, which compare faster; undefined where all differ and so none is
 // masked.
-std::optional<at::Tensor> compact_ids(const at::Tensor& note_ids) {
-  if (!note_ids.defined()) return std::nullopt;
+at::Tensor compact_ids(const at::Tensor& note_ids) {
+  if (!note_ids.defined()) return {};
   const auto [values, places, counts] = at::_unique2(note_ids, /*sorted=*/true,
                                                      /*return_inverse=*/true);
-  if (values.size(0) == note_ids.size(0)) return std::nullopt;
+  if (values.size(0) == note_ids.size(0)) return {};
   return places.to(at::kInt);
 }
 
@@ -231,7 +209,16 @@ LossTerm gcl_loss(const at::Tensor& embeddings,
   const at::Tensor wide = embeddings.to(dtype);
   const at::Tensor unit = wide / wide.norm(2, {1}, true).clamp_min(1e-12);
   const at::Tensor scale = tau.reshape({}).to(dtype).exp();
-  return {GclSum::apply(unit, scale, compact_ids(note_ids), begin, end, tile_rows), end - begin};
+  const at::Tensor ids = compact_ids(note_ids);
+  const Anchors wanted{begin, end};
+  const at::Tensor sum = internal::differentiable(
+      {unit, scale},
+      [&]() -> internal::Forward {
+        const AnchorLosses result = anchor_losses(Scores(unit, scale, ids), wanted, tile_rows);
+        return {result.losses.sum(), {unit, scale, ids, result.log_sums, result.losses}};
+      },
+      [=](const internal::Backward& given) { return backward(given, wanted, tile_rows); });
+  return {sum, wanted.end - wanted.begin};
 }
 
 }  // namespace notellm

@@ -1,6 +1,6 @@
 #include "gcl_composed.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include <limits>
 

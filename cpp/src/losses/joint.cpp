@@ -1,6 +1,6 @@
 #include "notellm/losses/joint.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include <cmath>
 

@@ -1,6 +1,6 @@
 #include "labels.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include "notellm/util/check.h"
 

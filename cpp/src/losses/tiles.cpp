@@ -1,6 +1,6 @@
 #include "tiles.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include <limits>
 
@@ -22,23 +22,6 @@ at::Tensor RunningLogSum::log_sums() const { return maxima_ + sums_.log2(); }
 
 at::Tensor tile_softmax(const at::Tensor& scores, int64_t dim, const at::Tensor& log_sums) {
   return at::sub(scores, log_sums.unsqueeze(dim)).exp2_();
-}
-
-std::vector<at::Tensor> composed_gradients(const std::function<at::Tensor()>& composed,
-                                           const std::vector<at::Tensor>& inputs,
-                                           const at::Tensor& gradient) {
-  std::vector<at::Tensor> needed;
-  for (const at::Tensor& input : inputs) {
-    if (input.requires_grad()) needed.push_back(input);
-  }
-  const auto found = torch::autograd::grad({composed()}, needed, {gradient}, /*retain_graph=*/true,
-                                           /*create_graph=*/true);
-  std::vector<at::Tensor> gradients(inputs.size());
-  size_t next = 0;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].requires_grad()) gradients[i] = found[next++];
-  }
-  return gradients;
 }
 
 }  // namespace notellm::internal

@@ -1,10 +1,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <torch/csrc/autograd/autograd.h>
-
-#include <functional>
-#include <vector>
 
 /// What the tiled losses share. Scores are in units of log2: `exp2` is several times faster in
 /// LibTorch on the CPU than `exp`, which goes through MKL.
@@ -30,13 +26,5 @@ class RunningLogSum {
 /// `exp2(scores - log_sums)` with one log-sum for each entry of the dimension other than `dim`:
 /// the softmax along `dim` within a tile.
 at::Tensor tile_softmax(const at::Tensor& scores, int64_t dim, const at::Tensor& log_sums);
-
-/// Gradients of `composed()` by autograd, with a graph of their own: what a hand-written backward
-/// returns when it is itself differentiated.
-///
-/// @param inputs  what `composed` reads; one that needs no gradient gets an undefined one.
-std::vector<at::Tensor> composed_gradients(const std::function<at::Tensor()>& composed,
-                                           const std::vector<at::Tensor>& inputs,
-                                           const at::Tensor& gradient);
 
 }  // namespace notellm::internal

@@ -1,6 +1,6 @@
 #include "notellm/models/cache.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include <iterator>
 

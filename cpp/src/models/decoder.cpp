@@ -1,12 +1,13 @@
 #include "notellm/models/decoder.h"
 
-#include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include "tensors.h"
 
 #include <iterator>
 #include <utility>
 
 #include "notellm/kernels/instruction_set.h"
+#include "notellm/ops/matmul.h"
 #include "notellm/ops/projection.h"
 #include "notellm/ops/quantise.h"
 #include "notellm/ops/rms_norm.h"
@@ -15,16 +16,28 @@
 namespace notellm {
 namespace {
 
-// Matrices (or biases) of one input side by side, in the compute dtype. Differentiable in each.
-at::Tensor stacked(std::vector<at::Tensor> parts, at::ScalarType dtype) {
-  if (!parts[0].defined()) return {};
-  for (at::Tensor& part : parts) part = part.to(dtype);
+at::Tensor side_by_side(const std::vector<at::Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : at::cat(parts);
 }
 
-// A matrix as its product wants it: an int8 one is widened, for this product only.
-at::Tensor widened(const at::Tensor& matrix, const at::Tensor& scales, at::ScalarType dtype) {
-  return scales.defined() ? dequantise(matrix, scales, dtype) : matrix.to(dtype);
+// Matrices of one input side by side, for products of `compute`. Differentiable in each.
+at::Tensor stacked(std::vector<at::Tensor> parts, at::ScalarType compute) {
+  for (at::Tensor& part : parts) part = for_products(part, compute);
+  return side_by_side(parts);
+}
+
+// Their biases in the compute dtype; undefined where there are none.
+at::Tensor stacked_biases(std::vector<at::Tensor> parts, at::ScalarType compute) {
+  if (!parts[0].defined()) return {};
+  for (at::Tensor& part : parts) part = part.to(compute);
+  return side_by_side(parts);
+}
+
+// A prepared matrix as its product wants it: an int8 one is widened, for this product only.
+at::Tensor widened(const at::Tensor& matrix, const at::Tensor& scales, at::ScalarType compute) {
+  if (!scales.defined()) return matrix;
+  const bool is_emulated = compute == at::kBFloat16 && matrix.is_cpu() && !multiplies_bf16();
+  return dequantise(matrix, scales, is_emulated ? at::kFloat : compute);
 }
 
 // A matrix and what LoRA adds to it.
@@ -46,10 +59,10 @@ LowRank stacked_adapters(const std::vector<Part>& parts, at::ScalarType dtype) {
   std::vector<at::Tensor> downs, ups;
   for (const auto& [weight, adapter] : parts) {
     if (adapter.down.defined()) {
-      downs.push_back(adapter.down.to(dtype));
-      ups.push_back((adapter.up * adapter.scale).to(dtype));
+      downs.push_back(for_products(adapter.down, dtype));
+      ups.push_back(for_products(adapter.up * adapter.scale, dtype));
     } else {
-      ups.push_back(at::zeros({weight.size(0), 0}, weight.options().dtype(dtype)));
+      ups.push_back(for_products(at::zeros({weight.size(0), 0}, weight.options()), dtype));
     }
   }
   if (downs.empty()) return {};
@@ -65,7 +78,7 @@ ProjectionWeights stacked_parts(const std::vector<Part>& parts,
                                 const at::Tensor& bias,
                                 at::ScalarType dtype,
                                 const Dropout& dropout) {
-  ProjectionWeights all{{}, bias, stacked_adapters(parts, dtype)};
+  ProjectionWeights all{dtype, {}, bias, stacked_adapters(parts, dtype)};
   const bool runs_on_kernels =
       parts[0].weight.is_cpu() && instruction_set() != InstructionSet::kNone;
   all.low_rank.dropout = dropout;
@@ -77,29 +90,32 @@ ProjectionWeights stacked_parts(const std::vector<Part>& parts,
   return all;
 }
 
+// Whether `prepare_weights` made these.
+bool is_prepared(const LayerWeights& w) { return w.packed.defined(); }
+
 // A block's four projections; `Dropout` is of their adapters.
 ProjectionWeights packed_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
-  if (w.packed.defined()) return {widened(w.packed, w.scales.packed, dtype), w.packed_bias};
+  if (is_prepared(w)) return {dtype, widened(w.packed, w.scales.packed, dtype), w.packed_bias};
   const LayerAdapters& adapters = w.adapters;
   return stacked_parts(
       {{w.query, adapters.query}, {w.key, adapters.key}, {w.value, adapters.value}},
-      stacked({w.query_bias, w.key_bias, w.value_bias}, dtype), dtype, drop);
+      stacked_biases({w.query_bias, w.key_bias, w.value_bias}, dtype), dtype, drop);
 }
 
 ProjectionWeights output_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
-  if (w.scales.output.defined()) return {widened(w.output, w.scales.output, dtype), {}};
+  if (is_prepared(w)) return {dtype, widened(w.output, w.scales.output, dtype), {}};
   return stacked_parts({{w.output, w.adapters.output}}, {}, dtype, drop);
 }
 
 ProjectionWeights gate_up_weights(const LayerWeights& w,
                                   at::ScalarType dtype,
                                   const Dropout& drop) {
-  if (w.gate_up.defined()) return {widened(w.gate_up, w.scales.gate_up, dtype), {}};
+  if (is_prepared(w)) return {dtype, widened(w.gate_up, w.scales.gate_up, dtype), {}};
   return stacked_parts({{w.gate, w.adapters.gate}, {w.up, w.adapters.up}}, {}, dtype, drop);
 }
 
 ProjectionWeights down_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
-  if (w.scales.down.defined()) return {widened(w.down, w.scales.down, dtype), {}};
+  if (is_prepared(w)) return {dtype, widened(w.down, w.scales.down, dtype), {}};
   return stacked_parts({{w.down, w.adapters.down}}, {}, dtype, drop);
 }
 
@@ -287,7 +303,9 @@ at::Tensor decoder_states(const at::Tensor& tokens,
 }
 
 at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::ScalarType compute) {
-  return at::linear(states.to(compute), head.to(compute)).to(state_dtype(compute));
+  const at::Tensor weight = for_products(head, compute);
+  const at::Tensor rounded = states.to(compute).to(weight.scalar_type());
+  return at::linear(rounded, weight).to(compute).to(state_dtype(compute));
 }
 
 DecoderWeights prepare_weights(const DecoderWeights& weights,
@@ -300,15 +318,14 @@ DecoderWeights prepare_weights(const DecoderWeights& weights,
     std::vector<at::Tensor> matrices;
     for (const Part& part : parts) matrices.push_back(merged(part));
     // int8 is rounded from the weights as they are, not from bf16
-    const at::ScalarType dtype = is_int8 ? matrices[0].scalar_type() : compute;
-    return stacked(std::move(matrices), dtype);
+    return is_int8 ? side_by_side(matrices) : stacked(std::move(matrices), compute);
   };
   for (LayerWeights& w : prepared.layers) {
     const LayerAdapters& adapters = w.adapters;
     if (!w.packed.defined()) {
       w.packed =
           merge({{w.query, adapters.query}, {w.key, adapters.key}, {w.value, adapters.value}});
-      w.packed_bias = stacked({w.query_bias, w.key_bias, w.value_bias}, compute);
+      w.packed_bias = stacked_biases({w.query_bias, w.key_bias, w.value_bias}, compute);
       w.gate_up = merge({{w.gate, adapters.gate}, {w.up, adapters.up}});
     }
     w.output = merge({{w.output, adapters.output}});

@@ -1,6 +1,6 @@
 #include "notellm/models/plan.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include <iterator>
 #include <utility>

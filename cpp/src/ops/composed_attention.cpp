@@ -1,6 +1,6 @@
 #include "notellm/ops/segment_attention.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <iterator>

@@ -1,7 +1,7 @@
 #include "notellm/ops/dropout.h"
 
-#include <ATen/ATen.h>
 #include <ATen/core/LegacyTypeDispatch.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,6 +1,6 @@
 #include "notellm/ops/on_device.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 namespace notellm {
 

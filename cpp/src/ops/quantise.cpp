@@ -1,8 +1,8 @@
 #include "notellm/ops/quantise.h"
 
-#include <ATen/ATen.h>
-#include <ATen/record_function.h>
+#include "tensors.h"
 
+#include "autograd/recorded_step.h"
 #include "notellm/util/check.h"
 #include "on_kernels.h"
 
@@ -29,7 +29,7 @@ at::Tensor dequantise(const at::Tensor& values, const at::Tensor& scales, at::Sc
     const auto wide = dtype == at::kDouble ? at::kDouble : at::kFloat;
     return (values.to(wide) * scales.to(wide).unsqueeze(1)).to(dtype);
   }
-  RECORD_FUNCTION("notellm::dequantise", {});
+  const internal::RecordedStep record("notellm::dequantise");
   const int64_t width = values.size(1);
   at::Tensor out = at::empty(values.sizes(), values.options().dtype(dtype));
   with_scalar(dtype, [&](auto scalar) {

@@ -1,11 +1,10 @@
 #include "notellm/ops/rms_norm.h"
 
-#include <ATen/ATen.h>
-#include <ATen/record_function.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include "tensors.h"
 
+#include "autograd/differentiable.h"
+#include "autograd/recorded_step.h"
 #include "on_kernels.h"
-#include "once_differentiable.h"
 
 namespace notellm {
 namespace internal {
@@ -21,7 +20,7 @@ at::Tensor rms_norm_forward(const at::Tensor& x,
                             double epsilon,
                             at::ScalarType dtype,
                             at::Tensor& inverse_rms) {
-  RECORD_FUNCTION("notellm::rms_norm", {});
+  const RecordedStep record("notellm::rms_norm");
   const at::Tensor rows = x.contiguous(), scale = weight.to(x.scalar_type()).contiguous();
   const int64_t width = x.size(-1), count = rows.numel() / std::max<int64_t>(width, 1);
   at::Tensor y = at::empty(x.sizes(), x.options().dtype(dtype));
@@ -46,7 +45,7 @@ RmsNormGradient rms_norm_backward(const at::Tensor& y_gradient,
                                   const at::Tensor& weight,
                                   const at::Tensor& inverse_rms,
                                   bool wants_weight) {
-  RECORD_FUNCTION("notellm::rms_norm_backward", {});
+  const RecordedStep record("notellm::rms_norm_backward");
   const at::Tensor gradient = y_gradient.contiguous(), rows = x.contiguous();
   const at::Tensor scale = weight.to(x.scalar_type()).contiguous();
   const int64_t width = x.size(-1), count = rows.numel() / std::max<int64_t>(width, 1);
@@ -73,38 +72,24 @@ RmsNormGradient rms_norm_backward(const at::Tensor& y_gradient,
 
 }  // namespace internal
 
-namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
-
-struct RmsNorm : torch::autograd::Function<RmsNorm> {
-  static at::Tensor forward(AutogradContext* context,
-                            const at::Tensor& x,
-                            const at::Tensor& weight,
-                            double epsilon,
-                            at::ScalarType dtype) {
-    at::Tensor inverse_rms;
-    at::Tensor y = internal::rms_norm_forward(x, weight, epsilon, dtype, inverse_rms);
-    context->save_for_backward({x, weight, inverse_rms});
-    return y;
-  }
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
-    internal::refuse_double_backward("rms_norm");
-    const auto saved = context->get_saved_variables();
-    const auto gradient = internal::rms_norm_backward(gradients[0], saved[0], saved[1], saved[2],
-                                                      context->needs_input_grad(1));
-    return {gradient.x, gradient.weight, {}, {}};
-  }
-};
-
-}  // namespace
-
 at::Tensor rms_norm(const at::Tensor& x,
                     const at::Tensor& weight,
                     double epsilon,
                     at::ScalarType dtype) {
-  if (internal::runs_on_kernels(x)) return RmsNorm::apply(x, weight, epsilon, dtype);
+  if (internal::runs_on_kernels(x)) {
+    const auto forward = [&]() -> internal::Forward {
+      at::Tensor inverse_rms;
+      at::Tensor y = internal::rms_norm_forward(x, weight, epsilon, dtype, inverse_rms);
+      return {y, {x, weight, inverse_rms}};
+    };
+    return internal::differentiable({x, weight}, forward, [](const internal::Backward& given) {
+      internal::refuse_double_backward("rms_norm");
+      const auto& saved = given.saved;
+      const auto by =
+          internal::rms_norm_backward(given.gradient, saved[0], saved[1], saved[2], given.needs[1]);
+      return std::vector{by.x, by.weight};
+    });
+  }
   return at::rms_norm(x, {x.size(-1)}, weight.to(x.scalar_type()), epsilon).to(dtype);
 }
 

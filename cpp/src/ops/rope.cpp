@@ -1,6 +1,6 @@
 #include "notellm/ops/rope.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include <cmath>
 #include <numbers>

@@ -1,14 +1,13 @@
 #include "notellm/ops/segment_attention.h"
 
-#include <ATen/ATen.h>
-#include <ATen/record_function.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include "tensors.h"
 
 #include <vector>
 
+#include "autograd/differentiable.h"
+#include "autograd/recorded_step.h"
 #include "notellm/util/check.h"
 #include "on_kernels.h"
-#include "once_differentiable.h"
 
 namespace notellm {
 namespace {
@@ -17,8 +16,6 @@ using internal::data;
 using internal::mutable_data;
 using internal::parallel_items;
 using internal::with_scalar;
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 using LayoutPtr = std::shared_ptr<const AttentionLayout>;
 
 // The tensors of one call and where heads lie in them.
@@ -26,7 +23,7 @@ struct Inputs {
   at::Tensor queries, packed, cos, sin;
   AttentionHeads heads;
 
-  bool are_packed() const { return !internal::is_given(queries); }
+  bool are_packed() const { return !queries.defined(); }
   const at::Tensor& query_source() const { return are_packed() ? packed : queries; }
   int64_t key_offset() const { return are_packed() ? heads.heads * heads.head_dim : 0; }
   int64_t value_offset() const { return key_offset() + heads.key_heads * heads.head_dim; }
@@ -165,52 +162,33 @@ void run_backward(const Inputs& in,
   sum_context_gradients<Scalar>(in, layout, parts, packed_gradient);
 }
 
-struct SegmentAttention : torch::autograd::Function<SegmentAttention> {
-  static at::Tensor forward(AutogradContext* context,
-                            const at::Tensor& queries,
-                            const at::Tensor& packed,
-                            const at::Tensor& cos,
-                            const at::Tensor& sin,
-                            const LayoutPtr& layout,
-                            const AttentionHeads& heads) {
-    RECORD_FUNCTION("notellm::segment_attention", {});
-    const Inputs in{queries.contiguous(), packed.contiguous(), cos, sin, heads};
-    at::Tensor output = at::empty({layout->rows(), heads.heads * heads.head_dim}, packed.options());
-    at::Tensor log_sums = at::empty({layout->rows(), heads.heads}, cos.options());
-    with_scalar(packed.scalar_type(),
-                [&](auto scalar) { run_forward<decltype(scalar)>(in, *layout, output, log_sums); });
-    context->save_for_backward({in.queries, in.packed, cos, sin, output, log_sums});
-    context->saved_data["heads"] =
-        std::vector<int64_t>{heads.heads, heads.key_heads, heads.head_dim};
-    context->saved_data["layout"] =
-        c10::IValue::make_capsule(c10::make_intrusive<LayoutHolder>(layout));
-    return output;
-  }
+internal::Forward forward(const Inputs& in, const AttentionLayout& layout) {
+  const internal::RecordedStep record("notellm::segment_attention");
+  const int64_t width = in.heads.heads * in.heads.head_dim;
+  at::Tensor output = at::empty({layout.rows(), width}, in.packed.options());
+  at::Tensor log_sums = at::empty({layout.rows(), in.heads.heads}, in.cos.options());
+  with_scalar(in.packed.scalar_type(),
+              [&](auto scalar) { run_forward<decltype(scalar)>(in, layout, output, log_sums); });
+  return {output, {in.queries, in.packed, in.cos, in.sin, output, log_sums}};
+}
 
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
-    internal::refuse_double_backward("segment_attention");
-    RECORD_FUNCTION("notellm::segment_attention_backward", {});
-    const auto saved = context->get_saved_variables();
-    const auto widths = context->saved_data["heads"].toIntVector();
-    const Inputs in{saved[0], saved[1], saved[2], saved[3], {widths[0], widths[1], widths[2]}};
-    const auto layout = context->saved_data["layout"].toCapsule();
-    const AttentionLayout& forest = *static_cast<LayoutHolder*>(layout.get())->layout;
-    at::Tensor packed_gradient = at::empty_like(in.packed);
-    at::Tensor query_gradient = in.are_packed() ? packed_gradient : at::empty_like(in.queries);
-    const at::Tensor output_gradient = gradients[0].to(in.packed.scalar_type()).contiguous();
-    with_scalar(in.packed.scalar_type(), [&](auto scalar) {
-      run_backward<decltype(scalar)>(in, forest, saved[4], saved[5], output_gradient,
-                                     query_gradient, packed_gradient);
-    });
-    return {in.are_packed() ? at::Tensor() : query_gradient, packed_gradient, {}, {}, {}, {}};
-  }
-
- private:
-  struct LayoutHolder : torch::CustomClassHolder {
-    explicit LayoutHolder(LayoutPtr held) : layout(std::move(held)) {}
-    LayoutPtr layout;
-  };
-};
+// Gradients of queries and packed.
+std::vector<at::Tensor> backward(const internal::Backward& given,
+                                 const AttentionLayout& layout,
+                                 const AttentionHeads& heads) {
+  internal::refuse_double_backward("segment_attention");
+  const internal::RecordedStep record("notellm::segment_attention_backward");
+  const auto& saved = given.saved;
+  const Inputs in{saved[0], saved[1], saved[2], saved[3], heads};
+  at::Tensor packed_gradient = at::empty_like(in.packed);
+  at::Tensor query_gradient = in.are_packed() ? packed_gradient : at::empty_like(in.queries);
+  const at::Tensor output_gradient = given.gradient.to(in.packed.scalar_type()).contiguous();
+  with_scalar(in.packed.scalar_type(), [&](auto scalar) {
+    run_backward<decltype(scalar)>(in, layout, saved[4], saved[5], output_gradient, query_gradient,
+                                   packed_gradient);
+  });
+  return {in.are_packed() ? at::Tensor() : query_gradient, packed_gradient};
+}
 
 }  // namespace
 
@@ -230,8 +208,13 @@ at::Tensor segment_attention(const at::Tensor& queries,
                              queries.size(1) == query_width),
       "queries must be (", layout->rows(), ", ", query_width, "), but are ",
       queries.defined() ? queries.sizes() : at::IntArrayRef());
-  return SegmentAttention::apply(internal::or_empty(queries), packed, table.cos, table.sin, layout,
-                                 heads);
+  return internal::differentiable(
+      {queries, packed},
+      [&] {
+        const at::Tensor asking = queries.defined() ? queries.contiguous() : queries;
+        return forward({asking, packed.contiguous(), table.cos, table.sin, heads}, *layout);
+      },
+      [layout, heads](const internal::Backward& given) { return backward(given, *layout, heads); });
 }
 
 }  // namespace notellm

@@ -1,6 +1,6 @@
 #include "best_first.h"
 
-#include <ATen/ATen.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <limits>

@@ -4,11 +4,11 @@
 
 #ifdef NOTELLM_HAVE_FAISS
 
-#include <ATen/ATen.h>
 #include <faiss/AutoTune.h>
 #include <faiss/IndexIVF.h>
 #include <faiss/impl/FaissException.h>
 #include <faiss/index_factory.h>
+#include "tensors.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 #include "notellm/retrieval/rank.h"
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,7 @@
 #include "vectors.h"
 
-#include <ATen/ATen.h>
 #include <ATen/Context.h>
+#include "tensors.h"
 
 #include <algorithm>
 #include <cmath>

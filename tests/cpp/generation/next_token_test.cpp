@@ -1,6 +1,6 @@
 #include "notellm/generation/next_token.h"
+#include "tensors.h"
 
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>

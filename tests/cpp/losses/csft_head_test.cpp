@@ -1,6 +1,6 @@
 #include "notellm/losses/csft_head.h"
+#include "tensors.h"
 
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "notellm/util/check.h"
@@ -8,11 +8,11 @@
 namespace notellm {
 namespace {
 
-struct Input {
+struct HeadInput {
   at::Tensor states, head, labels, offsets;
 };
 
-Input make_input() {
+HeadInput make_head_input() {
   at::manual_seed(8);
   return {at::randn({13, 6}, at::kDouble).set_requires_grad(true),
           at::randn({29, 6}, at::kDouble).set_requires_grad(true),
@@ -21,12 +21,12 @@ Input make_input() {
 
 TEST(CsftHead, EqualsCsftLossOfAllLogits) {
   for (const auto reduction : {CsftReduction::kNote, CsftReduction::kToken}) {
-    const Input whole = make_input();
+    const HeadInput whole = make_head_input();
     const LossTerm expected =
         csft_loss(whole.states.matmul(whole.head.t()), whole.labels, whole.offsets, reduction);
     expected.sum.backward();
     for (const int64_t max_logits : {1, 30, 100, 1000}) {
-      const Input tiled = make_input();
+      const HeadInput tiled = make_head_input();
       const LossTerm term = csft_head_loss(tiled.states, tiled.head, tiled.labels, tiled.offsets,
                                            reduction, {at::kDouble, max_logits});
       EXPECT_EQ(term.count, expected.count);
@@ -39,7 +39,7 @@ TEST(CsftHead, EqualsCsftLossOfAllLogits) {
 }
 
 TEST(CsftHead, RefusesHalfPrecision) {
-  const Input input = make_input();
+  const HeadInput input = make_head_input();
   const auto call = [&] {
     return csft_head_loss(input.states, input.head, input.labels, input.offsets,
                           CsftReduction::kNote, {at::kHalf, {}});

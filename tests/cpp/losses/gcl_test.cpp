@@ -1,6 +1,6 @@
 #include "notellm/losses/gcl.h"
+#include "tensors.h"
 
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <stdexcept>
@@ -10,28 +10,28 @@ namespace {
 
 constexpr int64_t kRows = 22;  // not a multiple of the tiles below
 
-struct Input {
+struct GclInput {
   at::Tensor embeddings, tau, note_ids;
 };
 
-Input make_input() {
+GclInput make_gcl_input() {
   at::manual_seed(7);
   return {at::randn({kRows, 6}, at::kDouble).set_requires_grad(true),
           at::full({}, 1.5, at::kDouble).set_requires_grad(true),
           at::randint(0, 15, {kRows}, at::kLong)};
 }
 
-void expect_equal_gradients(const Input& one, const Input& other) {
+void expect_equal_gradients(const GclInput& one, const GclInput& other) {
   EXPECT_TRUE(at::allclose(one.embeddings.grad(), other.embeddings.grad(), 1e-11, 1e-12));
   EXPECT_TRUE(at::allclose(one.tau.grad(), other.tau.grad(), 1e-11, 1e-12));
 }
 
 TEST(GclTiles, TheSizeOfATileChangesNothing) {
-  const Input whole = make_input();
+  const GclInput whole = make_gcl_input();
   const LossTerm expected = gcl_loss(whole.embeddings, whole.tau, whole.note_ids);
   expected.sum.backward();
   for (const int64_t tile_rows : {2, 4, 8, 20}) {
-    const Input tiled = make_input();
+    const GclInput tiled = make_gcl_input();
     const LossTerm term =
         gcl_loss(tiled.embeddings, tiled.tau, tiled.note_ids, std::nullopt, tile_rows);
     EXPECT_EQ(term.count, kRows);
@@ -42,7 +42,7 @@ TEST(GclTiles, TheSizeOfATileChangesNothing) {
 }
 
 TEST(GclTiles, RangesOfAnchorsAddUpToTheWhole) {
-  const Input whole = make_input(), parts = make_input();
+  const GclInput whole = make_gcl_input(), parts = make_gcl_input();
   const LossTerm expected = gcl_loss(whole.embeddings, whole.tau, whole.note_ids);
   expected.sum.backward();
   double sum = 0;
@@ -59,7 +59,7 @@ TEST(GclTiles, RangesOfAnchorsAddUpToTheWhole) {
 }
 
 TEST(GclTiles, RefusesAnchorsBeyondTheRows) {
-  const Input input = make_input();
+  const GclInput input = make_gcl_input();
   const auto call = [&] { return gcl_loss(input.embeddings, input.tau, {}, std::pair(20, 24)); };
   EXPECT_THROW(call(), std::invalid_argument);
 }

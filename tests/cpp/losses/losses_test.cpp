@@ -1,4 +1,3 @@
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -6,6 +5,7 @@
 #include "notellm/losses/csft.h"
 #include "notellm/losses/gcl.h"
 #include "notellm/losses/joint.h"
+#include "tensors.h"
 
 namespace notellm {
 namespace {

@@ -1,10 +1,10 @@
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 
 #include "notellm/ops/segment_attention.h"
+#include "tensors.h"
 
 namespace notellm {
 namespace {

@@ -1,6 +1,6 @@
 #include "notellm/ops/dropout.h"
+#include "tensors.h"
 
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <stdexcept>

@@ -1,6 +1,6 @@
 #include "notellm/retrieval/neighbours.h"
+#include "tensors.h"
 
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <limits>

@@ -25,6 +25,10 @@ InstructionSet instruction_set();
 /// @throws std::invalid_argument  for an unknown name or a set that this processor lacks.
 void set_instruction_set(std::string_view name);
 
+/// Whether the processor has bf16 products and the set does not forbid them: `avx512_bf16`, or
+/// `none` (which forbids our loops, not LibTorch's) on such a processor.
+bool has_bf16_products(InstructionSet set);
+
 /// `none`, `baseline`, `avx2`, `avx512` or `avx512_bf16`.
 std::string name_of(InstructionSet set);
 

@@ -4,14 +4,27 @@
 
 namespace notellm {
 
+/// Whether this processor multiplies bf16 numbers itself (AVX-512 bf16, AMX), and nothing forbids
+/// its products to: neither the instruction set in use (`instruction_set.h`) nor the environment's
+/// ONEDNN_MAX_CPU_ISA. Where it does not, LibTorch's own bf16 products are scalar loops, a hundred
+/// times slower than fp32.
+bool multiplies_bf16();
+
+/// A weight as products of `compute` are fastest with: in that dtype; but where the processor does
+/// not multiply bf16, the same numbers, rounded to bf16, kept in fp32. Differentiable.
+at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute);
+
 /// x W^T, without a graph, by the fastest library product there is.
 ///
 /// In fp32 on the CPU that is oneDNN's, whose loops use AVX-512 on processors where the BLAS that
-/// at::linear calls may not; everywhere else at::linear.
+/// at::linear calls may not; everywhere else at::linear. Of bf16, on a processor that does not
+/// multiply it, the fp32 product, rounded to bf16.
 ///
-/// @param x     (T, in). @param weight  (out, in); either may be a transposed view.
+/// @param x     (T, in). @param weight  (out, in) in the dtype of x, or `for_products` of it;
+/// either
+///              may be a transposed view.
 /// @param bias  (out) or undefined.
-/// @return      (T, out).
+/// @return      (T, out) in the dtype of x.
 at::Tensor matmul_transposed(const at::Tensor& x,
                              const at::Tensor& weight,
                              const at::Tensor& bias = {});

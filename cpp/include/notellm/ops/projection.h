@@ -23,8 +23,8 @@ struct ProjectionInput {
 
 /// What low-rank adaptation (LoRA: Hu et al. 2021) adds to a matrix: up down, of rank R.
 struct LowRank {
-  at::Tensor down;  ///< (R, n) in the compute dtype; undefined: nothing is added
-  at::Tensor up;    ///< (out, R) in the compute dtype, its scale in it
+  at::Tensor down;  ///< (R, n); undefined: nothing is added
+  at::Tensor up;    ///< (out, R), its scale in it
   Dropout dropout;  ///< of what goes down
 
   /// Whether the matrix holds up down already. A token then costs nothing more forward; down and up
@@ -32,10 +32,11 @@ struct LowRank {
   bool is_merged = false;
 };
 
-/// The weights of a projection, in the compute dtype.
+/// The weights of a projection; matrices as `for_products` of the compute dtype makes them.
 struct ProjectionWeights {
-  at::Tensor matrix;  ///< (out, n)
-  at::Tensor bias;    ///< (out) or undefined
+  at::ScalarType compute;  ///< dtype of the product's factors and of what comes out
+  at::Tensor matrix;       ///< (out, n)
+  at::Tensor bias;         ///< (out) in the compute dtype, or undefined
   LowRank low_rank = {};
 };
 
@@ -47,7 +48,7 @@ struct ProjectionWeights {
 /// token where the matrix's own gradient would cost 2 n out.
 ///
 /// @param residual  (T, out) in the state dtype, or undefined.
-/// @return          (T, out) in the matrix's dtype, or in the residual's; differentiable (once) in
+/// @return          (T, out) in the compute dtype, or in the residual's; differentiable (once) in
 ///                  source, norm weight, matrix, bias, down, up and residual.
 at::Tensor project(const ProjectionInput& input,
                    const ProjectionWeights& weights,
