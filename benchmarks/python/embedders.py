@@ -150,7 +150,10 @@ def prefixed_transformers(model: nn.Module, sequences: Sequences) -> Embedder:
 
 
 def compiled(model: PrefixedBackbone) -> nn.Module:
-    """The same through torch.compile, weights frozen into the graph so that oneDNN may pack them."""
+    """The same through torch.compile, weights frozen into the graph so that oneDNN may pack them.
+
+    Where a newer processor behaves like an older one, its own loops are still compiled for the newer one.
+    """
     from torch._inductor import config
 
     config.freezing = True

@@ -1,7 +1,7 @@
 """OpenVINO as an embedder: transformers' backbone behind its kept prefix, converted, in fp32, bf16 or int8.
 
 int8 is what nncf calls weight compression: matrices in int8 with a scale a row; where the processor has int8 products
-OpenVINO rounds activations too. Both packages are extras (`pip install notellm[bench]`).
+OpenVINO rounds activations too. Both packages may be absent (`pip install -r benchmarks/requirements.txt`).
 """
 
 from collections.abc import Sequence

@@ -132,10 +132,12 @@ def run_job(name: str, job: Job, options: list[str], path: Path, environment: Ma
     print(f"{name}: python {job.script} {' '.join(options)}", flush=True)
     begin = time.monotonic()
     command = [sys.executable, str(Path(__file__).parent / job.script), *options, "--output", str(path)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, env=dict(environment))
+    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True)
     taken = f"{(time.monotonic() - begin) / 60:.1f} min"
     if done.returncode != 0:
-        print(f"{name}: failed after {taken} with status {done.returncode}", flush=True)
+        print(
+            f"{done.stderr[-3000:]}\n{name}: failed after {taken} with status {done.returncode}", flush=True
+        )
         return False
     record = json.loads(path.read_text())
     beside = (
