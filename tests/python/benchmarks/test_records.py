@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 
 import pytest
 import records
@@ -39,6 +41,17 @@ def test_the_machine_is_watched_in_earnest():
     busy, own, _ = (now - then for now, then in zip(watch._now(), watch._begin, strict=True))
     assert own > 0
     assert busy >= own - 0.05  # two clocks of a hundredth of a second
+
+
+def test_work_of_living_children_is_our_own():
+    before = records._own_seconds()
+    busy = "import time; t = time.process_time\nwhile t() < 0.5: pass\nprint(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        child.stdout.readline()
+        assert records._own_seconds() - before >= 0.45
+        child.stdin.write(b"\n")
 
 
 def test_records_are_named_by_instruction_set(tmp_path, monkeypatch, capsys):
