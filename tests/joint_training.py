@@ -130,3 +130,16 @@ def disagree_and_share(model_folder: str) -> None:
     """Both of the above, for one start of processes."""
     disagree(model_folder)
     keep_a_share(model_folder)
+
+
+def interrupt_one(model_folder: str, run: Run) -> None:
+    """In one of several processes: Ctrl-C reaches the last of them between two steps, and all stop there."""
+
+    def report(done: int, total: int) -> None:
+        if done == 2 and dist.get_rank() == dist.get_world_size() - 1:
+            raise KeyboardInterrupt
+
+    trainer = make_trainer(Path(model_folder), run)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(progress=report)
+    assert trainer.step == 2

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from notellm.extension import ExtensionError
+from notellm.interrupts import INTERRUPTED, answered
 
 __all__ = ["VERBS", "main"]
 
@@ -40,8 +41,8 @@ VERBS = {
 TOGETHER = ("train", "demo")
 """The verbs that several processes share, under ``torchrun``."""
 
-WRONG_INPUT, INTERRUPTED = 2, 130
-"""Exit codes."""
+WRONG_INPUT = 2
+"""Exit code."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,18 +53,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The verb's own code, mostly 0; 2 after an error of the user's or where PyTorch or the extension
-        cannot be used, which is one line on standard error; 130 after Ctrl-C.
+        cannot be used, which is one line on standard error; 130 after Ctrl-C, see `notellm.interrupts`.
     """
+    is_whole_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = _parse_verb(arguments[:1])
+    again = shlex.join(["notellm", *arguments])
+    stopped = f"stopped; nothing is half-written, and `{again}` goes on from what is kept"
     try:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            return _run_together(verb, arguments[1:])
-        return _run(verb, arguments[1:])
+        with answered(stopped, is_silent=int(os.environ.get("RANK", "0")) > 0) as interrupts:
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                return _run_together(verb, arguments[1:])
+            return _run(verb, arguments[1:])
     except KeyboardInterrupt:
-        again = shlex.join(["notellm", *arguments])
         if _speaks():
-            print(f"\nnotellm: stopped; nothing is half-written, and `{again}` goes on", file=sys.stderr)
+            print(f"\nnotellm: {stopped}", file=sys.stderr, flush=True)
+        if is_whole_process and interrupts.must_stop:  # at once: the interpreter's own end may take seconds
+            os._exit(INTERRUPTED)
         return INTERRUPTED
     except Exception as error:
         if not _speaks():

@@ -15,6 +15,7 @@ from torch import Tensor
 from notellm import _core
 from notellm.errors import DataError
 from notellm.files import atomic_write
+from notellm.interrupts import finishing
 from notellm.models.config import compute_dtype
 from notellm.progress import ProgressFn
 
@@ -169,11 +170,12 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> No
         with atomic_write(path) as temporary:
             save_file({"embeddings": vectors.contiguous()}, temporary, metadata={"ids": listing})
     elif path.suffix == ".npy":
-        path.unlink(missing_ok=True)  # never an old matrix beside new ids
-        with atomic_write(path.with_suffix(".ids.txt")) as temporary:
-            temporary.write_text(listing, encoding="utf-8")
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.save(file, vectors.numpy())
+        with finishing("file", then_stop=True):  # both: ids alone are of no use
+            path.unlink(missing_ok=True)  # never an old matrix beside new ids
+            with atomic_write(path.with_suffix(".ids.txt")) as temporary:
+                temporary.write_text(listing, encoding="utf-8")
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                np.save(file, vectors.numpy())
     else:
         raise ValueError(f"save_embeddings: the file must end in .safetensors or .npy, but is {path.name}")
 

@@ -16,7 +16,16 @@ __all__ = ["ExtensionError", "ExtensionFinder", "torch_version"]
 NAME = "notellm._core"
 LIGHT = {
     f"notellm.{module}"
-    for module in ("cache", "cli", "commands", "commands.doctor", "doctor", "extension", "machine")
+    for module in (
+        "cache",
+        "cli",
+        "commands",
+        "commands.doctor",
+        "doctor",
+        "extension",
+        "interrupts",
+        "machine",
+    )
 }
 """The modules that work without the extension: what help and doctor are made of."""
 

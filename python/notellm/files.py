@@ -6,11 +6,20 @@ import re
 import secrets
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from notellm.interrupts import before_a_hard_end, finishing
+
 __all__ = ["atomic_folder", "atomic_write", "locked", "scratch_folder"]
+
+_unfinished: set[Path] = set()
+"""What this process is writing under temporary names."""
+
+_placing = threading.Lock()
+"""Held while something takes its own name, or is about to be begun."""
 
 
 @contextmanager
@@ -35,16 +44,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
-    try:
+    with finishing("file", then_stop=True), _temporary(path) as temporary:
         yield temporary
         _sync(temporary)
-        temporary.replace(path)
+        with _placing:
+            temporary.replace(path)
         _sync(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sweep(path)
+        _sweep(path)
 
 
 @contextmanager
@@ -66,24 +72,30 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     if not replace and path.is_dir() and any(path.iterdir()):
         raise FileExistsError(f"{path}: must be empty or absent, but holds files; try another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = _temporary_name(path), _temporary_name(path)
-    temporary.mkdir()
-    try:
+    with finishing("file", then_stop=True), _temporary(path) as temporary:
+        temporary.mkdir()
         yield temporary
         for entry in sorted(temporary.rglob("*")):
             _sync(entry)
         _sync(temporary)
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
+        _place_folder(temporary, path)
         _sync(path.parent)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-    _sweep(path)
+        _sweep(path)
+
+
+def _place_folder(temporary: Path, path: Path) -> None:
+    """Gives a folder its own name; one that has the name goes, but not if that fails."""
+    old = _temporary_name(path)
+    with _placing:
+        try:
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
+        except BaseException:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            raise
+    _remove(old)
 
 
 @contextmanager
@@ -128,12 +140,45 @@ def scratch_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = _temporary_name(path)
-    scratch.mkdir()
-    try:
+    with _temporary(path) as scratch:
+        scratch.mkdir()
         yield scratch
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside ``path``; what still bears it at the end is removed."""
+    temporary = _temporary_name(path)
+    with _placing:  # nothing is begun any more once all is abandoned
+        _unfinished.add(temporary)
+    try:
+        yield temporary
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove(temporary)
+        _unfinished.discard(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _abandon_all() -> None:
+    """Removes what is unfinished; nothing more is begun, or takes its own name: the process is about to end.
+
+    It is renamed first: who is writing into a folder must not find it to add a file while it is emptied.
+    """
+    _placing.acquire()
+    for temporary in _unfinished.copy():
+        away = temporary.with_name(f"{temporary.name.removesuffix('.part')[:-8]}{secrets.token_hex(4)}.part")
+        with suppress(OSError):  # it need not be there yet
+            temporary.rename(away)
+            _remove(away)
+
+
+before_a_hard_end(_abandon_all)
 
 
 def _temporary_name(path: Path) -> Path:
@@ -158,7 +203,7 @@ def _sweep(path: Path) -> None:
     for entry in path.parent.iterdir():
         match = ours.fullmatch(entry.name)
         if match and not _is_running(int(match[1])):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+            _remove(entry)
 
 
 def _is_running(pid: int) -> bool:

@@ -2,9 +2,10 @@
 
 import os
 import sys
-import time
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
 from rich.console import Console
@@ -16,9 +17,11 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
+
+from notellm.interrupts import finishing, stop_if_wished, tidied_before_a_hard_end
+from notellm.pace import Pace, duration_text, pace_text
 
 ProgressFn = Callable[[int, int], None]
 """Called as ``(done, total)`` now and then during a long call; what it raises stops the call."""
@@ -27,42 +30,145 @@ LINE_SECONDS = 10.0
 """Seconds between two lines where there is no terminal to draw a bar on."""
 
 
-class _RateColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        unit = task.fields["unit"]
-        return Text("" if not task.speed else f"{task.speed:,.1f} {unit}/s", style="cyan")
+class Display(ABC):
+    """Shows one long call; it is the call's `ProgressFn`.
 
+    Args:
+        title: What is being done.
+        unit: What is counted, in the plural.
+        part: What is done at a time; empty where that is not known.
 
-class _Lines:
-    """Prints a plain line every ``LINE_SECONDS`` and one at the end."""
+    Attributes:
+        pace: How fast it is.
+    """
 
-    def __init__(self, title: str, unit: str, stream: TextIO) -> None:
-        self.title, self.unit, self.stream = title, unit, stream
-        self.begin = self.last = time.monotonic()
-        self.done = self.total = 0
+    def __init__(self, title: str, unit: str, part: str) -> None:
+        self.title, self.unit, self.part = title, unit, part
+        self.pace = Pace()
 
     def __call__(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
-        now = time.monotonic()
-        if now - self.last >= LINE_SECONDS:
-            self.last = now
-            left = (now - self.begin) / max(done, 1) * (total - done)
-            self._print(f"{self._rate(now)}, {left:.0f} s left")
+        """Takes a report.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C, see `notellm.interrupts`: here nothing is half-done. Work that is done is
+                for the caller to keep first.
+        """
+        self.pace.report(done, total)
+        self._show()
+        if self.part and done < total:
+            stop_if_wished()
+
+    @abstractmethod
+    def say(self, text: str) -> None:
+        """Says something about the call, beside its progress."""
+
+    @abstractmethod
+    def _show(self) -> None:
+        """Shows the newest report."""
+
+    def _pace(self) -> str:
+        """How fast it is or, before that is known, what is being waited for."""
+        if not self.pace.is_first_done:
+            return f"first {self.part} ..." if self.part else "starting ..."
+        return pace_text(self.pace.seconds_a_unit or 0.0, self.unit)
+
+    def _left(self) -> str:
+        left = self.pace.seconds_left()
+        is_all_done = self.pace.done >= self.pace.total
+        return "" if left is None or is_all_done else f"{duration_text(left)} left"
+
+
+class _Silence(Display):
+    def say(self, text: str) -> None:
+        pass
+
+    def _show(self) -> None:
+        pass
+
+
+class _Lines(Display):
+    """Prints a plain line every ``LINE_SECONDS`` and one at the end."""
+
+    def __init__(self, title: str, unit: str, part: str, stream: TextIO) -> None:
+        super().__init__(title, unit, part)
+        self.stream = stream
+        self._last = 0.0
+        self._first_is_done = threading.Event()
+        self._waiting = threading.Thread(target=self._wait_for_first, name="notellm-progress", daemon=True)
+        self._waiting.start()
+
+    def say(self, text: str) -> None:
+        print(f"{self.title}: {text}", file=self.stream, flush=True)
 
     def close(self) -> None:
-        now = time.monotonic()
-        if self.total and now - self.begin >= 2:
-            self._print(f"{self._rate(now)}, took {now - self.begin:.0f} s")
+        self._first_is_done.set()
+        self._waiting.join()
+        elapsed = self.pace.elapsed
+        if self.pace.total and elapsed >= 2:
+            pace = f"{self._pace()}, " if self.pace.is_first_done else ""
+            self._print(f"{pace}took {duration_text(elapsed)}")
 
-    def _rate(self, now: float) -> str:
-        return f"{self.done / max(now - self.begin, 1e-9):,.1f} {self.unit}/s"
+    def _show(self) -> None:
+        if self.pace.is_first_done:
+            self._first_is_done.set()
+        if self.pace.elapsed - self._last >= LINE_SECONDS and self.pace.is_first_done:
+            self._last = self.pace.elapsed
+            self._print(", ".join(filter(None, (self._pace(), self._left()))))
+
+    def _wait_for_first(self) -> None:
+        """Runs on a thread: nobody reports before the first unit is done, however long that takes."""
+        while not self._first_is_done.wait(LINE_SECONDS):
+            self._print(f"{self._pace()} {duration_text(self.pace.elapsed)} so far")
 
     def _print(self, text: str) -> None:
-        print(f"{self.title}: {self.done:,}/{self.total:,} {self.unit}, {text}", file=self.stream, flush=True)
+        count = f"{self.pace.done:,}/{self.pace.total:,} {self.unit}, " if self.pace.total else ""
+        print(f"{self.title}: {count}{text}", file=self.stream, flush=True)
+
+
+class _Bar(Display):
+    """Draws a bar, ten times a second, and so speaks before the first report as well."""
+
+    def __init__(self, title: str, unit: str, part: str, stream: TextIO) -> None:
+        super().__init__(title, unit, part)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Column(self._pace, "cyan"),
+            TimeElapsedColumn(),
+            _Column(self._left, "green"),
+        )
+        self.bars = Progress(*columns, console=Console(file=stream))
+        self._task = self.bars.add_task(title, total=None)
+
+    def say(self, text: str) -> None:
+        self.bars.console.print(f"{self.title}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Stops drawing before the process is ended; if the main thread is just drawing, so be it."""
+        stopping = threading.Thread(target=self.bars.stop, daemon=True)
+        stopping.start()
+        stopping.join(0.2)
+
+    def _show(self) -> None:
+        self.bars.update(self._task, completed=self.pace.done, total=self.pace.total)
+
+
+class _Column(ProgressColumn):
+    """A text that is asked for anew whenever the bar is drawn."""
+
+    def __init__(self, text: Callable[[], str], style: str) -> None:
+        super().__init__()
+        self._text, self._style = text, style
+
+    def render(self, task: Task) -> Text:
+        return Text(self._text(), style=self._style)
 
 
 @contextmanager
-def console_progress(title: str, unit: str, stream: TextIO | None = None) -> Iterator[ProgressFn]:
+def console_progress(
+    title: str, unit: str, stream: TextIO | None = None, *, part: str = ""
+) -> Iterator[Display]:
     """Shows the progress of what runs inside: a bar on a terminal, otherwise plain lines.
 
     Of the processes that ``torchrun`` starts, the first shows it.
@@ -71,33 +177,31 @@ def console_progress(title: str, unit: str, stream: TextIO | None = None) -> Ite
         title: What is being done, for example ``"embedding"``.
         unit: What is counted, in the plural, for example ``"notes"``.
         stream: Where to write; standard error by default.
+        part: What is done at a time and should not be broken off, for example ``"batch"``: on the command line the
+            first Ctrl-C stops behind it, by a KeyboardInterrupt out of the callback. Empty: it stops at once.
 
     Yields:
-        The callback to hand to the long call.
+        The callback to hand to the long call; its `Display.say` prints beside the bar.
 
     Example:
         >>> with console_progress("mining", "notes") as report:
         ...     report(1, 2)
     """
-    if int(os.environ.get("RANK", "0")) > 0:  # one of several processes that do the same
-        yield lambda done, total: None
-        return
-    stream = stream or sys.stderr
-    if not stream.isatty():
-        lines = _Lines(title, unit, stream)
+    stop_if_wished()  # of a call before, which was done
+    display = _display(title, unit, part, stream or sys.stderr)
+    with finishing(part, display.say) if part else nullcontext():
+        if isinstance(display, _Bar):
+            with tidied_before_a_hard_end(display.stop), display.bars:
+                yield display
+            return
         try:
-            yield lines
+            yield display
         finally:
-            lines.close()
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(file=stream)) as bars:
-        task = bars.add_task(title, total=None, unit=unit)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+            if isinstance(display, _Lines):
+                display.close()
+
+
+def _display(title: str, unit: str, part: str, stream: TextIO) -> Display:
+    if int(os.environ.get("RANK", "0")) > 0:  # one of several processes that do the same
+        return _Silence(title, unit, part)
+    return (_Bar if stream.isatty() else _Lines)(title, unit, part, stream)

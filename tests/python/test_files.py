@@ -1,4 +1,5 @@
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+from notellm import files
 from notellm.files import atomic_folder, atomic_write, locked, scratch_folder
 
 
@@ -145,3 +147,45 @@ def test_a_lock_lets_one_in_at_a_time(tmp_path):
     with pytest.raises(ValueError, match="inside"), locked(tmp_path / "model"):
         raise ValueError("inside")
     assert names(tmp_path) == ["deep"]
+
+
+def abandoned_amid(path):
+    with atomic_folder(path) as temporary:
+        (temporary / "file").write_text("half")
+        files._abandon_all()  # as before the end of the process
+        files._placing.release()
+        assert names(path.parent) == []
+        (temporary / "next").write_text("more")
+
+
+def test_what_is_abandoned_is_removed_out_of_its_writer_s_sight(tmp_path, monkeypatch):
+    """Else a writer who adds a file while the folder is emptied keeps it from going."""
+    remove, seen = shutil.rmtree, []
+
+    def watched(folder, **options):
+        seen.append(names(tmp_path))
+        remove(folder, **options)
+
+    monkeypatch.setattr(files, "_temporary_name", lambda path: path.with_name(f".{path.name}.before00.part"))
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    with pytest.raises(FileNotFoundError):
+        abandoned_amid(tmp_path / "model")
+    assert [".model.before00.part"] not in seen
+    assert len(seen) == 1
+    assert names(tmp_path) == []
+
+
+def test_after_the_end_nothing_is_begun(tmp_path):
+    def write():
+        with atomic_write(tmp_path / "a") as temporary:
+            temporary.write_text("whole")
+
+    files._abandon_all()
+    writer = threading.Thread(target=write)
+    writer.start()
+    writer.join(0.2)
+    assert writer.is_alive()
+    assert names(tmp_path) == []
+    files._placing.release()
+    writer.join()
+    assert names(tmp_path) == ["a"]

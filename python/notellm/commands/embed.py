@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     model = load_trained(config, arguments.model or Path(config.run_dir) / "model")
     notes = Notes.read(arguments.notes)
-    with console_progress("embedding", "notes") as progress:
+    with console_progress("embedding", "notes", part="batch") as progress:
         result = embed(
             model,
             model.prompt.tokenize(notes),

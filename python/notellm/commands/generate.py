@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         vocabulary=hashtags,
         ban_in_text=arguments.ban_in_text,
     )
-    with console_progress("categories and hashtags", "notes") as progress:
+    with console_progress("categories and hashtags", "notes", part="batch") as progress:
         if arguments.output is None:
             rows = _describe(describer, notes, progress)
             sys.stdout.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

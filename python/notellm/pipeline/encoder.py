@@ -53,7 +53,7 @@ def train_encoder(run: RunFolder, dataset: Dataset, source: IntArray, target: In
         raise DataError(f"train: there must be at least {needed} training pairs, but there are {len(source)}")
     encoder = load_encoder(run.config)
     texts = truncated_texts(run.config, dataset.notes)
-    with console_progress("training SentenceBERT", "steps") as progress:
+    with console_progress("training SentenceBERT", "steps", part="step") as progress:
         encoder.fit(texts, source, target, train_options(run.config), progress=progress)
     encoder.save(folder)
     return folder

@@ -143,7 +143,7 @@ def generate(
         who = "the trained model" if is_trained else "the untrained model"
         model = load_trained(run.config, run.file(MODEL)) if is_trained else load_backbone(run.config)
         describer = Describer(run.config, model, known_categories=known_categories)
-        with console_progress(f"categories and hashtags by {who}", "outputs") as progress:
+        with console_progress(f"categories and hashtags by {who}", "outputs", part="batch") as progress:
             systems[key] = describer(notes, progress)
     written = {
         note: {key: outputs[i] for key, outputs in systems.items()} for i, note in enumerate(notes.ids)
@@ -181,7 +181,7 @@ def _embed_bare(config: Config, notes: Notes, pooling: str) -> Tensor:
 def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: Any) -> Tensor:
     with console_progress("tokenising", "notes") as progress:
         tokenized = model.prompt.tokenize(notes, progress=progress)
-    with console_progress(f"embedding, {title}", "notes") as progress:
+    with console_progress(f"embedding, {title}", "notes", part="batch") as progress:
         return embed(
             model,
             tokenized,

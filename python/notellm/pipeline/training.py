@@ -11,6 +11,7 @@ from notellm.models.backbone import EXTRA_CONFIG
 from notellm.models.lora import LoraOptions
 from notellm.models.notellm import NoteLLM
 from notellm.pipeline.data import Dataset, IntArray
+from notellm.pipeline.length import LengthNotice
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig
 from notellm.run import RunFolder
@@ -98,8 +99,8 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
     if lora is not None:
         model.add_lora(lora, seed=run.config.seed)
     trainer = Trainer(model, dataset.notes, source, target, train_options(run.config), folder=run.path)
-    with console_progress("training", "steps") as progress:
-        trainer.train(resume=True, progress=progress)
+    with console_progress("training", "steps", part="step") as display:
+        trainer.train(resume=True, progress=LengthNotice(display, run.config, model.model.config.layers))
     if processes.is_first:
         model.save_pretrained(folder)
         _drop_checkpoints(run)

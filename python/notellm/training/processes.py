@@ -91,6 +91,17 @@ class Processes:
         self.sum_(differing)
         return int(differing)
 
+    def any(self, claim: bool, device: torch.device) -> bool:
+        """Whether the claim holds in some process.
+
+        Args:
+            claim: Of this one.
+            device: Where the processes' tensors are.
+        """
+        holds = torch.tensor(float(claim), device=device)
+        self.sum_(holds)
+        return bool(holds > 0)
+
     def wait(self) -> None:
         """Returns once all processes have called it."""
         if self.count > 1:

@@ -105,6 +105,8 @@ class Trainer:
             model, self.tokenized, self.options, self.processes, self.extra_losses, numbers=ends
         )
         self.step = 0
+        self._kept_step = 0  # that of the newest checkpoint; before the first step there is nothing to keep
+        self._is_torn = False  # an update of the weights has begun whose step is not counted yet
 
     def train(
         self, *, resume: bool = False, until: int | None = None, progress: ProgressFn | None = None
@@ -114,7 +116,8 @@ class Trainer:
         Args:
             resume: Whether to go on from the folder's newest checkpoint, if there is one.
             until: Stop after this step, as an interruption would, with a checkpoint; default: at the end.
-            progress: Called with (steps done, steps).
+            progress: Called with (steps done, steps). Where it raises KeyboardInterrupt in one of several processes,
+                all stop after the same step.
 
         Returns:
             One record a step done now, as in ``train.jsonl``.
@@ -122,10 +125,13 @@ class Trainer:
         Raises:
             DataError: If the checkpoint is damaged, or of other options or data.
             FloatingPointError: If the training diverges; the step is not taken.
-            ValueError: If another process trains something else.
+            KeyboardInterrupt: If it is interrupted. The steps that are done are kept in a checkpoint first.
+            ValueError: If another process trains something else, or an interruption has fallen into an update of the
+                weights, and they are not read from a checkpoint.
         """
         if resume and self.folder is not None:
             self._resume(self.folder)
+        self._check_weights_are_whole()
         self._agree()
         last = self.total_steps if until is None else min(until, self.total_steps)
         log = None
@@ -136,14 +142,21 @@ class Trainer:
         records = []
         try:
             while self.step < last:
-                if progress is not None:
-                    progress(self.step, self.total_steps)
+                self._report(progress)
                 records.append(self._train_step())
                 if log is not None:
                     log.write(records[-1])
+                self.step += 1
+                self._is_torn = False
                 self._checkpoint_if_due(last)
             if progress is not None:
                 progress(self.step, self.total_steps)
+        except KeyboardInterrupt:
+            if (
+                self.processes.count == 1
+            ):  # several agree in `_report`, or have nothing that they could keep together
+                self._keep_what_is_done()
+            raise
         finally:
             self.model.eval()
             if log is not None:
@@ -178,8 +191,9 @@ class Trainer:
         grad_norm = self.optimizer.clip(self.options.clip_norm)
         self._check_finite(loss, grad_norm)
         if loss is not None:
+            self._is_torn = True
             self.optimizer.step()
-        record = {
+        return {
             "step": self.step,
             "contrastive": _mean(sums.contrastive),
             "generative": _mean(sums.generative),
@@ -195,8 +209,6 @@ class Trainer:
             "hashtag_shortfall": plan.hashtag_shortfall,
             "seconds": time.perf_counter() - begin,
         }
-        self.step += 1
-        return record
 
     def _loss(self, sums: StepSums) -> float | None:
         """Equation (4) and extra losses; None where there is neither."""
@@ -245,17 +257,40 @@ class Trainer:
                 "try a lower learning rate"
             )
 
+    def _report(self, progress: ProgressFn | None) -> None:
+        """Reports between two steps; an interruption of one process is one of all, after the same step."""
+        is_interrupted = False
+        try:
+            if progress is not None:
+                progress(self.step, self.total_steps)
+        except KeyboardInterrupt:
+            is_interrupted = True
+        if self.processes.any(is_interrupted, self.model.device):
+            self._keep_what_is_done()
+            raise KeyboardInterrupt
+
+    def _keep_what_is_done(self) -> None:
+        """Leaves a checkpoint of the steps done, unless there is one or an update has been torn."""
+        if self.step != self._kept_step and not self._is_torn:
+            self._save_checkpoint()
+
+    def _check_weights_are_whole(self) -> None:
+        if self._is_torn:
+            raise ValueError(
+                f"Trainer: weights must be those of whole steps, but step {self.step} was interrupted amid its update; "
+                "try a new Trainer, with resume=True where there is a checkpoint"
+            )
+
     def _checkpoint_if_due(self, last: int) -> None:
         every = self.options.checkpoint_every
-        if self.folder is not None and (self.step == last or (every and self.step % every == 0)):
-            save_checkpoint(
-                self.folder / CHECKPOINTS,
-                self.model,
-                self.optimizer,
-                self.step,
-                self.options,
-                self._data_key(),
-            )
+        if self.step == last or (every and self.step % every == 0):
+            self._save_checkpoint()
+
+    def _save_checkpoint(self) -> None:
+        if self.folder is not None:
+            folder = self.folder / CHECKPOINTS
+            save_checkpoint(folder, self.model, self.optimizer, self.step, self.options, self._data_key())
+            self._kept_step = self.step
 
     def _data_key(self) -> str:
         """A fingerprint of notes, pairs, prompt and LoRA: runs with equal keys and options have equal batches."""
@@ -279,6 +314,7 @@ class Trainer:
         newest = latest_checkpoint(folder / CHECKPOINTS)
         if newest is not None:
             self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key())
+            self._kept_step, self._is_torn = self.step, False
 
 
 def _fingerprint(*arrays: NDArray[Any]) -> str:
