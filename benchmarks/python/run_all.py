@@ -4,8 +4,8 @@
     python benchmarks/python/run_all.py --limit avx2
 
 The second has a newer processor behave like one with AVX2 alone, for us and for all baselines. What is there is
-skipped, but for records that were made beside other work; interrupted, it goes on where it was. `tables.py` then writes
-the README.
+skipped, but for records that were made beside other work; interrupted, it goes on where it was. `--only demo` times the
+demo. `tables.py` then writes the README.
 """
 
 import argparse
@@ -111,7 +111,16 @@ JOBS = {
         "--notes 150 --queries 30",
         "--notes 30 --queries 5",
     ),
+    "demo": Job(
+        "bench_demo.py",
+        "",
+        "--overrides",
+        "--overrides",
+        "--overrides train.max_steps=2 data.pool=200 data.queries=20 evaluation.generation_notes=4",
+    ),
 }
+LONG = ["demo"]
+"""Only where named: minutes that are no benchmark's."""
 
 
 def options_of(job: Job, instruction_set: str, tiny: bool) -> list[str] | None:
@@ -150,7 +159,7 @@ def run_job(name: str, job: Job, options: list[str], path: Path, environment: Ma
 def main() -> None:
     """Runs what is missing, one after another."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=JOBS, help="these records; default: all")
+    parser.add_argument("--only", nargs="+", choices=JOBS, help="these records; default: all but the demo's")
     parser.add_argument("--limit", choices=["avx2"], help="behave like an older processor")
     parser.add_argument("--again", action="store_true", help="also what is there")
     parser.add_argument("--tiny", action="store_true", help="only to see that all runs: needs --results")
@@ -162,7 +171,7 @@ def main() -> None:
     used = options.limit or notellm.instruction_set()
     environment = os.environ | (AVX2 if options.limit else {})
     failed = False
-    for name in options.only or JOBS:
+    for name in options.only or [name for name in JOBS if name not in LONG]:
         job, path = JOBS[name], (options.results or RESULTS) / record_name(name, used)
         command = options_of(job, used, options.tiny)
         if command is None:

@@ -11,9 +11,10 @@ GCL_PAIRS = (16, 64, 512, 4096)
 
 INTRODUCTION = """\
 SmolLM2-135M-Instruct, dequantised from Q4_1, on Debian notes. Each figure is beside the strongest of the baselines in
-the same record, all of which computed the same numbers; rounds alternate, and a ratio is given from its smallest to its
-largest round. A record has every round, machine, versions, commit and command, and was made beside no other work; an
-empty cell has no such record. `python benchmarks/python/run_all.py` makes them again."""
+the same record, all of which computed the same numbers; int8, which does not, has rows of its own. Rounds alternate, and
+a ratio is given from its smallest to its largest round. A record has every round, machine, versions, commit and command,
+and was made beside no other work; an empty cell has no such record. `python benchmarks/python/run_all.py` makes them
+again, `tables.py` beside it writes this section."""
 
 BASELINES = """\
 Baselines, in batches sorted by length and of the size that was fastest. Embedding: transformers, padded; with the
