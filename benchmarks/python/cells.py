@@ -146,7 +146,7 @@ def machine(record: Record) -> str:
 
 def wrapped(text: str) -> list[str]:
     """A paragraph's lines, links left whole."""
-    return textwrap.wrap(text, 118, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(" ".join(text.split()), 118, break_long_words=False, break_on_hyphens=False)
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:

@@ -9,14 +9,15 @@ from cells import Record, Records, compare, duration, listed, machine, memory, n
 Cell = Callable[[Record], str]
 GCL_PAIRS = (16, 64, 512, 4096)
 
-INTRODUCTION = """\
+INTRODUCTION = """
 SmolLM2-135M-Instruct, dequantised from Q4_1, on Debian notes. Each figure is beside the strongest of the baselines in
-the same record, all of which computed the same numbers; int8, which does not, has rows of its own. Rounds alternate, and
-a ratio is given from its smallest to its largest round. A record has every round, machine, versions, commit and command,
-and was made beside no other work; an empty cell has no such record. `python benchmarks/python/run_all.py` makes them
-again, `tables.py` beside it writes this section."""
+the same record, all of which computed the same numbers; int8, which does not, has rows of its own. Rounds alternate,
+and a ratio is given from its smallest to its largest round. A record has every round, machine, versions, commit and
+command, and was made beside no other work; an empty cell has no such record.
+`python benchmarks/python/run_all.py` makes them again, `tables.py` beside it writes this section.
+"""
 
-BASELINES = """\
+BASELINES = """
 Baselines, in batches sorted by length and of the size that was fastest. Embedding: transformers, padded; with the
 instruction's keys and values kept; that under torch.compile with frozen weights; sentence-transformers; OpenVINO,
 converted with the instruction kept, and with int8 matrices by nncf. Training: transformers (with peft for LoRA),
@@ -25,17 +26,18 @@ measurement is a process of its own; memory is a step's resident peak above what
 included. Contrastive loss: normalised rows, one matrix of similarities, cross-entropy. Hashtags: `generate` with the
 instruction kept or not, CTranslate2 with it as static prompt; categories: a note's cache shared by all candidates in
 one batch. While it was timed, everyone's allocator kept freed memory, as our own passes have it; without that the
-contrastive loss's baseline is slower (record). The rows on GradCache and processes compare us with ourselves."""
+contrastive loss's baseline is slower (record). The rows on GradCache and processes compare us with ourselves.
+"""
 
 
 def speed_section(records: Records) -> list[str]:
     """Its lines, without the heading."""
     names = {name for _, name, _ in rows()}
     sets = records.sets(sorted(names))
-    lines = [*INTRODUCTION.splitlines(), ""]
+    lines = [*wrapped(INTRODUCTION), ""]
     if sets:
         lines += [*speed_table(records, sets), ""]
-    lines += [*BASELINES.splitlines(), ""]
+    lines += [*wrapped(BASELINES), ""]
     for paragraph in (
         products(records),
         sharing(records),
