@@ -4,6 +4,7 @@ int8 is what nncf calls weight compression: matrices in int8 with a scale a row;
 OpenVINO rounds activations too. Both packages may be absent (`pip install -r benchmarks/requirements.txt`).
 """
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 
@@ -39,6 +40,10 @@ def openvino(model: PrefixedBackbone, sequences: Sequences, precision: str) -> E
         "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
+    if os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2":
+        # It looks for int8 instructions in the processor itself, and then fails where its oneDNN may not use them. On
+        # a processor that has none, this is what it does of itself.
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
     compiled = ov.compile_model(converted, "CPU", settings)
 
     def last_states(rows: list[int]) -> Tensor:

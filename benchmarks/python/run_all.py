@@ -141,7 +141,9 @@ def run_job(name: str, job: Job, options: list[str], path: Path, environment: Ma
     print(f"{name}: python {job.script} {' '.join(options)}", flush=True)
     begin = time.monotonic()
     command = [sys.executable, str(Path(__file__).parent / job.script), *options, "--output", str(path)]
-    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True)
+    # A crash in a baseline's library says where it was.
+    spoken = dict(environment) | {"PYTHONFAULTHANDLER": "1"}
+    done = subprocess.run(command, env=spoken, capture_output=True, text=True)
     taken = f"{(time.monotonic() - begin) / 60:.1f} min"
     if done.returncode != 0:
         print(
