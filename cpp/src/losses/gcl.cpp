@@ -145,7 +145,7 @@ at::Tensor weighed_rows(const Scores& scores,
       weights = weights.defined() ? weights.add_(by_column) : by_column;
     }
     t.of_rows(weighed).add_(matmul_transposed(weights, t.of_columns(unit).t()));
-    t.of_columns(weighed).add_(matmul_transposed(weights.t(), t.of_rows(unit).t()));
+    t.of_columns(weighed).add_(weight_gradient(weights, t.of_rows(unit), unit.scalar_type()));
   });
   return weighed;
 }
