@@ -2,7 +2,7 @@
 
 import torch
 
-from notellm.cpu_bf16 import cpu_multiplies_bf16
+from notellm._core.models import multiplies_bf16 as cpu_multiplies_bf16
 
 __all__ = ["AUTO", "DTYPES", "compute_dtype", "multiplies_bf16", "remark_on_speed", "resolve_dtype"]
 
