@@ -26,11 +26,13 @@ from embedders import (
     sentence_transformers,
 )
 from fidelity import centred, neighbours_kept
-from harness import DTYPES, add_dtype, fastest, medians, resolve_dtype, time_in_turns
+from harness import DTYPES, add_dtype, fastest, medians, time_in_turns
 from openvino_embedder import missing, openvino
 from records import Run
 from torch import Tensor
 from workloads import MODEL, EmbeddingWork, backbone, related_notes
+
+from notellm import resolve_dtype
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.2}
 """Largest distance of unit vectors from fp32's; bf16 rounds every layer's output. int8 may be anywhere."""

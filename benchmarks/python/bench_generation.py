@@ -26,12 +26,12 @@ from generators import (
     load_transformers,
     transformers_writer,
 )
-from harness import DTYPES, add_dtype, fastest, resolve_dtype, time_in_turns
+from harness import DTYPES, add_dtype, fastest, time_in_turns
 from records import Run
 from torch import Tensor
 from workloads import MODEL, related_notes
 
-from notellm import NoteLLM, _core
+from notellm import NoteLLM, _core, resolve_dtype
 from notellm._core import prompts as core
 from notellm.data import Notes
 from notellm.generation import score_categories

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import add_dtype, forget_peak, memory_mib, resolve_dtype
+from harness import add_dtype, forget_peak, memory_mib
 from records import Run
 from torch import multiprocessing
 from torch.profiler import ProfilerActivity, profile
 from workloads import MODEL, related_notes
 
-from notellm import NoteLLM, Trainer, TrainOptions, set_num_threads
+from notellm import NoteLLM, Trainer, TrainOptions, resolve_dtype, set_num_threads
 
 
 def peak_bytes(trace: Path) -> int:

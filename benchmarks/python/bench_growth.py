@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from embedders import PrefixedBackbone, Sequences, prefixed_transformers
-from harness import DTYPES, add_dtype, resolve_dtype, time_in_turns
+from harness import DTYPES, add_dtype, time_in_turns
 from records import Run
 from workloads import MODEL, EmbeddingWork, backbone, first_layers, related_notes
 
+from notellm import resolve_dtype
 from notellm.data import Notes
 
 CONTENT_TOKENS = (1, 40, 160, 450)

@@ -15,12 +15,12 @@ from statistics import fmean
 
 import torch
 import torch.distributed as dist
-from harness import add_dtype, resolve_dtype
+from harness import add_dtype
 from records import Run
 from torch import multiprocessing
 from workloads import MODEL, related_notes
 
-from notellm import NoteLLM, Trainer, TrainOptions, set_num_threads
+from notellm import NoteLLM, Trainer, TrainOptions, resolve_dtype, set_num_threads
 
 
 def train(rank: int, count: int, options: argparse.Namespace, folder: str) -> None:

@@ -25,14 +25,14 @@ from typing import Any
 
 import torch
 from ceiling import Product, backbone_products, bare_products
-from harness import DTYPES, add_dtype, forget_peak, memory_mib, resolve_dtype
+from harness import DTYPES, add_dtype, forget_peak, memory_mib
 from records import Run
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear_cross_entropy, normalize, pad
 from transformers import AutoModelForCausalLM
 from workloads import MODEL, related_notes
 
-from notellm import LoraOptions, NoteLLM, Trainer, TrainOptions, _core
+from notellm import LoraOptions, NoteLLM, Trainer, TrainOptions, _core, resolve_dtype
 
 ALPHA, DIM, RANK = 0.1, 128, 16
 WHO = ["notellm", "labels_only", "linear_cross_entropy", "all_positions"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from notellm import _core
+from notellm.precision import AUTO
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -18,14 +19,8 @@ Rounds = dict[str, list[float]]
 
 
 def add_dtype(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--dtype``; `resolve_dtype` says what its value is on this machine."""
-    parser.add_argument("--dtype", choices=DTYPES, default="fp32")
-
-
-def resolve_dtype(name: str, device: str) -> str:
-    """What products are computed in: a key of `DTYPES`. The one place where that is decided."""
-    del device
-    return name
+    """Adds ``--dtype``: by default what the machine multiplies natively."""
+    parser.add_argument("--dtype", choices=[AUTO, *DTYPES], default=AUTO)
 
 
 def time_in_turns(

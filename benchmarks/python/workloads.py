@@ -19,7 +19,7 @@ from notellm.models import smollm2
 from notellm.prompts import load_prompt
 
 NOTES, PAIRS = 4096, 2048
-MODEL = "SmolLM2-135M-Instruct, dequantised from Q4_1"
+MODEL = smollm2.NAME
 
 
 def backbone() -> Path:
