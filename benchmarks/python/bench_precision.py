@@ -90,9 +90,10 @@ def vectors_of_all(
     for name, options in OURS.items():
         result = embed(model, tokenized, projected=trained, **options)
         vectors[name], sizes[name] = result.vectors, result.weight_bytes
+    loops = notellm.instruction_set()
     notellm.set_instruction_set("none")
     vectors[COMPOSED] = embed(model, tokenized, projected=trained).vectors
-    notellm.set_instruction_set("")
+    notellm.set_instruction_set(loops)
     return vectors, sizes
 
 
