@@ -8,6 +8,8 @@ from loops import SETS
 from notellm import _core
 from notellm.embedding import embed
 
+pytestmark = pytest.mark.instruction_set
+
 quantise, dequantise = _core.models.quantise, _core.models.dequantise
 
 

@@ -20,6 +20,8 @@ from notellm.pipeline.training import lora_options, train
 from notellm.run import RunFolder
 from notellm.training import Trainer, TrainOptions
 
+pytestmark = pytest.mark.instruction_set
+
 OPTIONS = LoraOptions(r=3, alpha=6.0)
 
 

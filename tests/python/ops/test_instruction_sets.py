@@ -9,6 +9,8 @@ from loops import SETS
 from notellm import _core
 from notellm.models.decoder import Decoder
 
+pytestmark = pytest.mark.instruction_set
+
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-5, torch.bfloat16: 0.04}
 """Of states with entries around 1, relative to the largest. Loops round in another order; bf16 keeps 8 bits."""
 
