@@ -50,6 +50,16 @@ def use():
     notellm.set_instruction_set(best)
 
 
+@pytest.fixture
+def native_bf16(monkeypatch):
+    """Decides whether the CPU counts as one that multiplies bf16 natively, whatever this one is."""
+
+    def decide(is_native):
+        monkeypatch.setattr("notellm.precision.cpu_multiplies_bf16", lambda: is_native)
+
+    return decide
+
+
 @pytest.fixture(scope="session")
 def notes() -> Notes:
     return make_notes(12)

@@ -9,6 +9,8 @@ python=${PYTHON:-python3}
 venv=$PWD/.venv
 export PATH=$venv/bin:$PATH
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+# ccache, where it is there, keeps what is compiled with precompiled headers on this condition alone
+export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:+$CCACHE_SLOPPINESS,}pch_defines,time_macros
 unset PYTHONPATH PYTHONHOME  # only .venv counts
 
 fail() {
@@ -117,10 +119,38 @@ remove_unfinished() {
 # torch first: nothing that follows may choose another.
 install_packages() {
   remove_unfinished
-  local torch
-  torch=$(grep '^torch==' requirements.txt)
-  "$step" "PyTorch (${torch#torch==})" $logs/torch.log pip install --progress-bar off "$torch"
+  install_torch "$(grep '^torch==' requirements.txt)"
   "$step" "Python packages" $logs/packages.log pip install --progress-bar off -r requirements.txt
+}
+
+# Without a GPU the build for CPUs, if pip's indexes have one: a tenth of what the build for CUDA takes.
+install_torch() {
+  local torch=$1
+  if ! has_gpu; then
+    if is_offered "$torch+cpu"; then
+      torch+=+cpu
+    else
+      echo "  no GPU is here, but pip offers no $torch+cpu; $torch may be several GB for CUDA"
+    fi
+  fi
+  "$step" "PyTorch (${torch#torch==})" $logs/torch.log pip install --progress-bar off "$torch"
+  describe_torch
+}
+
+has_gpu() { compgen -G "/dev/nvidia[0-9]*" >/dev/null || nvidia-smi -L >/dev/null 2>&1; }
+
+is_offered() { pip install --quiet --dry-run --no-deps "$1" >/dev/null 2>&1; }
+
+describe_torch() {
+  "$venv/bin/python" - <<'EOF'
+import torch
+from importlib.metadata import distributions
+
+parts = [d for d in distributions() if d.name.partition("-")[0] in ("torch", "triton", "nvidia", "cuda")]
+size = sum(file.size or 0 for part in parts for file in part.files) / 1e9
+build = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for CPUs"
+print(f"  PyTorch {torch.__version__}, built {build}: {size:.1f} GB on disk")
+EOF
 }
 
 install_test_packages() {

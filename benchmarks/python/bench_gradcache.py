@@ -4,7 +4,7 @@ Each case runs in a spawned process of its own, twice: once for its time and for
 then once more under torch's profiler for the bytes of tensors that are live at once. Weights and gradients are there
 before, and so do not count: what counts are activations, the contrastive loss, and gradients on their way.
 
-    python benchmarks/python/bench_gradcache.py --output benchmarks/results/gradcache.json
+    python benchmarks/python/bench_gradcache.py --output benchmarks/results
 """
 
 import argparse
@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import forget_peak, memory_mib, report
+from harness import add_dtype, forget_peak, memory_mib
+from records import Run
 from torch import multiprocessing
 from torch.profiler import ProfilerActivity, profile
-from workloads import related_notes
+from workloads import MODEL, related_notes
 
-from notellm import NoteLLM, Trainer, TrainOptions, set_num_threads
+from notellm import NoteLLM, Trainer, TrainOptions, resolve_dtype, set_num_threads
 
 
 def peak_bytes(trace: Path) -> int:
@@ -69,38 +70,29 @@ def main() -> None:
     parser.add_argument("--notes", type=Path, help="a table of notes; default: the Debian catalogue")
     parser.add_argument("--pairs", type=int, default=512)
     parser.add_argument("--micro-pairs", type=int, default=16)
+    parser.add_argument(
+        "--checkpointed", action="store_true", help="both again, keeping each layer's input alone"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--dtype", default="bf16")
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    add_dtype(parser)
+    run = Run(parser)
+    options = run.options
+    options.dtype = resolve_dtype(options.dtype, "cpu")
 
-    micro = options.micro_pairs
+    small = {"pairs_per_step": options.micro_pairs}
     cases = {
-        "small": {"pairs_per_step": micro},
-        "small_checkpointed": {"pairs_per_step": micro, "checkpoint_layers": True},
-        "gradcache": {"pairs_per_step": options.pairs, "micro_pairs": micro},
-        "gradcache_checkpointed": {
-            "pairs_per_step": options.pairs,
-            "micro_pairs": micro,
-            "checkpoint_layers": True,
-        },
+        "small": small,
+        "gradcache": {"pairs_per_step": options.pairs, "micro_pairs": options.micro_pairs},
     }
+    if options.checkpointed:
+        cases |= {f"{name}_checkpointed": case | {"checkpoint_layers": True} for name, case in cases.items()}
     measured = {}
     for name, case in cases.items():
         with tempfile.TemporaryDirectory() as folder:
             multiprocessing.spawn(measure, (options, case, folder), nprocs=1)
             measured[name] = json.loads(Path(folder, "numbers.json").read_text())
-    peaks = {name: numbers["peak_mib"] for name, numbers in measured.items()}
-    numbers = {
-        "benchmark": "gradcache",
-        "model": options.model,
-        "dtype": options.dtype,
-        "threads": options.threads,
-        "steps": measured,
-        "ratio": round(peaks["gradcache"] / peaks["small"], 3),
-        "ratio_checkpointed": round(peaks["gradcache_checkpointed"] / peaks["small_checkpointed"], 3),
-    }
-    report(numbers, options.output)
+    model = MODEL if options.model == "smollm2-135m" else options.model
+    run.report("gradcache", {"model": model, "dtype": options.dtype, "steps": measured})
 
 
 if __name__ == "__main__":

@@ -3,15 +3,15 @@
 The product gives all symmetric scores; mining also bounds them and keeps the ten best of each note, on one
 and on two threads. Scores are first checked to be equal, to the last bit.
 
-    python benchmarks/python/bench_mining.py --output benchmarks/results/mining.json
+    python benchmarks/python/bench_mining.py --output benchmarks/results
 """
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from harness import median_seconds, peak_mib, report
+from harness import medians, peak_mib, time_plainly
+from records import Run
 from scipy.sparse import csr_matrix
 
 from notellm.mining import mine_pairs
@@ -71,8 +71,8 @@ def main() -> None:
     parser.add_argument("--baskets", type=int, default=100_000)
     parser.add_argument("--notes", type=int, default=40_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    run = Run(parser)
+    options = run.options
 
     log = random_baskets(options.baskets, options.notes, seed=0)
     calls = {
@@ -83,9 +83,9 @@ def main() -> None:
     size = {"baskets": options.baskets, "notes": options.notes, "events": len(log.users)}
     memory = peak_mib(calls)
     pairs = check_equal(log)
-    seconds = median_seconds(calls, options.rounds)
-    numbers = {"benchmark": "mining", **size, "pairs": pairs, "seconds": seconds, "peak_mib": memory}
-    report(numbers, options.output)
+    rounds = time_plainly(calls, options.rounds)
+    numbers = {**size, "pairs": pairs, "rounds": rounds, "seconds": medians(rounds), "peak_mib": memory}
+    run.report("mining", numbers)
 
 
 if __name__ == "__main__":

@@ -3,23 +3,24 @@
 Both do the same steps on the same notes and must end with the same weights; they alternate. A step ends with sums over
 the processes, so the first one's time is that of all. Throughput is notes trained on a second.
 
-    python benchmarks/python/bench_processes.py --output benchmarks/results/processes.json
+    python benchmarks/python/bench_processes.py --output benchmarks/results
 """
 
 import argparse
 import json
 import os
-import statistics
 import tempfile
 from pathlib import Path
+from statistics import fmean
 
 import torch
 import torch.distributed as dist
-from harness import report
+from harness import add_dtype
+from records import Run
 from torch import multiprocessing
-from workloads import related_notes
+from workloads import MODEL, related_notes
 
-from notellm import NoteLLM, Trainer, TrainOptions, set_num_threads
+from notellm import NoteLLM, Trainer, TrainOptions, resolve_dtype, set_num_threads
 
 
 def train(rank: int, count: int, options: argparse.Namespace, folder: str) -> None:
@@ -66,41 +67,38 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2, help="of both together")
-    parser.add_argument("--dtype", default="bf16")
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    add_dtype(parser)
+    run = Run(parser)
+    options = run.options
+    options.dtype = resolve_dtype(options.dtype, "cpu")
 
-    seconds: dict[int, list[float]] = {1: [], 2: []}
+    # The steps of each round: one process, and two of half the threads.
+    rounds: dict[int, list[list[float]]] = {1: [], 2: []}
     losses: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.rounds):
-            for count in seconds:
+            for count in rounds:
                 for store in Path(folder).glob("store-*"):
                     store.unlink()
                 multiprocessing.spawn(train, (count, options, folder), nprocs=count)
                 kept = json.loads(Path(folder, f"{count}.json").read_text())
-                seconds[count] += kept["seconds"]
+                rounds[count].append(kept["seconds"])
                 losses[count] = kept["loss"]
         apart = difference(folder)
-    assert apart < (0.1 if options.dtype == "bf16" else 1e-3), (
-        f"the runs must be one run, but are {apart} apart"
-    )
-    rates = {count: 2 * options.pairs / statistics.median(times) for count, times in seconds.items()}
+    if apart >= (0.1 if options.dtype == "bf16" else 1e-3):
+        raise RuntimeError(f"bench_processes: the runs must be one run, but are {apart} apart")
     numbers = {
-        "benchmark": "processes",
-        "model": options.model,
+        "model": MODEL if options.model == "smollm2-135m" else options.model,
         "dtype": options.dtype,
-        "pairs_per_step": options.pairs,
-        "steps": options.steps * options.rounds,
-        "notes_per_second": {
-            f"1_process_{options.threads}_threads": round(rates[1], 2),
-            f"2_processes_{options.threads // 2}_thread": round(rates[2], 2),
+        "pairs": options.pairs,
+        "rounds": {
+            f"{count}_process{'es' if count > 1 else ''}": [round(fmean(own), 4) for own in steps]
+            for count, steps in rounds.items()
         },
-        "ratio": round(rates[2] / rates[1], 3),
         "distance_of_updates": apart,
         "loss_of_the_last_step": losses,
     }
-    report(numbers, options.output)
+    run.report("processes", numbers)
 
 
 if __name__ == "__main__":

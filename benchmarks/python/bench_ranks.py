@@ -3,15 +3,15 @@
 The baseline does what evaluations usually do: one matrix product and an argsort of each query's scores. Ranks
 are first checked to agree but for near neighbours that float32 swaps.
 
-    python benchmarks/python/bench_ranks.py --output benchmarks/results/ranks.json
+    python benchmarks/python/bench_ranks.py --output benchmarks/results
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
-from harness import median_seconds, peak_mib, report
+from harness import medians, peak_mib, time_plainly
+from records import Run
 
 from notellm.retrieval import target_ranks
 
@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--notes", type=int, default=30_000)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    run = Run(parser)
+    options = run.options
 
     pool = random_embeddings(options.notes, options.width, seed=0)
     queries = pool[: options.queries]
@@ -50,16 +50,15 @@ def main() -> None:
     memory = peak_mib(calls)
     difference = (target_ranks(queries, pool, targets).greater - argsort_ranks(queries, pool, targets)).abs()
     assert difference.max() <= 5, "sorted float32 scores may swap near neighbours, not more"
-    seconds = median_seconds(calls, options.rounds)
+    rounds = time_plainly(calls, options.rounds)
     numbers = {
-        "benchmark": "ranks",
         **size,
-        "threads": torch.get_num_threads(),
         "ranks_float32_sorting_gets_wrong": int((difference > 0).sum()),
-        "seconds": seconds,
+        "rounds": rounds,
+        "seconds": medians(rounds),
         "peak_mib": memory,
     }
-    report(numbers, options.output)
+    run.report("ranks", numbers)
 
 
 if __name__ == "__main__":

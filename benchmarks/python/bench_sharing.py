@@ -10,11 +10,11 @@ costs, each of which is one more call of attention.
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
-from harness import median_seconds, report
+from harness import medians, time_plainly
 from numpy.typing import NDArray
+from records import Run
 
 from notellm._core import prompts as core
 from notellm.cache import cache_folder
@@ -87,8 +87,7 @@ def main() -> None:
     """Counts, measures and reports."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    run = Run(parser)
 
     notes = debian.fetch(cache_folder("debian"), None).notes
     prompt = NoteLLM.from_pretrained("smollm2-135m").prompt
@@ -103,15 +102,14 @@ def main() -> None:
     }
     root = int(prompt.pack_rows(tokenized, rows[:1], mode="embed").root_tokens[0])
     numbers = {
-        "benchmark": "sharing",
         "notes": len(notes),
         "distinct": len({sequence.tobytes() for sequence in sequences}),
         "tokens": len(lists.ids),
         "instruction_tokens": root,
-        "seconds": median_seconds(calls, options.rounds),
+        "seconds": medians(time_plainly(calls, run.options.rounds)),
         "table": saved(sequences, root),
     }
-    report(numbers, options.output)
+    run.report("sharing", numbers)
 
 
 if __name__ == "__main__":

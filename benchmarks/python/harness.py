@@ -1,55 +1,75 @@
-"""What every benchmark needs: fair timing, peak memory, and a record of where the numbers come from."""
+"""What every benchmark needs: timing in turns, peak memory, and which number type products are computed in."""
 
-import json
+import argparse
 import os
-import platform
-import shlex
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-import numpy
-import scipy
 import torch
 
-import notellm
+from notellm import _core
+from notellm.precision import AUTO
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
+Rounds = dict[str, list[float]]
+"""Seconds of each round, by who took them; round ``i`` of one stands beside round ``i`` of the others."""
 
-def median_seconds(
-    calls: Mapping[str, Callable[[], object]], rounds: int, *, is_warm: bool = False
-) -> dict[str, float]:
-    """Median seconds of each call; rounds alternate between the calls, so that all meet the same machine.
 
-    Each is called once before, unless the caller has done so with less of the same.
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--dtype``: by default what the machine multiplies natively."""
+    parser.add_argument("--dtype", choices=[AUTO, *DTYPES], default=AUTO)
+
+
+def time_in_turns(
+    calls: Mapping[str, Callable[[], object]], rounds: int, *, is_warm: bool = False, repeats: int = 1
+) -> Rounds:
+    """Seconds of each call in each round; a round has every call once, so that all meet the same machine.
+
+    The allocator keeps freed memory meanwhile, for everyone: we have it so anyway, and baselines gain by it too.
+
+    Args:
+        calls: Who is timed, by name.
+        rounds: How many.
+        is_warm: Else each is called once before; it may be, with less of the same.
+        repeats: Calls at a time, of which the mean is kept: for those that take microseconds.
     """
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    _for_everyone = _core.util.FreedMemoryStays()
+    return time_plainly(calls, rounds, is_warm=is_warm, repeats=repeats)
+
+
+def time_plainly(
+    calls: Mapping[str, Callable[[], object]], rounds: int, *, is_warm: bool = False, repeats: int = 1
+) -> Rounds:
+    """`time_in_turns` with the allocator as it is."""
+    seconds: Rounds = {name: [] for name in calls}
     for call in calls.values() if not is_warm else []:
         call()
     for _ in range(rounds):
         for name, call in calls.items():
             begin = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - begin)
-    return {name: round(statistics.median(seconds), 4) for name, seconds in times.items()}
+            for _ in range(repeats):
+                call()
+            seconds[name].append((time.perf_counter() - begin) / repeats)
+    return {name: [float(f"{one:.4g}") for one in own] for name, own in seconds.items()}
+
+
+def medians(rounds: Rounds) -> dict[str, float]:
+    """The median of each one's rounds."""
+    return {name: float(f"{statistics.median(own):.4g}") for name, own in rounds.items()}
 
 
 def fastest(call: Callable[[int], object], sizes: Sequence[int]) -> int:
     """The batch size with the shortest time, the first call aside."""
     seconds = {}
     call(sizes[0])
-    for size in sizes:
+    for size in sizes if len(sizes) > 1 else []:
         begin = time.perf_counter()
         call(size)
         seconds[size] = time.perf_counter() - begin
-    return min(seconds, key=seconds.__getitem__)
+    return min(seconds, key=seconds.__getitem__, default=sizes[0])
 
 
 def peak_mib(calls: Mapping[str, Callable[[], object]]) -> dict[str, int]:
@@ -81,55 +101,3 @@ def memory_mib(name: str) -> float:
 def forget_peak() -> None:
     """Lets ``VmHWM`` begin anew at what is resident now."""
     Path("/proc/self/clear_refs").write_text("5")
-
-
-def report(numbers: Mapping[str, Any], output: Path | None) -> None:
-    """Prints one JSON line, and writes it with the machine, commit, command and versions to ``output``."""
-    result = {**numbers, **_origin()}
-    print(json.dumps(result))
-    if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def _origin() -> dict[str, Any]:
-    return {
-        "machine": {
-            "cpu": _cpu(),
-            "instruction_set": notellm.instruction_set(),
-            "cores": os.cpu_count(),
-            "system": platform.platform(),
-            "load_average": os.getloadavg()[0],  # above the cores: others were at work too
-        },
-        "commit": _commit(),
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": {
-            "notellm": notellm.__version__,
-            "torch": torch.__version__,
-            "numpy": numpy.__version__,
-            "scipy": scipy.__version__,
-            "python": platform.python_version(),
-            **_versions("transformers", "sentence-transformers", "peft"),
-        },
-    }
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    """Of those that are here: baselines come from them."""
-    versions = {}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _commit() -> str:
-    git = ["git", "-C", str(Path(__file__).parent)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True)
-    return commit.stdout.strip() + ("+changes" if changed.stdout.strip() else "")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from notellm.mining import Pairs, mine_pairs
     from notellm.models.lora import LoraOptions
     from notellm.models.notellm import NoteLLM
+    from notellm.precision import resolve_dtype
     from notellm.prompts import Prompt, PromptConfig, explain_prompt, load_prompt
     from notellm.retrieval import NeighbourIndex, Ranks, neighbours, target_ranks
     from notellm.training import Trainer, TrainOptions
@@ -58,6 +59,7 @@ __all__ = [
     "instruction_set",
     "num_threads",
     "recall_at",
+    "resolve_dtype",
     "save_embeddings",
     "select_pairs",
     "set_instruction_set",
@@ -78,6 +80,7 @@ _NAMES = {
     "mining": "Pairs mine_pairs",
     "models.lora": "LoraOptions",
     "models.notellm": "NoteLLM",
+    "precision": "resolve_dtype",
     "prompts": "Prompt PromptConfig explain_prompt load_prompt",
     "retrieval": "NeighbourIndex Ranks neighbours target_ranks",
     "training": "TrainOptions Trainer",

@@ -108,6 +108,16 @@ def _core() -> Iterator[Finding]:
             "FAISS", "missing", "not built in", "approximate neighbour indexes (exact search works)", remedy
         )
     yield _openmp(openmp_libraries())
+    yield Finding("dtype=auto", "ok", ", ".join(_chosen_dtypes()))
+
+
+def _chosen_dtypes() -> Iterator[str]:
+    import torch
+
+    from notellm.precision import resolve_dtype
+
+    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+        yield f"{resolve_dtype(device=device)} with device={device}"
 
 
 def _openmp(libraries: Sequence[str]) -> Finding:
@@ -126,7 +136,7 @@ def _machine() -> Iterator[Finding]:
     yield Finding("CPU", "ok", f"{machine['cpu']}, {machine['cores']} cores for us")
     yield Finding("instruction sets", "ok", ", ".join(sets) or "none known")
     if not any(name.endswith("bf16") for name in sets):
-        slow = "speed of dtype=bf16 (it works, but may be slower than fp32)"
+        slow = "the gain of dtype=bf16, which works at about fp32's speed; dtype=auto takes fp32"
         yield Finding("bf16 instructions", "missing", "not in this CPU", slow)
     yield Finding("threads", "ok", _thread_settings(machine["cores"]))
     yield _memory(machine["memory_gib"])

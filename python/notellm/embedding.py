@@ -16,7 +16,7 @@ from notellm import _core
 from notellm.errors import DataError
 from notellm.files import atomic_write
 from notellm.interrupts import finishing
-from notellm.models.config import compute_dtype
+from notellm.precision import compute_dtype
 from notellm.progress import ProgressFn
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def embed(
     *,
     pooling: str | None = None,
     projected: bool = True,
-    dtype: str = "fp32",
+    dtype: str = "auto",
     batch_tokens: int = 8192,
     weights: str = "same",
     progress: ProgressFn | None = None,
@@ -70,7 +70,7 @@ def embed(
             from the prompt's first slot to there. Default: the model's own, which may also be a function; that one is
             called batch by batch, and knows no int8.
         projected: Whether to apply the projection to ``d`` dimensions. Zero-shot rows of the paper do not.
-        dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
+        dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
         batch_tokens: Tokens that one forward pass computes, shared ones counted once: bounds memory. A note that is
             longer gets a pass of its own.
         weights: How the blocks' matrices are kept meanwhile: ``"same"`` as ``dtype``, or ``"int8"``, with a scale for
@@ -91,7 +91,7 @@ def embed(
         raise ValueError(f"embed: pooling must be one of {', '.join(poolings)}, but is {chosen!r}")
     if weights not in storages:
         raise ValueError(f"embed: weights must be one of {', '.join(storages)}, but is {weights!r}")
-    compute = compute_dtype(dtype)
+    compute = compute_dtype(dtype, model.device)
     notes = range(len(tokenized)) if indices is None else indices
     if not isinstance(chosen, str):
         if pooling is not None or weights != "same":

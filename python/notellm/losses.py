@@ -142,7 +142,8 @@ def csft_head_loss(
         labels: Shape ``(M,)``, int64: the token to predict at each.
         label_offsets: Shape ``(n + 1,)``, int64, on the CPU; as in `csft_loss`.
         reduction: ``"note"`` or ``"token"``, as in `csft_loss`.
-        dtype: Of the matrix products: fp64, fp32 or bf16. Sums over tiles are fp32 (fp64 for fp64).
+        dtype: Of the matrix products, never chosen by the machine: fp64, fp32 or bf16. Sums over tiles are fp32
+            (fp64 for fp64).
         max_logits: The most logits that exist at a time. Default: 2^20 on the CPU, 2^24 elsewhere.
 
     Returns:

@@ -25,13 +25,15 @@ def job(tree: Any) -> float:
     Returns:
         Mean reciprocal rank of the trained model, or of the last system where none is trained.
     """
-    from notellm.commands.configured import prepare_process
+    from notellm.commands.configured import prepare_process, remark_on_dtype
     from notellm.pipeline import load_data, run_steps
     from notellm.run import RunFolder
 
     config = replace(resolve(tree), {"run_dir": str(Path(HydraConfig.get().runtime.output_dir) / "run")})
     prepare_process(config)
-    document, _ = run_steps(RunFolder.open(config), load_data(config))
+    run = RunFolder.open(config)
+    remark_on_dtype(run.config)
+    document, _ = run_steps(run, load_data(run.config))
     found = {system["key"]: system["mrr"]["value"] for system in document["systems"]}
     return float(found.get("trained", list(found.values())[-1]))
 

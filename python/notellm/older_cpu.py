@@ -19,16 +19,18 @@ PROCESSORS = {
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "ATEN_CPU_CAPABILITY": "avx2",
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "CT2_FORCE_CPU_ISA": "AVX2",
     },
     "avx512": {
         "NOTELLM_INSTRUCTION_SET": "avx512",
         "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
         "ATEN_CPU_CAPABILITY": "avx512",
         "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+        "CT2_FORCE_CPU_ISA": "AVX512",
     },
 }
 """Of each kind of processor that can be played, older ones first: the variables that our own loops, oneDNN, LibTorch's
-loops and MKL read, each once and early. ``avx512`` is one without bf16 instructions."""
+loops, MKL and CTranslate2 (which benchmarks compare with) read, each once and early. ``avx512`` has no bf16."""
 
 NEWER = {"avx2": {"AVX-512", "AVX-512 bf16", "AMX bf16"}, "avx512": {"AVX-512 bf16", "AMX bf16"}}
 """What `describe_machine` names on processors that have more."""

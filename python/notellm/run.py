@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from notellm.config import Config, differences, load_config, to_yaml
+from notellm.config import Config, differences, load_config, replace, to_yaml
 from notellm.errors import ConfigError, DataError
 from notellm.files import atomic_write
 from notellm.machine import describe_machine, versions
+from notellm.models.backbone import backbone_name
+from notellm.precision import AUTO, resolve_dtype
 
-__all__ = ["COST_KEYS", "FREE_KEYS", "RunFolder", "read_json", "write_json"]
+__all__ = ["COST_KEYS", "FREE_KEYS", "RunFolder", "read_json", "settle_dtype", "write_json"]
 
 COST_KEYS = (
     "threads",
@@ -46,7 +48,7 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        config: Its configuration.
+        config: Its configuration, with what ``dtype=auto`` has become.
     """
 
     path: Path
@@ -59,7 +61,8 @@ class RunFolder:
         """Opens the run folder of a configuration, making it if it is not there.
 
         Args:
-            config: The configuration; ``config.run_dir`` is the folder.
+            config: The configuration; ``config.run_dir`` is the folder. ``dtype=auto`` becomes what the folder has,
+                see `settle_dtype`.
             command: What the user called; by default this process's own command line.
             writes: Whether to write ``config.yaml`` and ``run.json``; of several processes one does.
 
@@ -70,7 +73,7 @@ class RunFolder:
             ConfigError: If the folder was made with another configuration, ``FREE_KEYS`` aside; lists
                 the keys that differ.
         """
-        path = Path(config.run_dir)
+        path, config = Path(config.run_dir), settle_dtype(config)
         if (path / "config.yaml").exists():
             _refuse_other_run(path, config)
         elif path.is_dir() and any(path.iterdir()):
@@ -100,14 +103,30 @@ class RunFolder:
                 "versions": versions(),
                 "machine": describe_machine(self.config.device),
                 "threads": self.config.threads,
+                "model": backbone_name(self.config.model.path, self.config.model.layers),
                 "dtype": self.config.dtype,
                 "calls": [call],
             }
         write_json(path, record)
 
 
+def settle_dtype(config: Config) -> Config:
+    """The configuration with what ``dtype=auto`` becomes: what its run folder has, or else `resolve_dtype` says."""
+    if config.dtype != AUTO:
+        return config
+    file = Path(config.run_dir) / "config.yaml"
+    try:
+        kept = load_config(file).dtype if file.exists() else AUTO
+    except ConfigError:  # `RunFolder.open` complains of it; a verb that only reads another model need not
+        kept = AUTO
+    return replace(config, {"dtype": resolve_dtype(kept, config.device)})
+
+
 def _refuse_other_run(path: Path, config: Config) -> None:
-    changes = differences(load_config(path / "config.yaml"), config)
+    before = load_config(path / "config.yaml")
+    changes = differences(before, config)
+    if before.dtype == AUTO:  # a file made by hand: no run has begun
+        changes.pop("dtype", None)
     changes.pop("run_dir", None)  # the folder may have been moved
     fixed = {key: values for key, values in changes.items() if not key.startswith(FREE_KEYS)}
     if fixed:

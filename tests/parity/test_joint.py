@@ -115,7 +115,7 @@ def test_smollm2_in_fp32(smollm2_folder, notes, tmp_path):
 
 def test_smollm2_embeddings_in_fp32(smollm2_folder, notes):
     model = NoteLLM.from_pretrained(smollm2_folder)
-    ours = model.embed(notes, projected=False)
+    ours = model.embed(notes, projected=False, dtype="fp32")
     hf = AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32)
     for i in range(len(notes)):
         ids, position, _ = reference.training_sequence(
@@ -141,9 +141,9 @@ def test_smollm2_greedy_equals_transformers_generate(task, smollm2_folder, notes
     hf.resize_token_embeddings(len(model.model.embed_tokens.weight), mean_resizing=False)
     hf.model.embed_tokens.weight.data.copy_(model.model.embed_tokens.weight)
     if task == "category":
-        ours = model.generate_category(notes, max_new_tokens=8)
+        ours = model.generate_category(notes, max_new_tokens=8, dtype="fp32")
     else:
-        ours = model.generate_hashtags(notes, 2, max_new_tokens=8)
+        ours = model.generate_hashtags(notes, 2, max_new_tokens=8, dtype="fp32")
     tokenized = model.prompt.tokenize(notes)
     for i in range(len(notes)):
         batch = model.prompt.pack(tokenized, [i], task=task, mode="generate", count=2)

@@ -141,7 +141,7 @@ HeadGradients head_gradients(const Head& head,
     }
     if (!needs_head) return;
     const at::Tensor part =
-        matmul_transposed(by_logits.t(), tile.of_positions(weighed).t());  // (C, D)
+        weight_gradient(by_logits, tile.of_positions(weighed), head.wide);  // (C, D)
     const at::Tensor words = result.head.narrow(0, tile.word, tile.words);
     tile.position == 0 ? words.copy_(part) : words.add_(part);
   });

@@ -9,6 +9,7 @@
 
 #include "autograd/differentiable.h"
 #include "gcl_composed.h"
+#include "gcl_whole.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/util/check.h"
 #include "tiles.h"
@@ -144,30 +145,76 @@ at::Tensor weighed_rows(const Scores& scores,
       weights = weights.defined() ? weights.add_(by_column) : by_column;
     }
     t.of_rows(weighed).add_(matmul_transposed(weights, t.of_columns(unit).t()));
-    t.of_columns(weighed).add_(matmul_transposed(weights.t(), t.of_rows(unit).t()));
+    t.of_columns(weighed).add_(weight_gradient(weights, t.of_rows(unit), unit.scalar_type()));
   });
   return weighed;
 }
 
-// Gradients of unit and scale.
-std::vector<at::Tensor> backward(const internal::Backward& given,
-                                 const Anchors& anchors,
-                                 int64_t tile_rows) {
-  const auto& saved = given.saved;
-  const at::Tensor &unit = saved[0], &scale = saved[1], &note_ids = saved[2];
-  if (at::GradMode::is_enabled()) {
-    const auto composed = [&] {
-      return internal::gcl_composed(unit, scale, note_ids, anchors.begin, anchors.end);
-    };
-    return internal::composed_gradients(composed, {unit, scale}, given.gradient);
+// What the loss is a function of: rows of any norm, and tau.
+struct Rows {
+  at::Tensor norms;  // (2B, 1), floored
+  at::Tensor unit;   // (2B, d)
+
+  explicit Rows(const at::Tensor& embeddings)
+      : norms(embeddings.norm(2, {1}, true).clamp_min(1e-12)), unit(embeddings / norms) {}
+};
+
+// What is kept of a forward pass, beside the inputs: by number.
+enum Saved { kEmbeddings, kTau, kIds, kUnit, kNorms, kScale, kFirst, kSecond };
+
+// A batch of one tile on the CPU keeps its matrix, of more than one its log-sum-exps.
+struct Shape {
+  Anchors anchors;
+  int64_t tile_rows;
+  bool is_whole;
+};
+
+internal::Forward forward(const at::Tensor& embeddings,
+                          const at::Tensor& tau,
+                          const at::Tensor& ids,
+                          const Shape& shape) {
+  const Rows rows(embeddings);
+  const at::Tensor scale = tau.exp();
+  std::vector<at::Tensor> saved{embeddings, tau, ids, rows.unit, rows.norms, scale};
+  const auto [begin, end] = shape.anchors;
+  if (shape.is_whole) {
+    auto whole = internal::gcl_whole(rows.unit, scale.item<double>(), ids, begin, end);
+    saved.insert(saved.end(), {whole.gradient, at::Tensor()});
+    return {whole.sum, saved};
   }
+  const AnchorLosses result =
+      anchor_losses(Scores(rows.unit, scale, ids), shape.anchors, shape.tile_rows);
+  saved.insert(saved.end(), {result.log_sums, result.losses});
+  return {result.losses.sum(), saved};
+}
+
+// Gradients of embeddings and tau.
+std::vector<at::Tensor> backward(const internal::Backward& given, const Shape& shape) {
+  const auto& saved = given.saved;
+  const at::Tensor &embeddings = saved[kEmbeddings], &tau = saved[kTau], &ids = saved[kIds];
+  const auto [begin, end] = shape.anchors;
+  if (at::GradMode::is_enabled()) {
+    const auto composed = [&, begin = begin, end = end] {
+      return internal::gcl_composed(Rows(embeddings).unit, tau.exp(), ids, begin, end);
+    };
+    return internal::composed_gradients(composed, {embeddings, tau}, given.gradient);
+  }
+  const at::Tensor &unit = saved[kUnit], &scale = saved[kScale];
   const at::Tensor weighed =
-      weighed_rows(Scores(unit, scale, note_ids), {saved[3], saved[4]}, anchors, tile_rows);
+      shape.is_whole ? internal::weighed_by(saved[kFirst], unit, begin)
+                     : weighed_rows(Scores(unit, scale, ids), {saved[kFirst], saved[kSecond]},
+                                    shape.anchors, shape.tile_rows);
+  const at::Tensor along = (unit * weighed).sum(1, true);  // (2B, 1): what the norm takes out
+  const at::Tensor factor = scale * given.gradient;
   std::vector<at::Tensor> result(2);
   if (given.needs[1]) {  // sum of G * cos = half the sum of U * (G + G^T) U
-    result[1] = (unit * weighed).sum() * (given.gradient / 2);
+    result[1] = along.sum() * (factor / 2);
   }
-  if (given.needs[0]) result[0] = weighed.mul_(scale * given.gradient);
+  if (given.needs[0]) {
+    const at::Tensor is_floored = saved[kNorms] <= 1e-12;  // no norm is taken out of these
+    const at::Tensor across = at::where(is_floored, weighed, weighed - unit * along);
+    result[0] = across.mul_(factor / saved[kNorms]);
+  }
   return result;
 }
 
@@ -207,18 +254,13 @@ LossTerm gcl_loss(const at::Tensor& embeddings,
 
   const at::ScalarType dtype = embeddings.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Tensor wide = embeddings.to(dtype);
-  const at::Tensor unit = wide / wide.norm(2, {1}, true).clamp_min(1e-12);
-  const at::Tensor scale = tau.reshape({}).to(dtype).exp();
+  const at::Tensor log_scale = tau.reshape({}).to(dtype);
   const at::Tensor ids = compact_ids(note_ids);
-  const Anchors wanted{begin, end};
+  const Shape shape{{begin, end}, tile_rows, wide.is_cpu() && rows <= tile_rows};
   const at::Tensor sum = internal::differentiable(
-      {unit, scale},
-      [&]() -> internal::Forward {
-        const AnchorLosses result = anchor_losses(Scores(unit, scale, ids), wanted, tile_rows);
-        return {result.losses.sum(), {unit, scale, ids, result.log_sums, result.losses}};
-      },
-      [=](const internal::Backward& given) { return backward(given, wanted, tile_rows); });
-  return {sum, wanted.end - wanted.begin};
+      {wide, log_scale}, [&] { return forward(wide, log_scale, ids, shape); },
+      [shape](const internal::Backward& given) { return backward(given, shape); });
+  return {sum, shape.anchors.end - shape.anchors.begin};
 }
 
 }  // namespace notellm

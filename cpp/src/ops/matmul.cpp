@@ -46,10 +46,20 @@ bool onednn_may_use_bf16() {
   return true;
 }
 
+// Whether the BLAS behind at::linear leaves AVX-512 unused that oneDNN uses.
+bool onednn_is_faster() {
+#if defined(__x86_64__)
+  const bool has_avx512 = instruction_set() >= InstructionSet::kAvx512;
+  return has_avx512 && !__builtin_cpu_is("intel") && onednn_linear();
+#else
+  return onednn_linear().has_value();
+#endif
+}
+
 at::Tensor fp32_product(const at::Tensor& x,
                         const at::Tensor& weight,
                         const std::optional<at::Tensor>& maybe_bias) {
-  if (x.numel() > 0 && internal::runs_on_kernels(x) && onednn_linear()) {
+  if (x.numel() > 0 && internal::runs_on_kernels(x) && onednn_is_faster()) {
     return onednn_linear()->call(x, weight, maybe_bias, "none",
                                  c10::List<std::optional<at::Scalar>>(), "");
   }
@@ -81,6 +91,13 @@ at::Tensor matmul_transposed(const at::Tensor& x,
   const std::optional<at::Tensor> wide_bias =
       bias.defined() ? std::optional(bias.to(at::kFloat)) : std::nullopt;
   return fp32_product(x.to(at::kFloat), weight.to(at::kFloat), wide_bias).to(x.scalar_type());
+}
+
+at::Tensor weight_gradient(const at::Tensor& a, const at::Tensor& b, at::ScalarType dtype) {
+  const at::AutoDispatchBelowAutograd no_graph;
+  const bool is_emulated = a.scalar_type() == at::kBFloat16 && a.is_cpu() && !multiplies_bf16();
+  if (!is_emulated) return at::mm(a.t(), b).to(dtype);
+  return at::mm(a.to(at::kFloat).t(), b.to(at::kFloat)).to(dtype);
 }
 
 int64_t whole_rows(int64_t rows) {

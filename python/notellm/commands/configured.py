@@ -3,19 +3,28 @@
 import argparse
 import os
 import re
+import sys
 from pathlib import Path
 
 from notellm._core.util import set_num_threads
 from notellm.config import Config, compose, load_config, override, replace, to_yaml
 from notellm.errors import ConfigError
-from notellm.run import RunFolder
+from notellm.precision import remark_on_speed
+from notellm.run import RunFolder, settle_dtype
 
-__all__ = ["add_run_arguments", "open_run", "prepare_process", "read_config", "show_config"]
+__all__ = [
+    "add_run_arguments",
+    "open_run",
+    "prepare_process",
+    "read_config",
+    "remark_on_dtype",
+    "show_config",
+]
 
 HELP = """
 configuration (key=value changes a key, group=option takes another file of a group):
 {groups}
-  most used: run_dir=FOLDER  seed=0  threads=0  device=cpu|cuda  dtype=fp32|bf16
+  most used: run_dir=FOLDER  seed=0  threads=0  device=cpu|cuda  dtype=auto|fp32|bf16
 {keys}
   --cfg prints all keys.
 """
@@ -57,7 +66,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, *topics: str) -> None:
 
 
 def read_config(arguments: argparse.Namespace, *defaults: str) -> Config:
-    """The configuration that the arguments ask for.
+    """The configuration that the arguments ask for, with what ``dtype=auto`` becomes.
 
     Args:
         arguments: As parsed with `add_run_arguments`.
@@ -66,6 +75,10 @@ def read_config(arguments: argparse.Namespace, *defaults: str) -> Config:
     Raises:
         ConfigError: See `notellm.config.compose`.
     """
+    return settle_dtype(_asked_config(arguments, *defaults))
+
+
+def _asked_config(arguments: argparse.Namespace, *defaults: str) -> Config:
     if arguments.run is None:
         return compose([*defaults, *arguments.overrides])
     file = arguments.run / "config.yaml"
@@ -98,11 +111,17 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
     """
     from notellm.training.processes import Processes, in_turn
 
-    config = read_config(arguments, *defaults)
-    if show_config(arguments, config):
+    config = _asked_config(arguments, *defaults)
+    if arguments.cfg:
+        _print_config(settle_dtype(config))
         return None
-    with in_turn():
-        return RunFolder.open(config, writes=Processes.current().is_first)
+    prepare_process(config)
+    with (
+        in_turn()
+    ):  # dtype=auto becomes what the first process has written, whatever the others' machines are
+        folder = RunFolder.open(config, writes=Processes.current().is_first)
+    remark_on_dtype(folder.config)
+    return folder
 
 
 def show_config(arguments: argparse.Namespace, config: Config) -> bool:
@@ -119,10 +138,24 @@ def show_config(arguments: argparse.Namespace, config: Config) -> bool:
         ConfigError: If the configured device is not there.
     """
     if arguments.cfg:
-        print(to_yaml(config), end="")
+        _print_config(config)
         return True
     prepare_process(config)
+    remark_on_dtype(config)
     return False
+
+
+def _print_config(config: Config) -> None:
+    print(to_yaml(config), end="")
+
+
+def remark_on_dtype(config: Config) -> None:
+    """Says on standard error, once for all processes, if the machine does not multiply the run's dtype natively."""
+    from notellm.training.processes import Processes
+
+    remark = remark_on_speed(config.dtype, config.device)
+    if remark and Processes.current().is_first:
+        print(f"notellm: {remark}", file=sys.stderr)
 
 
 def prepare_process(config: Config) -> None:

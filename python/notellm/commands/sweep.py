@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notellm.commands.configured import prepare_process
+from notellm.commands.configured import prepare_process, remark_on_dtype
 
 if TYPE_CHECKING:
     from notellm.studies import Study
@@ -87,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         if key not in rows:
             raise ConfigError(f"sweep: --again must name rows, of {', '.join(rows)}, but names {key}")
     if arguments.dry_run:
-        print(f"{study.title}, scale {study.scale}: {len(study.rows)} rows, {len(study.seeds)} seeds")
+        sizes = f"{len(study.rows)} rows, {len(study.seeds)} seeds"
+        print(f"{study.title}, scale {study.scale}, {' and '.join(study.dtypes)}: {sizes}")
         left, unknown = 0.0, 0
         for cell, entry, seconds in plan(study, again=arguments.again):
             state = (
@@ -99,5 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{left / 60:.0f} minutes" if not unknown else f"{unknown} cells of unknown length")
         return 0
     prepare_process(study.cells[0].config)
+    for config in {cell.config.dtype: cell.config for cell in study.cells}.values():
+        remark_on_dtype(config)
     new = sweep(study, keep_models=arguments.keep_models, again=arguments.again)
     return int(any(map(is_fault, new)))

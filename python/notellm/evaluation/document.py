@@ -13,6 +13,8 @@ def write_evaluation(
     retrieval: Mapping[str, Any],
     *,
     generation: Mapping[str, Any] | None = None,
+    model: str = "",
+    dtype: str = "",
     prompt: str = "",
     truncation: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
@@ -22,13 +24,16 @@ def write_evaluation(
         path: The file to write.
         retrieval: From ``evaluate_retrieval``.
         generation: From ``evaluate_generation``, if there is one.
+        model: Name of the backbone, see `notellm.models.backbone.backbone_name`.
+        dtype: Of the matrix products.
         prompt: Name of the prompt configuration.
         truncation: Tokens kept of each field, for example ``{"title": 20, "content": 80}``.
 
     Returns:
         The tree that was written.
     """
-    document = {**retrieval, "prompt": prompt, "truncation": dict(truncation or {})}
+    made_with = {"model": model, "dtype": dtype, "prompt": prompt, "truncation": dict(truncation or {})}
+    document = {**retrieval, **made_with}
     if generation is not None:
         document["generation"] = dict(generation)
     with atomic_write(path) as temporary:

@@ -9,7 +9,7 @@ from torch import Tensor
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.generation.decoding import GREEDY, Decoding, write
-from notellm.models.config import compute_dtype
+from notellm.precision import compute_dtype
 from notellm.progress import ProgressFn
 from notellm.prompts.tokenizing import token_lists
 
@@ -27,7 +27,7 @@ def generate_category(
     categories: Sequence[str] | None = None,
     decoding: Decoding = GREEDY,
     max_new_tokens: int | None = None,
-    dtype: str = "fp32",
+    dtype: str = "auto",
     batch_tokens: int = 8192,
     progress: ProgressFn | None = None,
 ) -> list[str]:
@@ -41,7 +41,7 @@ def generate_category(
         decoding: How the output is found; by default greedily.
         max_new_tokens: Cut for an output that does not end by itself. Default: 16, or what the longest of
             ``categories`` takes.
-        dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
+        dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
         batch_tokens: Prompt and output tokens cached at once, shared ones counted once: bounds memory.
         progress: Called with (notes done, notes).
 
@@ -104,7 +104,7 @@ def score_categories(
     categories: Sequence[str],
     *,
     normalise_length: bool = False,
-    dtype: str = "fp32",
+    dtype: str = "auto",
     batch_tokens: int = 8192,
     max_logits: int = 1 << 24,
     progress: ProgressFn | None = None,
@@ -120,7 +120,7 @@ def score_categories(
         categories: The closed set, distinct; one may begin another.
         normalise_length: Whether log p is divided by the number of tokens, the end included: without it, long names
             are less probable than short ones.
-        dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
+        dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
         batch_tokens: Tokens computed at once, shared ones counted once: bounds memory.
         max_logits: Logits computed at once: bounds memory.
         progress: Called with (notes done, notes).
@@ -141,7 +141,7 @@ def score_categories(
         model.prompt.tokenize(notes),
         range(len(notes)),
         candidates,
-        compute_dtype(dtype),
+        compute_dtype(dtype, model.device),
         batch_tokens,
         max_logits,
         progress,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from notellm import _core
-from notellm.models.config import compute_dtype
+from notellm.precision import compute_dtype
 from notellm.progress import ProgressFn
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def write(
         rows: What is asked of which note.
         decoding: How.
         max_new_tokens: Cut for an output that does not end by itself.
-        dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
+        dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
         batch_tokens: Prompt and output tokens cached at once, shared ones counted once: bounds memory.
         grammar: What may be written; default: anything.
         banned: By row: numbers of the grammar's values that may not be written; or empty.
@@ -90,7 +90,7 @@ def write(
             seed=decoding.seed,
         ),
         repetition_penalty=decoding.repetition_penalty,
-        compute=compute_dtype(dtype),
+        compute=compute_dtype(dtype, model.device),
         batch_tokens=batch_tokens,
         max_positions=model.hf_config.get("max_position_embeddings") or 0,
     )

@@ -26,7 +26,7 @@ def generate_hashtags(
     ban_in_text: bool = False,
     decoding: Decoding = GREEDY,
     max_new_tokens: int = 48,
-    dtype: str = "fp32",
+    dtype: str = "auto",
     batch_tokens: int = 8192,
     progress: ProgressFn | None = None,
 ) -> list[list[str]]:
@@ -44,7 +44,7 @@ def generate_hashtags(
         ban_in_text: Whether those that stand in the note's title or content are banned, too (`hashtags_in_text`).
         decoding: How the output is found; by default greedily.
         max_new_tokens: Cut for an output that does not end by itself; from a vocabulary the last hashtag is complete.
-        dtype: Of the matrix products: ``"fp32"``, ``"bf16"`` or ``"fp64"``.
+        dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
         batch_tokens: Prompt and output tokens cached at once, shared ones counted once: bounds memory.
         progress: Called with (notes done, notes).
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from notellm.cache import cache_folder
 from notellm.errors import ConfigError, DataError
 from notellm.models import folder as model_folder
+from notellm.models import smollm2
 from notellm.models.pooling import COMPRESSION
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig
@@ -18,6 +19,9 @@ from notellm.prompts import Prompt, PromptConfig
 EMB_TOKEN = "[EMB]"
 FORMAT = 2
 """Version of `notellm.json`; a reader refuses what is newer. 1 knew neither ``state`` of a prompt nor ``pooling``."""
+
+FETCHED = "smollm2-135m"
+"""The path that stands for the model that we fetch."""
 
 EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
 
@@ -47,11 +51,27 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 def resolve(path: str | Path, progress: ProgressFn | None) -> Path:
     """The folder of a model, made ready first where it is one that we fetch."""
-    if str(path) == "smollm2-135m":
-        from notellm.models import smollm2
-
-        return smollm2.prepare(cache_folder("smollm2-135m"), progress)
+    if str(path) == FETCHED:
+        return smollm2.prepare(cache_folder(FETCHED), progress)
     return Path(path)
+
+
+def backbone_name(path: str | Path, layers: int = 0) -> str:
+    """What results call a backbone.
+
+    Args:
+        path: As in `NoteLLM.from_pretrained`.
+        layers: The first so many are kept; 0 = all.
+
+    Returns:
+        The name of a model that we fetch, with how its weights were made; of a folder its path.
+
+    Example:
+        >>> backbone_name("smollm2-135m", layers=6)
+        'SmolLM2-135M-Instruct, dequantised from Q4_1, its first 6 layers'
+    """
+    name = smollm2.NAME if str(path) == FETCHED else str(path)
+    return f"{name}, its first {layers} layers" if layers else name
 
 
 def read_extra(path: Path) -> dict[str, Any]:

@@ -2,27 +2,11 @@
 
 from typing import Any
 
-import torch
-
 from notellm import _core
 from notellm.errors import NotSupportedError
 
-DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16}
-"""Names of the dtypes in which the core runs matrix products."""
-
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 """``model_type`` values whose blocks the core computes."""
-
-
-def compute_dtype(name: str) -> torch.dtype:
-    """The torch dtype of a name in ``DTYPES``.
-
-    Raises:
-        ValueError: If the name is none of them.
-    """
-    if name not in DTYPES:
-        raise ValueError(f"compute_dtype: dtype must be one of {', '.join(DTYPES)}, but is {name!r}")
-    return DTYPES[name]
 
 
 def decoder_config(hf: dict[str, Any]) -> "_core.models.DecoderConfig":

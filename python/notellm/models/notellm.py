@@ -104,7 +104,8 @@ class NoteLLM(Adapted):
 
         Args:
             path: Folder with ``config.json``, safetensors (sharded or not) and ``tokenizer.json``; or
-                ``"smollm2-135m"``, which is made ready in the cache folder at first use.
+                ``"smollm2-135m"`` (SmolLM2-135M-Instruct, dequantised from Q4_1), which is made ready in the cache
+                folder at first use.
             dim: Width of the embeddings. Default: 128, or what the NoteLLM folder says.
             prompt: Name of a shipped prompt, a YAML file or a `PromptConfig`. Default: ``"paper"``, or what the
                 NoteLLM folder says.
@@ -278,7 +279,7 @@ class NoteLLM(Adapted):
 
         Args:
             batch: From `Prompt.pack`, for training or embedding: ``n`` notes, ``M`` labels.
-            dtype: Of the matrix products.
+            dtype: Of the matrix products, never chosen by the machine; `notellm.resolve_dtype` does that.
             checkpoint: Whether the backward pass computes each layer again, see `Decoder.forward`.
             dropout_seed: Of the adapters' dropout, `notellm.models.lora.dropout_seed`; None: without dropout.
 
@@ -317,7 +318,7 @@ class NoteLLM(Adapted):
 
         Args:
             labelled: Shape ``(M, D)``, as in `TrainingStates`.
-            dtype: Of the matrix product.
+            dtype: Of the matrix product, never chosen by the machine.
 
         Returns:
             Shape ``(M, V)``, fp32 (fp64 for fp64), with a graph.
@@ -337,7 +338,7 @@ class NoteLLM(Adapted):
         *,
         pooling: str | None = None,
         projected: bool = True,
-        dtype: str = "fp32",
+        dtype: str = "auto",
         batch_tokens: int = 8192,
         weights: str = "same",
         progress: ProgressFn | None = None,

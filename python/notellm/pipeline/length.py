@@ -2,9 +2,9 @@
 
 import os
 
-from notellm import _core
 from notellm.config import Config
 from notellm.pace import duration_text, pace_text
+from notellm.precision import resolve_dtype
 from notellm.progress import Display
 
 LONG_SECONDS = 30 * 60.0
@@ -72,13 +72,7 @@ def what_shortens(config: Config, layers: int, steps: int) -> str:
         other.append(f"model.layers={layers // 2} (half the model)")
     if config.prompt.content_tokens >= 32:
         other.append(f"prompt.content_tokens={config.prompt.content_tokens // 2}")
-    if (dtype := faster_dtype(config)) != config.dtype:
+    if (dtype := resolve_dtype(device=config.device)) != config.dtype:
         other.append(f"dtype={dtype}")
     ways = [f"with {', '.join(same)}"] if same else []
     return " or ".join([*ways, f"in another run_dir with {', '.join(other)}"])
-
-
-def faster_dtype(config: Config) -> str:
-    """The dtype that the run's device multiplies fastest."""
-    multiplies_bf16 = config.device == "cuda" or _core.util.instruction_set() == "avx512_bf16"
-    return "bf16" if multiplies_bf16 else "fp32"

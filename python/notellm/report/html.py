@@ -108,6 +108,8 @@ def _header(run: RunFolder) -> Html:
         f"started {facts['started']}" if facts.get("started") else None,
         f"commit {versions['commit']}" if versions.get("commit") else None,
         f"seed {facts['seed']}" if "seed" in facts else None,
+        str(facts["model"]) if facts.get("model") else None,
+        str(facts["dtype"]) if facts.get("dtype") else None,
         str(machine["device"]) if machine.get("device") else None,
     ]
     meta = " \u00b7 ".join(part for part in line if part)

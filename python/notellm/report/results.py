@@ -108,6 +108,8 @@ class Evaluation:
     queries: int
     ks: list[int]
     ties: str
+    model: str
+    dtype: str
     prompt: str
     truncation: dict[str, int]
     systems: list[RetrievalResult]
@@ -117,6 +119,12 @@ class Evaluation:
     known_categories: set[str]
     known_hashtags: set[str]
     exposure_shares: dict[str, float]
+
+    @property
+    def language_model(self) -> str:
+        """Which model it is, and what its products are computed in; empty where an older version did not say."""
+        precision = f"; products in {self.dtype}" if self.dtype else ""
+        return f"{self.model}{precision}" if self.model else ""
 
     def system(self, key: str) -> RetrievalResult | None:
         """The retrieval result of one system, if it was evaluated."""
@@ -148,6 +156,8 @@ def parse_evaluation(document: Mapping[str, Any], where: str = "evaluation.json"
         queries=int(top.at("queries").number()),
         ks=[int(k) for k in ks],
         ties=_ties(top),
+        model=top.text("model", ""),
+        dtype=top.text("dtype", ""),
         prompt=top.text("prompt", ""),
         truncation={name: int(length.number()) for name, length in top.entries("truncation").items()},
         systems=[_retrieval(system, [int(k) for k in ks]) for system in top.at("systems").items()],

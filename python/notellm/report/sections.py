@@ -235,6 +235,7 @@ def _rules(evaluation: Evaluation) -> str:
     return (
         "Percent (MRR: 0 to 1), with 95 % bootstrap intervals. Ranks are exact, over the whole pool but the "
         f"query; {ties}."
+        + (f" Language model: {evaluation.language_model}." if evaluation.language_model else "")
         + (f" Prompt: {evaluation.prompt}." if evaluation.prompt else "")
         + (f" Input cut to: {cut}." if cut else "")
     )

@@ -44,6 +44,8 @@ def print_evaluation(document: Mapping[str, Any], stream: TextIO | None = None) 
     console.print(
         Text("Percent (MRR: 0 to 1), with 95 % bootstrap intervals over queries or notes.\n", "dim")
     )
+    if evaluation.language_model:
+        console.print(Text(f"Language model: {evaluation.language_model}.\n", "dim"))
     verdict = training_verdict(evaluation)
     for sentence in (verdict, *tfidf_verdicts(evaluation)):
         if sentence is not None:

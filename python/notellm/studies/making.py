@@ -108,7 +108,7 @@ def make_study(
         cells=cells,
         searches=_searches(root, name, tune, cells, common),
         ledger=Ledger(root / "ledger.jsonl"),
-    )
+    ).in_one_dtype()
     _check_distinct(study)
     _check_columns(study)
     return study.settled()

@@ -12,12 +12,16 @@ from typing import Any
 
 from notellm.config import Config, replace
 from notellm.pipeline import TRAINERS
+from notellm.precision import AUTO, resolve_dtype
 from notellm.run import COST_KEYS
 from notellm.studies.ledger import Entry, Ledger
 from notellm.studies.search import Search
 
 TRAINED = tuple(TRAINERS)
 """The systems that are trained; all others know neither a seed nor options of training."""
+
+BY_BACKBONE = ("trained", "zero_shot_mean", "zero_shot_last", "zero_shot_prompt")
+"""The systems that are the configured backbone; all others know nothing of it."""
 
 METRICS = {
     "mrr": "MRR",
@@ -74,7 +78,10 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A name for all that decides the numbers: a finished run of this name need not be run again."""
+        """A name for all that decides the numbers: a finished run of this name need not be run again.
+
+        What ``dtype=auto`` became is a part of it, see `Study.in_one_dtype`.
+        """
         tree = self.config.to_dict()
         for key in ("name", "run_dir", *COST_KEYS):
             group, _, name = key.rpartition(".")
@@ -84,6 +91,11 @@ class Cell:
             for group in ("train", "loss", "lora", *([] if draws else ["seed"])):
                 del tree[group]
         return hashlib.blake2b(json.dumps([self.row.system, tree]).encode(), digest_size=8).hexdigest()
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether its row shows what the configured backbone does, trained or not."""
+        return self.row.system in BY_BACKBONE
 
     @property
     def sources(self) -> str:
@@ -133,6 +145,11 @@ class Study:
     ledger: Ledger
 
     @property
+    def dtypes(self) -> list[str]:
+        """What its cells compute in."""
+        return sorted({cell.config.dtype for cell in self.cells})
+
+    @property
     def search_cells(self) -> list[Cell]:
         """The runs of all searches, each once."""
         cells = [cell for search in self.searches.values() for cell in search.cells]
@@ -149,6 +166,33 @@ class Study:
         found = self.choices()
         return dataclasses.replace(self, cells=tuple(self._settle(cell, found) for cell in self.cells))
 
+    def in_one_dtype(self) -> Study:
+        """The study with what ``dtype=auto`` becomes, the same for all its cells: a table mixes no dtypes.
+
+        A study that has begun in its folder goes on in the dtype in which it has more cells; otherwise `resolve_dtype`
+        says. So whoever looks at another machine's table sees it whole.
+        """
+        undecided = [cell for cell in (*self.cells, *self.search_cells) if cell.config.dtype == AUTO]
+        if not undecided:
+            return self
+        here = resolve_dtype(AUTO, undecided[0].config.device)
+        dtypes = [here, *({"bf16", "fp32"} - {here})]
+        return max((self._in_dtype(dtype) for dtype in dtypes), key=Study._begun)
+
+    def _in_dtype(self, dtype: str) -> Study:
+        searches = {
+            row: dataclasses.replace(search, cells=[_in_dtype(cell, dtype) for cell in search.cells])
+            for row, search in self.searches.items()
+        }
+        cells = tuple(_in_dtype(cell, dtype) for cell in self.cells)
+        return dataclasses.replace(self, cells=cells, searches=searches)
+
+    def _begun(self) -> int:
+        """How many cells have a line in the ledger or a run folder."""
+        newest, cells = self.ledger.newest(), {cell.key: cell for cell in self.settled().cells}
+        cells |= {cell.key: cell for cell in self.search_cells}
+        return sum(key in newest or cell.folder.exists() for key, cell in cells.items())
+
     def _settle(self, cell: Cell, found: Mapping[str, Any]) -> Cell:
         search = self.searches.get(cell.row.key)
         if search is None:
@@ -157,6 +201,14 @@ class Study:
             return dataclasses.replace(cell, is_open=True)
         config = replace(cell.config, {search.options.key: found[cell.row.key]})
         return placed(Cell(cell.row, cell.seed, config), cell.folder.parent)
+
+
+def _in_dtype(cell: Cell, dtype: str) -> Cell:
+    """The cell with a dtype where it leaves that to the machine."""
+    if cell.config.dtype != AUTO:
+        return cell
+    config = replace(cell.config, {"dtype": dtype})
+    return placed(dataclasses.replace(cell, config=config), cell.folder.parent)
 
 
 def placed(cell: Cell, root: Path) -> Cell:

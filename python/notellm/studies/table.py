@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table as RichTable
 
 from notellm.metrics import Interval, bootstrap_difference
+from notellm.models.backbone import backbone_name
 from notellm.studies.ledger import Entry
 from notellm.studies.study import METRICS, Cell, Row, Study
 from notellm.studies.sweep import hits_of
@@ -64,7 +65,7 @@ class Table:
         columns: Metrics, from left to right.
         rows: From top to bottom.
         against: The row that the others are compared with.
-        remarks: What the searches have found, and whether code changed between runs, in words.
+        remarks: The language model, what the searches have found, and whether code changed between runs, in words.
         scale_of: The option whose numbers alone tell the rows apart; empty if they differ otherwise.
     """
 
@@ -174,8 +175,16 @@ def make_table(study: Study, *, against: str | None = None) -> Table:
     runs = runs_of(study, newest)
     rows = [_table_row(study, runs[row.key], runs[base]) for row in study.rows]
     title = f"{study.title} (scale: {study.scale})"
-    remarks = f"{_searched(study, newest)} {_commits(runs)}".strip()
+    remarks = " ".join(filter(None, [_model(runs), _searched(study, newest), _commits(runs)]))
     return Table(title, study.columns, rows, keys[base].name, remarks, _scale_of(study.rows))
+
+
+def _model(runs: Mapping[str, Sequence[Run]]) -> str:
+    """A sentence on the language model, if a row has used one: which it is, and in what it computed."""
+    used = [run.cell for of in runs.values() for run in of if run.is_done and run.cell.uses_model]
+    names = dict.fromkeys(backbone_name(cell.config.model.path, cell.config.model.layers) for cell in used)
+    dtypes = sorted({cell.config.dtype for cell in used})
+    return f"Language model: {' / '.join(names)}; products in {' and '.join(dtypes)}." if used else ""
 
 
 def _commits(runs: Mapping[str, Sequence[Run]]) -> str:

@@ -16,6 +16,7 @@ from torch import nn
 from notellm.errors import DataError
 from notellm.files import atomic_folder
 from notellm.models import folder as model_folder
+from notellm.precision import DTYPES
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
 
@@ -67,6 +68,18 @@ def save_checkpoint(
     for entry in folder.glob("step-*"):
         if entry != target:
             shutil.rmtree(entry)
+
+
+def saved_dtype(path: Path) -> str:
+    """The dtype in which a checkpoint's run computes its products.
+
+    Raises:
+        DataError: If the checkpoint does not say it.
+    """
+    dtype = model_folder.read_json(path / "state.json").get("options", {}).get("dtype")
+    if dtype not in DTYPES:
+        raise DataError(f"{path / 'state.json'}: dtype must be one of {', '.join(DTYPES)}, but is {dtype!r}")
+    return str(dtype)
 
 
 def load_checkpoint(

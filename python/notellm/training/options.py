@@ -46,8 +46,8 @@ class TrainOptions:
     """Share of the steps over which the learning rate rises linearly; it then falls linearly."""
     clip_norm: float = 1.0
     """Largest norm of the whole gradient; 0 = no clipping."""
-    dtype: str = "fp32"
-    """Of the matrix products: fp32, bf16 (with fp32 master weights) or fp64."""
+    dtype: str = "auto"
+    """Of the matrix products: fp32, bf16 (with fp32 master weights) or fp64; auto: see `notellm.resolve_dtype`."""
     alpha: float = 0.01
     """Weight of the generative loss, eq. (4)."""
     hashtag_share: float = 0.4

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from notellm import _core
 from notellm.losses import LossTerm, csft_head_term, gcl_term, joint_loss
-from notellm.models.config import compute_dtype
 from notellm.models.lora import dropout_seed
 from notellm.models.notellm import NoteLLM, TrainingStates
+from notellm.precision import compute_dtype
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses
 from notellm.training.processes import Processes
@@ -86,7 +86,11 @@ class JointStep:
         self.processes = processes
         self.extra_losses = extra_losses or {}
         self.numbers = np.arange(len(tokenized)) if numbers is None else numbers
-        self.dtype = compute_dtype(options.dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the matrix products."""
+        return compute_dtype(self.options.dtype, self.model.device)
 
     def backward(self, plan: "_core.prompts.PlannedBatch", step: int = 0) -> StepSums:
         """Sets every parameter's gradient of the step's joint loss; the same on all processes.

@@ -3,20 +3,28 @@
 import hashlib
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.losses import LossTerm, joint_loss
-from notellm.models.config import compute_dtype
 from notellm.models.notellm import NoteLLM
 from notellm.models.pooling import pooling_name
+from notellm.precision import AUTO, resolve_dtype
 from notellm.progress import ProgressFn
-from notellm.training.checkpoint import CHECKPOINTS, latest_checkpoint, load_checkpoint, save_checkpoint
+from notellm.training.checkpoint import (
+    CHECKPOINTS,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    saved_dtype,
+)
 from notellm.training.log import TrainLog
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
@@ -44,7 +52,7 @@ class Trainer:
         notes: What the pairs index.
         source: Shape ``(P,)``, int64: first note of each related pair.
         target: Shape ``(P,)``, int64: second note.
-        options: See `TrainOptions`.
+        options: See `TrainOptions`. With ``dtype="auto"`` a run that goes on from a checkpoint keeps its dtype.
         folder: Where checkpoints and ``train.jsonl`` go; None keeps nothing.
         extra_losses: Losses of the embeddings that are added to eq. (4), by name with their weights; see
             `notellm.training.plugins`. With ``options.contrastive`` false they take the place of GCL.
@@ -57,6 +65,7 @@ class Trainer:
 
     Attributes:
         step: Optimizer steps done. total_steps: of the whole run.
+        options: As given, with the dtype that ``"auto"`` became.
     """
 
     def __init__(
@@ -75,9 +84,10 @@ class Trainer:
         self.extra_losses = dict(extra_losses or {})
         self.choose_pairs = choose_pairs
         check_extra_losses(self.extra_losses)
-        self.options = options or TrainOptions()
+        asked = options or TrainOptions()
+        self.options = replace(asked, dtype=resolve_dtype(asked.dtype, model.device))
+        self._takes_saved_dtype = asked.dtype == AUTO
         self.folder = None if folder is None else Path(folder)
-        self.dtype = compute_dtype(self.options.dtype)
         self.processes = Processes.current()
         self._check_every_process_has_a_pair()
         # only notes of some pair are tokenised; from here on they go by their place among these
@@ -107,6 +117,11 @@ class Trainer:
         self.step = 0
         self._kept_step = 0  # that of the newest checkpoint; before the first step there is nothing to keep
         self._is_torn = False  # an update of the weights has begun whose step is not counted yet
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the matrix products."""
+        return self.joint_step.dtype
 
     def train(
         self, *, resume: bool = False, until: int | None = None, progress: ProgressFn | None = None
@@ -312,9 +327,12 @@ class Trainer:
 
     def _resume(self, folder: Path) -> None:
         newest = latest_checkpoint(folder / CHECKPOINTS)
-        if newest is not None:
-            self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key())
-            self._kept_step, self._is_torn = self.step, False
+        if newest is None:
+            return
+        if self._takes_saved_dtype:
+            self.options = self.joint_step.options = replace(self.options, dtype=saved_dtype(newest))
+        self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key())
+        self._kept_step, self._is_torn = self.step, False
 
 
 def _fingerprint(*arrays: NDArray[Any]) -> str:

@@ -90,6 +90,15 @@ TEST(ParseConfig, KnowsWhatCanHaveAnAdapter) {
             "c.yaml:29: lora.dropout must be below 1, but is 1");
 }
 
+TEST(ParseConfig, LeavesTheDtypeToTheMachineWhereItIsAuto) {
+  EXPECT_EQ(Config().dtype, "auto");
+  for (const std::string name : {"auto", "fp32", "bf16"}) {
+    EXPECT_EQ(parse_config(with("dtype: bf16", "dtype: " + name), "").dtype, name);
+  }
+  EXPECT_EQ(complaint(with("dtype: bf16", "dtype: fp64")),
+            "c.yaml:6: dtype must be auto, fp32 or bf16, but is 'fp64'");
+}
+
 TEST(ParseConfig, RefusesAMissingKey) {
   EXPECT_EQ(complaint(with("  alpha: 1e-2\n", "")), "c.yaml:16: loss.alpha is missing");
   EXPECT_EQ(complaint(with("embed: {batch_tokens: 128, weights: same}\n", "")),

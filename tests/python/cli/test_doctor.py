@@ -2,7 +2,11 @@ import ctypes.util
 import importlib.util
 import shutil
 
+import pytest
+import torch
+
 from notellm import doctor
+from notellm.machine import describe_machine
 
 
 def finding(name):
@@ -29,6 +33,21 @@ def test_two_openmp_libraries_are_broken():
     assert doctor._openmp(["/a/libgomp.so.1"]).state == "ok"
     found = doctor._openmp(["/a/libgomp.so.1", "/b/libiomp5.so"])
     assert (found.state, found.disables) == ("broken", "speed: thread pools compete")
+
+
+@pytest.mark.parametrize(("is_native", "became"), [(True, "bf16"), (False, "fp32")])
+def test_it_says_what_auto_becomes(is_native, became, native_bf16, monkeypatch):
+    native_bf16(is_native)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert finding("dtype=auto").value == f"{became} with device=cpu"
+
+
+def test_without_bf16_instructions_nothing_is_said_to_be_slow(monkeypatch):
+    machine = describe_machine() | {"instruction_sets": ["AVX2"]}
+    monkeypatch.setattr(doctor, "describe_machine", lambda: machine)
+    found = finding("bf16 instructions")
+    assert found.state == "missing"
+    assert "works at about fp32's speed; dtype=auto takes fp32" in found.disables
 
 
 def test_the_exit_code_counts_what_is_broken_only(monkeypatch, capsys):

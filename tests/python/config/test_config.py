@@ -36,7 +36,7 @@ def test_defaults_are_written_twice_but_agree():
 
 def test_the_demo_is_what_its_file_says():
     config = compose(["experiment=demo"])
-    assert (config.name, config.run_dir, config.dtype) == ("demo", "runs/demo", "bf16")
+    assert (config.name, config.run_dir, config.dtype) == ("demo", "runs/demo", "auto")
     assert (config.prompt.title_tokens, config.prompt.content_tokens) == (20, 32)
     assert (config.train.pairs_per_step, config.train.max_steps, config.train.lr) == (24, 60, 5e-5)
 
@@ -57,6 +57,7 @@ def test_overrides_come_after_the_experiment():
         ("~loss.alpha", "loss.alpha is missing"),
         ("loss.alpha=-1", "loss.alpha must be at least 0, but is -1"),
         ("train.lr=fast", "train.lr must be a number, but is the string 'fast'"),
+        ("dtype=fp16", "dtype must be auto, fp32 or bf16, but is 'fp16'"),
         ("seed=1.5", "seed must be an integer, but is the number 1.5"),
         ("data=files", "data.interactions must be given; try data.interactions=VALUE"),
         ("loss.alpha", "loss.alpha: must be KEY=VALUE, but missing EQUAL at '<EOF>'"),

@@ -57,6 +57,22 @@ def test_training_brings_pairs_together(encoder_folder, tmp_path):
     torch.testing.assert_close(SentenceBert(tmp_path / "saved").embed(TEXTS), after)
 
 
+@pytest.mark.parametrize("dtype", ["auto", "bf16", "fp32"])
+@pytest.mark.parametrize("is_native", [True, False])
+def test_it_multiplies_bf16_where_the_machine_does(dtype, is_native, encoder_folder, monkeypatch):
+    """torch's own product of bf16 matrices is many times slower than that of fp32 where it is not native."""
+    for module in ("notellm.precision", "notellm.baselines.sentence_bert"):
+        monkeypatch.setattr(f"{module}.multiplies_bf16", lambda device: is_native)
+    seen = []
+    encoder = SentenceBert(encoder_folder)
+    layer = next(m for m in encoder.modules() if isinstance(m, torch.nn.Linear))
+    layer.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    options = TrainOptions(pairs_per_step=5, max_steps=1, dtype=dtype)
+    encoder.fit(TEXTS, SOURCE, TARGET, options)
+    wanted = torch.bfloat16 if is_native and dtype != "fp32" else torch.float32
+    assert set(seen) == {wanted}
+
+
 def test_its_batches_are_those_of_a_notellm(encoder_folder, tiny, monkeypatch):
     seen = []
     monkeypatch.setattr(

@@ -41,7 +41,7 @@ def naive_choice(model, note, names):
 def test_categories_are_searched_along_their_trie(tiny_folder, notes, use, instruction_set, prompt):
     use(instruction_set)
     tiny = NoteLLM.from_pretrained(tiny_folder, dim=6, prompt=prompt)
-    written = generate_category(tiny, notes, categories=CATEGORIES)
+    written = generate_category(tiny, notes, categories=CATEGORIES, dtype="fp32")
     assert written == [naive_choice(tiny, notes.take([i]), CATEGORIES) for i in range(len(notes))]
     assert len(set(written)) > 1
     assert set(generate_category(tiny, notes, categories=CATEGORIES, decoding=Decoding(beams=3))) <= set(
@@ -54,8 +54,8 @@ def test_categories_are_searched_along_their_trie(tiny_folder, notes, use, instr
 
 def test_wide_beams_find_the_best_category(tiny, notes):
     wide = Decoding(beams=30, length_penalty=0)
-    written = generate_category(tiny, notes, categories=CATEGORIES, decoding=wide)
-    assert written == score_categories(tiny, notes, CATEGORIES).best
+    written = generate_category(tiny, notes, categories=CATEGORIES, decoding=wide, dtype="fp32")
+    assert written == score_categories(tiny, notes, CATEGORIES, dtype="fp32").best
 
 
 @pytest.mark.parametrize("prompt", ["paper", "release_zh"])
@@ -79,7 +79,7 @@ def test_known_values_in_other_dtypes(tiny, notes, dtype):
     for decoding in (Decoding(), Decoding(beams=2), Decoding(temperature=1.0, top_p=0.9)):
         tags = generate_hashtags(tiny, notes, 2, vocabulary=VOCABULARY, decoding=decoding, dtype=dtype)
         assert all(set(own) <= set(VOCABULARY) for own in tags)
-    exact = score_categories(tiny, notes, CATEGORIES).log_probs
+    exact = score_categories(tiny, notes, CATEGORIES, dtype="fp32").log_probs
     other = score_categories(tiny, notes, CATEGORIES, dtype=dtype).log_probs
     torch.testing.assert_close(other, exact, rtol=0.05 if dtype == "bf16" else 1e-5, atol=0)
 

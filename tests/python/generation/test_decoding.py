@@ -64,20 +64,23 @@ def test_draws_follow_the_probabilities(tiny, notes):
 
 
 def test_draws_depend_on_seed_and_prompt_alone(tiny, notes):
-    together = generate_category(tiny, notes, decoding=DRAWN)
-    assert generate_category(tiny, notes, decoding=DRAWN, batch_tokens=300) == together
-    alone = [generate_category(tiny, notes.take([i]), decoding=DRAWN)[0] for i in range(len(notes))]
+    together = generate_category(tiny, notes, decoding=DRAWN, dtype="fp32")
+    assert generate_category(tiny, notes, decoding=DRAWN, dtype="fp32", batch_tokens=300) == together
+    alone = [
+        generate_category(tiny, notes.take([i]), decoding=DRAWN, dtype="fp32")[0] for i in range(len(notes))
+    ]
     assert alone == together
-    twice = generate_category(tiny, notes.take([4, 2, 4]), decoding=DRAWN)
+    twice = generate_category(tiny, notes.take([4, 2, 4]), decoding=DRAWN, dtype="fp32")
     assert twice == [together[4], together[2], together[4]]
     other = generate_category(tiny, notes, decoding=Decoding(temperature=1.5, seed=4))
     assert sum(a != b for a, b in zip(together, other, strict=True)) > len(notes) / 2
 
 
 def test_a_narrow_draw_is_greedy(tiny, notes):
-    greedy = generate_category(tiny, notes)
+    greedy = generate_category(tiny, notes, dtype="fp32")
     for narrow in ({"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-4}, {"temperature": 1e-6}):
-        assert generate_category(tiny, notes, decoding=Decoding(**{"temperature": 1.0} | narrow)) == greedy
+        decoding = Decoding(**{"temperature": 1.0} | narrow)
+        assert generate_category(tiny, notes, decoding=decoding, dtype="fp32") == greedy
 
 
 def log_prob(model, notes, output, limit):
@@ -111,9 +114,9 @@ def test_beams_find_what_a_naive_beam_search_finds(tiny, notes, use, instruction
 
 
 def test_beams_do_not_depend_on_the_batch(tiny, notes):
-    decoding = Decoding(beams=3)
-    together = generate_hashtags(tiny, notes, 2, decoding=decoding, max_new_tokens=6)
-    small = generate_hashtags(tiny, notes, 2, decoding=decoding, max_new_tokens=6, batch_tokens=1)
+    options = {"decoding": Decoding(beams=3), "max_new_tokens": 6, "dtype": "fp32"}
+    together = generate_hashtags(tiny, notes, 2, **options)
+    small = generate_hashtags(tiny, notes, 2, batch_tokens=1, **options)
     assert small == together
     greedy = decode(tiny, notes, 5)
     beams = decode(tiny, notes, 5, beams=6, length_penalty=0)
@@ -140,9 +143,10 @@ def test_stop_tokens_end_an_output(tiny, notes):
         if beams == 1:
             assert outputs == [o[: o.index(stop)] if stop in o else o for o in free]
     name = tiny.tokenizer.id_to_token(stop)
-    by_name = generate_category(tiny, notes, decoding=Decoding(stop=(name,)), max_new_tokens=8)
-    assert by_name == generate_category(tiny, notes, decoding=Decoding(stop=(stop,)), max_new_tokens=8)
-    assert by_name != generate_category(tiny, notes, max_new_tokens=8)
+    options = {"max_new_tokens": 8, "dtype": "fp32"}
+    by_name = generate_category(tiny, notes, decoding=Decoding(stop=(name,)), **options)
+    assert by_name == generate_category(tiny, notes, decoding=Decoding(stop=(stop,)), **options)
+    assert by_name != generate_category(tiny, notes, **options)
 
 
 @pytest.mark.parametrize(

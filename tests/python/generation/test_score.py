@@ -26,7 +26,9 @@ def separate_log_prob(model, notes, row, category):
 def test_one_pass_equals_separate_passes(tiny, notes, limits, instruction_set, use):
     some = notes.take([0, 3, 5, 3, 7])  # one twice
     use(instruction_set)
-    actual = score_categories(tiny, some, CATEGORIES, batch_tokens=limits[0], max_logits=limits[1])
+    actual = score_categories(
+        tiny, some, CATEGORIES, dtype="fp32", batch_tokens=limits[0], max_logits=limits[1]
+    )
     rows = tiny.prompt.rows(tiny.prompt.tokenize(some), range(5), mode="generate")
     expected = [[separate_log_prob(tiny, some, row, name) for name in CATEGORIES] for row in rows]
     torch.testing.assert_close(
@@ -43,7 +45,7 @@ def test_two_thousand_categories(tiny, notes):
         for third in range(20)
     ]
     some = notes.take([1, 4])
-    actual = score_categories(tiny, some, names).log_probs
+    actual = score_categories(tiny, some, names, dtype="fp32").log_probs
     rows = tiny.prompt.rows(tiny.prompt.tokenize(some), range(2), mode="generate")
     for i in range(0, 2000, 137):
         for note, row in enumerate(rows):
@@ -103,7 +105,7 @@ def test_sixty_categories_by_a_real_model(smollm2_folder, notes):
         for kind in ("", " tools", " libraries", " data", "s", "/old")
     ]
     some = notes.take([0, 4, 11])  # one without content, one with all fields long
-    actual = score_categories(model, some, names).log_probs
+    actual = score_categories(model, some, names, dtype="fp32").log_probs
     rows = model.prompt.rows(model.prompt.tokenize(some), range(3), mode="generate")
     expected = [[separate_log_prob(model, some, row, name) for name in names] for row in rows]
     assert len(names) == 60

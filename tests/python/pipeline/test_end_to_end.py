@@ -6,7 +6,9 @@ import shutil
 import pytest
 import torch
 
+from notellm import resolve_dtype
 from notellm.cli import main
+from notellm.config import load_config
 from notellm.data import Notes
 from notellm.embedding import load_embeddings
 from notellm.models.notellm import NoteLLM
@@ -32,6 +34,9 @@ def test_demo_leaves_a_complete_run_folder(run):
     keys = ["tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"]
     assert [system["key"] for system in document["systems"]] == keys
     assert document["queries"] == 12
+    made, kept = json.loads((run / "run.json").read_text()), load_config(run / "config.yaml")
+    assert made["model"] == document["model"] == kept.model.path
+    assert made["dtype"] == document["dtype"] == kept.dtype == resolve_dtype()
     assert document["generation"]["notes"] == 6
     assert len((run / "train.jsonl").read_text().splitlines()) == 4
     assert "<svg" in (run / "report.html").read_text()

@@ -48,9 +48,9 @@ def test_a_run_that_goes_on_is_measured_by_its_own_steps():
     assert trained([300, 340], begin=30) == []  # 28 steps are left
 
 
-def test_only_what_would_help_is_named(monkeypatch):
+def test_only_what_would_help_is_named(native_bf16, monkeypatch):
+    native_bf16(False)
     monkeypatch.setattr(length.os, "sched_getaffinity", lambda _: range(8))
-    monkeypatch.setattr(length, "faster_dtype", lambda config: "fp32")
     config = compose(["experiment=demo", "dtype=bf16", "train.micro_pairs=4", "threads=2"])
     assert what_shortens(config, 30, 12) == (
         "with threads=8, train.micro_pairs=0 (more memory) or in another run_dir with train.max_steps=12 (half an "
@@ -63,9 +63,9 @@ def test_only_what_would_help_is_named(monkeypatch):
     assert what_shortens(config, 2, 12) == "in another run_dir with train.max_steps=12 (half an hour)"
 
 
-@pytest.mark.parametrize(
-    ("instructions", "dtype", "faster"), [("avx2", "bf16", "fp32"), ("avx512_bf16", "fp32", "bf16")]
-)
-def test_the_dtype_is_that_of_the_machine(instructions, dtype, faster, monkeypatch):
-    monkeypatch.setattr(length._core.util, "instruction_set", lambda: instructions)
-    assert length.faster_dtype(compose(["experiment=demo", f"dtype={dtype}"])) == faster
+@pytest.mark.parametrize(("is_native", "faster"), [(True, "bf16"), (False, "fp32")])
+def test_the_dtype_is_that_of_the_machine(is_native, faster, native_bf16):
+    native_bf16(is_native)
+    for dtype in ("bf16", "fp32"):
+        said = what_shortens(compose(["experiment=demo", f"dtype={dtype}"]), 30, 12)
+        assert said.endswith(f", dtype={faster}") == (dtype != faster)

@@ -115,6 +115,8 @@ def make_evaluation():
         "queries": 400,
         "ks": KS,
         "ties": "mean",
+        "model": "SmolLM2-135M-Instruct, dequantised from Q4_1",
+        "dtype": "bf16",
         "prompt": "paper",
         "truncation": {"title": 20, "content": 32},
         "systems": [retrieval_system(key, name, recall) for key, (name, recall) in SYSTEMS.items()],
@@ -187,7 +189,8 @@ RUN = {
     "versions": {"notellm": "0.1.0", "torch": "2.13.0+cpu", "python": "3.11.7", "commit": "1721d46"},
     "machine": {"cpu": "a processor", "cores": 2, "memory_gib": 15.6, "device": "cpu"},
     "threads": 2,
-    "dtype": "bfloat16",
+    "model": "SmolLM2-135M-Instruct, dequantised from Q4_1",
+    "dtype": "bf16",
 }
 DATA = {
     "notes": 45785, "train_notes": 32041, "test_notes": 13744, "baskets": 37689, "pairs_mined": 151327,

@@ -52,6 +52,13 @@ def page(run_folder):
     return Page(write_report(run_folder).read_text())
 
 
+def test_the_language_model_is_named_in_head_rules_and_origin(page):
+    name = "SmolLM2-135M-Instruct, dequantised from Q4_1"
+    assert f"seed 1234 \u00b7 {name} \u00b7 bf16 \u00b7 cpu" in page.text
+    assert f"Language model: {name}; products in bf16. Prompt: paper." in page.text
+    assert f"model {name} dtype bf16" in page.text
+
+
 def swap(old, new):
     return lambda text: text.replace(old, new, 1)
 
@@ -104,7 +111,7 @@ def test_every_number_of_the_evaluation_is_there(page, evaluation):
 
 
 def test_says_how_the_run_was_made(page):
-    for fact in ("notellm demo train.steps=60", "1721d46", "1234", "2.13.0+cpu", "bfloat16", "alpha: 0.01"):
+    for fact in ("notellm demo train.steps=60", "1721d46", "1234", "2.13.0+cpu", "bf16", "alpha: 0.01"):
         assert fact in page.text
     for fact in ("45,785", "28,147", "60 steps of 48 notes", "167,040 tokens"):
         assert fact in page.text

@@ -38,6 +38,13 @@ def test_the_sentences_follow_the_tables(evaluation):
     assert "Against TF-IDF (same text): TF-IDF wins at no cut-off beyond doubt" in text
 
 
+def test_the_language_model_is_named_where_it_is_known(evaluation):
+    sentence = "Language model: SmolLM2-135M-Instruct, dequantised from Q4_1; products in bf16."
+    assert sentence in printed(evaluation).splitlines()
+    del evaluation["model"], evaluation["dtype"]  # as earlier versions wrote it
+    assert "Language model" not in printed(evaluation)
+
+
 def test_without_generation_there_is_no_such_table(evaluation):
     del evaluation["generation"]
     assert "ROUGE" not in printed(evaluation)

@@ -372,7 +372,7 @@ def test_the_verbs(swept, place, overrides, capsys):
     command = ["experiment=small", "scale=smoke", *overrides]
     assert main(["sweep", *command, "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    assert "A small study, scale smoke: 4 rows, 2 seeds" in shown
+    assert f"A small study, scale smoke, {swept[0].dtypes[0]}: 4 rows, 2 seeds" in shown
     assert "TF-IDF, seed 0: done" in shown
     assert "Diverges, seed 0: to run, about" in shown
     assert main(["sweep", *command, "--seeds", "0"]) == 1  # one row fails

@@ -180,11 +180,12 @@ def test_a_damaged_log_is_named_with_its_line(tiny_folder, notes, tmp_path):
 
 
 def test_how_a_run_fits_into_memory_may_change_when_it_goes_on(tiny_folder, notes, tmp_path):
-    whole = trainer(None, tiny_folder, notes, eps=1e-3)
+    exact = {"eps": 1e-3, "dtype": "fp32"}
+    whole = trainer(None, tiny_folder, notes, **exact)
     whole.train()
-    trainer(tmp_path, tiny_folder, notes, eps=1e-3).train(until=2)
+    trainer(tmp_path, tiny_folder, notes, **exact).train(until=2)
     other = {"micro_pairs": 2, "checkpoint_layers": True, "shard_optimizer": True, "checkpoint_every": 1}
-    resumed = trainer(tmp_path, tiny_folder, notes, eps=1e-3, **other)
+    resumed = trainer(tmp_path, tiny_folder, notes, **exact, **other)
     assert [record["step"] for record in resumed.train(resume=True)] == [2, 3, 4, 5]
     for name, value in weights(resumed).items():
         torch.testing.assert_close(value, weights(whole)[name], rtol=1e-5, atol=1e-6, msg=name)
@@ -214,6 +215,44 @@ def test_without_gcl_the_projection_and_tau_stay(tiny_folder, notes):
     after = weights(run)
     assert torch.equal(after["tau"], before["tau"])
     assert torch.equal(after["projection.weight"], before["projection.weight"])
+
+
+@pytest.mark.parametrize(("is_native", "became"), [(True, "bf16"), (False, "fp32")])
+def test_auto_becomes_what_the_machine_multiplies(
+    is_native, became, native_bf16, tiny_folder, notes, tmp_path
+):
+    native_bf16(is_native)
+    run = trainer(tmp_path, tiny_folder, notes)
+    assert run.options.dtype == became
+    run.train(until=1)
+    state = json.loads(next(tmp_path.glob("checkpoints/*/state.json")).read_text())
+    assert state["options"]["dtype"] == became
+    explicit = trainer(None, tiny_folder, notes, dtype=became)
+    explicit.train(until=1)
+    assert all(torch.equal(value, weights(explicit)[name]) for name, value in weights(run).items())
+
+
+def test_a_run_goes_on_in_the_dtype_it_began_in(native_bf16, tiny_folder, notes, tmp_path):
+    native_bf16(True)
+    trainer(tmp_path, tiny_folder, notes).train(until=2)
+    whole = trainer(None, tiny_folder, notes, dtype="bf16")
+    whole.train()
+    native_bf16(False)
+    with pytest.raises(DataError, match="dtype must be bf16 as the run began, but is fp32"):
+        trainer(tmp_path, tiny_folder, notes, dtype="fp32").train(resume=True)
+    run = trainer(tmp_path, tiny_folder, notes)
+    run.train(resume=True)
+    assert (run.options.dtype, run.dtype) == ("bf16", torch.bfloat16)
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(run).items())
+
+
+def test_a_checkpoint_of_an_unknown_dtype_is_damaged(tiny_folder, notes, tmp_path):
+    trainer(tmp_path, tiny_folder, notes).train(until=1)
+    path = next(tmp_path.glob("checkpoints/*/state.json"))
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps(state | {"options": state["options"] | {"dtype": "fp8"}}))
+    with pytest.raises(DataError, match="dtype must be one of fp64, fp32, bf16, but is 'fp8'"):
+        trainer(tmp_path, tiny_folder, notes).train(resume=True)
 
 
 def test_bf16_keeps_fp32_master_weights(tiny_folder, notes):
@@ -249,7 +288,7 @@ def test_pairs_of_notes_that_are_not_there_are_refused(outside, tiny, notes):
         ({"micro_pairs": -1}, "micro_pairs must be at least 0, but is -1"),
         ({"warmup_share": 1.0}, r"warmup_share must be in \[0, 1\)"),
         ({"lr": -1.0}, "lr must be at least 0, but is -1.0"),
-        ({"dtype": "fp16"}, "dtype must be one of fp64, fp32, bf16, but is 'fp16'"),
+        ({"dtype": "fp16"}, "dtype must be auto, fp64, fp32 or bf16, but is 'fp16'"),
         ({"pairs_per_step": 50}, "pairs"),
     ],
 )

@@ -182,7 +182,7 @@ void visit_fields(const Config&, Visit&& visit) {
   visit("seed", &Config::seed, at_least(0));
   visit("threads", &Config::threads, Rule{.low = 0, .high = 4096});
   visit("device", &Config::device, one_of({"cpu", "cuda"}));
-  visit("dtype", &Config::dtype, one_of({"fp32", "bf16"}));
+  visit("dtype", &Config::dtype, one_of({"auto", "fp32", "bf16"}));
   visit("data", &Config::data, anything());
   visit("mining", &Config::mining, anything());
   visit("prompt", &Config::prompt, anything());

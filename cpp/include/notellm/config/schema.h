@@ -253,8 +253,9 @@ struct Config {
   int64_t threads = 0;
   /// `cpu` or `cuda`.
   std::string device = "cpu";
-  /// Of the arithmetic: `fp32` or `bf16`.
-  std::string dtype = "fp32";
+  /// Of the matrix products: `fp32`, `bf16`, or `auto`: bf16 where the device multiplies it
+  /// natively, otherwise fp32. A run folder holds what it became.
+  std::string dtype = "auto";
   DataConfig data;
   MiningConfig mining;
   PromptConfig prompt;

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace notellm::internal {
+
+/// `gcl_loss` of a batch that is a single tile, on the CPU: the whole matrix of similarities is
+/// kept for the backward pass. A batch of the paper's 64 pairs takes microseconds, and so what it
+/// costs is the number of operations.
+struct WholeGcl {
+  at::Tensor sum;       ///< () of the anchors' losses
+  at::Tensor gradient;  ///< (A, 2B) of it in the scores exp(tau) cos: softmax, minus 1 at partners
+};
+
+/// @param unit      (2B, d) normalised rows in fp32 or fp64.
+/// @param scale     exp(tau).
+/// @param note_ids  (2B) int32 or undefined, as in `gcl_loss`.
+/// @param begin     the anchors are rows [begin, end).
+WholeGcl gcl_whole(
+    const at::Tensor& unit, double scale, const at::Tensor& note_ids, int64_t begin, int64_t end);
+
+/// (G + G^T) U: (2B, d) of the gradient G that `gcl_whole` left, whose row 0 is that of `begin`.
+at::Tensor weighed_by(const at::Tensor& gradient, const at::Tensor& unit, int64_t begin);
+
+}  // namespace notellm::internal

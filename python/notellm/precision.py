@@ -1,0 +1,76 @@
+"""Which dtype matrix products run in, by name: ``auto`` is what the machine multiplies natively."""
+
+import torch
+
+from notellm._core.models import multiplies_bf16 as cpu_multiplies_bf16
+
+__all__ = ["AUTO", "DTYPES", "compute_dtype", "multiplies_bf16", "remark_on_speed", "resolve_dtype"]
+
+AUTO = "auto"
+"""The name that becomes another one when a run begins."""
+
+DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16}
+"""Names of the dtypes in which the core runs matrix products."""
+
+
+def multiplies_bf16(device: str | torch.device = "cpu") -> bool:
+    """Whether a device multiplies bf16 natively.
+
+    Args:
+        device: ``"cpu"``, as the chosen instruction set lets it compute (`notellm.set_instruction_set`,
+            ``ONEDNN_MAX_CPU_ISA``), or ``"cuda"``. A GPU that is not there, or any other device, does not.
+    """
+    where = torch.device(device)
+    if where.type == "cpu":
+        return cpu_multiplies_bf16()
+    if where.type != "cuda" or not torch.cuda.is_available():
+        return False
+    with torch.cuda.device(where):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def resolve_dtype(name: str = AUTO, device: str | torch.device = "cpu") -> str:
+    """What a dtype's name comes to on a device.
+
+    Args:
+        name: ``"auto"``: ``"bf16"`` where the device multiplies it natively, otherwise ``"fp32"``. Or ``"fp32"``,
+            ``"bf16"`` or ``"fp64"``, which stay what they are, on any device.
+        device: Where the products run: ``"cpu"`` or ``"cuda"``.
+
+    Returns:
+        A name of ``DTYPES``.
+
+    Raises:
+        ValueError: If the name is none of these.
+
+    Example:
+        >>> resolve_dtype("fp32")
+        'fp32'
+    """
+    if name == AUTO:
+        return "bf16" if multiplies_bf16(device) else "fp32"
+    if name not in DTYPES:
+        raise ValueError(f"resolve_dtype: dtype must be auto, fp64, fp32 or bf16, but is {name!r}")
+    return name
+
+
+def compute_dtype(name: str, device: str | torch.device = "cpu") -> torch.dtype:
+    """The torch dtype that a name comes to on a device, see `resolve_dtype`.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    return DTYPES[resolve_dtype(name, device)]
+
+
+def remark_on_speed(name: str, device: str | torch.device = "cpu") -> str:
+    """A sentence where a dtype is computed by way of another one; empty where nothing is to be said.
+
+    Args:
+        name: Of ``DTYPES``.
+        device: Where the products run.
+    """
+    if name != "bf16" or multiplies_bf16(device):
+        return ""
+    unit = "GPU" if torch.device(device).type == "cuda" else "CPU"
+    return f"this run computes in bf16, which this {unit} does not multiply natively: no faster than fp32"
