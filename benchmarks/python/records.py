@@ -22,10 +22,10 @@ from typing import Any
 import torch
 
 import notellm
-from notellm.older_cpu import environment
+from notellm import older_cpu
 
 RESULTS = Path(__file__).parents[1] / "results"
-AVX2 = environment("avx2")
+AVX2 = older_cpu.environment("avx2")
 """A newer processor like one with AVX2 alone: for us and for every baseline."""
 
 BASELINES = ["transformers", "sentence-transformers", "peft", "openvino", "nncf", "ctranslate2"]
