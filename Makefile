@@ -2,7 +2,7 @@
 # interrupted one goes on; tools/setup.sh holds the steps.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: FORCE help setup demo tables test test-all setup-test lint format clean
+.PHONY: FORCE help setup demo tables test test-avx2 test-all demo-avx2 setup-test lint format clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -12,7 +12,7 @@ CLANG_FILES = $(shell find cpp tests/cpp -name '*.h' -o -name '*.cpp')
 STEP := tools/step.sh
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 setup: .venv/extension ## .venv with pinned packages and the extension, built
 
@@ -30,13 +30,34 @@ tables: setup ## every table: RESULTS/SCALE/NAME.md and .csv; SCALE is smoke, la
 	    $(BIN)/notellm table $$options --format $${form%:*} \
 	      --output $(RESULTS)/$(SCALE)/$$study.$${form#*:}; done; done; exit $${failed:-0}
 
-test: setup-test lint ## everything but the slow tests
-	@echo "C++ tests" && build/py/tests/cpp/notellm_tests --gtest_brief=1
-	@echo "Python tests" && $(BIN)/python -m pytest -q -m "not slow"
+PYTEST := $(BIN)/python -m pytest -q
+AS_AVX2 := $(BIN)/python -m notellm.older_cpu avx2
+IF_NEWER := $(BIN)/python -m notellm.older_cpu --if-newer avx2
+SUITE_SECONDS ?= 5400
+DEMO_SECONDS ?= 1500
+# $(call within,SECONDS,COMMAND): fails, and says so, where the command takes longer
+within = timeout --foreground $(1) $(2) || { s=$$?; [ $$s -ne 124 ] || echo "took over $(1) s" >&2; exit $$s; }
 
-test-all: setup-test lint ## everything
+test: setup-test lint ## everything but the slow tests; what an AVX2 processor computes otherwise, as there
 	@echo "C++ tests" && build/py/tests/cpp/notellm_tests --gtest_brief=1
-	@echo "Python tests" && $(BIN)/python -m pytest -q
+	@echo "Python tests" && $(PYTEST) -m "not slow"
+	@echo "Tests that differ by processor, as with AVX2 alone"
+	@$(IF_NEWER) $(PYTEST) -m "instruction_set and not slow"
+
+test-avx2: setup-test ## the same tests, all of them as on a processor with AVX2 alone
+	@echo "C++ tests, as with AVX2 alone" && $(AS_AVX2) build/py/tests/cpp/notellm_tests --gtest_brief=1
+	@echo "Python tests, as with AVX2 alone" && $(AS_AVX2) $(PYTEST) -m "not slow"
+
+test-all: setup-test lint ## everything, natively and as with AVX2 alone, a small demo there included
+	@echo "C++ tests" && build/py/tests/cpp/notellm_tests --gtest_brief=1
+	@echo "Python tests" && $(PYTEST)
+	@echo "All tests, as with AVX2 alone" && $(IF_NEWER) build/py/tests/cpp/notellm_tests --gtest_brief=1
+	@$(call within,$(SUITE_SECONDS),$(IF_NEWER) $(PYTEST))
+	@$(MAKE) --no-print-directory demo-avx2
+
+demo-avx2: setup
+	@echo "A small demo, as with AVX2 alone" && rm -rf build/demo-avx2
+	@$(call within,$(DEMO_SECONDS),$(AS_AVX2) $(BIN)/notellm demo --run build/demo-avx2 scale=smoke)
 
 lint: setup-test
 	@$(STEP) "clang-format" build/logs/clang-format.log clang-format --dry-run -Werror $(CLANG_FILES)

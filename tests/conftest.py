@@ -44,16 +44,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def use():
-    """Chooses a set of loops; skips where the processor lacks it."""
-
-    def choose(name):
-        try:
-            notellm.set_instruction_set(name)
-        except ValueError as error:
-            pytest.skip(str(error))
-
-    yield choose
-    notellm.set_instruction_set("")
+    """Chooses a set of loops for this test; "" is the best that this run's processor has."""
+    best = notellm.instruction_set()
+    yield lambda name: notellm.set_instruction_set(name or best)
+    notellm.set_instruction_set(best)
 
 
 @pytest.fixture

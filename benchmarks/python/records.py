@@ -22,16 +22,11 @@ from typing import Any
 import torch
 
 import notellm
+from notellm import older_cpu
 
 RESULTS = Path(__file__).parents[1] / "results"
-AVX2 = {
-    "NOTELLM_INSTRUCTION_SET": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-    "CT2_FORCE_CPU_ISA": "AVX2",
-}
-"""A newer processor like one with AVX2 alone: for us, oneDNN (OpenVINO's too), PyTorch, MKL, CTranslate2."""
+AVX2 = older_cpu.environment("avx2")
+"""A newer processor like one with AVX2 alone: for us and for every baseline."""
 
 BASELINES = ["transformers", "sentence-transformers", "peft", "openvino", "nncf", "ctranslate2"]
 LIBRARIES = ["torch", "numpy", "scipy", *BASELINES]

@@ -25,6 +25,7 @@ LIGHT = {
         "extension",
         "interrupts",
         "machine",
+        "older_cpu",
     )
 }
 """The modules that work without the extension: what help and doctor are made of."""

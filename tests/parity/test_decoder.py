@@ -7,6 +7,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from notellm import _core
 from notellm.models.decoder import Decoder
 
+pytestmark = pytest.mark.instruction_set
+
 FP64_TOLERANCE = 1e-8  # design contract: rotation angles are fp32 on both sides, all else fp64
 
 BASE = {

@@ -8,6 +8,8 @@ from transformers import AutoModelForCausalLM
 from notellm.losses import csft_head_term, gcl_term, joint_loss
 from notellm.models.notellm import NoteLLM
 
+pytestmark = pytest.mark.instruction_set
+
 ALPHA = 0.3
 PAIRS = [(1, 2), (3, 4), (11, 5), (1, 6)]
 """Note 1 twice, so that the false-negative mask matters; note 11 is longer than every limit."""

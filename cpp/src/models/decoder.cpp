@@ -35,9 +35,7 @@ at::Tensor stacked_biases(std::vector<at::Tensor> parts, at::ScalarType compute)
 
 // A prepared matrix as its product wants it: an int8 one is widened, for this product only.
 at::Tensor widened(const at::Tensor& matrix, const at::Tensor& scales, at::ScalarType compute) {
-  if (!scales.defined()) return matrix;
-  const bool is_emulated = compute == at::kBFloat16 && matrix.is_cpu() && !multiplies_bf16();
-  return dequantise(matrix, scales, is_emulated ? at::kFloat : compute);
+  return scales.defined() ? for_products(dequantise(matrix, scales, compute), compute) : matrix;
 }
 
 // A matrix and what LoRA adds to it.

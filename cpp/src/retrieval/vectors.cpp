@@ -4,27 +4,38 @@
 #include "tensors.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <string>
+#include <type_traits>
 
 namespace notellm::internal {
 namespace {
 
-// Relative error of an input before it is multiplied: 0, or the setting of
-// torch.set_float32_matmul_precision if some matrix product in fp32 may follow it.
+// What torch.set_float32_matmul_precision lets fp32 matrix products make of their factors, on a GPU
+// and on a CPU: "none", "ieee", "tf32" or "bf16". torch 2.9 speaks of it in text, later ones in
+// enumerations.
+template <typename Precision, typename Backend, typename Operation>
+std::array<std::string, 2> precisions(Precision (at::Context::*of)(Backend, Operation) const) {
+  const at::Context& context = at::globalContext();
+  if constexpr (std::is_enum_v<Backend>) {
+    return {precision2str((context.*of)(Backend::CUDA, Operation::MATMUL)),
+            precision2str((context.*of)(Backend::MKLDNN, Operation::MATMUL))};
+  } else {
+    return {(context.*of)("cuda", "matmul"), (context.*of)("mkldnn", "matmul")};
+  }
+}
+
+// Relative error of an input before it is multiplied: 0, or that setting's if some matrix product
+// in fp32 may follow it.
 double input_rounding() {
-  const auto rounding = [](at::Float32Backend backend) {
-    switch (at::globalContext().float32Precision(backend, at::Float32Op::MATMUL)) {
-      case at::Float32Precision::NONE:
-      case at::Float32Precision::IEEE:
-        return 0.0;
-      case at::Float32Precision::BF16:
-        return std::ldexp(1.0, -7);
-      default:
-        return std::ldexp(1.0, -10);
-    }
-  };
-  return std::max(rounding(at::Float32Backend::CUDA), rounding(at::Float32Backend::MKLDNN));
+  double largest = 0.0;
+  for (const std::string& precision : precisions(&at::Context::float32Precision)) {
+    const bool is_exact = precision == "none" || precision == "ieee";
+    largest = std::max(largest, is_exact ? 0.0 : std::ldexp(1.0, precision == "bf16" ? -7 : -10));
+  }
+  return largest;
 }
 
 double gamma(int64_t width, double epsilon) {

@@ -1,7 +1,7 @@
 """Runs the whole method on the Debian package catalogue: a table, and runs/demo/report.html.
 
 Fetches the catalogue and SmolLM2-135M-Instruct (dequantised from Q4_1), mines related packages,
-trains jointly for 60 steps, embeds the held-out pool, evaluates and generates. What is there is not
+trains jointly for 32 steps, embeds the held-out pool, evaluates and generates. What is there is not
 done again, so an interrupted demo goes on where it was.
 
 reads:   this machine's package mirror and Python's package index, once

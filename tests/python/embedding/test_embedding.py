@@ -10,6 +10,8 @@ from notellm.models.notellm import NoteLLM
 from notellm.prompts import explain_prompt
 from samples import make_notes
 
+pytestmark = pytest.mark.instruction_set
+
 TOLERANCE = {"fp64": 1e-12, "fp32": 1e-5, "bf16": 0.02}
 """Batch invariance: products of another shape round otherwise. Absolute, on unit vectors."""
 

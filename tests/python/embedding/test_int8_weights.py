@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
+from loops import SETS
 from notellm import _core
 from notellm.embedding import embed
 
+pytestmark = pytest.mark.instruction_set
+
 quantise, dequantise = _core.models.quantise, _core.models.dequantise
-SETS = ("none", "baseline", "avx2", "avx512", "avx512_bf16")
 
 
 def embedded(model, notes, **options):
@@ -44,7 +46,7 @@ def test_a_row_of_zeros_stays_zero():
     assert not dequantise(values, scales, torch.float32)[3].any()
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", ["none", *SETS])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_widening_is_one_rounded_product(name, dtype, use):
     use(name)
@@ -64,7 +66,7 @@ def test_vectors_point_where_those_of_fp32_do(dtype, floor, tiny, notes):
     assert not torch.equal(actual, expected)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", ["none", *SETS])
 @pytest.mark.parametrize("dtype", ["fp64", "fp32", "bf16"])
 def test_equals_a_model_of_the_dequantised_weights(name, dtype, use, tiny, notes):
     use(name)

@@ -6,6 +6,8 @@ import torch
 from notellm import Decoding, _core
 from notellm.generation import generate_category, generate_hashtags
 
+pytestmark = pytest.mark.instruction_set
+
 DRAWN = Decoding(temperature=1.5, seed=3)
 
 

@@ -7,6 +7,8 @@ from notellm import _core
 from notellm.data import Notes
 from notellm.generation import generate_category, generate_hashtags
 
+pytestmark = pytest.mark.instruction_set
+
 
 def naive_greedy(model, notes, row, limit):
     """One note, no cache: the whole sequence anew for every token."""

@@ -5,6 +5,8 @@ from notellm import NoteLLM, _core
 from notellm.generation import score_categories
 from samples import CATEGORIES, closing_tokens
 
+pytestmark = pytest.mark.instruction_set
+
 
 def separate_log_prob(model, notes, row, category):
     """One forward pass over note and category: log p of its tokens and of the end."""

@@ -9,6 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from notellm.errors import NotSupportedError
 from notellm.losses import csft_head_loss, csft_head_term, csft_loss, csft_term
 
+pytestmark = pytest.mark.instruction_set
+
 OFFSETS = torch.tensor([0, 3, 3, 4, 9])  # the second note has no output
 POSITIONS, VOCABULARY, WIDTH = 9, 11, 4
 TILINGS = [None, 1, 7, 20, 33, 98]

@@ -8,6 +8,8 @@ from torch.autograd import gradcheck, gradgradcheck
 from notellm import _core
 from notellm.losses import gcl_loss, gcl_term
 
+pytestmark = pytest.mark.instruction_set
+
 FP64_TOLERANCE = 1e-12
 FP32_TOLERANCE = 2e-6  # of the largest entry: rounding of scores up to exp(3), and of sums over tiles
 IDS = torch.tensor([1, 2, 1, 3, 4, 2, 5, 5, 6, 7, 7, 1, 8, 9])

@@ -8,7 +8,6 @@ import torch
 from test_decoder import BASE
 from torch.autograd import gradcheck
 
-import notellm
 from notellm import _core
 from notellm.config import compose
 from notellm.errors import DataError
@@ -21,14 +20,15 @@ from notellm.pipeline.training import lora_options, train
 from notellm.run import RunFolder
 from notellm.training import Trainer, TrainOptions
 
+pytestmark = pytest.mark.instruction_set
+
 OPTIONS = LoraOptions(r=3, alpha=6.0)
 
 
 @pytest.fixture(params=["", "none"], ids=["loops", "composed"])
-def loops(request):
-    notellm.set_instruction_set(request.param)
-    yield request.param
-    notellm.set_instruction_set("")
+def loops(request, use):
+    use(request.param)
+    return request.param
 
 
 def stir(model):
@@ -236,16 +236,15 @@ class TestGradients:
         assert gradcheck(lambda *_: layer(x, plan, True), inputs, fast_mode=True)
 
     @pytest.mark.parametrize("seed", [None, 5])
-    def test_loops_equal_the_composed_operations(self, seed):
+    def test_loops_equal_the_composed_operations(self, seed, use):
         results = []
         for name in ("", "none"):
-            notellm.set_instruction_set(name)
+            use(name)
             decoder = small_decoder(0.4)
             states = decoder(torch.tensor(TOKENS), plan_of(decoder, [8, 4, 2], seed))
             (states * torch.arange(1.0, 25.0)).sum().backward()
             own = {name: p.grad for name, p in decoder.named_parameters() if p.requires_grad}
             results.append((states, own))
-        notellm.set_instruction_set("")
         (states, ours), (expected, theirs) = results
         torch.testing.assert_close(states, expected, rtol=0, atol=1e-11)
         for name, gradient in theirs.items():

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from notellm import _core
 from notellm.models.decoder import Decoder
 
+pytestmark = pytest.mark.instruction_set
+
 HF = {
     "model_type": "llama",
     "vocab_size": 17,

@@ -24,6 +24,7 @@ def run(folder, overrides):
     return path
 
 
+@pytest.mark.instruction_set
 def test_demo_leaves_a_complete_run_folder(run):
     expected = {"config.yaml", "run.json", "data.json", "pairs.parquet", "train.jsonl", "model", "embeddings"}
     expected |= {"evaluation.json", "neighbours.json", "generation.jsonl", "report.html", "tensorboard"}

@@ -33,6 +33,7 @@ def test_lines_say_what_is_waited_for_before_the_first_step(quick):
         time.sleep(0.3)
         assert re.search(r"^training: 0/60 steps, first step \.\.\. \d s so far$", stream.getvalue(), re.M)
         report(1, 60)
+        time.sleep(0.1)  # a line may be under way
         before = stream.getvalue().count("so far")
         time.sleep(0.2)
         assert stream.getvalue().count("so far") == before

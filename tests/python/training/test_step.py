@@ -6,6 +6,8 @@ import torch
 from joint_training import Run, make_trainer, train
 from notellm.losses import gcl_term
 
+pytestmark = pytest.mark.instruction_set
+
 FP64 = {"rtol": 1e-10, "atol": 1e-12}
 FP32 = {"rtol": 1e-5, "atol": 1e-6}
 

@@ -11,6 +11,8 @@ from notellm.models.notellm import NoteLLM
 from notellm.training import Trainer, TrainOptions
 from notellm.training.log import read_log
 
+pytestmark = pytest.mark.instruction_set
+
 SOURCE = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9])
 TARGET = np.array([2, 1, 4, 5, 3, 7, 8, 6, 10])
 OPTIONS = {"pairs_per_step": 3, "epochs": 2, "lr": 1e-3, "lr_head": 1e-2, "alpha": 0.5}

@@ -1,0 +1,102 @@
+"""Lets a processor behave like an older one: our loops, and the libraries' products, without its newer instructions.
+
+``python -m notellm.older_cpu avx2 COMMAND ...`` runs a command, and all that it starts, as on a processor that has
+AVX2 and no more.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from notellm.machine import describe_machine
+
+__all__ = ["PROCESSORS", "environment", "has_more_than"]
+
+PROCESSORS = {
+    "avx2": {
+        "NOTELLM_INSTRUCTION_SET": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "CT2_FORCE_CPU_ISA": "AVX2",
+    },
+    "avx512": {
+        "NOTELLM_INSTRUCTION_SET": "avx512",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+        "ATEN_CPU_CAPABILITY": "avx512",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+        "CT2_FORCE_CPU_ISA": "AVX512",
+    },
+}
+"""Of each kind of processor that can be played, older ones first: the variables that our own loops, oneDNN, LibTorch's
+loops, MKL and CTranslate2 (which benchmarks compare with) read, each once and early. ``avx512`` has no bf16."""
+
+NEWER = {"avx2": {"AVX-512", "AVX-512 bf16", "AMX bf16"}, "avx512": {"AVX-512 bf16", "AMX bf16"}}
+"""What `describe_machine` names on processors that have more."""
+
+
+def environment(processor: str) -> dict[str, str]:
+    """The variables that a process must find when it begins.
+
+    Args:
+        processor: ``"avx2"`` or ``"avx512"``.
+
+    Raises:
+        ValueError: If the name is another.
+
+    Example:
+        >>> environment("avx2")["ONEDNN_MAX_CPU_ISA"]
+        'AVX2'
+    """
+    if processor not in PROCESSORS:
+        raise ValueError(
+            f"environment: processor must be one of {', '.join(PROCESSORS)}, but is {processor!r}"
+        )
+    return dict(PROCESSORS[processor])
+
+
+def has_more_than(processor: str) -> bool:
+    """Whether this process runs on a newer processor, or plays one, so that playing `processor` changes anything.
+
+    Raises:
+        ValueError: If the name is none of ``PROCESSORS``.
+    """
+    environment(processor)
+    kinds = list(PROCESSORS)
+    played = [kind for kind, variables in PROCESSORS.items() if variables.items() <= os.environ.items()]
+    if any(kinds.index(kind) <= kinds.index(processor) for kind in played):
+        return False
+    return bool(NEWER[processor] & set(describe_machine()["instruction_sets"]))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Becomes the command; returns only where there is nothing to do.
+
+    Returns:
+        0 where the command is left out, 127 where it is not there.
+    """
+    parser = argparse.ArgumentParser(prog="python -m notellm.older_cpu", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--if-newer",
+        action="store_true",
+        help="leave the command out where this processor has no more anyway",
+    )
+    parser.add_argument("processor", choices=PROCESSORS)
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
+    options = parser.parse_args(arguments)
+    if not options.command:
+        parser.error("a command must follow")
+    if options.if_newer and not has_more_than(options.processor):
+        print(f"left out: this processor has no more than {options.processor}, so it would be the same again")
+        return 0
+    sys.stdout.flush()
+    try:
+        os.execvpe(options.command[0], options.command, os.environ | environment(options.processor))
+    except FileNotFoundError:
+        print(f"older_cpu: the command must be there, but {options.command[0]} is not", file=sys.stderr)
+        return 127
+
+
+if __name__ == "__main__":
+    sys.exit(main())
