@@ -30,7 +30,7 @@ from harness import DTYPES, add_dtype, fastest, medians, time_in_turns
 from openvino_embedder import missing, openvino
 from records import Run
 from torch import Tensor
-from workloads import MODEL, EmbeddingWork, backbone, related_notes
+from workloads import MODEL, EmbeddingWork, backbone, first_layers, related_notes
 
 from notellm import resolve_dtype
 
@@ -69,9 +69,8 @@ def check(name: str, vectors: Tensor, expected: Tensor, dtype: str) -> dict[str,
     return {"largest_distance": float(f"{apart:.3g}"), "ten_nearest_kept": round(kept, 4)}
 
 
-def compare(options: argparse.Namespace, dtype: str) -> dict[str, Any]:
-    """Everyone's rounds, batch sizes and vectors."""
-    folder = backbone()
+def compare(options: argparse.Namespace, dtype: str, folder: Path) -> dict[str, Any]:
+    """Everyone's rounds, batch sizes and vectors with a backbone's folder."""
     notes, _, _ = related_notes(options.table, notes=options.notes)
     work = EmbeddingWork(folder, notes, dtype=dtype, device=options.device, batch_tokens=options.batch_tokens)
     sequences = Sequences(work.token_ids(), options.device)
@@ -128,19 +127,24 @@ def main() -> None:
     parser.add_argument("--notes", type=int, default=512)
     parser.add_argument("--sample", type=int, default=32, help="notes on which batch sizes are tried")
     parser.add_argument("--baselines", nargs="*", help="only these; default: all that are installed")
+    parser.add_argument("--layers", type=int, help="of the backbone, the first ones; default: all")
     add_dtype(parser)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batches", type=int, nargs="+", default=[4, 8, 16, 32])
     parser.add_argument("--batch-tokens", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
     run = Run(parser)
-    dtype = resolve_dtype(run.options.dtype, run.options.device)
+    options = run.options
+    dtype = resolve_dtype(options.dtype, options.device)
+    with first_layers(backbone(), options.layers) as folder:
+        measured = compare(options, dtype, folder)
     numbers = {
         "model": MODEL,
+        "layers": options.layers or "all",
         "dtype": dtype,
-        "device": run.options.device,
-        "batch_tokens": run.options.batch_tokens,
-        **compare(run.options, dtype),
+        "device": options.device,
+        "batch_tokens": options.batch_tokens,
+        **measured,
     }
     run.report(f"embedding_{dtype}", numbers)
 

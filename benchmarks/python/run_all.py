@@ -38,7 +38,7 @@ class Job(NamedTuple):
     """To see that it runs; no numbers to be shown."""
 
 
-TINY_EMBEDDING = "--notes 12 --sample 4 --batches 4 --rounds 1"
+TINY_EMBEDDING = "--layers 2 --notes 12 --sample 4 --batches 4 --rounds 1"
 JOBS = {
     "embedding_fp32": Job(
         "bench_embedding.py",
