@@ -38,7 +38,7 @@ def test_the_demo_is_what_its_file_says():
     config = compose(["experiment=demo"])
     assert (config.name, config.run_dir, config.dtype) == ("demo", "runs/demo", "auto")
     assert (config.prompt.title_tokens, config.prompt.content_tokens) == (20, 32)
-    assert (config.train.pairs_per_step, config.train.max_steps, config.train.lr) == (24, 60, 5e-5)
+    assert (config.train.pairs_per_step, config.train.max_steps, config.train.lr) == (24, 32, 5e-5)
 
 
 def test_overrides_come_after_the_experiment():
