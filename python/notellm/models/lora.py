@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from notellm import _core
+from notellm.precision import multiplies_bf16
 
 if TYPE_CHECKING:
     from notellm.models.decoder import Decoder, DecoderLayer
@@ -87,9 +88,12 @@ class Adapter(nn.Module):
         self.scale = options.scale
 
     def merged(self, weight: Tensor) -> Tensor:
-        """The matrix with what the adapter adds to it, without a graph."""
+        """The matrix with what the adapter adds to it, in the matrix's dtype, without a graph."""
+        is_slow = weight.dtype == torch.bfloat16 and not multiplies_bf16(weight.device)  # a scalar loop
+        wide = torch.float32 if is_slow else weight.dtype
         with torch.no_grad():
-            return torch.addmm(weight, self.lora_B, self.lora_A, alpha=self.scale)
+            up, down = self.lora_B.to(wide), self.lora_A.to(wide)
+            return torch.addmm(weight.to(wide), up, down, alpha=self.scale).to(weight.dtype)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from test_decoder import BASE
 from torch.autograd import gradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from notellm import _core
 from notellm.config import compose
@@ -118,6 +119,29 @@ class TestWithoutTraining:
         own = model.generate_category(notes, max_new_tokens=4)
         assert own != plain
         assert own == model.merge_lora().generate_category(notes, max_new_tokens=4)
+
+    @pytest.mark.parametrize("is_native", [True, False])
+    def test_a_bf16_model_is_merged_in_fp32_where_its_own_product_is_a_scalar_loop(
+        self, is_native, tiny, native_bf16
+    ):
+        native_bf16(is_native)
+        layer = stir(tiny.add_lora(OPTIONS)).bfloat16().model.layers[0]
+        name, adapter = next(iter(layer.adapters.items()))
+        weight = lora.linears(layer)[name].weight
+        products = []
+
+        class Watch(TorchDispatchMode):
+            def __torch_dispatch__(self, function, types, arguments=(), options=None):
+                if function is torch.ops.aten.addmm.default:
+                    products.append({x.dtype for x in arguments})
+                return function(*arguments, **(options or {}))
+
+        with Watch():
+            merged = adapter.merged(weight)
+        assert products == [{torch.bfloat16 if is_native else torch.float32}]
+        exact = weight.double() + adapter.scale * adapter.lora_B.double() @ adapter.lora_A.double()
+        assert merged.dtype == torch.bfloat16
+        torch.testing.assert_close(merged.double(), exact, rtol=2**-8, atol=1e-3)
 
     def test_unmerging_restores_every_bit(self, tiny, notes):
         model = stir(tiny.add_lora(OPTIONS))
