@@ -6,7 +6,7 @@ file(GET_RUNTIME_DEPENDENCIES
   UNRESOLVED_DEPENDENCIES_VAR absent
   PRE_EXCLUDE_REGEXES
     "^lib(c10|torch|torch_cpu|torch_python|gomp|omp|iomp5)\\."              # torch's, of which there must be one
-    "^(ld-linux.*|lib(c|m|dl|rt|pthread|mvec|gcc_s|stdc\\+\\+))\\.")        # every Linux with a Python has them
+    "^(ld-linux.*|lib(c|m|dl|rt|pthread|util|mvec|gcc_s|stdc\\+\\+))\\.")  # every Linux with a Python has them
 if(absent)
   message(FATAL_ERROR "The shared libraries ${absent} must be found to be installed beside the extension, but are not; "
                       "try LD_LIBRARY_PATH, or run ldconfig.")

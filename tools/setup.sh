@@ -161,10 +161,10 @@ install_test_packages() {
 
 # --- The extension -----------------------------------------------------------------------------
 
-# A job compiles torch's headers in about 1.5 GiB.
+# The largest job (bindings, or torch's precompiled headers) takes 1.2 GiB.
 build_jobs() {
   local by_memory
-  by_memory=$(awk '/MemAvailable/ {print int($2 / 1572864)}' /proc/meminfo 2>/dev/null || echo 4)
+  by_memory=$(awk '/MemAvailable/ {print int($2 / 1310720)}' /proc/meminfo 2>/dev/null || echo 4)
   echo $((by_memory < 1 ? 1 : by_memory < $(nproc) ? by_memory : $(nproc)))
 }
 

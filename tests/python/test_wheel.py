@@ -16,7 +16,7 @@ from notellm import _core
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = Path(sysconfig.get_path("purelib"))
-LINUX = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+))\.so.*")
+LINUX = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|pthread|util|gcc_s|stdc\+\+))\.so.*")
 """What every Linux with a Python has."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
