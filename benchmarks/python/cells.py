@@ -140,7 +140,7 @@ def machine(record: Record) -> str:
     """Its processor, and what that was limited to."""
     found = record.get("machine") or record["run"]["machine"]
     amx = ", AMX" if "amx_bf16" in found.get("features", []) else ""
-    limited = ", limited to AVX2 for all libraries" if found.get("limits") else ""
+    limited = f", limited to {found['instruction_set']} for all libraries" if found.get("limits") else ""
     return f"{found['cpu']}, {found['cores']} cores{limited or amx}"
 
 

@@ -25,8 +25,8 @@ import notellm
 from notellm import older_cpu
 
 RESULTS = Path(__file__).parents[1] / "results"
-AVX2 = older_cpu.environment("avx2")
-"""A newer processor like one with AVX2 alone: for us and for every baseline."""
+LIMITS = list(older_cpu.environment("avx2"))
+"""The variables that make a newer processor behave like an older one, for us and for every baseline."""
 
 BASELINES = ["transformers", "sentence-transformers", "peft", "openvino", "nncf", "ctranslate2"]
 LIBRARIES = ["torch", "numpy", "scipy", *BASELINES]
@@ -67,14 +67,17 @@ def record_name(name: str, instruction_set: str) -> str:
 
 
 def check_limits(environment: Mapping[str, str], features: list[str]) -> None:
-    """On a newer processor, AVX2 is for everyone or for no one: a baseline may not have more than we have.
+    """A newer processor behaves like an older one for everyone or for no one: no baseline may have more than we have.
 
     Raises:
-        ValueError: Some of the variables are set, others not.
+        ValueError: Some of the variables are set, others not, or not as of the same processor.
     """
-    missing = [f"{name}={value}" for name, value in AVX2.items() if environment.get(name, "") != value]
-    if "avx512f" in features and 0 < len(missing) < len(AVX2):
-        raise ValueError(f"AVX2: all of its variables must be set, or none; try also {' '.join(missing)}")
+    found = {name: environment[name] for name in LIMITS if environment.get(name)}
+    if "avx512f" in features and found and found not in older_cpu.PROCESSORS.values():
+        raise ValueError(
+            f"check_limits: all of {', '.join(LIMITS)} must be those of one processor, but are {found}; "
+            "try python -m notellm.older_cpu avx2 COMMAND"
+        )
 
 
 class OtherWork:
@@ -142,7 +145,7 @@ def origin() -> dict[str, Any]:
             "features": cpu_features(),
             "instruction_set": notellm.instruction_set(),
             "torch_instruction_set": torch.backends.cpu.get_cpu_capability(),
-            "limits": {name: os.environ[name] for name in AVX2 if name in os.environ},
+            "limits": {name: os.environ[name] for name in LIMITS if name in os.environ},
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "system": platform.platform(),

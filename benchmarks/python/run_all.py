@@ -18,9 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from records import AVX2, RESULTS, record_name
+from records import RESULTS, record_name
 
 import notellm
+from notellm.older_cpu import PROCESSORS
 
 
 class Job(NamedTuple):
@@ -151,7 +152,7 @@ def main() -> None:
     """Runs what is missing, one after another."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=JOBS, help="these records; default: all but the demo's")
-    parser.add_argument("--limit", choices=["avx2"], help="behave like an older processor")
+    parser.add_argument("--limit", choices=PROCESSORS, help="behave like an older processor")
     parser.add_argument("--again", action="store_true", help="also what is there")
     parser.add_argument("--tiny", action="store_true", help="only to see that all runs: needs --results")
     parser.add_argument("--results", type=Path, help="a folder; default: benchmarks/results")
@@ -160,7 +161,7 @@ def main() -> None:
         parser.error("--tiny: must have a --results of its own, since its records say nothing")
 
     used = options.limit or notellm.instruction_set()
-    environment = os.environ | (AVX2 if options.limit else {})
+    environment = os.environ | PROCESSORS.get(options.limit, {})
     failed = False
     for name in options.only or [name for name in JOBS if name not in LONG]:
         job, path = JOBS[name], (options.results or RESULTS) / record_name(name, used)
