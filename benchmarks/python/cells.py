@@ -139,7 +139,7 @@ def listed(parts: Iterable[str]) -> str:
 def machine(record: Record) -> str:
     """Its processor, and what that was limited to."""
     found = record.get("machine") or record["run"]["machine"]
-    amx = ", AMX" if "amx_bf16" in found.get("features", []) else ""
+    amx = ", AMX" if "AMX bf16" in found["instruction_sets"] else ""
     limited = f", limited to {found['instruction_set']} for all libraries" if found.get("limits") else ""
     return f"{found['cpu']}, {found['cores']} cores{limited or amx}"
 

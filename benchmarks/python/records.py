@@ -10,12 +10,10 @@ import os
 import platform
 import resource
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +21,13 @@ import torch
 
 import notellm
 from notellm import older_cpu
+from notellm.machine import describe_machine, version_of, versions
 
 RESULTS = Path(__file__).parents[1] / "results"
 LIMITS = list(older_cpu.environment("avx2"))
 """The variables that make a newer processor behave like an older one, for us and for every baseline."""
 
 BASELINES = ["transformers", "sentence-transformers", "peft", "openvino", "nncf", "ctranslate2"]
-LIBRARIES = ["torch", "numpy", "scipy", *BASELINES]
-FEATURES = ["avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8"]
 OTHERS_AT_MOST = 0.03
 """Share of the cores that others may have had in a quiet record: what a system's daemons take."""
 
@@ -45,7 +42,7 @@ class Run:
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--output", type=Path, help="a file, or a folder: the record then gets its name")
         self.options = parser.parse_args()
-        check_limits(os.environ, cpu_features())
+        check_limits(os.environ, describe_machine()["instruction_sets"])
         self._others = OtherWork()
 
     def report(self, name: str, numbers: Mapping[str, Any]) -> None:
@@ -66,14 +63,14 @@ def record_name(name: str, instruction_set: str) -> str:
     return f"{name}.{instruction_set}.json"
 
 
-def check_limits(environment: Mapping[str, str], features: list[str]) -> None:
+def check_limits(environment: Mapping[str, str], instruction_sets: list[str]) -> None:
     """A newer processor behaves like an older one for everyone or for no one: no baseline may have more than we have.
 
     Raises:
         ValueError: Some of the variables are set, others not, or not as of the same processor.
     """
     found = {name: environment[name] for name in LIMITS if environment.get(name)}
-    if "avx512f" in features and found and found not in older_cpu.PROCESSORS.values():
+    if "AVX-512" in instruction_sets and found and found not in older_cpu.PROCESSORS.values():
         raise ValueError(
             f"check_limits: all of {', '.join(LIMITS)} must be those of one processor, but are {found}; "
             "try python -m notellm.older_cpu avx2 COMMAND"
@@ -139,50 +136,17 @@ def _seconds_of_living(root: int) -> Iterator[float]:
 
 def origin() -> dict[str, Any]:
     """Where numbers come from."""
+    found = versions()
     return {
-        "machine": {
-            "cpu": _cpu(),
-            "features": cpu_features(),
+        "machine": describe_machine()
+        | {
             "instruction_set": notellm.instruction_set(),
             "torch_instruction_set": torch.backends.cpu.get_cpu_capability(),
             "limits": {name: os.environ[name] for name in LIMITS if name in os.environ},
-            "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "system": platform.platform(),
         },
-        "commit": _commit(),
+        "commit": found.pop("commit", None),
         "command": shlex.join(["python", *sys.argv]),
-        "versions": {
-            "python": platform.python_version(),
-            "notellm": notellm.__version__,
-            **_versions(LIBRARIES),
-        },
+        "versions": found | {name: text for name in BASELINES if (text := version_of(name))},
     }
-
-
-def _versions(packages: list[str]) -> dict[str, str]:
-    """Of those that are here: baselines come from them."""
-    versions = {}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions
-
-
-def cpu_features() -> list[str]:
-    """Those of the processor's instruction sets that decide about speed here, whatever is used of them."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    flags = next((line.split(": ")[1].split() for line in lines if line.startswith("flags")), [])
-    return [name for name in FEATURES if name in flags]
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _commit() -> str:
-    git = ["git", "-C", str(Path(__file__).parent)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True)
-    return commit.stdout.strip() + ("+changes" if changed.stdout.strip() else "")

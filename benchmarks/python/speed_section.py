@@ -1,52 +1,25 @@
 """The README's section on speed and memory, from records."""
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cells import Record, Records, compare, duration, listed, machine, memory, number, rate, table, wrapped
+from cells import Record, Records, duration, listed, machine, memory, rate, table, wrapped
 
 Cell = Callable[[Record], str]
 GCL_PAIRS = (16, 64, 512, 4096)
 
 INTRODUCTION = """
-SmolLM2-135M-Instruct, dequantised from Q4_1, on Debian notes. Each figure is beside the strongest of the baselines in
-the same record, all of which computed the same numbers; int8, which does not, has rows of its own. Rounds alternate,
-and a ratio is given from its smallest to its largest round. A record has every round, machine, versions, commit and
-command, and was made beside no other work; an empty cell has no such record.
-`python benchmarks/python/run_all.py` makes them again, `tables.py` beside it writes this section.
-"""
-
-BASELINES = """
-Baselines, in batches sorted by length and of the size that was fastest. Embedding: transformers, padded; with the
-instruction's keys and values kept; that under torch.compile with frozen weights; sentence-transformers; OpenVINO,
-converted with the instruction kept, and with int8 matrices by nncf. Training: transformers (with peft for LoRA),
-padded, autocast for bf16, fused AdamW; logits where there are labels, or torch's chunked linear_cross_entropy. Each
-measurement is a process of its own; memory is a step's resident peak above what stays between steps, gradients
-included. Contrastive loss: normalised rows, one matrix of similarities, cross-entropy. Hashtags: `generate` with the
-instruction kept or not, CTranslate2 with it as static prompt; categories: a note's cache shared by all candidates in
-one batch. While it was timed, everyone's allocator kept freed memory, as our own passes have it; without that the
-contrastive loss's baseline is slower (record). The rows on GradCache and processes compare us with ourselves.
+SmolLM2-135M-Instruct, dequantised from Q4_1, on Debian notes; each figure is beside the strongest baseline in the same
+record that computed the same numbers (int8, which does not, has rows of its own), and a ratio goes from its smallest to
+its largest round. An empty cell has no record made beside no other work. [benchmarks/README.md](benchmarks/README.md)
+says what the baselines are and how to make the records again.
 """
 
 
 def speed_section(records: Records) -> list[str]:
     """Its lines, without the heading."""
-    names = {name for _, name, _ in rows()}
-    sets = records.sets(sorted(names))
-    lines = [*wrapped(INTRODUCTION), ""]
-    if sets:
-        lines += [*speed_table(records, sets), ""]
-    lines += [*wrapped(BASELINES), ""]
-    for paragraph in (
-        products(records),
-        sharing(records),
-        lengths(records),
-        pools(records),
-        skipped(records),
-    ):
-        lines += [*wrapped(paragraph), ""] if paragraph else []
-    return lines + precision(records)
+    sets = records.sets(sorted({name for _, name, _ in rows()}))
+    return [*wrapped(INTRODUCTION), "", *(speed_table(records, sets) if sets else [])]
 
 
 def speed_table(records: Records, sets: list[str]) -> list[str]:
@@ -148,105 +121,3 @@ def _categories(record: Record) -> str:
 def _processes(record: Record) -> str:
     one, two = record["rounds"]["1_process"], record["rounds"]["2_processes"]
     return f"{record['dtype']}: {rate({'notellm': two, '1_process': one}, 2 * record['pairs'])}"
-
-
-def products(records: Records) -> str:
-    """The share of the linear layers' products."""
-    parts = []
-    for name, title in (
-        ("embedding_fp32", "embedding in fp32"),
-        ("embedding_bf16", "embedding in bf16"),
-        ("training", "a training step"),
-        ("training_lora", "one with LoRA, without its adapters' products"),
-    ):
-        shares = [
-            f"{100 * record['share_of_bare_products']:.0f} % ({one})"
-            for one, record in records.of_all_sets(name).items()
-        ]
-        parts += [f"{listed(shares)} of {title}"] if shares else []
-    return f"The linear layers' products of the same tokens, alone, take {listed(parts)}." if parts else ""
-
-
-def sharing(records: Records) -> str:
-    """Tokens saved by shared prefixes: not a matter of the machine, so its record has no instruction set."""
-    counted = json.loads((records.folder / "sharing.json").read_text())["table"]
-    best = counted["prefixes of 4 or more, by tokens, 4096"]["saved"]
-    parts = []
-    for name in ("embedding_fp32", "embedding_bf16"):
-        for record in list(records.of_all_sets(name).values())[:1]:
-            parts.append(
-                f"{100 * record['tokens_saved_by_sharing']:.0f} % of {record['notes']} notes' tokens"
-            )
-    here = f"{listed(dict.fromkeys(parts))} in the embedding rows, and " if parts else ""
-    return (
-        f"Shared prefixes and equal notes save {here}{100 * best:.0f} % over the whole catalogue, in batches of 4,096 "
-        f"tokens ([record]({records.link}sharing.json))."
-    )
-
-
-def _point(point: Record) -> str:
-    found = compare(point["rounds"])
-    assert found is not None
-    ours, theirs = (number(point["notes"] / seconds) for seconds in (found.ours, found.theirs))
-    return f"{ours} against {theirs}"
-
-
-def lengths(records: Records) -> str:
-    """Speed by tokens of a note."""
-    parts = []
-    for one, record in records.of_all_sets("growth").items():
-        points = [f"{point['tokens_per_note']}: {_point(point)}" for point in record["by_length"]]
-        parts.append(f"{one}, {record['dtype']} ({records.linked('growth', one)}): {', '.join(points)}")
-    against = "Notes a second by tokens of a note, against transformers with the instruction kept"
-    return f"{against}. {'; '.join(parts)}." if parts else ""
-
-
-def pools(records: Records) -> str:
-    """Speed by notes of the pool."""
-    parts = []
-    for one, record in records.of_all_sets("pools").items():
-        points = [f"{point['notes']:,}: {_point(point)}" for point in record["by_pool"]]
-        parts.append(
-            f"{one}, {record['dtype']}, {record['layers']} layers ({records.linked('pools', one)}): {', '.join(points)}"
-        )
-    return f"The same by notes of the pool. {'; '.join(parts)}." if parts else ""
-
-
-def skipped(records: Records) -> str:
-    """Baselines that a record lacks."""
-    parts = []
-    for name, place in (("embedding_fp32", None), ("embedding_bf16", None), ("generation_fp32", "hashtags")):
-        for one, record in records.of_all_sets(name).items():
-            absent = (record[place] if place else record)["skipped"]
-            parts += [f"{baseline} in {name}, {one} ({why})" for baseline, why in absent.items()]
-    return f"Not measured: {listed(parts)}." if parts else ""
-
-
-def precision(records: Records) -> list[str]:
-    """What fast paths do to vectors, from the record of the widest set."""
-    found = records.of_all_sets("precision")
-    if not found:
-        return []
-    one, record = next(iter(found.items()))
-    paths = record["against_transformers_fp32"]
-    shown = [name for name in paths if "fp32" not in name or "int8" in name]
-    lines = [
-        [
-            name,
-            f"{paths[name]['centred']['smallest_cosine']:.4f}",
-            f"{100 * paths[name]['centred']['top10_overlap']:.0f} %",
-            f"{paths[name]['recall_change_points']:+.2f}",
-        ]
-        for name in shown
-    ]
-    head = ["", "smallest centred cosine", "ten nearest notes kept (centred)"]
-    about = (
-        "What the fast paths do to vectors (raw states of the untrained model), against transformers in fp32 on "
-        f"{record['notes']:,} notes ({one}, {records.linked('precision', one)}):"
-    )
-    return [
-        *wrapped(about),
-        "",
-        *table([*head, f"Recall@100 of {record['queries']} queries, points"], lines),
-        "",
-    ]

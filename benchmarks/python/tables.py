@@ -1,32 +1,38 @@
-"""Writes the README's figures from the records under benchmarks/results: between its markers nothing is typed by hand.
+"""Writes the figures of README.md and benchmarks/README.md from the records: between markers nothing is typed by hand.
 
 python benchmarks/python/tables.py            # writes
-python benchmarks/python/tables.py --check    # says whether the README is what the records give
+python benchmarks/python/tables.py --check    # says whether both are what the records give
 """
 
 import argparse
 import difflib
+import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cells import Records
 from demo_section import demo_section
+from details_section import details_section
 from speed_section import speed_section
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-SECTIONS: dict[str, Callable[[Records], list[str]]] = {"demo": demo_section, "speed": speed_section}
+Section = Callable[[Records], list[str]]
+SECTIONS: dict[str, dict[str, Section]] = {
+    "README.md": {"demo": demo_section, "speed": speed_section},
+    "benchmarks/README.md": {"details": details_section},
+}
+"""By the file that they stand in."""
 
 
-def write_sections(text: str, records: Records) -> str:
+def write_sections(text: str, sections: Mapping[str, Section], records: Records) -> str:
     """A text with what stands between ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->`` made anew.
 
     Raises:
         ValueError: If a section's markers are missing or stand twice.
     """
-    for name, make in SECTIONS.items():
+    for name, make in sections.items():
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
         pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.S)
         count = len(pattern.findall(text))
@@ -41,18 +47,24 @@ def main() -> None:
     """Writes or checks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing; status 1 if it would")
-    parser.add_argument("--readme", type=Path, default=README)
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of README.md and benchmarks")
     options = parser.parse_args()
-    old = options.readme.read_text()
-    new = write_sections(old, Records(options.results))
-    if not options.check:
-        options.readme.write_text(new)
-    elif old != new:
-        sys.stdout.writelines(
-            difflib.unified_diff(old.splitlines(True), new.splitlines(True), "README", "records")
-        )
-        sys.exit(1)
+    results = options.root / "benchmarks" / "results"
+    wrong = False
+    for name, sections in SECTIONS.items():
+        path = options.root / name
+        # links are relative to the file
+        records = Records(results, link=f"{os.path.relpath(results, path.parent)}/")
+        old = path.read_text()
+        new = write_sections(old, sections, records)
+        if options.check:
+            sys.stdout.writelines(
+                difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, "records")
+            )
+            wrong |= old != new
+        else:
+            path.write_text(new)
+    sys.exit(int(wrong))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The README's example runs as it stands, but for a tiny backbone and few steps."""
+"""The examples of README.md and GUIDE.md run as they stand, but for a tiny backbone and few steps."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from notellm import Interactions
 from samples import make_notes
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -24,27 +24,30 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run_example(after, changes):
+def run_example(name, after, changes):
     """Runs the first Python block after some words, with a few of its words replaced."""
-    text = README.read_text()
+    path = ROOT / name
+    text = path.read_text()
     code = re.search(r"```python\n(.+?)```", text[text.index(after) :], re.S)[1]
     for real, small in changes.items():
         assert real in code
         code = code.replace(real, small)
     names = {}
-    exec(compile(code, str(README), "exec"), names)
+    exec(compile(code, str(path), "exec"), names)
     return names
 
 
 def test_the_example_runs(tiny_folder, place, capsys):
-    run_example("## In Python\n", {"smollm2-135m": str(tiny_folder), "max_steps=60": "max_steps=2"})
+    run_example(
+        "README.md", "## In Python\n", {"smollm2-135m": str(tiny_folder), "max_steps=60": "max_steps=2"}
+    )
     assert (place / "runs" / "first" / "model" / "notellm.json").exists()
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 def test_the_study_runs(overrides, place, capsys):
     changes = {'["mining.min_users=2"]': repr(overrides), ', "recall@100"': ""}
-    run_example("The same from Python, without YAML:", changes)
+    run_example("GUIDE.md", "The same from Python, without YAML:", changes)
     shown = capsys.readouterr().out
     assert "| BM25 |" in shown
     assert len(re.findall(r"alpha_[0-9.]+, seed \d: done in", shown)) == 6
@@ -53,7 +56,7 @@ def test_the_study_runs(overrides, place, capsys):
 
 def test_own_objects_run(tiny_folder, place, capsys):
     few = {"smollm2-135m": str(tiny_folder), "max_steps=60": "max_steps=2", "=24": "=4", "(24)": "(4)"}
-    names = run_example("## Your own prompt, loss, pooling, batches", few)
+    names = run_example("GUIDE.md", "## Your own prompt, loss, pooling, batches", few)
     assert float(capsys.readouterr().out) < 0
     trainer, pairs = names["trainer"], names["pairs"]
     first = [(int(s), int(t)) for s, t in zip(pairs.source[:4], pairs.target[:4], strict=True)]

@@ -116,9 +116,8 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
         _print_config(settle_dtype(config))
         return None
     prepare_process(config)
-    with (
-        in_turn()
-    ):  # dtype=auto becomes what the first process has written, whatever the others' machines are
+    # dtype=auto becomes what the first process has written, whatever the others' machines are
+    with in_turn():
         folder = RunFolder.open(config, writes=Processes.current().is_first)
     remark_on_dtype(folder.config)
     return folder

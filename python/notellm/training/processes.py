@@ -98,6 +98,8 @@ class Processes:
             claim: Of this one.
             device: Where the processes' tensors are.
         """
+        if self.count == 1:  # without waiting for the GPU
+            return claim
         holds = torch.tensor(float(claim), device=device)
         self.sum_(holds)
         return bool(holds > 0)

@@ -167,9 +167,8 @@ class Trainer:
             if progress is not None:
                 progress(self.step, self.total_steps)
         except KeyboardInterrupt:
-            if (
-                self.processes.count == 1
-            ):  # several agree in `_report`, or have nothing that they could keep together
+            # several agree in `_report`, or have nothing that they could keep together
+            if self.processes.count == 1:
                 self._keep_what_is_done()
             raise
         finally:

@@ -1,0 +1,121 @@
+"""What stands behind the README's table of speeds, from records: for benchmarks/README.md."""
+
+import json
+
+from cells import Record, Records, compare, listed, number, table, wrapped
+
+
+def details_section(records: Records) -> list[str]:
+    """Its paragraphs and a table; what has no record is left out."""
+    lines: list[str] = []
+    for paragraph in (
+        products(records),
+        sharing(records),
+        lengths(records),
+        pools(records),
+        skipped(records),
+    ):
+        lines += [*wrapped(paragraph), ""] if paragraph else []
+    return lines + precision(records)
+
+
+def products(records: Records) -> str:
+    """The share of the linear layers' products."""
+    parts = []
+    for name, title in (
+        ("embedding_fp32", "embedding in fp32"),
+        ("embedding_bf16", "embedding in bf16"),
+        ("training", "a training step"),
+        ("training_lora", "one with LoRA, without its adapters' products"),
+    ):
+        shares = [
+            f"{100 * record['share_of_bare_products']:.0f} % ({one})"
+            for one, record in records.of_all_sets(name).items()
+        ]
+        parts += [f"{listed(shares)} of {title}"] if shares else []
+    return f"The linear layers' products of the same tokens, alone, take {listed(parts)}." if parts else ""
+
+
+def sharing(records: Records) -> str:
+    """Tokens saved by shared prefixes: not a matter of the machine, so its record has no instruction set."""
+    counted = json.loads((records.folder / "sharing.json").read_text())["table"]
+    best = counted["prefixes of 4 or more, by tokens, 4096"]["saved"]
+    parts = []
+    for name in ("embedding_fp32", "embedding_bf16"):
+        for record in list(records.of_all_sets(name).values())[:1]:
+            parts.append(
+                f"{100 * record['tokens_saved_by_sharing']:.0f} % of {record['notes']} notes' tokens"
+            )
+    here = f"{listed(dict.fromkeys(parts))} in the embedding rows, and " if parts else ""
+    return (
+        f"Shared prefixes and equal notes save {here}{100 * best:.0f} % over the whole catalogue, in batches of 4,096 "
+        f"tokens ([record]({records.link}sharing.json))."
+    )
+
+
+def _point(point: Record) -> str:
+    found = compare(point["rounds"])
+    assert found is not None
+    ours, theirs = (number(point["notes"] / seconds) for seconds in (found.ours, found.theirs))
+    return f"{ours} against {theirs}"
+
+
+def lengths(records: Records) -> str:
+    """Speed by tokens of a note."""
+    parts = []
+    for one, record in records.of_all_sets("growth").items():
+        points = [f"{point['tokens_per_note']}: {_point(point)}" for point in record["by_length"]]
+        parts.append(f"{one}, {record['dtype']} ({records.linked('growth', one)}): {', '.join(points)}")
+    against = "Notes a second by tokens of a note, against transformers with the instruction kept"
+    return f"{against}. {'; '.join(parts)}." if parts else ""
+
+
+def pools(records: Records) -> str:
+    """Speed by notes of the pool."""
+    parts = []
+    for one, record in records.of_all_sets("pools").items():
+        points = [f"{point['notes']:,}: {_point(point)}" for point in record["by_pool"]]
+        parts.append(
+            f"{one}, {record['dtype']}, {record['layers']} layers ({records.linked('pools', one)}): {', '.join(points)}"
+        )
+    return f"The same by notes of the pool. {'; '.join(parts)}." if parts else ""
+
+
+def skipped(records: Records) -> str:
+    """Baselines that a record lacks."""
+    parts = []
+    for name, place in (("embedding_fp32", None), ("embedding_bf16", None), ("generation_fp32", "hashtags")):
+        for one, record in records.of_all_sets(name).items():
+            absent = (record[place] if place else record)["skipped"]
+            parts += [f"{baseline} in {name}, {one} ({why})" for baseline, why in absent.items()]
+    return f"Not measured: {listed(parts)}." if parts else ""
+
+
+def precision(records: Records) -> list[str]:
+    """What fast paths do to vectors, from the record of the widest set."""
+    found = records.of_all_sets("precision")
+    if not found:
+        return []
+    one, record = next(iter(found.items()))
+    paths = record["against_transformers_fp32"]
+    shown = [name for name in paths if "fp32" not in name or "int8" in name]
+    lines = [
+        [
+            name,
+            f"{paths[name]['centred']['smallest_cosine']:.4f}",
+            f"{100 * paths[name]['centred']['top10_overlap']:.0f} %",
+            f"{paths[name]['recall_change_points']:+.2f}",
+        ]
+        for name in shown
+    ]
+    head = ["", "smallest centred cosine", "ten nearest notes kept (centred)"]
+    about = (
+        "What the fast paths do to vectors (raw states of the untrained model), against transformers in fp32 on "
+        f"{record['notes']:,} notes ({one}, {records.linked('precision', one)}):"
+    )
+    return [
+        *wrapped(about),
+        "",
+        *table([*head, f"Recall@100 of {record['queries']} queries, points"], lines),
+        "",
+    ]
