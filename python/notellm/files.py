@@ -99,22 +99,30 @@ def _place_folder(temporary: Path, path: Path) -> None:
 
 
 @contextmanager
-def locked(path: str | Path) -> Iterator[None]:
-    """Waits until no other process makes the same thing; the lock goes with the process that holds it.
+def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
+    """Keeps other processes from making the same thing; the lock goes with the process that holds it.
 
     Args:
         path: What is being made; while it lasts, the lock is a file beside it.
+        wait: Whether to wait until no other process holds the lock.
+
+    Yields:
+        Whether it is ours: false only where another process holds it and we do not wait.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.with_name(f"{path.name}.lock")
     while True:
         with name.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
             if not _is_file_of(lock.fileno(), name):  # its last holder has removed it since
                 continue
             try:
-                yield
+                yield True
             finally:
                 name.unlink()
             return

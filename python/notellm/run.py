@@ -5,23 +5,21 @@ configuration and ``run.json`` says with what it was made; all other files are r
 complete or not at all.
 """
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from notellm.config import Config, differences, load_config, replace, to_yaml
-from notellm.errors import ConfigError, DataError
-from notellm.files import atomic_write
+from notellm.errors import ConfigError
+from notellm.json_files import read_json, write_json, write_text
 from notellm.machine import describe_machine, versions
 from notellm.models.backbone import backbone_name
 from notellm.precision import AUTO, resolve_dtype
 
-__all__ = ["COST_KEYS", "FREE_KEYS", "RunFolder", "read_json", "settle_dtype", "write_json"]
+__all__ = ["COST_KEYS", "FREE_KEYS", "RunFolder", "settle_dtype"]
 
 COST_KEYS = (
     "threads",
@@ -82,7 +80,7 @@ class RunFolder:
             )
         run = cls(path, config)
         if writes:
-            _write_text(path / "config.yaml", to_yaml(config))
+            write_text(path / "config.yaml", to_yaml(config))
             run._record(list(command) if command is not None else _command_line())
         return run
 
@@ -139,36 +137,3 @@ def _refuse_other_run(path: Path, config: Config) -> None:
 
 def _command_line() -> list[str]:
     return ["notellm", *sys.argv[1:]]
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Writes JSON, atomically.
-
-    Args:
-        path: The file.
-        value: Plain data; a number that is not finite is an error.
-
-    Raises:
-        ValueError: If a number is not finite.
-    """
-    _write_text(Path(path), json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: str | Path) -> Any:
-    """Reads JSON.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        DataError: If it is damaged; names file and line.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: must be JSON, but {error.msg.lower()}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: must be UTF-8, but {error.reason}") from error
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Mines and prints what was found."""
+    from notellm.json_files import read_json
     from notellm.mining import MiningReport
     from notellm.pipeline import load_data, prepare
-    from notellm.run import read_json
 
     folder = open_run(arguments)
     if folder is None:

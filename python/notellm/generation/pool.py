@@ -1,6 +1,5 @@
 """Whole pools: one JSON line a note, written as they come, and resumed where an interrupted call stopped."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from notellm.data.notes import Notes
+from notellm.fingerprints import Fingerprint
 from notellm.progress import ProgressFn
 
 Describe = Callable[[Notes, ProgressFn], Sequence[Mapping[str, Any]]]
@@ -94,7 +94,7 @@ def _shifted(progress: ProgressFn | None, before: int, total: int) -> ProgressFn
 
 
 def _fingerprint(notes: Notes) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+    found = Fingerprint()
     for fields in zip(notes.ids, notes.titles, notes.contents, notes.topics, strict=True):
-        digest.update(json.dumps(fields).encode())
-    return digest.hexdigest()
+        found.add_json(fields)
+    return found.name()

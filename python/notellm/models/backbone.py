@@ -10,6 +10,7 @@ from torch import Tensor
 
 from notellm.cache import cache_folder
 from notellm.errors import ConfigError, DataError
+from notellm.json_files import read_json_object
 from notellm.models import folder as model_folder
 from notellm.models import smollm2
 from notellm.models.pooling import COMPRESSION
@@ -37,7 +38,7 @@ def read_prompt(path: str | Path, config: PromptConfig) -> Prompt:
         DataError: If a file is missing or damaged.
     """
     folder = resolve(path, None)
-    hf, tokenizer = model_folder.read_json(folder / "config.json"), read_tokenizer(folder)
+    hf, tokenizer = read_json_object(folder / "config.json"), read_tokenizer(folder)
     return Prompt(config, tokenizer, emb_token_id=emb_token_id(tokenizer), eos_token_id=first_eos(hf))
 
 
@@ -76,7 +77,7 @@ def backbone_name(path: str | Path, layers: int = 0) -> str:
 
 def read_extra(path: Path) -> dict[str, Any]:
     """What `save_pretrained` wrote beside the backbone, in the newest format."""
-    extra = dict(model_folder.read_json(path / EXTRA_CONFIG))
+    extra = dict(read_json_object(path / EXTRA_CONFIG))
     if extra.get("format") == 1:
         extra |= {"pooling": COMPRESSION, "prompt": {"state": "before", **extra["prompt"]}}
     elif extra.get("format") != FORMAT:

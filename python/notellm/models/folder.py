@@ -1,8 +1,6 @@
 """Hugging Face model folders: ``config.json``, safetensors in one or several files, ``tokenizer.json``."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -10,26 +8,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from notellm.errors import DataError
+from notellm.json_files import read_json_object
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Parses a JSON object.
-
-    Raises:
-        DataError: If the file is missing, not JSON or not an object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: must be a file of a model folder, but is not there") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: must be JSON, but is not: {error}") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: must hold a JSON object, but holds a {type(value).__name__}")
-    return value
 
 
 def read_weights(folder: Path, single: str = SINGLE) -> dict[str, Tensor]:
@@ -48,7 +30,7 @@ def read_weights(folder: Path, single: str = SINGLE) -> dict[str, Tensor]:
     """
     index = folder / INDEX
     is_sharded = single == SINGLE and index.exists()
-    files = sorted(set(read_json(index)["weight_map"].values())) if is_sharded else [single]
+    files = sorted(set(read_json_object(index)["weight_map"].values())) if is_sharded else [single]
     weights: dict[str, Tensor] = {}
     for name in files:
         try:

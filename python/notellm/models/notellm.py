@@ -16,6 +16,7 @@ from notellm import _core
 from notellm.data.notes import Notes
 from notellm.errors import DataError
 from notellm.files import atomic_folder
+from notellm.json_files import read_json_object
 from notellm.models import backbone
 from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted
@@ -134,7 +135,7 @@ class NoteLLM(Adapted):
     def _load_backbone(
         cls, path: Path, prompt: PromptConfig, layers: int, seed: int, options: dict[str, Any]
     ) -> Self:
-        hf = backbone.first_layers(model_folder.read_json(path / "config.json"), layers, path)
+        hf = backbone.first_layers(read_json_object(path / "config.json"), layers, path)
         tokenizer = backbone.read_tokenizer(path)
         rows = hf["vocab_size"]
         # some checkpoints have spare rows behind their tokenizer's last id; [EMB] takes the first of them
@@ -161,7 +162,7 @@ class NoteLLM(Adapted):
         layers: int,
     ) -> Self:
         extra = backbone.read_extra(path)
-        hf, tokenizer = model_folder.read_json(path / "config.json"), model_folder.read_tokenizer(path)
+        hf, tokenizer = read_json_object(path / "config.json"), model_folder.read_tokenizer(path)
         for name, there, asked in (("dim", extra["dim"], dim), ("layers", hf["num_hidden_layers"], layers)):
             if asked and asked != there:
                 raise DataError(f"{path}: {name} must be {there} as it was trained, but {asked} is asked for")

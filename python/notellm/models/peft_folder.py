@@ -14,6 +14,7 @@ from torch import Tensor
 
 from notellm.errors import DataError, NotSupportedError
 from notellm.files import atomic_folder
+from notellm.json_files import read_json_object
 from notellm.models import folder as model_folder
 from notellm.models.decoder import Decoder
 from notellm.models.lora import PARTS, LoraOptions, adapters, linears
@@ -112,7 +113,7 @@ def read_options(path: Path) -> LoraOptions:
         DataError: If it is missing, damaged or lacks a field.
         NotSupportedError: If it asks for something that the core cannot compute, by the field's name.
     """
-    fields = model_folder.read_json(path)
+    fields = read_json_object(path)
     start = fields.get("init_lora_weights")
     start = start.lower() if isinstance(start, str) else start
     _require(path, fields, "peft_type", "'LORA'", str(fields.get("peft_type")).upper() == "LORA")

@@ -5,7 +5,6 @@ together and keeps the result in the run folder.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +27,11 @@ from notellm.data import (
 )
 from notellm.data.tables import Column, Kind, read_table, write_table
 from notellm.errors import DataError
+from notellm.fingerprints import Fingerprint
+from notellm.json_files import read_json, write_json
 from notellm.mining import Pairs, mine_pairs
 from notellm.progress import console_progress
-from notellm.run import RunFolder, read_json, write_json
+from notellm.run import RunFolder
 from notellm.training.processes import in_turn
 
 __all__ = [
@@ -281,18 +282,17 @@ def read_pairs(path: str | Path, notes: Notes) -> tuple[IntArray, IntArray]:
 
 def fingerprint(dataset: Dataset) -> str:
     """A name for the content of all data: whatever a run keeps was made from data of this name."""
-    digest = hashlib.blake2b(digest_size=16)
     notes, log = dataset.notes, dataset.interactions
     fields = (notes.ids, notes.titles, notes.contents, notes.topics, notes.categories, log.user_ids)
-    digest.update(json.dumps(fields).encode())
+    found = Fingerprint().add_json(fields)
     arrays = [log.users, log.notes, log.times, log.events, dataset.groups, dataset.is_test]
     if not np.array_equal(dataset.is_train, ~dataset.is_test):
         arrays.append(dataset.is_train)
     if (held_out := dataset.held_out_interactions) is not None:
         arrays += [held_out.users, held_out.notes, held_out.times, held_out.events]
     for array in arrays:
-        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+        found.add_array(array)
+    return found.name()
 
 
 def describe_data(dataset: Dataset, pairs: Pairs, held_out: Pairs) -> dict[str, Any]:

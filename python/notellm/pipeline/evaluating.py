@@ -22,6 +22,7 @@ from notellm.evaluation import (
     write_evaluation,
 )
 from notellm.files import atomic_write
+from notellm.json_files import write_json
 from notellm.metrics import ExposureSplit, Ties, exposure_split
 from notellm.metrics.arrays import FloatArray
 from notellm.metrics.ranking import mid_shares
@@ -31,7 +32,7 @@ from notellm.pipeline.data import Dataset, Queries
 from notellm.pipeline.training import MODEL, check_trained, prompt_config
 from notellm.prompts.tokenizing import clean_hashtags, clean_value
 from notellm.retrieval import Ranks, neighbours, target_ranks
-from notellm.run import RunFolder, write_json
+from notellm.run import RunFolder
 
 RANKS = "ranks.safetensors"
 """How many notes rank before each query's target, by system."""

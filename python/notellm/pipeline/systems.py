@@ -1,6 +1,5 @@
 """The systems that a run compares: what each makes of the held-out notes, kept in the run folder."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from notellm.config import Config
 from notellm.data.notes import Notes
 from notellm.embedding import embed, load_embeddings, save_embeddings
 from notellm.files import atomic_write
+from notellm.fingerprints import Fingerprint, json_fingerprint
 from notellm.models.notellm import NoteLLM
 from notellm.pipeline.data import IntArray
 from notellm.pipeline.describing import Describer, words_decided_by
@@ -77,12 +77,7 @@ def sentence_bert(run: RunFolder, notes: Notes) -> Tensor:
 
 def model_key(folder: Path) -> str:
     """A name for a trained model: what is kept of it bears this name, and is made anew for another."""
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()
+    return Fingerprint(8).add_files([*folder.glob("*.safetensors"), *folder.glob("*.json")]).name()
 
 
 EMBEDDERS: dict[str, Callable[[RunFolder, Notes], Tensor]] = {
@@ -164,7 +159,7 @@ def generate(
 
 def _made_by(run: RunFolder, known_categories: Sequence[str], writers: Sequence[str]) -> dict[str, Any]:
     """What decides the words; kept with them, so that with other options or another model they are made anew."""
-    known = hashlib.blake2b(json.dumps(list(known_categories)).encode(), digest_size=8).hexdigest()
+    known = json_fingerprint(list(known_categories))
     model = model_key(run.file(MODEL)) if "trained" in writers else ""
     decided = {"model": model, "writers": list(writers), "known_categories": known}
     return decided | words_decided_by(run.config)

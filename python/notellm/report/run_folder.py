@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from notellm.errors import DataError
+from notellm.json_files import read_json, read_json_lines, read_json_object, read_text
 from notellm.report.results import Evaluation, Node, parse_evaluation
+
+T = TypeVar("T")
 
 CURVES = ("contrastive", "generative", "scale")
 """Columns of ``train.jsonl`` that the report draws."""
@@ -117,15 +119,15 @@ def read_run_folder(folder: str | Path) -> RunFolder:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"report: {folder} must be a run folder, but does not exist")
-    data = _object(folder / "data.json")
-    evaluation = _json(folder / "evaluation.json")
-    neighbours = _json(folder / "neighbours.json")
-    training = _json_lines(folder / "train.jsonl")
-    notes = _json_lines(folder / "generation.jsonl")
+    data = _if_there(read_json_object, folder / "data.json")
+    evaluation = _if_there(_node, folder / "evaluation.json")
+    neighbours = _if_there(_node, folder / "neighbours.json")
+    training = _if_there(_json_lines, folder / "train.jsonl")
+    notes = _if_there(_json_lines, folder / "generation.jsonl")
     return RunFolder(
         path=folder,
-        config=_text(folder / "config.yaml"),
-        run=_object(folder / "run.json"),
+        config=_if_there(read_text, folder / "config.yaml"),
+        run=_if_there(read_json_object, folder / "run.json"),
         data=data,
         scores=None if data is None else _scores(Node(data, str(folder / "data.json"))),
         training=_training(training) if training else None,
@@ -135,45 +137,16 @@ def read_run_folder(folder: str | Path) -> RunFolder:
     )
 
 
-def _text(path: Path) -> str | None:
-    if not path.exists():
-        return None
-    data = path.read_bytes()
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: must be UTF-8, but byte {error.start} is not") from error
+def _if_there(read: Callable[[Path], T], path: Path) -> T | None:
+    return read(path) if path.exists() else None
 
 
-def _json(path: Path) -> Node | None:
-    text = _text(path)
-    return None if text is None else Node(_parse(text, path, 1), str(path))
+def _node(path: Path) -> Node:
+    return Node(read_json(path), str(path))
 
 
-def _object(path: Path) -> Mapping[str, Any] | None:
-    node = _json(path)
-    if node is None:
-        return None
-    if not isinstance(node.value, Mapping):
-        raise DataError(f"{path}:1: must be an object, but is a {type(node.value).__name__}")
-    return node.value
-
-
-def _json_lines(path: Path) -> list[Node] | None:
-    text = _text(path)
-    if text is None:
-        return None
-    lines = enumerate(text.split("\n"), start=1)
-    return [Node(_parse(line, path, number), f"{path}:{number}") for number, line in lines if line.strip()]
-
-
-def _parse(text: str, path: Path, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = first_line + error.lineno - 1
-        raise DataError(f"{path}:{line}: must be JSON, but is damaged: {error.msg}") from error
+def _json_lines(path: Path) -> list[Node]:
+    return [Node(value, f"{path}:{number}") for number, value in read_json_lines(path)]
 
 
 def _scores(data: Node) -> ScoreHistogram | None:

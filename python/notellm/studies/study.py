@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from notellm.config import Config, replace
+from notellm.fingerprints import json_fingerprint
 from notellm.pipeline import TRAINERS
 from notellm.precision import AUTO, resolve_dtype
 from notellm.run import COST_KEYS
@@ -90,7 +90,7 @@ class Cell:
             draws = tree["generation"]["temperature"] > 0
             for group in ("train", "loss", "lora", *([] if draws else ["seed"])):
                 del tree[group]
-        return hashlib.blake2b(json.dumps([self.row.system, tree]).encode(), digest_size=8).hexdigest()
+        return json_fingerprint([self.row.system, tree])
 
     @property
     def uses_model(self) -> bool:

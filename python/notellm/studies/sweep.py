@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +15,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from safetensors.torch import load_file
 
+from notellm.files import locked
+from notellm.fingerprints import Fingerprint
+from notellm.json_files import read_json
 from notellm.machine import versions
 from notellm.metrics import Ties, hits_at
 from notellm.metrics.arrays import FloatArray
@@ -26,7 +27,7 @@ from notellm.pipeline.encoder import ENCODER
 from notellm.pipeline.evaluating import RANKS
 from notellm.pipeline.training import MODEL
 from notellm.retrieval import Ranks
-from notellm.run import RunFolder, read_json
+from notellm.run import RunFolder
 from notellm.studies.ledger import Entry
 from notellm.studies.search import has_diverged
 from notellm.studies.study import Cell, Study
@@ -82,7 +83,7 @@ class _Sweeper:
                     f"{where}: not run, since {study.searches[cell.row.key].state(study.ledger.newest())}"
                 )
                 continue
-            with _claimed(cell.folder) as is_ours:
+            with locked(cell.folder, wait=False) as is_ours:
                 if not is_ours:
                     self.say(f"{where}: another sweep is at it")
                     continue
@@ -186,26 +187,8 @@ class _Datasets:
 
 def _digest(model: str) -> str:
     """A name for the files of a model folder; empty for a model that we fetch, whose version is fixed."""
-    digest = hashlib.blake2b(digest_size=8)
-    files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors"))
-    for path in files:
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "blake2b").digest())
-    return f"-{digest.hexdigest()}" if files else ""
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[bool]:
-    """Whether the folder is ours while the block lasts: the lock goes with the process that holds it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    files = [path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors")]
+    return f"-{Fingerprint(8).add_files(files).name()}" if files else ""
 
 
 def _entry(study: Study, cell: Cell, **found: Any) -> Entry:
@@ -261,10 +244,7 @@ def run_cell(cell: Cell, dataset: Dataset) -> Outcome:
 
 
 def _name_of(queries: Queries) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for part in (queries.pool, queries.source, queries.target):
-        digest.update(part.tobytes())
-    return digest.hexdigest()
+    return Fingerprint(8).add_array(queries.pool).add_array(queries.source).add_array(queries.target).name()
 
 
 def metrics_of(document: dict[str, Any], system: str) -> dict[str, float]:

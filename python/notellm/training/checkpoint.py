@@ -15,6 +15,7 @@ from torch import nn
 
 from notellm.errors import DataError
 from notellm.files import atomic_folder
+from notellm.json_files import read_json_object
 from notellm.models import folder as model_folder
 from notellm.precision import DTYPES
 from notellm.training.optimizer import Optimizer
@@ -76,7 +77,7 @@ def saved_dtype(path: Path) -> str:
     Raises:
         DataError: If the checkpoint does not say it.
     """
-    dtype = model_folder.read_json(path / "state.json").get("options", {}).get("dtype")
+    dtype = read_json_object(path / "state.json").get("options", {}).get("dtype")
     if dtype not in DTYPES:
         raise DataError(f"{path / 'state.json'}: dtype must be one of {', '.join(DTYPES)}, but is {dtype!r}")
     return str(dtype)
@@ -100,7 +101,7 @@ def load_checkpoint(
     Raises:
         DataError: If a file is damaged, or an option or the data differ.
     """
-    state = model_folder.read_json(path / "state.json")
+    state = read_json_object(path / "state.json")
     _check_same(path, state["options"], asdict(options))
     if state["data"] != data:
         raise DataError(

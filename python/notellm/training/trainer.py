@@ -1,6 +1,5 @@
 """The training loop: plan a batch, compute its gradients (`step`), update the weights, keep what is due."""
 
-import hashlib
 import math
 import time
 from dataclasses import replace
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from notellm import _core
 from notellm.data.notes import Notes
+from notellm.fingerprints import Fingerprint
 from notellm.losses import LossTerm, joint_loss
 from notellm.models.notellm import NoteLLM
 from notellm.models.pooling import pooling_name
@@ -336,11 +336,10 @@ class Trainer:
 
 def _fingerprint(*arrays: NDArray[Any]) -> str:
     """A name for the content of some arrays."""
-    digest = hashlib.blake2b(digest_size=16)
+    found = Fingerprint()
     for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+        found.add_json([str(array.dtype), array.shape]).add_array(array)
+    return found.name()
 
 
 def _mean(term: LossTerm) -> float | None:

@@ -8,7 +8,7 @@ import pytest
 from notellm import cli
 from notellm.cli import main
 from notellm.config import load_config
-from notellm.run import read_json
+from notellm.json_files import read_json
 
 NOTES = "id,title,content,topics,category,family\n" + "".join(
     f"n{i},Title {i},Content {i},{'tag|x' if i % 2 else ''},{'even' if i % 2 == 0 else 'odd'},f{i // 2}\n"

@@ -5,7 +5,8 @@ import pytest
 from notellm.commands.configured import add_run_arguments, open_run, read_config, show_config
 from notellm.config import compose, load_config, to_yaml
 from notellm.errors import ConfigError, DataError
-from notellm.run import RunFolder, read_json, write_json
+from notellm.json_files import read_json, write_json
+from notellm.run import RunFolder
 
 
 def config(folder, *overrides):

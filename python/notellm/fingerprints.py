@@ -1,0 +1,63 @@
+"""Names for contents: equal contents have equal names, on every machine and in every version.
+
+What is kept on a disk bears the name of what it was made from; where that has another name, it is made anew.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Fingerprint", "json_fingerprint"]
+
+
+class Fingerprint:
+    """A name (BLAKE2b) that grows with what is added; the order counts.
+
+    Args:
+        size: Bytes of the name, which has twice as many hexadecimal digits.
+
+    Example:
+        >>> Fingerprint(size=4).add_json([1, "a"]).name()
+        'c698996a'
+    """
+
+    def __init__(self, size: int = 16) -> None:
+        self._digest = hashlib.blake2b(digest_size=size)
+
+    def add_json(self, value: Any) -> "Fingerprint":
+        """Plain data, as JSON writes it."""
+        self._digest.update(json.dumps(value).encode())
+        return self
+
+    def add_array(self, array: NDArray[Any] | None) -> "Fingerprint":
+        """The bytes of an array, without its dtype and shape; None adds nothing."""
+        if array is not None:
+            self._digest.update(np.ascontiguousarray(array).tobytes())
+        return self
+
+    def add_files(self, paths: Iterable[Path]) -> "Fingerprint":
+        """Names and contents of files, sorted by path."""
+        for path in sorted(paths):
+            self._digest.update(path.name.encode())
+            with path.open("rb") as file:
+                self._digest.update(hashlib.file_digest(file, "blake2b").digest())
+        return self
+
+    def name(self) -> str:
+        """The name so far."""
+        return self._digest.hexdigest()
+
+
+def json_fingerprint(value: Any, *, size: int = 8) -> str:
+    """The name of plain data.
+
+    Example:
+        >>> json_fingerprint({"a": 1}) == json_fingerprint({"a": 1.0})
+        False
+    """
+    return Fingerprint(size).add_json(value).name()
