@@ -15,7 +15,7 @@ from torch import Tensor
 
 import notellm
 from notellm import NoteLLM, _core, csft_head_loss, gcl_loss
-from notellm.models.lora import LoraOptions
+from notellm.models.adapter import LoraOptions
 from samples import make_notes
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from notellm.losses import csft_head_loss, csft_loss, gcl_loss, joint_loss
     from notellm.metrics import bootstrap_difference, bootstrap_mean, hits_at, mrr, recall_at
     from notellm.mining import Pairs, mine_pairs
-    from notellm.models.lora import LoraOptions
+    from notellm.models.adapter import LoraOptions
     from notellm.models.notellm import NoteLLM
     from notellm.precision import resolve_dtype
     from notellm.prompts import Prompt, PromptConfig, explain_prompt, load_prompt
@@ -78,7 +78,7 @@ _NAMES = {
     "losses": "csft_head_loss csft_loss gcl_loss joint_loss",
     "metrics": "bootstrap_difference bootstrap_mean hits_at mrr recall_at",
     "mining": "Pairs mine_pairs",
-    "models.lora": "LoraOptions",
+    "models.adapter": "LoraOptions",
     "models.notellm": "NoteLLM",
     "precision": "resolve_dtype",
     "prompts": "Prompt PromptConfig explain_prompt load_prompt",

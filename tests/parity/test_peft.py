@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from notellm import _core
 from notellm.errors import DataError, NotSupportedError
-from notellm.models.lora import TARGETS, LoraOptions
+from notellm.models.adapter import TARGETS, LoraOptions
 from notellm.models.notellm import NoteLLM
 
 # peft calls what transformers has renamed, and has its own to say of heads that are tied

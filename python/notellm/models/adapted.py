@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Self, cast
 from torch import nn
 
 from notellm.models import lora, peft_folder
+from notellm.models.adapter import LoraOptions
 from notellm.models.decoder import Decoder
-from notellm.models.lora import LoraOptions
 
 if TYPE_CHECKING:
     from notellm.models.notellm import NoteLLM

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
 from notellm import _core
-from notellm.models import lora
+from notellm.models import adapter
 from notellm.models.config import decoder_config
 
 
@@ -101,7 +101,7 @@ class DecoderLayer(nn.Module):
         if hasattr(attention, "q_norm"):
             weights.query_norm, weights.key_norm = attention.q_norm.weight, attention.k_norm.weight
         if self.adapters:
-            weights.adapters = lora.layer_adapters(self)
+            weights.adapters = adapter.for_core(self.adapters, dropout=self.lora_dropout, layer=self.number)
         return weights
 
     def forward(self, x: Tensor, plan: "_core.models.DecoderPlan", is_last: bool = False) -> Tensor:

@@ -1,99 +1,14 @@
-"""LoRA (Hu et al. 2021): small trained matrices beside the frozen ones of a backbone.
+"""Adding LoRA's adapters to a decoder, merging them into its matrices, and taking that back."""
 
-A matrix ``W`` acts as ``W + scale * B A`` with ``A`` of shape ``(r, in)`` and ``B`` of shape ``(out, r)``. Only these,
-the projection, tau and the input row of [EMB] learn.
-"""
-
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from notellm import _core
-from notellm.precision import multiplies_bf16
-
-if TYPE_CHECKING:
-    from notellm.models.decoder import Decoder, DecoderLayer
-
-PARTS = {
-    "q_proj": ("self_attn", "query"),
-    "k_proj": ("self_attn", "key"),
-    "v_proj": ("self_attn", "value"),
-    "o_proj": ("self_attn", "output"),
-    "gate_proj": ("mlp", "gate"),
-    "up_proj": ("mlp", "up"),
-    "down_proj": ("mlp", "down"),
-}
-"""The matrices of a block that can have an adapter: the module that holds each, and its name in the core."""
-
-TARGETS = tuple(PARTS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoraOptions:
-    """Which matrices learn, and how much they may."""
-
-    r: int = 16
-    """Rank."""
-    alpha: float = 32.0
-    """The change is scaled by ``alpha / r``."""
-    dropout: float = 0.0
-    """Share of the adapters' inputs that is dropped in training, in [0, 1); rounded to the nearest 2^-16."""
-    targets: tuple[str, ...] = TARGETS
-    """Names of the matrices, some of ``TARGETS``."""
-    rslora: bool = False
-    """Whether the scale is ``alpha / sqrt(r)`` instead (Kalajdzievski 2023)."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "targets", tuple(self.targets))
-        unknown = [name for name in self.targets if name not in PARTS]
-        self._check("r", isinstance(self.r, int) and self.r >= 1, "a whole number, at least 1")
-        self._check("alpha", self.alpha > 0, "above 0")
-        self._check("dropout", 0 <= self.dropout < 1, "in [0, 1)")
-        self._check("targets", len(self.targets) > 0, f"some of {', '.join(PARTS)}")
-        if unknown:
-            raise ValueError(
-                f"LoraOptions: targets must be some of {', '.join(PARTS)}, but name {unknown[0]!r}"
-            )
-
-    def _check(self, name: str, holds: bool, what: str) -> None:
-        if not holds:
-            raise ValueError(f"LoraOptions: {name} must be {what}, but is {getattr(self, name)!r}")
-
-    @property
-    def scale(self) -> float:
-        """What ``B A`` is multiplied by."""
-        return self.alpha / (math.sqrt(self.r) if self.rslora else self.r)
-
-
-class Adapter(nn.Module):
-    """The two matrices beside one frozen matrix; never called.
-
-    Args:
-        linear: What holds the frozen matrix.
-        options: Rank and scale.
-        generator: Of ``A``, which begins Kaiming-uniform as in `peft`; ``B`` begins as 0, so that nothing changes.
-    """
-
-    def __init__(self, linear: nn.Linear, options: LoraOptions, generator: torch.Generator) -> None:
-        super().__init__()
-        down = torch.empty(options.r, linear.in_features)
-        nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=generator)
-        weight = linear.weight
-        self.lora_A = nn.Parameter(down.to(weight))
-        self.lora_B = nn.Parameter(weight.new_zeros(linear.out_features, options.r))
-        self.scale = options.scale
-
-    def merged(self, weight: Tensor) -> Tensor:
-        """The matrix with what the adapter adds to it, in the matrix's dtype, without a graph."""
-        is_slow = weight.dtype == torch.bfloat16 and not multiplies_bf16(weight.device)  # a scalar loop
-        wide = torch.float32 if is_slow else weight.dtype
-        with torch.no_grad():
-            up, down = self.lora_B.to(wide), self.lora_A.to(wide)
-            return torch.addmm(weight.to(wide), up, down, alpha=self.scale).to(weight.dtype)
+from notellm.models.adapter import PARTS, Adapter, LoraOptions, checked
+from notellm.models.decoder import Decoder, DecoderLayer
 
 
 @dataclass(frozen=True)
@@ -107,39 +22,14 @@ class Unmerged:
     emb_row: nn.Parameter
 
 
-def linears(layer: "DecoderLayer") -> dict[str, nn.Linear]:
+def linears(layer: DecoderLayer) -> dict[str, nn.Linear]:
     """The modules of a block that hold the matrices in ``TARGETS``."""
     return {
         name: cast(nn.Linear, getattr(getattr(layer, holder), name)) for name, (holder, _) in PARTS.items()
     }
 
 
-def adapters(layer: "DecoderLayer") -> dict[str, Adapter]:
-    """The adapters of a block by target.
-
-    Raises:
-        TypeError: If one has been replaced by another module.
-    """
-    found = dict(layer.adapters.items())
-    for name, adapter in found.items():
-        if type(adapter) is not Adapter:
-            raise TypeError(
-                f"NoteLLM: adapters.{name} must be an Adapter, whose matrices the core reads, but is a "
-                f"{type(adapter).__name__}"
-            )
-    return cast(dict[str, Adapter], found)
-
-
-def layer_adapters(layer: "DecoderLayer") -> "_core.models.LayerAdapters":
-    """A block's adapters as the core takes them."""
-    result = _core.models.LayerAdapters()
-    for name, adapter in adapters(layer).items():
-        setattr(result, PARTS[name][1], _core.models.Adapter(adapter.lora_A, adapter.lora_B, adapter.scale))
-    result.dropout, result.layer = layer.lora_dropout, layer.number
-    return result
-
-
-def add(decoder: "Decoder", options: LoraOptions, emb_token_id: int, seed: int) -> None:
+def add(decoder: Decoder, options: LoraOptions, emb_token_id: int, seed: int) -> None:
     """Freezes a decoder and adds adapters that change nothing yet, and an input row of its own for [EMB]."""
     generator = torch.Generator().manual_seed(seed)
     decoder.requires_grad_(False)
@@ -152,7 +42,7 @@ def add(decoder: "Decoder", options: LoraOptions, emb_token_id: int, seed: int) 
     decoder.emb_row = nn.Parameter(decoder.embed_tokens.weight[emb_token_id].detach().clone())
 
 
-def merge(decoder: "Decoder", options: LoraOptions, *, keep: bool) -> Unmerged | None:
+def merge(decoder: Decoder, options: LoraOptions, *, keep: bool) -> Unmerged | None:
     """Folds adapters into their matrices and the row of [EMB] into the table, and removes them; nothing is frozen then.
 
     Args:
@@ -163,7 +53,7 @@ def merge(decoder: "Decoder", options: LoraOptions, *, keep: bool) -> Unmerged |
     decoder.sync_emb_row()
     weights, kept = [], []
     for layer in decoder.blocks():
-        holders, own = linears(layer), adapters(layer)
+        holders, own = linears(layer), checked(layer.adapters)
         weights.append({name: holders[name].weight.detach() for name in own} if keep else {})
         for name, adapter in own.items():
             holders[name].weight.data = adapter.merged(holders[name].weight)
@@ -175,7 +65,7 @@ def merge(decoder: "Decoder", options: LoraOptions, *, keep: bool) -> Unmerged |
     return Unmerged(options, weights, kept, row) if keep else None
 
 
-def unmerge(decoder: "Decoder", unmerged: Unmerged) -> None:
+def unmerge(decoder: Decoder, unmerged: Unmerged) -> None:
     """Puts back what `merge` replaced, bit for bit, and freezes it."""
     decoder.requires_grad_(False)
     table = decoder.embed_tokens.weight
@@ -187,13 +77,13 @@ def unmerge(decoder: "Decoder", unmerged: Unmerged) -> None:
     decoder.emb_row = nn.Parameter(unmerged.emb_row.detach().to(table))
 
 
-def merged_parameters(decoder: "Decoder") -> Iterator[tuple[str, Tensor]]:
+def merged_parameters(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
     """The decoder's parameters by Hugging Face's names, as `merge` would leave them, without changing it."""
     decoder.sync_emb_row()
     own = {
         f"layers.{layer.number}.{PARTS[name][0]}.{name}.weight": adapter
         for layer in decoder.blocks()
-        for name, adapter in adapters(layer).items()
+        for name, adapter in checked(layer.adapters).items()
     }
     for name, parameter in decoder.named_parameters():
         if name != "emb_row" and ".adapters." not in name:

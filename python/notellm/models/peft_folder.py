@@ -16,8 +16,9 @@ from notellm.errors import DataError, NotSupportedError
 from notellm.files import atomic_folder
 from notellm.json_files import read_json_object
 from notellm.models import folder as model_folder
+from notellm.models.adapter import PARTS, LoraOptions, checked
 from notellm.models.decoder import Decoder
-from notellm.models.lora import PARTS, LoraOptions, adapters, linears
+from notellm.models.lora import linears
 
 if TYPE_CHECKING:
     from notellm.models.notellm import NoteLLM
@@ -160,7 +161,7 @@ def _matrices(decoder: Decoder) -> list[tuple[str, Tensor]]:
     return [
         (_name(layer.number, target, kind), getattr(adapter, kind).detach())
         for layer in decoder.blocks()
-        for target, adapter in adapters(layer).items()
+        for target, adapter in checked(layer.adapters).items()
         for kind in ("lora_A", "lora_B")
     ]
 

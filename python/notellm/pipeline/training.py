@@ -7,8 +7,8 @@ import torch
 
 from notellm.config import Config
 from notellm.errors import DataError
+from notellm.models.adapter import LoraOptions
 from notellm.models.backbone import EXTRA_CONFIG
-from notellm.models.lora import LoraOptions
 from notellm.models.notellm import NoteLLM
 from notellm.pipeline.data import Dataset, IntArray
 from notellm.pipeline.length import LengthNotice

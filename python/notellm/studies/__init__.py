@@ -5,11 +5,12 @@ chosen), `study` (what is to be run), `making` (of a file, checked), `sweep` (ru
 `table`, `plot` and `embedding_map` (what came out).
 """
 
+from notellm.studies.cell import Cell
 from notellm.studies.embedding_map import plot_map
 from notellm.studies.ledger import Ledger
 from notellm.studies.making import load_study, make_study
 from notellm.studies.plot import plot_exposure, plot_recall, plot_table
-from notellm.studies.study import METRICS, Cell, Study
+from notellm.studies.study import METRICS, Study
 from notellm.studies.sweep import sweep
 from notellm.studies.table import Table, make_table
 

@@ -10,8 +10,9 @@ import numpy as np
 from notellm.embedding import load_embeddings
 from notellm.errors import NotSupportedError
 from notellm.pipeline import load_data
+from notellm.studies.cell import Cell
 from notellm.studies.figures import draw
-from notellm.studies.study import Cell, Study
+from notellm.studies.study import Study
 from notellm.studies.table import runs_of
 
 SHOWN = 9

@@ -10,9 +10,10 @@ from typing import Any
 from notellm.config import compose, compose_study
 from notellm.errors import ConfigError
 from notellm.pipeline.training import prompt_config
+from notellm.studies.cell import TRAINED, Cell, Row, placed
 from notellm.studies.ledger import Ledger
 from notellm.studies.search import Search, SearchOptions
-from notellm.studies.study import METRICS, TRAINED, Cell, Row, Study, placed
+from notellm.studies.study import METRICS, Study
 
 NODE = frozenset({"title", "columns", "seeds", "against", "rows", "tune"})
 """What a ``study`` node may hold."""

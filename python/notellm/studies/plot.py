@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from notellm.metrics import bootstrap_mean
 from notellm.metrics.ranking import mid_shares
+from notellm.studies.cell import Cell
 from notellm.studies.figures import draw, tidy
-from notellm.studies.study import Cell, Study
+from notellm.studies.study import Study
 from notellm.studies.sweep import exposure_of, hits_of
 from notellm.studies.table import Table, TableRow, column_name, runs_of
 

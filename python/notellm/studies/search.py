@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from notellm.config import config_keys
 from notellm.errors import ConfigError
-
-if TYPE_CHECKING:
-    from notellm.studies.ledger import Entry
-    from notellm.studies.study import Cell
+from notellm.studies.cell import Cell
+from notellm.studies.ledger import Entry
 
 
 @dataclass(frozen=True)

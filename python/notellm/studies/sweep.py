@@ -28,9 +28,10 @@ from notellm.pipeline.evaluating import RANKS
 from notellm.pipeline.training import MODEL
 from notellm.retrieval import Ranks
 from notellm.run import RunFolder
+from notellm.studies.cell import Cell
 from notellm.studies.ledger import Entry
 from notellm.studies.search import has_diverged
-from notellm.studies.study import Cell, Study
+from notellm.studies.study import Study
 from notellm.training.checkpoint import CHECKPOINTS
 
 Say = Callable[[str], None]

@@ -14,8 +14,9 @@ from rich.table import Table as RichTable
 
 from notellm.metrics import Interval, bootstrap_difference
 from notellm.models.backbone import backbone_name
+from notellm.studies.cell import Cell, Row
 from notellm.studies.ledger import Entry
-from notellm.studies.study import METRICS, Cell, Row, Study
+from notellm.studies.study import METRICS, Study
 from notellm.studies.sweep import hits_of
 
 PAPER = "paper (private data, 7B)"

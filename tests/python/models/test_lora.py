@@ -13,8 +13,8 @@ from notellm import _core
 from notellm.config import compose
 from notellm.errors import DataError
 from notellm.models import lora
+from notellm.models.adapter import TARGETS, LoraOptions
 from notellm.models.decoder import Decoder
-from notellm.models.lora import TARGETS, LoraOptions
 from notellm.models.notellm import NoteLLM
 from notellm.pipeline.data import Dataset
 from notellm.pipeline.training import lora_options, train

@@ -1,0 +1,116 @@
+"""LoRA (Hu et al. 2021): small trained matrices beside the frozen ones of a backbone.
+
+A matrix ``W`` acts as ``W + scale * B A`` with ``A`` of shape ``(r, in)`` and ``B`` of shape ``(out, r)``. Only these,
+the projection, tau and the input row of [EMB] learn.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from notellm import _core
+from notellm.precision import multiplies_bf16
+
+PARTS = {
+    "q_proj": ("self_attn", "query"),
+    "k_proj": ("self_attn", "key"),
+    "v_proj": ("self_attn", "value"),
+    "o_proj": ("self_attn", "output"),
+    "gate_proj": ("mlp", "gate"),
+    "up_proj": ("mlp", "up"),
+    "down_proj": ("mlp", "down"),
+}
+"""The matrices of a block that can have an adapter: the module that holds each, and its name in the core."""
+
+TARGETS = tuple(PARTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraOptions:
+    """Which matrices learn, and how much they may."""
+
+    r: int = 16
+    """Rank."""
+    alpha: float = 32.0
+    """The change is scaled by ``alpha / r``."""
+    dropout: float = 0.0
+    """Share of the adapters' inputs that is dropped in training, in [0, 1); rounded to the nearest 2^-16."""
+    targets: tuple[str, ...] = TARGETS
+    """Names of the matrices, some of ``TARGETS``."""
+    rslora: bool = False
+    """Whether the scale is ``alpha / sqrt(r)`` instead (Kalajdzievski 2023)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", tuple(self.targets))
+        unknown = [name for name in self.targets if name not in PARTS]
+        self._check("r", isinstance(self.r, int) and self.r >= 1, "a whole number, at least 1")
+        self._check("alpha", self.alpha > 0, "above 0")
+        self._check("dropout", 0 <= self.dropout < 1, "in [0, 1)")
+        self._check("targets", len(self.targets) > 0, f"some of {', '.join(PARTS)}")
+        if unknown:
+            raise ValueError(
+                f"LoraOptions: targets must be some of {', '.join(PARTS)}, but name {unknown[0]!r}"
+            )
+
+    def _check(self, name: str, holds: bool, what: str) -> None:
+        if not holds:
+            raise ValueError(f"LoraOptions: {name} must be {what}, but is {getattr(self, name)!r}")
+
+    @property
+    def scale(self) -> float:
+        """What ``B A`` is multiplied by."""
+        return self.alpha / (math.sqrt(self.r) if self.rslora else self.r)
+
+
+class Adapter(nn.Module):
+    """The two matrices beside one frozen matrix; never called.
+
+    Args:
+        linear: What holds the frozen matrix.
+        options: Rank and scale.
+        generator: Of ``A``, which begins Kaiming-uniform as in `peft`; ``B`` begins as 0, so that nothing changes.
+    """
+
+    def __init__(self, linear: nn.Linear, options: LoraOptions, generator: torch.Generator) -> None:
+        super().__init__()
+        down = torch.empty(options.r, linear.in_features)
+        nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=generator)
+        weight = linear.weight
+        self.lora_A = nn.Parameter(down.to(weight))
+        self.lora_B = nn.Parameter(weight.new_zeros(linear.out_features, options.r))
+        self.scale = options.scale
+
+    def merged(self, weight: Tensor) -> Tensor:
+        """The matrix with what the adapter adds to it, in the matrix's dtype, without a graph."""
+        is_slow = weight.dtype == torch.bfloat16 and not multiplies_bf16(weight.device)  # a scalar loop
+        wide = torch.float32 if is_slow else weight.dtype
+        with torch.no_grad():
+            up, down = self.lora_B.to(wide), self.lora_A.to(wide)
+            return torch.addmm(weight.to(wide), up, down, alpha=self.scale).to(weight.dtype)
+
+
+def checked(modules: nn.ModuleDict) -> dict[str, Adapter]:
+    """A block's adapters by target.
+
+    Raises:
+        TypeError: If one has been replaced by another module.
+    """
+    for name, adapter in modules.items():
+        if type(adapter) is not Adapter:
+            raise TypeError(
+                f"NoteLLM: adapters.{name} must be an Adapter, whose matrices the core reads, but is a "
+                f"{type(adapter).__name__}"
+            )
+    return cast(dict[str, Adapter], dict(modules.items()))
+
+
+def for_core(modules: nn.ModuleDict, *, dropout: float, layer: int) -> _core.models.LayerAdapters:
+    """A block's adapters as the core takes them."""
+    result = _core.models.LayerAdapters()
+    for name, adapter in checked(modules).items():
+        setattr(result, PARTS[name][1], _core.models.Adapter(adapter.lora_A, adapter.lora_B, adapter.scale))
+    result.dropout, result.layer = dropout, layer
+    return result
