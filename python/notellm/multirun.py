@@ -33,8 +33,8 @@ def job(tree: Any) -> float:
     prepare_process(config)
     run = RunFolder.open(config)
     remark_on_dtype(run.config)
-    document, _ = run_steps(run, load_data(run.config))
-    found = {system["key"]: system["mrr"]["value"] for system in document["systems"]}
+    evaluation, _ = run_steps(run, load_data(run.config))
+    found = {system.key: system.mrr.value for system in evaluation.systems}
     return float(found.get("trained", list(found.values())[-1]))
 
 

@@ -39,6 +39,5 @@ def run(arguments: argparse.Namespace) -> None:
     train(folder, dataset, *training_pairs(folder.config, dataset, *mined.train))
     if not leave():  # the rest is the first process's
         return
-    document = evaluate(folder, dataset, select_queries(folder.config, dataset, *mined.test))
-    print_evaluation(document)
+    print_evaluation(evaluate(folder, dataset, select_queries(folder.config, dataset, *mined.test)))
     print(f"\nthe report is {write_report(folder.path)}")

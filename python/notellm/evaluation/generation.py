@@ -11,6 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from notellm.evaluation.intervals import Bootstrap
+from notellm.evaluation.results import (
+    CalibrationBin,
+    ClosedSetResult,
+    Confusion,
+    Generation,
+    GenerationResult,
+    HashtagSets,
+)
 from notellm.evaluation.retrieval import NAMES
 from notellm.metrics import (
     bleu_counts,
@@ -53,7 +61,7 @@ def evaluate_generation(
     hashtag_count: int | None = None,
     bootstrap: Bootstrap | None = None,
     names: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> Generation:
     """Category accuracy, inventions and confusions, and what of the hashtags is right, of each system.
 
     Args:
@@ -71,7 +79,7 @@ def evaluate_generation(
         names: What to call systems that ``NAMES`` does not know, or to call otherwise.
 
     Returns:
-        The ``generation`` part of an ``evaluation.json``: shares in 0..1, ``None`` where no note counts.
+        The ``generation`` part of an `Evaluation`: shares in 0..1, ``None`` where no note counts.
 
     Raises:
         ValueError: If a system did not write for every note.
@@ -80,21 +88,20 @@ def evaluate_generation(
     rows = []
     for key, written in systems.items():
         _check_complete(key, written, len(categories), len(hashtags))
-        row = {"key": key, "name": names.get(key, key)}
-        row |= _score_categories(written, categories, known_categories, bootstrap)
-        row |= _score_hashtags(
+        scores = _score_categories(written, categories, known_categories, bootstrap)
+        scores |= _score_hashtags(
             written.hashtags, hashtags, tokenizer, bleu_tokenizer, hashtag_count, bootstrap
         )
-        rows.append(row)
-    return {
-        "notes": len(categories),
-        "tokenizer": tokenizer,
-        "bleu_tokenizer": bleu_tokenizer,
-        "hashtag_count": hashtag_count,
-        "systems": rows,
-        "known_categories": sorted(set(known_categories)),
-        "known_hashtags": sorted(set(known_hashtags)),
-    }
+        rows.append(GenerationResult(key, names.get(key, key), **scores))
+    return Generation(
+        notes=len(categories),
+        tokenizer=tokenizer,
+        bleu_tokenizer=bleu_tokenizer,
+        hashtag_count=hashtag_count,
+        systems=rows,
+        known_categories=set(known_categories),
+        known_hashtags=set(known_hashtags),
+    )
 
 
 def _check_complete(key: str, written: Generated, categories: int, hashtags: int) -> None:
@@ -116,8 +123,7 @@ def _score_categories(
 ) -> dict[str, Any]:
     having = [number for number, category in enumerate(truth) if category]
     if not having:
-        nothing = ("category_accuracy", "illusory", "macro_f1", "closed_set")
-        return dict.fromkeys(nothing) | {"confusions": []}
+        return {}
     mine, true = [written.categories[i] for i in having], [truth[i] for i in having]
     scores = category_scores(mine, true, known)
     mistaken = Counter((t, m) for t, m in zip(true, mine, strict=True) if t != m)
@@ -126,7 +132,7 @@ def _score_categories(
         "illusory": bootstrap.mean(scores.illusory),
         "macro_f1": confusion(mine, true, {*known, *true}).macro_f1,
         "confusions": [
-            {"true": pair[0], "written": pair[1], "notes": count}
+            Confusion(*pair, count)
             for pair, count in sorted(mistaken.items(), key=lambda item: (-item[1], item[0]))[
                 :SHOWN_CONFUSIONS
             ]
@@ -141,27 +147,18 @@ def _score_closed_set(
     true: Sequence[str],
     known: Collection[str],
     bootstrap: Bootstrap,
-) -> dict[str, Any] | None:
+) -> ClosedSetResult | None:
     if written.best_categories is None:
         return None
     correct = category_scores([written.best_categories[i] for i in having], true, known).correct
     found = calibration(np.asarray(written.confidence, dtype=np.float64)[list(having)], correct)
     bins = zip(found.edges, found.edges[1:], found.counts, found.confidence, found.accuracy, strict=False)
-    return {
-        "accuracy": bootstrap.mean(correct),
-        "calibration_error": found.error,
-        "calibration": [
-            {
-                "from": float(low),
-                "to": float(high),
-                "notes": int(count),
-                "confidence": float(sure),
-                "accuracy": float(right),
-            }
-            for low, high, count, sure, right in bins
-            if count
-        ],
-    }
+    drawn = [
+        CalibrationBin(float(low), float(high), int(count), float(sure), float(right))
+        for low, high, count, sure, right in bins
+        if count
+    ]
+    return ClosedSetResult(bootstrap.mean(correct), found.error, drawn)
 
 
 def _score_hashtags(
@@ -176,8 +173,7 @@ def _score_hashtags(
     pairs = [(mine, tags) for mine, tags in zip(written, truth, strict=True) if tags]
     texts = [(", ".join(mine), ", ".join(tags)) for mine, tags in pairs]
     if not pairs:
-        scores = ("bleu4", "rouge1", "rouge2", "rougeL", "hashtags")
-        return dict.fromkeys(scores) | {"hashtag_notes": 0}
+        return {}
     rouges = [rouge(mine, tags, tokenizer=tokenizer) for mine, tags in texts]
     sets = np.array([hashtag_overlap(mine, tags, at=count) for mine, tags in pairs])  # (n, 3)
     counts, _ = bleu_counts(*zip(*texts, strict=True), tokenizer=bleu_tokenizer)
@@ -185,10 +181,7 @@ def _score_hashtags(
         "bleu4": bootstrap.bleu(counts),
         "rouge1": bootstrap.mean(np.array([score.rouge1.f1 for score in rouges])),
         "rouge2": bootstrap.mean(np.array([score.rouge2.f1 for score in rouges])),
-        "rougeL": bootstrap.mean(np.array([score.rougeL.f1 for score in rouges])),
-        "hashtags": {
-            name: bootstrap.mean(np.ascontiguousarray(sets[:, column]))
-            for column, name in enumerate(("precision", "recall", "f1"))
-        },
+        "rouge_l": bootstrap.mean(np.array([score.rougeL.f1 for score in rouges])),
+        "hashtags": HashtagSets(*(bootstrap.mean(np.ascontiguousarray(sets[:, i])) for i in range(3))),
         "hashtag_notes": len(pairs),
     }

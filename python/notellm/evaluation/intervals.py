@@ -1,4 +1,4 @@
-"""Means with bootstrap intervals, as an ``evaluation.json`` holds them."""
+"""Means with bootstrap intervals."""
 
 from dataclasses import dataclass
 
@@ -17,18 +17,14 @@ class Bootstrap:
     samples: int = 2000
     seed: int = 0
 
-    def mean(self, values: Values) -> dict[str, float]:
+    def mean(self, values: Values) -> Interval:
         """The mean of one value a query, with its interval."""
-        return _tree(bootstrap_mean(values, samples=self.samples, seed=self.seed))
+        return bootstrap_mean(values, samples=self.samples, seed=self.seed)
 
-    def difference(self, a: Values, b: Values) -> dict[str, float]:
+    def difference(self, a: Values, b: Values) -> Interval:
         """The mean of ``a - b`` over the same queries, with its interval."""
-        return _tree(bootstrap_difference(a, b, samples=self.samples, seed=self.seed))
+        return bootstrap_difference(a, b, samples=self.samples, seed=self.seed)
 
-    def bleu(self, counts: npt.NDArray[np.int64]) -> dict[str, float]:
+    def bleu(self, counts: npt.NDArray[np.int64]) -> Interval:
         """The corpus BLEU-4 of texts with these counts, with its interval."""
-        return _tree(bootstrap_bleu(counts, samples=self.samples, seed=self.seed))
-
-
-def _tree(interval: Interval) -> dict[str, float]:
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
+        return bootstrap_bleu(counts, samples=self.samples, seed=self.seed)

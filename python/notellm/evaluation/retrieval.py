@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from notellm.evaluation.intervals import Bootstrap, Values
-from notellm.metrics import Ties, exposure_split, hits_at, reciprocal_ranks
+from notellm.evaluation.results import Difference, Evaluation, Exposure, RetrievalResult
+from notellm.metrics import Interval, Ties, exposure_split, hits_at, reciprocal_ranks
 from notellm.retrieval import Ranks
 
 KS = (1, 10, 100, 1000)
@@ -42,7 +42,7 @@ def evaluate_retrieval(
     high_share: float = 0.1,
     bootstrap: Bootstrap | None = None,
     names: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Recall and mean reciprocal rank of each system, by exposure too, and the paired differences.
 
     Args:
@@ -58,8 +58,8 @@ def evaluate_retrieval(
         names: What to call systems that ``NAMES`` does not know, or to call otherwise.
 
     Returns:
-        The tree of an ``evaluation.json`` without ``prompt``, ``truncation`` and ``generation``: shares
-        in 0..1, ``{"value", "low", "high"}`` each. A side of the exposure without queries is left out.
+        The evaluation, without what it was made with and what was generated; shares in 0..1. A side of the exposure
+        without queries is left out.
 
     Raises:
         ValueError: If there is no system or query, or the systems have different numbers of queries.
@@ -67,8 +67,8 @@ def evaluate_retrieval(
     Example:
         >>> import torch
         >>> ranks = Ranks(greater=torch.tensor([0, 7]), equal=torch.tensor([0, 0]))
-        >>> tree = evaluate_retrieval({"tfidf": ranks}, [3, 5], np.arange(10), ks=[1, 10])
-        >>> tree["systems"][0]["recall"]["1"]["value"]
+        >>> found = evaluate_retrieval({"tfidf": ranks}, [3, 5], np.arange(10), ks=[1, 10])
+        >>> found.systems[0].recall[1].value
         0.5
     """
     target, seen = np.asarray(targets, dtype=np.int64), np.asarray(exposure, dtype=np.float64)
@@ -80,23 +80,23 @@ def evaluate_retrieval(
 
     rows = []
     for key, ranks in systems.items():
-        row = {"key": key, "name": names.get(key, key), "recall": _recalls(hits[key], ks, bootstrap)}
-        row["mrr"] = bootstrap.mean(reciprocal_ranks(ranks, ties=ties))
-        row["exposure"] = {
-            side: {"queries": int(chosen.sum()), "recall": _recalls(hits[key][chosen], ks, bootstrap)}
+        exposed = {
+            side: Exposure(int(chosen.sum()), _recalls(hits[key][chosen], ks, bootstrap))
             for side, chosen in sides.items()
             if chosen.any()
         }
-        rows.append(row)
-    return {
-        "pool": len(seen),
-        "queries": len(target),
-        "ks": [int(k) for k in ks],
-        "ties": ties,
-        "exposure_shares": {"low": low_share, "high": high_share},
-        "systems": rows,
-        "differences": _differences(hits, ks, bootstrap),
-    }
+        mrr = bootstrap.mean(reciprocal_ranks(ranks, ties=ties))
+        recall = _recalls(hits[key], ks, bootstrap)
+        rows.append(RetrievalResult(key, names.get(key, key), recall, mrr, exposed))
+    return Evaluation(
+        pool=len(seen),
+        queries=len(target),
+        ks=[int(k) for k in ks],
+        ties=ties,
+        exposure_shares={"low": low_share, "high": high_share},
+        systems=rows,
+        differences=_differences(hits, ks, bootstrap),
+    )
 
 
 def _check_systems(systems: Mapping[str, Ranks], queries: int) -> None:
@@ -112,17 +112,18 @@ def _check_systems(systems: Mapping[str, Ranks], queries: int) -> None:
             )
 
 
-def _recalls(hits: Values, ks: Sequence[int], bootstrap: Bootstrap) -> dict[str, dict[str, float]]:
-    return {str(k): bootstrap.mean(hits[:, column]) for column, k in enumerate(ks)}
+def _recalls(hits: Values, ks: Sequence[int], bootstrap: Bootstrap) -> dict[int, Interval]:
+    return {int(k): bootstrap.mean(hits[:, column]) for column, k in enumerate(ks)}
 
 
-def _differences(hits: Mapping[str, Values], ks: Sequence[int], bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def _differences(hits: Mapping[str, Values], ks: Sequence[int], bootstrap: Bootstrap) -> list[Difference]:
     trained = hits.get("trained")
     if trained is None:
         return []
     return [
-        {"a": "trained", "b": other, "k": int(k)}
-        | bootstrap.difference(trained[:, column], hits[other][:, column])
+        Difference(
+            "trained", other, int(k), *bootstrap.difference(trained[:, column], hits[other][:, column])
+        )
         for other in COMPARED_WITH
         if other in hits
         for column, k in enumerate(ks)

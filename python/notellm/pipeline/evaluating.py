@@ -1,6 +1,7 @@
 """From the systems' vectors and words to ``evaluation.json`` and the examples of the report."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -16,10 +17,11 @@ from notellm.errors import DataError
 from notellm.evaluation import (
     NAMES,
     Bootstrap,
+    Evaluation,
     Generated,
+    Generation,
     evaluate_generation,
     evaluate_retrieval,
-    write_evaluation,
 )
 from notellm.files import atomic_write
 from notellm.json_files import write_json
@@ -41,7 +43,7 @@ SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 5
 WRITERS = ("zero_shot_prompt", "trained")
 
 
-def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, Any]:
+def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     """Compares the configuration's systems on the held-out pool.
 
     Writes ``evaluation.json``, ``ranks.safetensors``, ``neighbours.json``, ``generation.jsonl`` and what they are made
@@ -99,8 +101,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         generation = _evaluate_generation(run, dataset, pool, bootstrap)
     else:
         run.file("generation.jsonl").unlink(missing_ok=True)
-    return write_evaluation(
-        run.file("evaluation.json"),
+    evaluation = replace(
         retrieval,
         generation=generation,
         model=backbone_name(config.model.path, config.model.layers),
@@ -108,6 +109,8 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> dict[str, An
         prompt=config.prompt.name,
         truncation={"title": config.prompt.title_tokens, "content": config.prompt.content_tokens},
     )
+    evaluation.write(run.file("evaluation.json"))
+    return evaluation
 
 
 def _for_ranking(rows: Tensor, queries: Queries) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,9 +142,7 @@ def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, pl
         save_file(tensors, temporary)
 
 
-def _evaluate_generation(
-    run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap
-) -> dict[str, Any]:
+def _evaluate_generation(run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap) -> Generation:
     notes = pool.take(systems.evaluated_notes(run.config, pool))
     known = sorted(set(_shown(dataset.notes.categories)) - {""})
     writers = [key for key in WRITERS if key in run.config.evaluation.systems]

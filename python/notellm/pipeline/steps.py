@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from notellm.evaluation import Evaluation
 from notellm.pipeline.data import Dataset, Queries, prepare, select_queries, training_pairs
 from notellm.pipeline.encoder import train_encoder
 from notellm.pipeline.evaluating import evaluate
@@ -14,7 +13,7 @@ TRAINERS = {"trained": train, "sentence_bert": train_encoder}
 """How the systems that are trained are."""
 
 
-def run_steps(run: RunFolder, dataset: Dataset) -> tuple[dict[str, Any], Queries]:
+def run_steps(run: RunFolder, dataset: Dataset) -> tuple[Evaluation, Queries]:
     """Mines, trains what is among the configuration's systems, and evaluates; goes on where it was interrupted.
 
     Args:
@@ -22,7 +21,7 @@ def run_steps(run: RunFolder, dataset: Dataset) -> tuple[dict[str, Any], Queries
         dataset: Its data.
 
     Returns:
-        What ``evaluation.json`` holds, and the queries it is of.
+        The evaluation, and the queries it is of.
 
     Raises:
         DataError: If the folder is of other data, or there are fewer pairs than one step takes.

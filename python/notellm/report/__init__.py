@@ -1,6 +1,6 @@
 """What a run showed: tables on the terminal and one self-contained page.
 
-``run_folder`` reads, ``results`` types the numbers, ``findings`` puts them in words, ``figures`` draws
+``run_folder`` reads, ``findings`` puts the numbers in words, ``figures`` draws
 them, ``sections`` and ``examples`` lay them out, ``html`` and ``terminal`` put the whole together.
 """
 

@@ -15,9 +15,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from notellm.errors import NotSupportedError
+from notellm.evaluation.results import CalibrationBin
+from notellm.metrics import Interval
 from notellm.report.findings import TRAINED, interval_text, percent
 from notellm.report.markup import Html
-from notellm.report.results import CalibrationBin, Interval
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"

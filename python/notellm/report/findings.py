@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from notellm.report.results import Difference, Evaluation, Interval
+from notellm.evaluation.results import Difference, Evaluation
+from notellm.metrics import Interval
 
 TRAINED, UNTRAINED = "trained", "zero_shot_prompt"
 

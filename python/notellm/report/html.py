@@ -9,11 +9,11 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from notellm.evaluation.results import Evaluation
 from notellm.report import examples, sections
 from notellm.report.figures import histogram
 from notellm.report.findings import interval_text, main_cutoff, percent
 from notellm.report.markup import Content, Html, el, join
-from notellm.report.results import Evaluation
 from notellm.report.run_folder import RunFolder
 
 GLOSSARY = {
@@ -129,7 +129,7 @@ def _cards(evaluation: Evaluation) -> Iterator[Html]:
         before = f"before training {percent(untrained.recall[k].value)} %" if untrained else None
         interval = f"95 %: {interval_text(trained.recall[k])}"
         yield _card(f"Recall@{k}", percent(trained.recall[k].value), interval, before)
-    writers = {writer.key: writer for writer in evaluation.generation}
+    writers = {writer.key: writer for writer in evaluation.writers}
     writer, novice = writers.get("trained"), writers.get("zero_shot_prompt")
     if writer is not None and writer.category_accuracy is not None:
         old = novice.category_accuracy if novice else None
@@ -147,10 +147,10 @@ def _card(name: str, value: str, *lines: str | None, unit: str = "%") -> Html:
 def _notes(run: RunFolder) -> Html:
     if not run.notes:
         return missing("generation.jsonl", "generate")
-    evaluation = run.evaluation
-    names = {writer.key: writer.name for writer in evaluation.generation} if evaluation else {}
-    categories = evaluation.known_categories if evaluation else set()
-    hashtags = evaluation.known_hashtags if evaluation else set()
+    found = run.evaluation.generation if run.evaluation else None
+    names = {writer.key: writer.name for writer in found.systems} if found else {}
+    categories = found.known_categories if found else set()
+    hashtags = found.known_hashtags if found else set()
     return examples.notes(run.notes, names, categories, hashtags)
 
 

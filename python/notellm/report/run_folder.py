@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from notellm.errors import DataError
+from notellm.evaluation.results import Evaluation
 from notellm.json_files import read_json, read_json_lines, read_json_object, read_text
-from notellm.report.results import Evaluation, Node, parse_evaluation
+from notellm.json_tree import Node
 
 T = TypeVar("T")
 
@@ -131,7 +132,7 @@ def read_run_folder(folder: str | Path) -> RunFolder:
         data=data,
         scores=None if data is None else _scores(Node(data, str(folder / "data.json"))),
         training=_training(training) if training else None,
-        evaluation=None if evaluation is None else parse_evaluation(evaluation.value, evaluation.where),
+        evaluation=None if evaluation is None else Evaluation.from_json(evaluation.value, evaluation.where),
         queries=None if neighbours is None else [_query(node) for node in neighbours.items()],
         notes=None if notes is None else [_note(node) for node in notes],
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 
+from notellm.evaluation.results import Difference, Evaluation, GenerationResult, RetrievalResult
+from notellm.metrics import Interval
 from notellm.report.figures import Bar, bars, curve, reliability
 from notellm.report.findings import (
     TRAINED,
@@ -18,7 +20,6 @@ from notellm.report.findings import (
     training_verdict,
 )
 from notellm.report.markup import Html, el, join
-from notellm.report.results import Difference, Evaluation, GenerationResult, Interval, RetrievalResult
 from notellm.report.run_folder import TrainingLog
 
 SIDES = {"low": "seldom seen", "high": "often seen"}
@@ -140,12 +141,12 @@ def training(log_: TrainingLog) -> Html:
 
 def generation(evaluation: Evaluation) -> Html | None:
     """The tables of what the models wrote, and how well they know what they are right about."""
-    if not evaluation.generation:
+    if evaluation.generation is None:
         return None
-    writers = evaluation.generation
+    writers = evaluation.writers
     tagged = max(writer.hashtag_notes for writer in writers)
     categories = table(
-        f"Categories of {evaluation.generated_notes:,} held-out notes",
+        f"Categories of {evaluation.generation.notes:,} held-out notes",
         ["System", "Acc.", "Ill.", "Macro F1", "Closed-set Acc.", "Calibration error"],
         [Row(writer.key, writer.name, _of_categories(writer)) for writer in writers],
     )
@@ -218,7 +219,11 @@ def _of_categories(writer: GenerationResult) -> list[Html | str]:
 
 def _of_hashtags(writer: GenerationResult) -> list[Html | str]:
     overlaps = (writer.bleu4, writer.rouge1, writer.rouge2, writer.rouge_l)
-    return [share(score) for score in (*overlaps, writer.precision, writer.recall, writer.f1)]
+    sets = writer.hashtags
+    return [
+        share(score)
+        for score in (*overlaps, *((sets.precision, sets.recall, sets.f1) if sets else [None] * 3))
+    ]
 
 
 def _plain(number: float | None) -> Html | str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Sequence
+from typing import TextIO
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from notellm.evaluation.results import Evaluation
+from notellm.metrics import Interval
 from notellm.report.findings import (
     TRAINED,
     interval_text,
@@ -18,23 +20,18 @@ from notellm.report.findings import (
     tfidf_verdicts,
     training_verdict,
 )
-from notellm.report.results import Evaluation, Interval, parse_evaluation
 
 PLAIN_WIDTH = 100
 """Columns where the output is no terminal, such as a log file."""
 
 
-def print_evaluation(document: Mapping[str, Any], stream: TextIO | None = None) -> None:
+def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> None:
     """Prints the tables of an evaluation and what they say.
 
     Args:
-        document: The tree of an ``evaluation.json``.
+        evaluation: What to show.
         stream: Where to print; standard output by default. Colours only where it is a terminal.
-
-    Raises:
-        DataError: If the tree is not that of an evaluation.
     """
-    evaluation = parse_evaluation(document)
     console = Console(file=stream, highlight=False)
     if not console.is_terminal:
         console = Console(file=stream, highlight=False, width=PLAIN_WIDTH, color_system=None)
@@ -72,20 +69,25 @@ def _tables(evaluation: Evaluation, edges: box.Box) -> list[Table]:
 
 
 def _generation(evaluation: Evaluation, edges: box.Box) -> tuple[Table, Table]:
-    tagged = max((writer.hashtag_notes for writer in evaluation.generation), default=0)
+    tagged = max((writer.hashtag_notes for writer in evaluation.writers), default=0)
+    notes = evaluation.generation.notes if evaluation.generation else 0
     closed = ["Closed-set Acc.", "Calib. error"]
-    categories = _table(
-        f"Categories: {evaluation.generated_notes:,} notes", ["Acc.", "Ill.", "Macro F1", *closed], edges
-    )
+    categories = _table(f"Categories: {notes:,} notes", ["Acc.", "Ill.", "Macro F1", *closed], edges)
     columns = ["BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "F1"]
     hashtags = _table(f"Hashtags: {tagged:,} notes", columns, edges)
-    for writer in evaluation.generation:
+    for writer in evaluation.writers:
         best = writer.closed_set
         cells = [_share(writer.category_accuracy), _share(writer.illusory), _number(writer.macro_f1)]
         cells += [_share(best.accuracy if best else None)]
         cells.append(_number(best.calibration_error if best else None))
         _row(categories, writer.key, writer.name, cells)
-        scores = (writer.bleu4, writer.rouge1, writer.rouge2, writer.rouge_l, writer.f1)
+        scores = (
+            writer.bleu4,
+            writer.rouge1,
+            writer.rouge2,
+            writer.rouge_l,
+            writer.hashtags.f1 if writer.hashtags else None,
+        )
         _row(hashtags, writer.key, writer.name, [_share(score) for score in scores])
     return categories, hashtags
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from safetensors.torch import load_file
 
+from notellm.evaluation.results import Evaluation, GenerationResult
 from notellm.files import locked
 from notellm.fingerprints import Fingerprint
 from notellm.json_files import read_json
@@ -240,40 +241,43 @@ def run_cell(cell: Cell, dataset: Dataset) -> Outcome:
         Its metrics are shares in 0..1, by the names that tables use.
     """
     run = RunFolder.open(cell.config, command=["notellm", "sweep"])
-    document, queries = run_steps(run, dataset)
-    return Outcome(metrics_of(document, cell.row.system), _name_of(queries))
+    evaluation, queries = run_steps(run, dataset)
+    return Outcome(metrics_of(evaluation, cell.row.system), _name_of(queries))
 
 
 def _name_of(queries: Queries) -> str:
     return Fingerprint(8).add_array(queries.pool).add_array(queries.source).add_array(queries.target).name()
 
 
-def metrics_of(document: dict[str, Any], system: str) -> dict[str, float]:
-    """The numbers of one system in an ``evaluation.json``, by the names that tables use."""
-    own = next(row for row in document["systems"] if row["key"] == system)
-    metrics = {"mrr": own["mrr"]["value"]}
-    for side, part in {"": own, **own["exposure"]}.items():
-        recalls = {f"recall@{k}": found["value"] for k, found in part["recall"].items()}
+def metrics_of(evaluation: Evaluation, system: str) -> dict[str, float]:
+    """The numbers of one system, by the names that tables use."""
+    own = next(row for row in evaluation.systems if row.key == system)
+    metrics = {"mrr": own.mrr.value}
+    for side, recall in {
+        "": own.recall,
+        **{side: part.recall for side, part in own.exposure.items()},
+    }.items():
+        recalls = {f"recall@{k}": found.value for k, found in recall.items()}
         recalls["recall@avg"] = sum(recalls.values()) / len(recalls)
         metrics |= {f"{side}.{name}".lstrip("."): value for name, value in recalls.items()}
-    for writer in document.get("generation", {}).get("systems", []):
-        if writer["key"] == system:
+    for writer in evaluation.writers:
+        if writer.key == system:
             metrics |= _generation_metrics(writer)
     return metrics
 
 
-def _generation_metrics(writer: dict[str, Any]) -> dict[str, float]:
+def _generation_metrics(writer: GenerationResult) -> dict[str, float]:
     found = {
-        "accuracy": writer["category_accuracy"],
-        "illusory": writer["illusory"],
-        "closed_set": (writer["closed_set"] or {}).get("accuracy"),
-        "bleu4": writer["bleu4"],
-        "rouge1": writer["rouge1"],
-        "rouge2": writer["rouge2"],
-        "rougeL": writer["rougeL"],
-        "hashtag_f1": (writer["hashtags"] or {}).get("f1"),
+        "accuracy": writer.category_accuracy,
+        "illusory": writer.illusory,
+        "closed_set": writer.closed_set and writer.closed_set.accuracy,
+        "bleu4": writer.bleu4,
+        "rouge1": writer.rouge1,
+        "rouge2": writer.rouge2,
+        "rougeL": writer.rouge_l,
+        "hashtag_f1": writer.hashtags and writer.hashtags.f1,
     }
-    return {name: interval["value"] for name, interval in found.items() if interval is not None}
+    return {name: interval.value for name, interval in found.items() if interval is not None}
 
 
 def exposure_of(cell: Cell) -> FloatArray | None:

@@ -1,6 +1,7 @@
 """The tables: recalls by hand, exposure by the pool's quantiles, paired differences, generated words."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,11 @@ import torch
 
 from notellm.evaluation import (
     Bootstrap,
+    Evaluation,
     Generated,
     evaluate_generation,
     evaluate_retrieval,
-    write_evaluation,
 )
-from notellm.report.results import parse_evaluation
 from notellm.retrieval import Ranks
 
 POOL = 20
@@ -32,31 +32,31 @@ def evaluate(systems, **options):
 
 def test_recall_and_mrr_by_hand():
     tree = evaluate({"trained": ranks([0, 3, 9, 10])})
-    (system,) = tree["systems"]
-    assert system["name"] == "NoteLLM trained"
-    assert system["recall"]["1"]["value"] == 0.25
-    assert system["recall"]["10"]["value"] == 0.75
-    assert system["mrr"]["value"] == pytest.approx((1 + 1 / 4 + 1 / 10 + 1 / 11) / 4)
-    assert (tree["pool"], tree["queries"], tree["ks"], tree["ties"]) == (20, 4, [1, 10], "mean")
+    (system,) = tree.systems
+    assert system.name == "NoteLLM trained"
+    assert system.recall[1].value == 0.25
+    assert system.recall[10].value == 0.75
+    assert system.mrr.value == pytest.approx((1 + 1 / 4 + 1 / 10 + 1 / 11) / 4)
+    assert (tree.pool, tree.queries, tree.ks, tree.ties) == (20, 4, [1, 10], "mean")
 
 
 @pytest.mark.parametrize(("ties", "recall"), [("mean", 0.125), ("optimistic", 0.25), ("pessimistic", 0.0)])
 def test_the_tie_rule_is_used_and_named(ties, recall):
     tree = evaluate({"tfidf": ranks([0, 3, 9, 10], [1, 0, 0, 0])}, ties=ties)
-    assert tree["ties"] == ties
-    assert tree["systems"][0]["recall"]["1"]["value"] == recall
+    assert tree.ties == ties
+    assert tree.systems[0].recall[1].value == recall
 
 
 def test_exposure_is_that_of_the_target_at_quantiles_of_the_pool():
-    sides = evaluate({"trained": ranks([0, 3, 9, 10])})["systems"][0]["exposure"]
-    assert {side: part["queries"] for side, part in sides.items()} == {"low": 2, "high": 1}
-    assert sides["low"]["recall"]["1"]["value"] == 0.5
-    assert sides["high"]["recall"]["10"]["value"] == 0
+    sides = evaluate({"trained": ranks([0, 3, 9, 10])}).systems[0].exposure
+    assert {side: part.queries for side, part in sides.items()} == {"low": 2, "high": 1}
+    assert sides["low"].recall[1].value == 0.5
+    assert sides["high"].recall[10].value == 0
 
 
 def test_a_side_without_queries_is_left_out():
     tree = evaluate_retrieval({"trained": ranks([0])}, [10], EXPOSURE, ks=[1], bootstrap=FEW)
-    assert tree["systems"][0]["exposure"] == {}
+    assert tree.systems[0].exposure == {}
 
 
 def test_differences_are_trained_minus_the_others_at_every_cut_off():
@@ -66,7 +66,7 @@ def test_differences_are_trained_minus_the_others_at_every_cut_off():
         "zero_shot_prompt": ranks([10, 10, 0, 10]),
         "trained": ranks([0, 0, 0, 10]),
     }
-    values = {(d["a"], d["b"], d["k"]): d["value"] for d in evaluate(systems)["differences"]}
+    values = {(d.a, d.b, d.k): d.value for d in evaluate(systems).differences}
     assert values == {
         ("trained", "zero_shot_prompt", 1): 0.5,
         ("trained", "zero_shot_prompt", 10): 0.5,
@@ -80,25 +80,25 @@ def test_differences_are_paired():
     half = np.arange(100) % 2 * 50
     systems = {"trained": ranks(half.tolist()), "tfidf": ranks((half + 1).tolist())}
     tree = evaluate_retrieval(systems, np.arange(100) % POOL, EXPOSURE, ks=[10], bootstrap=FEW)
-    (difference,) = tree["differences"]
-    assert (difference["value"], difference["low"], difference["high"]) == (0, 0, 0)
-    assert tree["systems"][0]["recall"]["10"]["low"] < 0.5 < tree["systems"][0]["recall"]["10"]["high"]
+    (difference,) = tree.differences
+    assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+    assert tree.systems[0].recall[10].low < 0.5 < tree.systems[0].recall[10].high
 
 
 def test_without_a_trained_system_there_is_no_difference():
-    assert evaluate({"tfidf": ranks([0, 0, 0, 0])})["differences"] == []
+    assert evaluate({"tfidf": ranks([0, 0, 0, 0])}).differences == []
 
 
 def test_intervals_depend_on_the_seed_and_on_nothing_else():
     system = {"trained": ranks([0, 3, 9, 10])}
     assert evaluate(system) == evaluate(system)
     other = evaluate(system, bootstrap=Bootstrap(samples=200, seed=1))
-    assert other["systems"][0]["mrr"]["low"] != evaluate(system)["systems"][0]["mrr"]["low"]
+    assert other.systems[0].mrr.low != evaluate(system).systems[0].mrr.low
 
 
 def test_unknown_systems_keep_their_key_or_the_name_given():
     systems = {"mine": ranks([0, 0, 0, 0]), "e5": ranks([0, 0, 0, 0])}
-    names = [system["name"] for system in evaluate(systems, names={"e5": "E5 small"})["systems"]]
+    names = [system.name for system in evaluate(systems, names={"e5": "E5 small"}).systems]
     assert names == ["mine", "E5 small"]
 
 
@@ -123,27 +123,27 @@ def generation(categories, hashtags, **options):
 
 def test_categories_are_scored_where_there_is_a_truth():
     tree = generation(["games", "web", "nothing", "Web"], [[], [], [], []])
-    (system,) = tree["systems"]
-    assert system["category_accuracy"]["value"] == pytest.approx(1 / 3)
-    assert system["illusory"]["value"] == pytest.approx(1 / 3)  # "Web" is not "web"; the third has no truth
-    assert tree["notes"] == 4
-    assert tree["known_categories"] == ["games", "net", "web"]
+    (system,) = tree.systems
+    assert system.category_accuracy.value == pytest.approx(1 / 3)
+    assert system.illusory.value == pytest.approx(1 / 3)  # "Web" is not "web"; the third has no truth
+    assert tree.notes == 4
+    assert tree.known_categories == {"games", "net", "web"}
 
 
 def test_hashtags_are_scored_where_there_is_a_truth():
     written = [["x11", "playing"], ["anything"], ["console", "network"], []]
-    (system,) = generation(["", "", "", ""], written)["systems"]
-    assert system["hashtag_notes"] == 3
-    assert system["rouge1"]["value"] == pytest.approx((1 + 0.8 + 0) / 3)
-    assert system["rougeL"]["value"] == pytest.approx((0.5 + 0.8 + 0) / 3)
+    (system,) = generation(["", "", "", ""], written).systems
+    assert system.hashtag_notes == 3
+    assert system.rouge1.value == pytest.approx((1 + 0.8 + 0) / 3)
+    assert system.rouge_l.value == pytest.approx((0.5 + 0.8 + 0) / 3)
 
 
 def test_confusions_and_f1_are_over_notes_with_a_category():
-    (system,) = generation(["net", "net", "nothing", "Web"], [[], [], [], []])["systems"]
-    pairs = {(pair["true"], pair["written"]): pair["notes"] for pair in system["confusions"]}
+    (system,) = generation(["net", "net", "nothing", "Web"], [[], [], [], []]).systems
+    pairs = {(pair.true, pair.written): pair.notes for pair in system.confusions}
     assert pairs == {("games", "net"): 1, ("web", "Web"): 1}
-    assert system["macro_f1"] == pytest.approx((0 + 2 / 3 + 0) / 3)
-    assert system["closed_set"] is None
+    assert system.macro_f1 == pytest.approx((0 + 2 / 3 + 0) / 3)
+    assert system.closed_set is None
 
 
 def test_the_best_of_the_known_categories_is_scored_with_its_confidence():
@@ -151,10 +151,10 @@ def test_the_best_of_the_known_categories_is_scored_with_its_confidence():
     tree = evaluate_generation(
         {"trained": written}, CATEGORIES, HASHTAGS, known_categories={"games", "net", "web"}, bootstrap=FEW
     )
-    closed = tree["systems"][0]["closed_set"]
-    assert closed["accuracy"]["value"] == pytest.approx(2 / 3)  # the third note has no category
-    assert closed["calibration_error"] == pytest.approx((0.1 + 0.4 + 0.4) / 3)
-    assert [(b["notes"], b["accuracy"]) for b in closed["calibration"]] == [(1, 0), (1, 1), (1, 1)]
+    closed = tree.systems[0].closed_set
+    assert closed.accuracy.value == pytest.approx(2 / 3)  # the third note has no category
+    assert closed.calibration_error == pytest.approx((0.1 + 0.4 + 0.4) / 3)
+    assert [(b.notes, b.accuracy) for b in closed.calibration] == [(1, 0), (1, 1), (1, 1)]
     with pytest.raises(ValueError, match="trained must have a best category and a confidence for all 4"):
         evaluate_generation(
             {"trained": Generated([""] * 4, [[]] * 4, ["web"], [0.5])},
@@ -173,13 +173,13 @@ def test_the_best_of_the_known_categories_is_scored_with_its_confidence():
 
 def test_hashtags_are_scored_as_sets_and_as_texts():
     written = [["x11", "games", "playing"], [], ["console"], []]
-    (system,) = generation([""] * 4, written)["systems"]
-    assert system["hashtags"]["recall"]["value"] == pytest.approx((1 + 1 / 3 + 0) / 3)
-    (at_two,) = generation([""] * 4, written, hashtag_count=2)["systems"]
-    assert at_two["hashtags"]["precision"]["value"] == pytest.approx((1 / 2 + 1 + 0) / 3)
-    assert system["rouge2"]["value"] == 0
-    perfect = generation([""] * 4, HASHTAGS)["systems"][0]
-    assert {perfect[score]["value"] for score in ("bleu4", "rouge1", "rougeL")} == {1.0}
+    (system,) = generation([""] * 4, written).systems
+    assert system.hashtags.recall.value == pytest.approx((1 + 1 / 3 + 0) / 3)
+    (at_two,) = generation([""] * 4, written, hashtag_count=2).systems
+    assert at_two.hashtags.precision.value == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert system.rouge2.value == 0
+    perfect = generation([""] * 4, HASHTAGS).systems[0]
+    assert {score.value for score in (perfect.bleu4, perfect.rouge1, perfect.rouge_l)} == {1.0}
 
 
 def test_hashtags_without_spaces_need_the_character_tokenizer():
@@ -189,25 +189,17 @@ def test_hashtags_without_spaces_need_the_character_tokenizer():
         evaluate_generation({"trained": written}, [""], truth, tokenizer=name, **options)
         for name in ("alphanumeric-lower", "characters")
     ]
-    assert [score["systems"][0]["rouge1"]["value"] for score in scores] == [0, pytest.approx(2 / 3)]
+    assert [score.systems[0].rouge1.value for score in scores] == [0, pytest.approx(2 / 3)]
 
 
 def test_what_has_no_truth_is_none():
     systems = {"trained": Generated(["web"], [["web"]])}
     tree = evaluate_generation(systems, [""], [[]], known_categories={"web"}, bootstrap=FEW)
-    (system,) = tree["systems"]
-    nothing = (
-        "category_accuracy",
-        "illusory",
-        "macro_f1",
-        "closed_set",
-        "bleu4",
-        "rouge1",
-        "rougeL",
-        "hashtags",
-    )
-    assert {system[score] for score in nothing} == {None}
-    assert system["hashtag_notes"] == 0
+    (system,) = tree.systems
+    of_categories = (system.category_accuracy, system.illusory, system.macro_f1, system.closed_set)
+    of_hashtags = (system.bleu4, system.rouge1, system.rouge2, system.rouge_l, system.hashtags)
+    assert {*of_categories, *of_hashtags} == {None}
+    assert system.hashtag_notes == 0
 
 
 def test_every_note_must_have_been_written_for():
@@ -215,16 +207,31 @@ def test_every_note_must_have_been_written_for():
         generation(["games"], [[]])
 
 
-def test_what_is_written_is_what_the_report_reads(tmp_path):
-    systems = {"tfidf": ranks([1, 2, 3, 40]), "trained": ranks([0, 3, 9, 10])}
-    part = generation(["games", "web", "", "Web"], [["x11"], [], [], []])
-    path = tmp_path / "evaluation.json"
-    tree = write_evaluation(
-        path, evaluate(systems), generation=part, prompt="paper", truncation={"title": 20, "content": 32}
+def test_what_is_written_is_read_back(tmp_path):
+    best = Generated(["games", "web", "", "Web"], [["x11"], [], [], []], ["web"] * 4, [0.9, 0.4, 0.1, 0.6])
+    part = evaluate_generation(
+        {"trained": best}, CATEGORIES, HASHTAGS, known_categories={"games", "web"}, bootstrap=FEW
     )
-    assert json.loads(path.read_text()) == tree
-    parsed = parse_evaluation(tree)
-    assert parsed.truncation == {"title": 20, "content": 32}
-    assert parsed.difference("trained", "tfidf", 1).interval.value == 0.25
-    assert parsed.generation[0].category_accuracy.value == pytest.approx(1 / 3)
+    found = evaluate({"tfidf": ranks([1, 2, 3, 40]), "trained": ranks([0, 3, 9, 10])})
+    whole = replace(found, generation=part, prompt="paper", truncation={"title": 20, "content": 32})
+    path = tmp_path / "evaluation.json"
+    whole.write(path)
+    assert Evaluation.from_json(json.loads(path.read_text())) == whole
+    assert whole.difference("trained", "tfidf", 1).value == 0.25
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_has_the_keys_that_others_read():
+    part = evaluate_generation(
+        {"trained": Generated(["web"], [["web"]], ["web"], [0.5])},
+        ["web"],
+        [["web"]],
+        known_categories={"web"},
+        bootstrap=FEW,
+    )
+    tree = replace(evaluate({"trained": ranks([0, 3, 9, 10])}), generation=part).to_json()
+    assert tree["systems"][0]["recall"]["10"].keys() == {"value", "low", "high"}
+    (system,) = tree["generation"]["systems"]
+    assert system["rougeL"]["value"] == system["hashtags"]["f1"]["value"] == 1
+    assert {"from", "to", "notes", "confidence", "accuracy"} == system["closed_set"]["calibration"][0].keys()
+    assert "generation" not in evaluate({"trained": ranks([0, 3, 9, 10])}).to_json()

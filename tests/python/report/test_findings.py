@@ -2,8 +2,8 @@
 
 import pytest
 
+from notellm.evaluation import Evaluation
 from notellm.report.findings import tfidf_verdicts, training_verdict
-from notellm.report.results import parse_evaluation
 
 
 def with_differences(evaluation, other, *bounds):
@@ -13,7 +13,7 @@ def with_differences(evaluation, other, *bounds):
         {"a": "trained", "b": other, "k": k, "value": value, "low": low, "high": high}
         for k, (value, low, high) in rows
     ]
-    return parse_evaluation(evaluation)
+    return Evaluation.from_json(evaluation)
 
 
 WIN, LOSS, OPEN = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (-0.1, -0.3, 0.1)
@@ -46,7 +46,7 @@ def test_an_interval_that_touches_0_is_not_clear(evaluation):
 
 def test_nothing_is_said_about_systems_that_were_not_compared(evaluation):
     evaluation["differences"] = []
-    parsed = parse_evaluation(evaluation)
+    parsed = Evaluation.from_json(evaluation)
     assert tfidf_verdicts(parsed) == []
     assert training_verdict(parsed) is None
 
@@ -67,4 +67,4 @@ def test_the_headline_follows_the_interval(evaluation, bounds, start, end):
 
 def test_without_recall_at_100_the_middle_cut_off_is_spoken_of(evaluation):
     evaluation["ks"] = [1, 10, 1000]
-    assert "Recall@10 from 14.5 % to 23.0 %" in training_verdict(parse_evaluation(evaluation))
+    assert "Recall@10 from 14.5 % to 23.0 %" in training_verdict(Evaluation.from_json(evaluation))

@@ -5,12 +5,13 @@ import io
 import pytest
 
 from notellm import DataError
+from notellm.evaluation import Evaluation
 from notellm.report import print_evaluation
 
 
 def printed(evaluation):
     stream = io.StringIO()
-    print_evaluation(evaluation, stream)
+    print_evaluation(Evaluation.from_json(evaluation), stream)
     return stream.getvalue()
 
 
@@ -62,4 +63,4 @@ def test_what_is_not_measured_is_a_dash(evaluation):
 
 def test_a_tree_of_another_kind_is_refused():
     with pytest.raises(DataError, match=r"evaluation\.json: must hold 'ks', but holds pool"):
-        print_evaluation({"pool": 1})
+        Evaluation.from_json({"pool": 1})

@@ -1,0 +1,324 @@
+"""What an evaluation has found, as types: kept as ``evaluation.json``, shown by the report and by tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from notellm.errors import DataError
+from notellm.files import atomic_write
+from notellm.json_tree import Node, shortened
+from notellm.metrics import Interval
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Recall over the queries whose target was seen little, or much."""
+
+    queries: int
+    recall: dict[int, Interval]
+
+
+@dataclass(frozen=True)
+class RetrievalResult:
+    """How well one system finds the targets; fractions in 0..1, with 95 % bootstrap intervals."""
+
+    key: str
+    name: str
+    recall: dict[int, Interval]
+    mrr: Interval
+    exposure: dict[str, Exposure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Recall at ``k`` of system ``a`` minus that of ``b`` over the same queries (a paired bootstrap)."""
+
+    a: str
+    b: str
+    k: int
+    value: float
+    low: float
+    high: float
+
+    @property
+    def interval(self) -> Interval:
+        """The difference with its 95 % interval."""
+        return Interval(self.value, self.low, self.high)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Answers of like confidence: how many, how sure on the mean, and what share of them is right."""
+
+    low: float = field(metadata={"key": "from"})
+    high: float = field(metadata={"key": "to"})
+    notes: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class ClosedSetResult:
+    """How good the best of the known categories is, and how well the model knows when it is."""
+
+    accuracy: Interval
+    calibration_error: float
+    calibration: list[CalibrationBin]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Notes of one category for which another text was written."""
+
+    true: str
+    written: str
+    notes: int
+
+
+@dataclass(frozen=True)
+class HashtagSets:
+    """What of the hashtags is right, as sets."""
+
+    precision: Interval
+    recall: Interval
+    f1: Interval
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """How well one system names categories and hashtags; ``None`` where no note has a truth, or nobody measured."""
+
+    key: str
+    name: str
+    category_accuracy: Interval | None = None
+    illusory: Interval | None = None
+    macro_f1: float | None = None
+    confusions: list[Confusion] = field(default_factory=list)
+    closed_set: ClosedSetResult | None = None
+    bleu4: Interval | None = None
+    rouge1: Interval | None = None
+    rouge2: Interval | None = None
+    rouge_l: Interval | None = field(default=None, metadata={"key": "rougeL"})
+    hashtags: HashtagSets | None = None
+    hashtag_notes: int = 0
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What was written for some notes, by each system.
+
+    Attributes:
+        notes: For how many. systems: Their results.
+        tokenizer: What cut hashtags into tokens for ROUGE; bleu_tokenizer: for BLEU.
+        hashtag_count: j of precision, recall and F1 at j; None: all that were written.
+        known_categories: Others are illusory. known_hashtags: Those that notes have.
+    """
+
+    notes: int
+    tokenizer: str
+    bleu_tokenizer: str
+    hashtag_count: int | None
+    systems: list[GenerationResult]
+    known_categories: set[str]
+    known_hashtags: set[str]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything an ``evaluation.json`` holds.
+
+    Attributes:
+        pool: Notes to choose from. queries: How many. ks: Cut-offs.
+        ties: How a target counts that scores the same as others: ``"mean"``, ``"optimistic"`` or ``"pessimistic"``.
+        exposure_shares: Which share of the pool counts as seldom (``"low"``) and often (``"high"``) seen.
+        systems: How well each finds the targets. differences: Of the trained model to others, query by query.
+        model: The backbone's name. dtype: Of its matrix products. prompt: The name of its prompt.
+        truncation: Tokens kept of each field. generation: What was written, if anything.
+    """
+
+    pool: int
+    queries: int
+    ks: list[int]
+    ties: str
+    exposure_shares: dict[str, float]
+    systems: list[RetrievalResult]
+    differences: list[Difference]
+    model: str = ""
+    dtype: str = ""
+    prompt: str = ""
+    truncation: dict[str, int] = field(default_factory=dict)
+    generation: Generation | None = None
+
+    @property
+    def language_model(self) -> str:
+        """Which model it is, and what its products are computed in; empty where an older version did not say."""
+        precision = f"; products in {self.dtype}" if self.dtype else ""
+        return f"{self.model}{precision}" if self.model else ""
+
+    @property
+    def writers(self) -> list[GenerationResult]:
+        """The systems that have written; none where nothing was generated."""
+        return self.generation.systems if self.generation else []
+
+    def system(self, key: str) -> RetrievalResult | None:
+        """The retrieval result of one system, if it was evaluated."""
+        return next((system for system in self.systems if system.key == key), None)
+
+    def difference(self, a: str, b: str, k: int) -> Difference | None:
+        """The paired difference of two systems at one cut-off, if it was computed."""
+        return next((d for d in self.differences if (d.a, d.b, d.k) == (a, b, k)), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The tree of an ``evaluation.json``; `from_json` reads it back."""
+        tree: dict[str, Any] = _tree(self)
+        if self.generation is None:
+            del tree["generation"]
+        return tree
+
+    def write(self, path: str | Path) -> None:
+        """Writes an ``evaluation.json``, complete or not at all."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    @classmethod
+    def from_json(cls, tree: Any, where: str = "evaluation.json") -> Evaluation:
+        """Checks the tree of an ``evaluation.json``.
+
+        Args:
+            tree: The tree.
+            where: Name of the file, for messages.
+
+        Raises:
+            DataError: If something is missing or of the wrong type; the message names the file and the entry.
+        """
+        top = Node(tree, where)
+        ks = [int(k.number()) for k in top.at("ks").items()]
+        generation = top.maybe("generation")
+        return cls(
+            pool=top.count("pool"),
+            queries=top.count("queries"),
+            ks=ks,
+            ties=_ties(top),
+            exposure_shares={side: node.number() for side, node in top.entries("exposure_shares").items()},
+            systems=[_retrieval(system, ks) for system in top.at("systems").items()],
+            differences=[_difference(node) for node in top.list("differences")],
+            model=top.text("model", ""),
+            dtype=top.text("dtype", ""),
+            prompt=top.text("prompt", ""),
+            truncation={name: int(length.number()) for name, length in top.entries("truncation").items()},
+            generation=None if generation is None else _generation(generation),
+        )
+
+
+def _tree(value: Any) -> Any:
+    """Plain data: a type's fields by their keys, sets as sorted lists."""
+    if isinstance(value, Interval):
+        return value._asdict()
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return {one.metadata.get("key", one.name): _tree(getattr(value, one.name)) for one in fields}
+    if isinstance(value, Mapping):
+        return {str(key): _tree(entry) for key, entry in value.items()}
+    if isinstance(value, set):
+        return sorted(value)
+    return [_tree(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _ties(top: Node) -> str:
+    ties = top.text("ties", "mean")
+    if ties not in ("mean", "optimistic", "pessimistic"):
+        raise DataError(
+            f"{top.where}: ties: must be mean, optimistic or pessimistic, but is {shortened(ties)}"
+        )
+    return ties
+
+
+def _interval(node: Node) -> Interval:
+    return Interval(*(float(node.at(name).number()) for name in Interval._fields))
+
+
+def _maybe_interval(node: Node, key: str) -> Interval | None:
+    entry = node.maybe(key)
+    return None if entry is None else _interval(entry)
+
+
+def _recalls(node: Node, ks: list[int]) -> dict[int, Interval]:
+    return {k: _interval(node.at(str(k))) for k in ks}
+
+
+def _retrieval(node: Node, ks: list[int]) -> RetrievalResult:
+    exposure = {
+        name: Exposure(part.count("queries"), _recalls(part.at("recall"), ks))
+        for name, part in node.entries("exposure").items()
+    }
+    recall = _recalls(node.at("recall"), ks)
+    return RetrievalResult(node.text("key"), node.text("name"), recall, _interval(node.at("mrr")), exposure)
+
+
+def _difference(node: Node) -> Difference:
+    return Difference(node.text("a"), node.text("b"), node.count("k"), *_interval(node))
+
+
+def _generation(node: Node) -> Generation:
+    count = node.maybe("hashtag_count")
+    return Generation(
+        notes=node.count("notes"),
+        tokenizer=node.text("tokenizer", ""),
+        bleu_tokenizer=node.text("bleu_tokenizer", ""),
+        hashtag_count=None if count is None else int(count.number()),
+        systems=[_writer(system) for system in node.at("systems").items()],
+        known_categories=node.texts("known_categories"),
+        known_hashtags=node.texts("known_hashtags"),
+    )
+
+
+def _writer(node: Node) -> GenerationResult:
+    macro_f1, closed_set, sets = (node.maybe(key) for key in ("macro_f1", "closed_set", "hashtags"))
+    return GenerationResult(
+        key=node.text("key"),
+        name=node.text("name"),
+        category_accuracy=_maybe_interval(node, "category_accuracy"),
+        illusory=_maybe_interval(node, "illusory"),
+        macro_f1=None if macro_f1 is None else macro_f1.number(),
+        confusions=[
+            Confusion(pair.text("true"), pair.text("written"), pair.count("notes"))
+            for pair in node.list("confusions")
+        ],
+        closed_set=None if closed_set is None else _closed_set(closed_set),
+        bleu4=_maybe_interval(node, "bleu4"),
+        rouge1=_maybe_interval(node, "rouge1"),
+        rouge2=_maybe_interval(node, "rouge2"),
+        rouge_l=_maybe_interval(node, "rougeL"),
+        hashtags=None
+        if sets is None
+        else HashtagSets(*(_interval(sets.at(key)) for key in ("precision", "recall", "f1"))),
+        hashtag_notes=node.count("hashtag_notes"),
+    )
+
+
+def _closed_set(node: Node) -> ClosedSetResult:
+    return ClosedSetResult(
+        _interval(node.at("accuracy")),
+        node.at("calibration_error").number(),
+        [
+            CalibrationBin(
+                one.at("from").number(),
+                one.at("to").number(),
+                one.count("notes"),
+                one.at("confidence").number(),
+                one.at("accuracy").number(),
+            )
+            for one in node.list("calibration")
+        ],
+    )

@@ -1,0 +1,82 @@
+"""Values of a JSON tree that know where they stand, so that a complaint can name the place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from notellm.errors import DataError
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value and where it stands, such as ``evaluation.json: systems[0].recall``."""
+
+    value: Any
+    where: str
+
+    def at(self, key: str) -> Node:
+        """The entry of a key that must be there."""
+        if not isinstance(self.value, Mapping):
+            raise DataError(f"{self.where}: must be an object with {key!r}, but is {shortened(self.value)}")
+        if key not in self.value:
+            raise DataError(
+                f"{self.where}: must hold {key!r}, but holds {', '.join(self.value) or 'nothing'}"
+            )
+        separator = "." if ": " in self.where else ": "
+        return Node(self.value[key], f"{self.where}{separator}{key}")
+
+    def maybe(self, key: str) -> Node | None:
+        """The entry of a key, or ``None`` where it is absent or null."""
+        present = isinstance(self.value, Mapping) and self.value.get(key) is not None
+        return self.at(key) if present else None
+
+    def items(self) -> list[Node]:
+        """The members of a list."""
+        if not isinstance(self.value, list):
+            raise DataError(f"{self.where}: must be a list, but is {shortened(self.value)}")
+        return [Node(member, f"{self.where}[{number}]") for number, member in enumerate(self.value)]
+
+    def list(self, key: str) -> list[Node]:
+        """The members of the list at a key; none where it is absent."""
+        node = self.maybe(key)
+        return [] if node is None else node.items()
+
+    def entries(self, key: str) -> dict[str, Node]:
+        """The entries of the object at a key; none where it is absent."""
+        node = self.maybe(key)
+        if node is None:
+            return {}
+        if not isinstance(node.value, Mapping):
+            raise DataError(f"{node.where}: must be an object, but is {shortened(node.value)}")
+        return {name: node.at(name) for name in node.value}
+
+    def number(self) -> float:
+        """The value as a number."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+            raise DataError(f"{self.where}: must be a number, but is {shortened(self.value)}")
+        return self.value
+
+    def count(self, key: str) -> int:
+        """The whole number at a key."""
+        return int(self.at(key).number())
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """The string at a key."""
+        node = self.at(key) if default is None else self.maybe(key)
+        if node is None:
+            return default or ""
+        if not isinstance(node.value, str):
+            raise DataError(f"{node.where}: must be a string, but is {shortened(node.value)}")
+        return node.value
+
+    def texts(self, key: str) -> set[str]:
+        """The strings of the list at a key; none where it is absent."""
+        return {str(node.value) for node in self.list(key)}
+
+
+def shortened(value: object) -> str:
+    """A value for a message: 60 characters at most."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
