@@ -9,6 +9,7 @@ BIN := .venv/bin
 CPP_SOURCES := $(shell find cpp cmake -type f) CMakeLists.txt pyproject.toml
 TEST_SOURCES := $(shell find tests/cpp -type f)
 CLANG_FILES = $(shell find cpp tests/cpp -name '*.h' -o -name '*.cpp')
+CODE_FILES = $(CLANG_FILES) $(shell find python tests benchmarks/python tools conftest.py -name '*.py')
 STEP := tools/step.sh
 
 help: ## this list
@@ -64,6 +65,7 @@ lint: setup-test
 	@$(STEP) "ruff check" build/logs/ruff.log $(BIN)/ruff check .
 	@$(STEP) "ruff format" build/logs/ruff-format.log $(BIN)/ruff format --check .
 	@$(STEP) "mypy" build/logs/mypy.log $(BIN)/mypy
+	@$(STEP) "lengths" build/logs/lengths.log $(BIN)/python tools/lengths.py $(CODE_FILES)
 
 format: setup-test ## format C++ and Python sources
 	@clang-format -i $(CLANG_FILES)

@@ -9,6 +9,8 @@
 namespace notellm::python {
 namespace {
 
+using release_gil = py::call_guard<py::gil_scoped_release>;
+
 void bind_config_struct(py::module_& m) {
   py::class_<RopeOptions>(m, "RopeOptions")
       .def(py::init<>())
@@ -75,12 +77,7 @@ void bind_weights(py::module_& m) {
            py::arg("embedding"), py::arg("layers"), py::arg("norm"));
 }
 
-}  // namespace
-
-void bind_models(py::module_& m) {
-  bind_config_struct(m);
-  bind_adapters(m);
-  bind_weights(m);
+void bind_plan(py::module_& m) {
   py::class_<Segments>(m, "Segments")
       .def(py::init<std::vector<int64_t>, std::vector<int64_t>>(), py::arg("offsets"),
            py::arg("parents"))
@@ -91,7 +88,6 @@ void bind_models(py::module_& m) {
   py::class_<DecoderPlan>(m, "DecoderPlan")
       .def_property_readonly("dtype", [](const DecoderPlan& plan) { return plan.dtype; });
 
-  using release_gil = py::call_guard<py::gil_scoped_release>;
   m.def(
       "plan_decoder",
       [](const Segments& segments, const DecoderConfig& config, at::ScalarType compute,
@@ -107,6 +103,9 @@ void bind_models(py::module_& m) {
       [](const DecoderPlan& plan, const Segments& segments, const std::vector<int64_t>& tokens,
          uint64_t seed) { return with_dropout(plan, segments, tokens, seed); },
       py::arg("plan"), py::arg("segments"), py::arg("tokens"), py::arg("seed"), release_gil());
+}
+
+void bind_passes(py::module_& m) {
   m.def(
       "decoder_layer",
       [](const at::Tensor& x, const LayerWeights& weights, const DecoderConfig& config,
@@ -125,6 +124,10 @@ void bind_models(py::module_& m) {
       [](const at::Tensor& tokens, const DecoderWeights& weights, const DecoderConfig& config,
          const DecoderPlan& plan) { return decoder_states(tokens, weights, config, plan); },
       py::arg("tokens"), py::arg("weights"), py::arg("config"), py::arg("plan"), release_gil());
+}
+
+void bind_products(py::module_& m) {
+  m.def("state_dtype", &state_dtype, py::arg("compute"));
   m.def("multiplies_bf16", &multiplies_bf16);
   m.def(
       "matmul_transposed",
@@ -132,6 +135,9 @@ void bind_models(py::module_& m) {
       py::arg("x"), py::arg("weight"), release_gil());
   m.def("head_logits", &head_logits, py::arg("states"), py::arg("head"), py::arg("compute"),
         release_gil());
+}
+
+void bind_prepared_weights(py::module_& m) {
   py::enum_<WeightStorage>(m, "WeightStorage")
       .value("same", WeightStorage::kSame)
       .value("int8", WeightStorage::kInt8);
@@ -147,7 +153,18 @@ void bind_models(py::module_& m) {
       py::arg("matrix"), release_gil());
   m.def("dequantise", &dequantise, py::arg("values"), py::arg("scales"), py::arg("dtype"),
         release_gil());
-  m.def("state_dtype", &state_dtype, py::arg("compute"));
+}
+
+}  // namespace
+
+void bind_models(py::module_& m) {
+  bind_config_struct(m);
+  bind_adapters(m);
+  bind_weights(m);
+  bind_plan(m);
+  bind_passes(m);
+  bind_products(m);
+  bind_prepared_weights(m);
 }
 
 }  // namespace notellm::python

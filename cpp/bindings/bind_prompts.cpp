@@ -169,7 +169,7 @@ Attributes:
       py::arg("segment_offsets"), py::arg("segment_parents"), py::arg("token"));
 }
 
-void bind_packing(py::module_& m) {
+void bind_note_prompt(py::module_& m) {
   py::class_<NotePrompt>(
       m, "NotePrompt",
       "One row of a batch: a note, its task, how many hashtags are asked for, and "
@@ -183,7 +183,9 @@ void bind_packing(py::module_& m) {
       .def_readonly("task", &NotePrompt::task)
       .def_readonly("count", &NotePrompt::count)
       .def_readonly("chosen", &NotePrompt::chosen);
+}
 
+void bind_packed_batch(py::module_& m) {
   py::class_<PackedBatch> batch(m, "PackedBatch",
                                 R"(n prompts as T tokens in S segments; int64 arrays.
 
@@ -221,7 +223,11 @@ Notes share the tokens that they begin with, so indices need not ascend and may 
         return to_array(path_to(self.segment_offsets, self.segment_parents, self.last[i]));
       },
       py::arg("i"), "Indices of prompt i's tokens, in the order of its positions.");
+}
 
+void bind_packing(py::module_& m) {
+  bind_note_prompt(m);
+  bind_packed_batch(m);
   m.def(
       "lay_out",
       [](const PromptSet& set, const TokenizedNotes& notes, const std::vector<NotePrompt>& prompts,

@@ -71,12 +71,9 @@ def generate_hashtags(
             _core.prompts.Task.hashtags,
             count,
         )
-    taboo = (
-        [set(map(cut, own)) for own in banned] if banned is not None else [set() for _ in range(len(notes))]
-    )
-    if ban_in_text and vocabulary is not None:
-        for own, present in zip(taboo, hashtags_in_text(notes, vocabulary), strict=True):
-            own |= set(map(cut, present))
+    given = [()] * len(notes) if banned is None else banned
+    present = hashtags_in_text(notes, vocabulary) if ban_in_text and vocabulary is not None else given
+    bans = [{cut(tag) for tag in (*own, *there)} for own, there in zip(given, present, strict=True)]
     tokenized = model.prompt.tokenize(notes)
     outputs = write(
         model,
@@ -87,14 +84,14 @@ def generate_hashtags(
         dtype=dtype,
         batch_tokens=batch_tokens,
         grammar=grammar,
-        banned=[sorted(numbers[tag] for tag in own if tag in numbers) for own in taboo] if grammar else [],
+        banned=[sorted(numbers[tag] for tag in own if tag in numbers) for own in bans] if grammar else [],
         progress=progress,
     )
     written = [model.prompt.parse_hashtags(output) for output in outputs]
     if vocabulary is None and ban_in_text:
         for i, tags in enumerate(written):
-            taboo[i] |= set(map(cut, hashtags_in_text(notes.take([i]), tags)[0]))
-    return [[tag for tag in tags if cut(tag) not in own] for tags, own in zip(written, taboo, strict=True)]
+            bans[i] |= set(map(cut, hashtags_in_text(notes.take([i]), tags)[0]))
+    return [[tag for tag in tags if cut(tag) not in own] for tags, own in zip(written, bans, strict=True)]
 
 
 def _cut(model: "NoteLLM", tag: str) -> str:

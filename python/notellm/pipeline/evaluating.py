@@ -66,17 +66,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         check_trained(run.file(MODEL))
     pool = dataset.notes.take(queries.pool)
     vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items() if key in wanted}
-    indices: dict[str, Callable[[], SparseIndex]] = {
-        key: partial(make, config, pool) for key, make in systems.WORD_INDICES.items()
-    }
-    indices["cooccurrence"] = partial(_cooccurrence, dataset, queries)
-    ranks = {
-        key: make().ranks(queries.source, queries.target) for key, make in indices.items() if key in wanted
-    }
-    ranks |= {
-        key: target_ranks(*_for_ranking(rows, queries), exclude=torch.from_numpy(queries.source))
-        for key, rows in vectors.items()
-    }
+    ranks = _ranks(run, dataset, queries, pool, vectors)
     split = exposure_split(
         dataset.exposure[queries.pool][queries.target],
         dataset.exposure[queries.pool],
@@ -111,6 +101,24 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     )
     evaluation.write(run.file("evaluation.json"))
     return evaluation
+
+
+def _ranks(
+    run: RunFolder, dataset: Dataset, queries: Queries, pool: Notes, vectors: Mapping[str, Tensor]
+) -> dict[str, Ranks]:
+    """How many notes rank before each query's target, by system: by words, by behaviour, by vectors."""
+    indices: dict[str, Callable[[], SparseIndex]] = {
+        key: partial(make, run.config, pool) for key, make in systems.WORD_INDICES.items()
+    }
+    indices["cooccurrence"] = partial(_cooccurrence, dataset, queries)
+    wanted = run.config.evaluation.systems
+    ranks = {
+        key: make().ranks(queries.source, queries.target) for key, make in indices.items() if key in wanted
+    }
+    return ranks | {
+        key: target_ranks(*_for_ranking(rows, queries), exclude=torch.from_numpy(queries.source))
+        for key, rows in vectors.items()
+    }
 
 
 def _for_ranking(rows: Tensor, queries: Queries) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,7 +1,6 @@
 """Studies: reading, running, resuming and tabulating them, on a tiny backbone."""
 
 import json
-import multiprocessing
 import sys
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from notellm.cli import main
-from notellm.errors import ConfigError, DataError
+from notellm.errors import ConfigError
 from notellm.metrics import Interval, bootstrap_difference
 from notellm.studies import Ledger, load_study, make_study, make_table, plot_exposure, sweep
 from notellm.studies.sweep import plan
@@ -140,17 +139,11 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
         tensors |= {"exposure.low": (torch.arange(50) < 20).to(torch.uint8)}
         tensors |= {"exposure.place": torch.arange(50).roll(len(hits)) / 50}
         save_file(tensors, cell.folder / "ranks.safetensors")
+        metrics = {"recall@2": float(hits[cell.row.key].mean())}
+        of_data = {"data": "x", "queries": "y", "commit": cell.row.key}
         study.ledger.append(
-            {
-                "key": cell.key,
-                "status": "done",
-                "data": "x",
-                "queries": "y",
-                "commit": cell.row.key,
-                "finished": "2026",
-                "metrics": {"recall@2": float(hits[cell.row.key].mean())},
-                "seconds": 1,
-            }
+            {"key": cell.key, "status": "done", "finished": "2026", "seconds": 1, "metrics": metrics}
+            | of_data
         )
     a, b, c = make_table(study).rows
     expected = bootstrap_difference(hits["b"], hits["a"])
@@ -332,40 +325,6 @@ def test_a_seed_tells_untrained_rows_apart_where_words_are_drawn(place, override
 
     assert len(keys()) == 1
     assert len(keys("generation.temperature=0.5")) == 2
-
-
-def append(path, who):
-    for number in range(50):
-        Ledger(path).append({"who": who, "number": number, "key": "k", "status": "done"})
-
-
-def test_several_processes_append_to_one_ledger(tmp_path):
-    path = tmp_path / "deep" / "ledger.jsonl"
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=append, args=(path, who)) for who in range(3)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    entries = Ledger(path).entries()
-    assert sorted((e["who"], e["number"]) for e in entries) == [(w, n) for w in range(3) for n in range(50)]
-
-
-def test_a_torn_line_is_left_out_and_cut(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.jsonl")
-    assert ledger.entries() == []
-    ledger.append({"key": "a", "status": "done"})
-    with ledger.path.open("a") as file:
-        file.write('{"key": "b", "sta')
-    assert [entry["key"] for entry in ledger.entries()] == ["a"]
-    ledger.append({"key": "c", "status": "failed"})
-    assert [entry["key"] for entry in ledger.entries()] == ["a", "c"]
-    assert {key: entry["status"] for key, entry in ledger.newest().items()} == {"a": "done", "c": "failed"}
-    with pytest.raises(ValueError, match="Out of range"):
-        ledger.append({"key": "d", "loss": float("nan")})
-    ledger.path.write_text("{}\nnonsense\n")
-    with pytest.raises(DataError, match=r"ledger\.jsonl:2: must be a JSON object"):
-        ledger.entries()
 
 
 def test_the_verbs(swept, place, overrides, capsys):

@@ -1,0 +1,58 @@
+"""Says which functions are over 50 lines, docstrings aside, and which files over 400; part of `make lint`.
+
+python tools/lengths.py FILE ...
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+LONGEST_FUNCTION, LONGEST_FILE = 50, 400
+OPENING = re.compile(r"(?P<indent> *)(?!namespace|class|struct|enum|union|extern|TEST|})\S.*[^;]\{$")
+"""A line of C++ that opens a block, as clang-format leaves it: the block ends at the next brace of its indent."""
+
+
+def python_functions(text: str) -> Iterator[tuple[str, int]]:
+    """Name and lines of every function without its docstring."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            documented = (first.end_lineno or 0) - first.lineno + 1 if is_docstring else 0
+            yield node.name, (node.end_lineno or 0) - node.lineno + 1 - documented
+
+
+def cpp_functions(text: str) -> Iterator[tuple[str, int]]:
+    """First words and lines of every block at file or class level."""
+    begin, name, end = 0, "", ""
+    for number, line in enumerate(text.split("\n")):
+        if not end and (match := OPENING.fullmatch(line)) and len(match["indent"]) in (0, 2):
+            begin, name, end = number, line.strip(), f"{match['indent']}}}"
+        elif end and line.startswith(end):
+            yield name, number - begin + 1
+            end = ""
+
+
+def complaints(path: Path) -> Iterator[str]:
+    """What of a file is too long."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.count("\n")
+    if lines > LONGEST_FILE:
+        yield f"{path}: must have at most {LONGEST_FILE} lines, but has {lines}"
+    functions = python_functions(text) if path.suffix == ".py" else cpp_functions(text)
+    for name, length in functions:
+        if length > LONGEST_FUNCTION:
+            yield f"{path}: {name} must have at most {LONGEST_FUNCTION} lines, but has {length}"
+
+
+def main() -> None:
+    """Prints every complaint; status 1 if there is one."""
+    found = [text for name in sys.argv[1:] for text in complaints(Path(name))]
+    print("\n".join(found), file=sys.stderr)
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
