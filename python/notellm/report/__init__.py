@@ -1,6 +1,6 @@
 """What a run showed: tables on the terminal and one self-contained page.
 
-``run_folder`` reads, ``findings`` puts the numbers in words, ``figures`` draws
+``run_results`` reads, ``findings`` puts the numbers in words, ``figures`` draws
 them, ``sections`` and ``examples`` lay them out, ``html`` and ``terminal`` put the whole together.
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from notellm.files import atomic_write
 from notellm.report.html import render
-from notellm.report.run_folder import read_run_folder
+from notellm.report.run_results import read_run_results
 from notellm.report.terminal import print_evaluation
 
 __all__ = ["print_evaluation", "write_report"]
@@ -32,7 +32,7 @@ def write_report(run_folder: str | Path) -> Path:
         DataError: If a file is damaged; the message names the file and the line or entry.
         NotSupportedError: If matplotlib is not installed.
     """
-    page = render(read_run_folder(run_folder), datetime.now().astimezone())
+    page = render(read_run_results(run_folder), datetime.now().astimezone())
     path = Path(run_folder) / "report.html"
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from notellm.report.findings import TRAINED, UNTRAINED
 from notellm.report.markup import Html, el, join
-from notellm.report.run_folder import Found, Generated, Neighbour, NoteExample, QueryExample
+from notellm.report.run_results import Found, Generated, Neighbour, NoteExample, QueryExample
 
 SHOWN_NOTES = 10
 MARKS = {"hit": "\u2713", "near": "\u2248", "invention": "\u2717"}

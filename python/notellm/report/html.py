@@ -14,7 +14,7 @@ from notellm.report import examples, sections
 from notellm.report.figures import histogram
 from notellm.report.findings import interval_text, main_cutoff, percent
 from notellm.report.markup import Content, Html, el, join
-from notellm.report.run_folder import RunFolder
+from notellm.report.run_results import RunResults
 
 GLOSSARY = {
     "Recall@K": "Share of queries whose target is among the K notes ranked first, of the whole pool but "
@@ -48,7 +48,7 @@ GLOSSARY = {
 }
 
 
-def render(run: RunFolder, now: datetime) -> str:
+def render(run: RunResults, now: datetime) -> str:
     """The whole page.
 
     Args:
@@ -74,7 +74,7 @@ def render(run: RunFolder, now: datetime) -> str:
     )
 
 
-def _sections(run: RunFolder) -> Iterator[tuple[str, Content]]:
+def _sections(run: RunResults) -> Iterator[tuple[str, Content]]:
     evaluation = run.evaluation
     if evaluation is not None:
         yield "What came out", sections.verdict(evaluation)
@@ -101,7 +101,7 @@ def missing(what: str, verb: str) -> Html:
     )
 
 
-def _header(run: RunFolder) -> Html:
+def _header(run: RunResults) -> Html:
     facts: Mapping[str, Any] = run.run or {}
     machine, versions = facts.get("machine") or {}, facts.get("versions") or {}
     line = [
@@ -144,7 +144,7 @@ def _card(name: str, value: str, *lines: str | None, unit: str = "%") -> Html:
     return el("div", el("span", name, class_="label"), number, [el("span", line) for line in lines if line])
 
 
-def _notes(run: RunFolder) -> Html:
+def _notes(run: RunResults) -> Html:
     if not run.notes:
         return missing("generation.jsonl", "generate")
     found = run.evaluation.generation if run.evaluation else None
@@ -154,7 +154,7 @@ def _notes(run: RunFolder) -> Html:
     return examples.notes(run.notes, names, categories, hashtags)
 
 
-def _data(run: RunFolder) -> Html:
+def _data(run: RunResults) -> Html:
     facts = _facts(run.data or {})
     if run.scores is None:
         return facts
@@ -175,7 +175,7 @@ def _how_to_read(evaluation: Evaluation | None) -> Html:
     return join(el("p", limits), el("dl", terms, class_="glossary"))
 
 
-def _how_it_was_made(run: RunFolder) -> Html:
+def _how_it_was_made(run: RunResults) -> Html:
     facts = dict(run.run or {})
     command = facts.pop("command", None)
     shown = shlex.join(map(str, command)) if isinstance(command, list) else command

@@ -20,7 +20,7 @@ from notellm.report.findings import (
     training_verdict,
 )
 from notellm.report.markup import Html, el, join
-from notellm.report.run_folder import TrainingLog
+from notellm.report.run_results import TrainingLog
 
 SIDES = {"low": "seldom seen", "high": "often seen"}
 

@@ -90,7 +90,7 @@ class NoteExample:
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunResults:
     """A run folder in memory; ``None`` stands for a file that is not there."""
 
     path: Path
@@ -104,7 +104,7 @@ class RunFolder:
     notes: list[NoteExample] | None
 
 
-def read_run_folder(folder: str | Path) -> RunFolder:
+def read_run_results(folder: str | Path) -> RunResults:
     """Reads what a run has written so far.
 
     Args:
@@ -125,7 +125,7 @@ def read_run_folder(folder: str | Path) -> RunFolder:
     neighbours = _if_there(_node, folder / "neighbours.json")
     training = _if_there(_json_lines, folder / "train.jsonl")
     notes = _if_there(_json_lines, folder / "generation.jsonl")
-    return RunFolder(
+    return RunResults(
         path=folder,
         config=_if_there(read_text, folder / "config.yaml"),
         run=_if_there(read_json_object, folder / "run.json"),
