@@ -64,9 +64,7 @@ class Workload:
         tokenized = self.model.prompt.tokenize(self.notes.take(range(count)))
         rows = self.model.prompt.rows(tokenized, range(count), task="hashtags", mode="generate", count=5)
         return _core.generation.generate(
-            self.model.model.weights(),
-            self.model.head_weight,
-            self.model.model.config,
+            self.model.language_model(),
             self.model.prompt.core,
             tokenized,
             rows,

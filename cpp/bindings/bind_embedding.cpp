@@ -9,28 +9,28 @@ void bind_embedding(py::module_& m) {
   py::enum_<Pooling>(m, "Pooling")
       .value("compression", Pooling::kCompression)
       .value("mean", Pooling::kMean);
+  py::class_<EmbedOptions>(m, "EmbedOptions")
+      .def(py::init<Pooling, bool, at::ScalarType, int64_t, WeightStorage>(), py::kw_only(),
+           py::arg("pooling") = Pooling::kCompression, py::arg("projected") = true,
+           py::arg("compute"), py::arg("batch_tokens") = EmbedOptions().batch_tokens,
+           py::arg("weights") = WeightStorage::kSame);
+  py::class_<Embedded>(m, "Embedded")
+      .def_readonly("vectors", &Embedded::vectors)
+      .def_readonly("computed_tokens", &Embedded::computed_tokens)
+      .def_readonly("sequence_tokens", &Embedded::sequence_tokens)
+      .def_readonly("duplicate_notes", &Embedded::duplicate_notes)
+      .def_readonly("weight_bytes", &Embedded::weight_bytes);
   m.def(
       "embed_notes",
-      [](const DecoderWeights& weights, const DecoderConfig& config,
-         const std::optional<at::Tensor>& projection, const PromptSet& prompts,
-         const TokenizedNotes& tokenized, const std::vector<int64_t>& notes, Pooling pooling,
-         at::ScalarType compute, int64_t batch_tokens, WeightStorage storage,
+      [](const LanguageModel& model, const PromptSet& prompts, const TokenizedNotes& notes,
+         const std::vector<int64_t>& indices, const EmbedOptions& options,
          const py::object& progress) {
         const ProgressFn report_to = to_progress(progress);
-        EmbedReport report;
-        at::Tensor vectors;
-        {
-          py::gil_scoped_release release;
-          vectors =
-              embed_notes(weights, config, projection.value_or(at::Tensor()), prompts, tokenized,
-                          notes, {pooling, compute, batch_tokens, storage}, report_to, &report);
-        }
-        return std::make_tuple(vectors, report.computed_tokens, report.sequence_tokens,
-                               report.duplicate_notes, report.weight_bytes);
+        py::gil_scoped_release release;
+        return embed_notes(model, {prompts, notes}, indices, options, report_to);
       },
-      py::arg("weights"), py::arg("config"), py::arg("projection"), py::arg("prompts"),
-      py::arg("tokenized"), py::arg("notes"), py::arg("pooling"), py::arg("compute"),
-      py::arg("batch_tokens"), py::arg("storage"), py::arg("progress") = py::none());
+      py::arg("model"), py::arg("prompts"), py::arg("notes"), py::arg("indices"),
+      py::arg("options"), py::arg("progress") = py::none());
 }
 
 }  // namespace notellm::python

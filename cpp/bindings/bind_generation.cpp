@@ -18,45 +18,42 @@ void bind_generation(py::module_& m) {
            py::arg("temperature") = 0.0, py::arg("top_k") = 0, py::arg("top_p") = 1.0,
            py::arg("seed") = 0);
   py::class_<DecodeOptions>(m, "DecodeOptions")
-      .def(py::init<SearchOptions, DrawOptions, double, at::ScalarType, int64_t, int64_t>(),
-           py::kw_only(), py::arg("search") = SearchOptions(), py::arg("draw") = DrawOptions(),
-           py::arg("repetition_penalty") = 1.0, py::arg("compute"), py::arg("batch_tokens") = 8192,
-           py::arg("max_positions") = 0);
+      .def(py::init<SearchOptions, DrawOptions, double, at::ScalarType, int64_t>(), py::kw_only(),
+           py::arg("search") = SearchOptions(), py::arg("draw") = DrawOptions(),
+           py::arg("repetition_penalty") = 1.0, py::arg("compute"), py::arg("batch_tokens") = 8192);
   py::class_<OutputGrammar>(m, "OutputGrammar")
       .def(py::init<const PromptSet&, TokenLists, Task, int64_t>(), py::arg("prompts"),
            py::arg("values"), py::arg("task"), py::arg("max_values"))
       .def("longest_value", &OutputGrammar::longest_value);
   m.def(
       "generate",
-      [](const DecoderWeights& weights, const at::Tensor& head, const DecoderConfig& config,
-         const PromptSet& prompts, const TokenizedNotes& notes,
+      [](const LanguageModel& model, const PromptSet& prompts, const TokenizedNotes& notes,
          const std::vector<NotePrompt>& requests, const DecodeOptions& options,
          const OutputGrammar* grammar, std::vector<std::vector<int64_t>> banned,
          const py::object& progress) {
         const ProgressFn report_to = to_progress(progress);
         py::gil_scoped_release release;
-        return generate({weights, head, config, prompts, notes}, requests, options,
-                        {grammar, std::move(banned)}, report_to);
+        return generate(model, {prompts, notes}, requests, options, {grammar, std::move(banned)},
+                        report_to);
       },
-      py::arg("weights"), py::arg("head"), py::arg("config"), py::arg("prompts"), py::arg("notes"),
-      py::arg("requests"), py::arg("options"), py::arg("grammar") = py::none(),
+      py::arg("model"), py::arg("prompts"), py::arg("notes"), py::arg("requests"),
+      py::arg("options"), py::arg("grammar") = py::none(),
       py::arg("banned") = std::vector<std::vector<int64_t>>(), py::arg("progress") = py::none());
   py::class_<Candidates>(m, "Candidates").def_readonly("labels", &Candidates::labels);
   m.def("category_candidates", &category_candidates, py::arg("prompts"), py::arg("categories"));
   m.def(
       "score_categories",
-      [](const DecoderWeights& weights, const at::Tensor& head, const DecoderConfig& config,
-         const PromptSet& prompts, const TokenizedNotes& tokenized,
-         const std::vector<int64_t>& notes, const Candidates& candidates, at::ScalarType compute,
+      [](const LanguageModel& model, const PromptSet& prompts, const TokenizedNotes& notes,
+         const std::vector<int64_t>& indices, const Candidates& candidates, at::ScalarType compute,
          int64_t batch_tokens, int64_t max_logits, const py::object& progress) {
         const ProgressFn report_to = to_progress(progress);
         py::gil_scoped_release release;
-        return score_categories({weights, head, config, prompts, tokenized}, notes, candidates,
+        return score_categories(model, {prompts, notes}, indices, candidates,
                                 {compute, batch_tokens, max_logits}, report_to);
       },
-      py::arg("weights"), py::arg("head"), py::arg("config"), py::arg("prompts"),
-      py::arg("tokenized"), py::arg("notes"), py::arg("candidates"), py::arg("compute"),
-      py::arg("batch_tokens"), py::arg("max_logits"), py::arg("progress") = py::none());
+      py::arg("model"), py::arg("prompts"), py::arg("notes"), py::arg("indices"),
+      py::arg("candidates"), py::arg("compute"), py::arg("batch_tokens"), py::arg("max_logits"),
+      py::arg("progress") = py::none());
 }
 
 }  // namespace notellm::python

@@ -1,7 +1,7 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include "bindings.h"
-#include "notellm/models/decoder.h"
+#include "notellm/models/language_model.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/ops/quantise.h"
 #include "notellm/ops/rms_norm.h"
@@ -29,6 +29,7 @@ void bind_config_struct(py::module_& m) {
       .def_readwrite("heads", &DecoderConfig::heads)
       .def_readwrite("key_heads", &DecoderConfig::key_heads)
       .def_readwrite("vocabulary", &DecoderConfig::vocabulary)
+      .def_readwrite("max_positions", &DecoderConfig::max_positions)
       .def_readwrite("norm_epsilon", &DecoderConfig::norm_epsilon)
       .def_readwrite("rope", &DecoderConfig::rope);
 }
@@ -75,6 +76,14 @@ void bind_weights(py::module_& m) {
              return DecoderWeights{std::move(embedding), std::move(layers), std::move(norm)};
            }),
            py::arg("embedding"), py::arg("layers"), py::arg("norm"));
+  py::class_<LanguageModel>(m, "LanguageModel")
+      .def(py::init([](const DecoderConfig& config, const DecoderWeights& weights, at::Tensor head,
+                       const std::optional<at::Tensor>& projection) {
+             return LanguageModel{config, weights, std::move(head),
+                                  projection.value_or(at::Tensor())};
+           }),
+           py::arg("config"), py::arg("weights"), py::arg("head"),
+           py::arg("projection") = py::none());
 }
 
 void bind_plan(py::module_& m) {

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,11 +15,9 @@ from notellm import _core
 from notellm.errors import DataError
 from notellm.files import atomic_write
 from notellm.interrupts import finishing
+from notellm.models.language_model import LanguageModel
 from notellm.precision import compute_dtype
 from notellm.progress import ProgressFn
-
-if TYPE_CHECKING:
-    from notellm.models.notellm import NoteLLM
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Embedded:
 
 
 def embed(
-    model: "NoteLLM",
+    model: LanguageModel,
     tokenized: "_core.prompts.TokenizedNotes",
     indices: Sequence[int] | None = None,
     *,
@@ -100,24 +97,27 @@ def embed(
                 f"{weights!r}; try model.pooling = ..."
             )
         return _embed_with_function(model, tokenized, notes, projected, compute, batch_tokens, progress)
-    vectors, *costs = _core.embedding.embed_notes(
-        model.model.weights(),
-        model.model.config,
-        model.projection_weight if projected else None,
-        model.prompt.core,
-        tokenized,
-        notes,
-        poolings[chosen],
-        compute,
-        batch_tokens,
-        storages[weights],
-        progress,
+    options = _core.embedding.EmbedOptions(
+        pooling=poolings[chosen],
+        projected=projected,
+        compute=compute,
+        batch_tokens=batch_tokens,
+        weights=storages[weights],
     )
-    return Embedded(vectors.cpu(), *costs)
+    found = _core.embedding.embed_notes(
+        model.language_model(), model.prompt.core, tokenized, notes, options, progress
+    )
+    return Embedded(
+        found.vectors.cpu(),
+        found.computed_tokens,
+        found.sequence_tokens,
+        found.duplicate_notes,
+        found.weight_bytes,
+    )
 
 
 def _embed_with_function(
-    model: "NoteLLM",
+    model: LanguageModel,
     tokenized: "_core.prompts.TokenizedNotes",
     notes: Sequence[int],
     projected: bool,

@@ -24,14 +24,13 @@ def ours(model, notes, count, limit, dtype=torch.float32, penalty=1.0, **search)
     rows = model.prompt.rows(tokenized, range(len(notes)), task="hashtags", mode="generate", count=count)
     lists = core.lay_out(model.prompt.core, tokenized, rows, core.PackMode.generate)
     prompts = [torch.from_numpy(ids.astype(np.int64)) for ids in np.split(lists.ids, lists.offsets[1:-1])]
-    weights, head, config = model.model.weights(), model.head_weight, model.model.config
     options = _core.generation.DecodeOptions(
         search=_core.generation.SearchOptions(max_new_tokens=limit, **search),
         repetition_penalty=penalty,
         compute=dtype,
         batch_tokens=4096,
     )
-    outputs = _core.generation.generate(weights, head, config, model.prompt.core, tokenized, rows, options)
+    outputs = _core.generation.generate(model.language_model(), model.prompt.core, tokenized, rows, options)
     return prompts, outputs
 
 

@@ -62,15 +62,15 @@ Reads reads_of(const Pass& pass, Pooling pooling) {
 at::Tensor read_states(const std::vector<int64_t>& tokens,
                        const Segments& segments,
                        const Reads& reads,
-                       const DecoderWeights& weights,
-                       const DecoderConfig& config,
+                       const LanguageModel& model,
                        const EmbedOptions& options) {
-  const at::Device device = weights.embedding.device();
+  const at::Device device = model.device();
   const bool are_distinct = options.pooling == Pooling::kCompression;
   std::optional<std::span<const int64_t>> rows;
   if (are_distinct) rows = reads.tokens;
-  const DecoderPlan plan = plan_decoder(segments, config, options.compute, device, rows);
-  const at::Tensor states = decoder_states(on_device(tokens, device), weights, config, plan);
+  const DecoderPlan plan = plan_decoder(segments, model.config, options.compute, device, rows);
+  const at::Tensor states =
+      decoder_states(on_device(tokens, device), model.weights, model.config, plan);
   return are_distinct ? states : states.index_select(0, on_device(reads.tokens, device));
 }
 
@@ -84,46 +84,45 @@ at::Tensor pooled_states(const at::Tensor& states, const Reads& reads, Pooling p
 
 }  // namespace
 
-at::Tensor embed_notes(const DecoderWeights& weights,
-                       const DecoderConfig& config,
-                       const at::Tensor& projection,
-                       const PromptSet& prompts,
-                       const TokenizedNotes& tokenized,
-                       std::span<const int64_t> notes,
-                       const EmbedOptions& options,
-                       const ProgressFn& progress,
-                       EmbedReport* report) {
+Embedded embed_notes(const LanguageModel& model,
+                     const PromptedNotes& notes,
+                     std::span<const int64_t> indices,
+                     const EmbedOptions& options,
+                     const ProgressFn& progress) {
   const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the vectors
   const FreedMemoryStays between_passes;
   std::vector<NotePrompt> requests;
-  for (const int64_t note : notes) requests.emplace_back().note = note;  // the category task
-  const PromptSequences sequences = lay_out(prompts, tokenized, requests, PackMode::kEmbed);
+  for (const int64_t note : indices) requests.emplace_back().note = note;  // the category task
+  const PromptSequences sequences = lay_out(notes.prompts, notes.notes, requests, PackMode::kEmbed);
   const PrefixBatches batches = prefix_batches(sequences.tokens, {.budget = options.batch_tokens});
 
-  const DecoderWeights cast = prepare_weights(weights, options.compute, options.weights);
-  const auto device = weights.embedding.device();
+  LanguageModel cast = model;
+  cast.weights = prepare_weights(model.weights, options.compute, options.weights);
+  const at::Tensor projection = options.projected ? model.projection : at::Tensor();
+  const at::Device device = model.device();
   const at::ScalarType dtype = state_dtype(options.compute);
   const int64_t total = std::ssize(requests);
-  const int64_t width = projection.defined() ? projection.size(0) : config.width;
-  at::Tensor vectors = at::empty({total, width}, at::dtype(dtype).device(device));
-  EmbedReport cost{0, std::ssize(sequences.tokens.ids), total - (std::ssize(batches.groups) - 1),
-                   matrix_bytes(cast)};
+  const int64_t width = projection.defined() ? projection.size(0) : model.config.width;
+  Embedded result;
+  result.vectors = at::empty({total, width}, at::dtype(dtype).device(device));
+  result.sequence_tokens = std::ssize(sequences.tokens.ids);
+  result.duplicate_notes = total - (std::ssize(batches.groups) - 1);
+  result.weight_bytes = matrix_bytes(cast.weights);
   for (int64_t b = 0; b < batches.size(); ++b) {
     report_progress(progress, batches.groups[batches.batches[b]], total);
     const Pass pass = make_pass(sequences, batches, b);
     const Segments segments(pass.forest.segment_offsets, pass.forest.segment_parents);
     const Reads reads = reads_of(pass, options.pooling);
-    const at::Tensor read = read_states(pass.forest.tokens, segments, reads, cast, config, options);
+    const at::Tensor read = read_states(pass.forest.tokens, segments, reads, cast, options);
     at::Tensor pooled = pooled_states(read, reads, options.pooling);
     if (projection.defined()) pooled = at::linear(pooled, projection.to(dtype));
     pooled = pooled / pooled.norm(2, {1}, true).clamp_min(1e-12);
-    vectors.index_copy_(0, on_device(pass.rows, device),
-                        pooled.index_select(0, on_device(pass.sources, device)));
-    cost.computed_tokens += segments.tokens();
+    result.vectors.index_copy_(0, on_device(pass.rows, device),
+                               pooled.index_select(0, on_device(pass.sources, device)));
+    result.computed_tokens += segments.tokens();
   }
-  if (report) *report = cost;
   report_progress(progress, total, total);
-  return vectors;
+  return result;
 }
 
 }  // namespace notellm

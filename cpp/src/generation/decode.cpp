@@ -75,18 +75,18 @@ std::vector<Branch> forked(const std::vector<Branch>& before,
 class Decoder {
  public:
   // Where rules ban values, equal prompts have the bans of the first of them.
-  Decoder(const GenerationInput& input,
+  Decoder(const LanguageModel& model,
           const TokenLists& prompts,
           const DecodeOptions& options,
           const OutputRules& rules)
-      : weights_(prepare_weights(input.weights, options.compute)),
-        head_(for_products(input.head, options.compute)),
-        config_(input.config),
+      : weights_(prepare_weights(model.weights, options.compute)),
+        head_(for_products(model.head, options.compute)),
+        config_(model.config),
         prompts_(prompts),
         options_(options),
         rules_(rules),
         leaves_{.own_tail = 1},
-        device_(input.weights.embedding.device()),
+        device_(model.device()),
         own_slots_(options.search.beams * options.search.max_new_tokens),
         batches_(prefix_batches(prompts,
                                 {.budget = std::max<int64_t>(1, options.batch_tokens / kBlocks),
@@ -290,36 +290,37 @@ void check(const DecodeOptions& options,
           rules.grammar->shortest(), " to write any of the known values, but is ", max_new_tokens);
 }
 
-void check_lengths(const TokenLists& prompts, const DecodeOptions& options) {
-  for (int64_t i = 0; options.max_positions > 0 && i < prompts.size(); ++i) {
+void check_lengths(const TokenLists& prompts, const DecodeOptions& options, int64_t max_positions) {
+  for (int64_t i = 0; max_positions > 0 && i < prompts.size(); ++i) {
     const int64_t length = std::ssize(prompts[i]) + options.search.max_new_tokens;
-    if (length <= options.max_positions) continue;
+    if (length <= max_positions) continue;
     internal::throw_error<std::invalid_argument>(
-        "generate", "a prompt with its output must fit the model's context of ",
-        options.max_positions, " tokens, but that of request ", i, " takes ", length,
+        "generate", "a prompt with its output must fit the model's context of ", max_positions,
+        " tokens, but that of request ", i, " takes ", length,
         "; try a prompt that cuts titles and contents shorter");
   }
 }
 
 }  // namespace
 
-std::vector<std::vector<int32_t>> generate(const GenerationInput& input,
+std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
+                                           const PromptedNotes& notes,
                                            std::span<const NotePrompt> requests,
                                            const DecodeOptions& options,
                                            const OutputRules& rules,
                                            const ProgressFn& progress) {
-  check(options, rules, std::ssize(requests), input.config.vocabulary);
+  check(options, rules, std::ssize(requests), model.config.vocabulary);
   const c10::InferenceMode no_graph;
   const FreedMemoryStays between_passes;
   DecodeOptions with_end = options;
   auto& stops = with_end.search.stop_tokens;
   if (rules.grammar) stops.clear();  // it says where an output may end
-  if (std::ranges::find(stops, input.prompts.eos) == stops.end()) {
-    stops.push_back(input.prompts.eos);
+  if (std::ranges::find(stops, notes.prompts.eos) == stops.end()) {
+    stops.push_back(notes.prompts.eos);
   }
   const PromptSequences sequences =
-      lay_out(input.prompts, input.notes, requests, PackMode::kGenerate);
-  check_lengths(sequences.tokens, options);
+      lay_out(notes.prompts, notes.notes, requests, PackMode::kGenerate);
+  check_lengths(sequences.tokens, options, model.config.max_positions);
   const int64_t total = std::ssize(requests);
   std::vector<std::vector<int32_t>> outputs(requests.size());
   std::vector<int64_t> open(requests.size());
@@ -331,7 +332,7 @@ std::vector<std::vector<int32_t>> generate(const GenerationInput& input,
       prompts.push_back(sequences.tokens[request]);
       if (!rules.banned.empty()) own.banned.push_back(rules.banned[request]);
     }
-    Decoder decoder(input, prompts, with_end, own);
+    Decoder decoder(model, prompts, with_end, own);
     const auto by_group = decoder.run(progress, total - std::ssize(open), total);
     const PrefixBatches& batches = decoder.batches();
     std::vector<int64_t> later;

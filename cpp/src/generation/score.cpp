@@ -157,8 +157,9 @@ Candidates category_candidates(const PromptSet& prompts, const TokenLists& categ
   return candidates;
 }
 
-at::Tensor score_categories(const GenerationInput& input,
-                            std::span<const int64_t> notes,
+at::Tensor score_categories(const LanguageModel& model,
+                            const PromptedNotes& notes,
+                            std::span<const int64_t> indices,
                             const Candidates& candidates,
                             const ScoreOptions& options,
                             const ProgressFn& progress) {
@@ -169,17 +170,17 @@ at::Tensor score_categories(const GenerationInput& input,
   const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the scores
   const FreedMemoryStays between_passes;
   std::vector<NotePrompt> requests;
-  for (const int64_t note : notes) requests.emplace_back().note = note;
+  for (const int64_t note : indices) requests.emplace_back().note = note;
   const PromptSequences sequences =
-      lay_out(input.prompts, input.notes, requests, PackMode::kGenerate);
-  const Trie trie = make_trie(candidates.tokens, input.prompts.eos);
+      lay_out(notes.prompts, notes.notes, requests, PackMode::kGenerate);
+  const Trie trie = make_trie(candidates.tokens, notes.prompts.eos);
   const ForestOptions leaves{.own_tail = 1};
   const PrefixBatches batches = prefix_batches(
       sequences.tokens, {.budget = options.batch_tokens, .room = trie.tokens(), .forest = leaves});
-  const DecoderWeights cast = prepare_weights(input.weights, options.compute);
-  const at::Tensor cast_head = for_products(input.head, options.compute);
-  const at::Device device = input.weights.embedding.device();
-  const int64_t total = std::ssize(notes), count = candidates.tokens.size();
+  const DecoderWeights cast = prepare_weights(model.weights, options.compute);
+  const at::Tensor cast_head = for_products(model.head, options.compute);
+  const at::Device device = model.device();
+  const int64_t total = std::ssize(indices), count = candidates.tokens.size();
   at::Tensor scores = at::empty({total, count}, at::kDouble);
   for (int64_t b = 0; b < batches.size(); ++b) {
     report_progress(progress, batches.groups[batches.batches[b]], total);
@@ -187,9 +188,9 @@ at::Tensor score_categories(const GenerationInput& input,
         make_pass(prefix_forest(sequences_of(sequences.tokens, batches, b), leaves), trie);
     const Segments segments(pass.offsets, pass.parents);
     const DecoderPlan plan =
-        plan_decoder(segments, input.config, options.compute, device, pass.read_rows);
+        plan_decoder(segments, model.config, options.compute, device, pass.read_rows);
     const at::Tensor states =
-        decoder_states(on_device(pass.tokens, device), cast, input.config, plan);
+        decoder_states(on_device(pass.tokens, device), cast, model.config, plan);
     const at::Tensor wanted = wanted_log_probs(states, cast_head, trie, options);
     for (int64_t g = batches.batches[b]; g < batches.batches[b + 1]; ++g) {
       const double* own = wanted[g - batches.batches[b]].const_data_ptr<double>();

@@ -1,7 +1,7 @@
 """The category of a note: written freely, written as one of a closed set, or the best of the set by its score."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,19 +9,17 @@ from torch import Tensor
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.generation.decoding import GREEDY, Decoding, write
+from notellm.models.language_model import LanguageModel
 from notellm.precision import compute_dtype
 from notellm.progress import ProgressFn
 from notellm.prompts.tokenizing import token_lists
-
-if TYPE_CHECKING:
-    from notellm.models.notellm import NoteLLM
 
 FREE_TOKENS = 16
 """Where a category that may be anything is cut."""
 
 
 def generate_category(
-    model: "NoteLLM",
+    model: LanguageModel,
     notes: Notes,
     *,
     categories: Sequence[str] | None = None,
@@ -99,7 +97,7 @@ class ScoredCategories(NamedTuple):
 
 
 def score_categories(
-    model: "NoteLLM",
+    model: LanguageModel,
     notes: Notes,
     categories: Sequence[str],
     *,
@@ -134,9 +132,7 @@ def score_categories(
         model.prompt.core, token_lists(model.prompt.encode_values(names))
     )
     log_probs = _core.generation.score_categories(
-        model.model.weights(),
-        model.head_weight,
-        model.model.config,
+        model.language_model(),
         model.prompt.core,
         model.prompt.tokenize(notes),
         range(len(notes)),

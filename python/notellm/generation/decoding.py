@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from notellm import _core
+from notellm.models.language_model import LanguageModel
 from notellm.precision import compute_dtype
 from notellm.progress import ProgressFn
-
-if TYPE_CHECKING:
-    from notellm.models.notellm import NoteLLM
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ GREEDY = Decoding()
 
 
 def write(
-    model: "NoteLLM",
+    model: LanguageModel,
     tokenized: "_core.prompts.TokenizedNotes",
     rows: Sequence["_core.prompts.NotePrompt"],
     decoding: Decoding,
@@ -92,12 +89,9 @@ def write(
         repetition_penalty=decoding.repetition_penalty,
         compute=compute_dtype(dtype, model.device),
         batch_tokens=batch_tokens,
-        max_positions=model.hf_config.get("max_position_embeddings") or 0,
     )
     outputs = _core.generation.generate(
-        model.model.weights(),
-        model.head_weight,
-        model.model.config,
+        model.language_model(),
         model.prompt.core,
         tokenized,
         rows,
@@ -109,7 +103,7 @@ def write(
     return model.tokenizer.decode_batch(outputs, skip_special_tokens=True)
 
 
-def _stop_tokens(model: "NoteLLM", stop: Sequence[str | int]) -> list[int]:
+def _stop_tokens(model: LanguageModel, stop: Sequence[str | int]) -> list[int]:
     if isinstance(stop, str):
         raise ValueError(f"Decoding: stop must be a list of tokens, but is a text; try stop=({stop!r},)")
     ids = []

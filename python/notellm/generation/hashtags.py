@@ -4,20 +4,17 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.generation.decoding import GREEDY, Decoding, write
+from notellm.models.language_model import LanguageModel
 from notellm.progress import ProgressFn
 from notellm.prompts.tokenizing import cut_hashtag, token_lists
 
-if TYPE_CHECKING:
-    from notellm.models.notellm import NoteLLM
-
 
 def generate_hashtags(
-    model: "NoteLLM",
+    model: LanguageModel,
     notes: Notes,
     count: int,
     *,
@@ -94,12 +91,12 @@ def generate_hashtags(
     return [[tag for tag in tags if cut(tag) not in own] for tags, own in zip(written, bans, strict=True)]
 
 
-def _cut(model: "NoteLLM", tag: str) -> str:
+def _cut(model: LanguageModel, tag: str) -> str:
     """A hashtag as the prompt shows it, and so as the model writes it."""
     return cut_hashtag(tag.strip(), model.prompt.config).strip()
 
 
-def _numbered(model: "NoteLLM", vocabulary: Sequence[str]) -> dict[str, int]:
+def _numbered(model: LanguageModel, vocabulary: Sequence[str]) -> dict[str, int]:
     """The distinct hashtags as the prompt would show them, and their numbers."""
     if isinstance(vocabulary, str):
         raise ValueError("generate_hashtags: vocabulary must be a list of hashtags, but is a text")

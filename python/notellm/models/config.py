@@ -29,6 +29,7 @@ def decoder_config(hf: dict[str, Any]) -> "_core.models.DecoderConfig":
     config.heads = hf["num_attention_heads"]
     config.key_heads = hf.get("num_key_value_heads") or config.heads
     config.vocabulary = hf["vocab_size"]
+    config.max_positions = hf.get("max_position_embeddings") or 0
     config.norm_epsilon = hf.get("rms_norm_eps", 1e-6)
     config.rope = _rope_options(hf)
     return config

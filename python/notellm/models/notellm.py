@@ -1,7 +1,6 @@
 """NoteLLM: one backbone, read at the compression position for embeddings and at the output for categories and tags."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,31 +13,22 @@ from torch import Tensor, nn
 
 from notellm import _core
 from notellm.data.notes import Notes
+from notellm.embedding import embed
 from notellm.errors import DataError
 from notellm.files import atomic_folder
+from notellm.generation import generate_category, generate_hashtags
 from notellm.json_files import read_json_object
 from notellm.models import backbone
 from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
+from notellm.models.language_model import TrainingStates
 from notellm.models.lora import merged_parameters
 from notellm.models.pooling import COMPRESSION, PoolingFn, check_pooling, mean_pooling
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig, load_prompt
 
 IntArray = npt.NDArray[np.int64]
-
-
-@dataclass
-class TrainingStates:
-    """What one forward pass over a packed batch yields."""
-
-    pooled: Tensor
-    """Shape ``(n, D)``: what is projected; the states at the compressed positions, unless the model pools otherwise."""
-    embeddings: Tensor
-    """Shape ``(n, d)``: ``pooled``, projected, not yet normalised."""
-    labelled: Tensor
-    """Shape ``(M, D)``: states at the label positions, which `notellm.losses.csft_head_term` takes to the loss."""
 
 
 class NoteLLM(Adapted):
@@ -263,6 +253,12 @@ class NoteLLM(Adapted):
         check_plain(self.projection, nn.Linear, "projection")
         return self.projection.weight
 
+    def language_model(self) -> "_core.models.LanguageModel":
+        """What embedding and generation read: the weights as they are now, not copied."""
+        return _core.models.LanguageModel(
+            self.model.config, self.model.weights(), self.head_weight, self.projection_weight
+        )
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -345,8 +341,6 @@ class NoteLLM(Adapted):
         progress: ProgressFn | None = None,
     ) -> Tensor:
         """Embeds notes with the category prompt; see `notellm.embedding.embed`."""
-        from notellm.embedding import embed
-
         return embed(
             self,
             self.prompt.tokenize(notes),
@@ -360,14 +354,10 @@ class NoteLLM(Adapted):
 
     def generate_category(self, notes: Notes, **options: Any) -> list[str]:
         """Writes the category of each note; see `notellm.generation.generate_category`, whose options it takes."""
-        from notellm.generation import generate_category
-
         return generate_category(self, notes, **options)
 
     def generate_hashtags(self, notes: Notes, count: int, **options: Any) -> list[list[str]]:
         """Writes hashtags for each note; see `notellm.generation.generate_hashtags`, whose options it takes."""
-        from notellm.generation import generate_hashtags
-
         return generate_hashtags(self, notes, count, **options)
 
 

@@ -26,8 +26,9 @@ from torch import Tensor
 
 from notellm import _core
 from notellm.losses import LossTerm, csft_head_term, gcl_term, joint_loss
+from notellm.models.language_model import TrainingStates
 from notellm.models.lora import dropout_seed
-from notellm.models.notellm import NoteLLM, TrainingStates
+from notellm.models.notellm import NoteLLM
 from notellm.precision import compute_dtype
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses

@@ -32,9 +32,7 @@ def decode(model, notes, limit, **options):
     }
     penalty = options.pop("repetition_penalty", 1.0)
     return _core.generation.generate(
-        model.model.weights(),
-        model.head_weight,
-        model.model.config,
+        model.language_model(),
         model.prompt.core,
         tokenized,
         model.prompt.rows(tokenized, range(len(notes)), mode="generate"),

@@ -33,9 +33,7 @@ def category_rows(model, notes):
 
 def decode(model, notes, rows, limit, batch_tokens=8192):
     return _core.generation.generate(
-        model.model.weights(),
-        model.head_weight,
-        model.model.config,
+        model.language_model(),
         model.prompt.core,
         model.prompt.tokenize(notes),
         rows,

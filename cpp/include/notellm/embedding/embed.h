@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "notellm/models/decoder.h"
+#include "notellm/models/language_model.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"
 
@@ -19,6 +19,7 @@ enum class Pooling {
 
 struct EmbedOptions {
   Pooling pooling = Pooling::kCompression;
+  bool projected = true;                ///< false: states, though the model has a projection
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
   /// Most tokens that one forward pass computes, those that notes share counted once; a longer note
   /// gets its own pass. Bounds memory.
@@ -27,8 +28,10 @@ struct EmbedOptions {
   WeightStorage weights = WeightStorage::kSame;
 };
 
-/// What embedding cost.
-struct EmbedReport {
+/// Vectors of notes, and what they cost.
+struct Embedded {
+  at::Tensor vectors;           ///< (n, d), or (n, D) unprojected: fp32 (fp64 where computed in
+                                ///< fp64), unit rows, on the model's device
   int64_t computed_tokens = 0;  ///< tokens that went through the decoder
   int64_t sequence_tokens = 0;  ///< tokens that would have, had notes shared nothing
   int64_t duplicate_notes = 0;  ///< notes whose vector is that of an equal one
@@ -40,26 +43,19 @@ struct EmbedReport {
 ///
 /// Every prompt is laid out once. Equal prompts are computed once, and prompts are batched in the
 /// order of their tokens, so that those with a prefix in common share it (`prefix_batches`); rows
-/// come back in the order of `notes`. A note's vector does not depend on its batch but for rounding
-/// in the products (the shape of a batch chooses their kernel).
+/// come back in the order of `indices`. A note's vector does not depend on its batch but for
+/// rounding in the products (the shape of a batch chooses their kernel).
 ///
-/// @param projection  (d, D), or undefined for the raw state.
-/// @param notes       n indices into `tokenized`.
-/// @param report      filled if not null.
-/// @return            (n, d) or (n, D) fp32 (fp64 where computed in fp64), unit rows, on the
-/// weights' device.
+/// @param indices  n of the notes.
+/// @return         vectors in the order of `indices`.
 /// @throws std::invalid_argument  if the token budget is below 1; errors of `prepare_weights`.
-/// @throws std::out_of_range      for an index outside `tokenized`.
+/// @throws std::out_of_range      for an index of no note.
 ///
 /// Memory: 4 bytes a prompt token of all notes, and one pass.
-at::Tensor embed_notes(const DecoderWeights& weights,
-                       const DecoderConfig& config,
-                       const at::Tensor& projection,
-                       const PromptSet& prompts,
-                       const TokenizedNotes& tokenized,
-                       std::span<const int64_t> notes,
-                       const EmbedOptions& options,
-                       const ProgressFn& progress = {},
-                       EmbedReport* report = nullptr);
+Embedded embed_notes(const LanguageModel& model,
+                     const PromptedNotes& notes,
+                     std::span<const int64_t> indices,
+                     const EmbedOptions& options,
+                     const ProgressFn& progress = {});
 
 }  // namespace notellm

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "notellm/generation/grammar.h"
-#include "notellm/generation/input.h"
 #include "notellm/generation/next_token.h"
 #include "notellm/generation/output_search.h"
+#include "notellm/models/language_model.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"
 
@@ -23,7 +23,6 @@ struct DecodeOptions {
   /// Most prompt and output tokens cached at once, those that prompts share counted once. Prompts
   /// enter in blocks of a quarter of it; a longer one is a block of its own, and may exceed it.
   int64_t batch_tokens = 8192;
-  int64_t max_positions = 0;  ///< most tokens of a prompt with its output; 0: no limit
 };
 
 /// What may be written, where not everything may be.
@@ -45,9 +44,10 @@ struct OutputRules {
 /// @return          by request: the emitted ids without the stop token; none where the rules allow
 ///                  no output. Greedily ties go to the smaller id.
 /// @throws std::invalid_argument  if an option is out of its range, a prompt with its output is
-///                                longer than max_positions, or the grammar allows no output within
-///                                max_new_tokens.
-std::vector<std::vector<int32_t>> generate(const GenerationInput& input,
+///                                longer than the model's context, or the grammar allows no output
+///                                within max_new_tokens.
+std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
+                                           const PromptedNotes& notes,
                                            std::span<const NotePrompt> requests,
                                            const DecodeOptions& options,
                                            const OutputRules& rules = {},

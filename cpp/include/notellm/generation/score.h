@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "notellm/generation/input.h"
+#include "notellm/models/language_model.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"
 
@@ -32,13 +32,14 @@ Candidates category_candidates(const PromptSet& prompts, const TokenLists& categ
 /// candidates' trie hangs below the note as segments, so that beginnings in common are computed
 /// once and one candidate may begin another.
 ///
-/// @param notes  which of the input's notes.
-/// @return       (notes, C) fp64 on the CPU.
+/// @param indices  n of the notes.
+/// @return         (n, C) fp64 on the CPU.
 /// @throws std::invalid_argument  if there is no candidate, or a limit is below 1.
 ///
 /// Cost: a pass over the trie for each note; a product with the head for each node of it.
-at::Tensor score_categories(const GenerationInput& input,
-                            std::span<const int64_t> notes,
+at::Tensor score_categories(const LanguageModel& model,
+                            const PromptedNotes& notes,
+                            std::span<const int64_t> indices,
                             const Candidates& candidates,
                             const ScoreOptions& options,
                             const ProgressFn& progress = {});

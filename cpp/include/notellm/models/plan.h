@@ -22,6 +22,7 @@ struct DecoderConfig {
   int64_t heads = 9;           ///< H
   int64_t key_heads = 3;       ///< K, divides H
   int64_t vocabulary = 49152;  ///< V, rows of the token embedding
+  int64_t max_positions = 0;   ///< longest text the model was made for, in tokens; 0: no limit
   double norm_epsilon = 1e-5;
   RopeOptions rope;  ///< rope.head_dim is E; H * E need not be D
 };

@@ -19,6 +19,13 @@ struct NotePrompt {
                                 ///< in order); empty when the model is to find them
 };
 
+/// Notes and what they are asked with: what embedding and generation read. It refers to both and
+/// owns neither.
+struct PromptedNotes {
+  const PromptSet& prompts;
+  const TokenizedNotes& notes;
+};
+
 /// How much of a prompt is laid out.
 enum class PackMode {
   kTrain,     ///< up to the last output token; EOS is a label only, nobody reads its own state
