@@ -1,16 +1,13 @@
 """What LoRA does to a whole model: adding, merging, unmerging, PEFT folders."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from notellm.models import lora, peft_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.decoder import Decoder
-
-if TYPE_CHECKING:
-    from notellm.models.notellm import NoteLLM
 
 
 class Adapted(nn.Module):
@@ -23,6 +20,11 @@ class Adapted(nn.Module):
     model: Decoder
     lm_head: nn.Linear | None
     emb_token_id: int
+
+    if TYPE_CHECKING:
+
+        def own_parameters(self) -> dict[str, Tensor]:
+            """Those that are not the backbone's, by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,11 +97,12 @@ class Adapted(nn.Module):
 
     def save_peft(self, path: str | Path, *, base_model: str | None = None) -> None:
         """Writes adapters, projection, tau and [EMB]'s row; see `notellm.models.peft_folder.save`."""
-        peft_folder.save(cast("NoteLLM", self), self._with_lora("save_peft"), Path(path), base_model)
+        options, own = self._with_lora("save_peft"), self.own_parameters()
+        peft_folder.save(self.model, own, options, Path(path), base_model=base_model)
 
     def load_peft(self, path: str | Path) -> Self:
         """Adds the adapters of a folder that `save_peft` or `peft` made; see `notellm.models.peft_folder.load`."""
-        peft_folder.load(cast("NoteLLM", self), Path(path))
+        peft_folder.load(self.model, self.own_parameters(), Path(path), add=self.add_lora)
         return self
 
     def _with_lora(self, where: str) -> LoraOptions:

@@ -5,8 +5,9 @@ What `peft` does not know, projection, tau and [EMB]'s row, is in ``notellm.safe
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -19,9 +20,6 @@ from notellm.models import folder as model_folder
 from notellm.models.adapter import PARTS, LoraOptions, checked
 from notellm.models.decoder import Decoder
 from notellm.models.lora import linears
-
-if TYPE_CHECKING:
-    from notellm.models.notellm import NoteLLM
 
 CONFIG, WEIGHTS, EXTRA_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "notellm.safetensors"
 
@@ -42,13 +40,16 @@ HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that leave the frozen matrices as they are."""
 
 
-def save(model: "NoteLLM", options: LoraOptions, path: Path, base_model: str | None) -> None:
+def save(
+    decoder: Decoder, own: Mapping[str, Tensor], options: LoraOptions, path: Path, *, base_model: str | None
+) -> None:
     """Writes a model's adapters as `peft` does, and what else of it has learned.
 
     The folder appears complete or not at all; one that an earlier call made is replaced.
 
     Args:
-        model: With LoRA.
+        decoder: With LoRA.
+        own: The model's parameters that are not the decoder's, by name.
         options: Its LoRA's.
         path: The folder to make.
         base_model: What `peft` notes as the backbone's name or path.
@@ -73,17 +74,21 @@ def save(model: "NoteLLM", options: LoraOptions, path: Path, base_model: str | N
     }
     with atomic_folder(path, replace=True) as target:
         (target / CONFIG).write_text(json.dumps(fields, indent=2), encoding="utf-8")
-        matrices = {f"base_model.model.model.{name}.weight": value for name, value in _matrices(model.model)}
+        matrices = {f"base_model.model.model.{name}.weight": value for name, value in _matrices(decoder)}
         save_file(matrices, target / WEIGHTS, metadata={"format": "pt"})
-        save_file(_own(model), target / EXTRA_WEIGHTS, metadata={"format": "pt"})
+        save_file(_learned(decoder, own), target / EXTRA_WEIGHTS, metadata={"format": "pt"})
 
 
-def load(model: "NoteLLM", path: Path) -> None:
+def load(
+    decoder: Decoder, own: Mapping[str, Tensor], path: Path, *, add: Callable[[LoraOptions], object]
+) -> None:
     """Adds the adapters of a folder to a model, and takes over projection, tau and [EMB]'s row where it has them.
 
     Args:
-        model: Without LoRA; its weights must be those that the adapters were trained beside.
+        decoder: Without LoRA; its weights must be those that the adapters were trained beside.
+        own: The model's parameters that are not the decoder's, by name.
         path: Made by `save` or by `peft`.
+        add: Adds adapters to the model.
 
     Raises:
         DataError: If a file is missing or damaged, or a tensor is missing or of another shape.
@@ -92,19 +97,19 @@ def load(model: "NoteLLM", path: Path) -> None:
     """
     options = read_options(path / CONFIG)
     found = _read_matrices(path)
-    _check(path / WEIGHTS, found, _matrix_shapes(model.model, options))
+    _check(path / WEIGHTS, found, _matrix_shapes(decoder, options))
     extra = path / EXTRA_WEIGHTS
-    own = model_folder.read_weights(path, single=EXTRA_WEIGHTS) if extra.exists() else {}
-    if own:
-        shapes = {name: tuple(parameter.shape) for name, parameter in model.own_parameters().items()}
-        _check(extra, own, shapes | {"emb_row": (model.model.config.width,)})
-    model.add_lora(options)
+    kept = model_folder.read_weights(path, single=EXTRA_WEIGHTS) if extra.exists() else {}
+    if kept:
+        shapes = {name: tuple(parameter.shape) for name, parameter in own.items()}
+        _check(extra, kept, shapes | {"emb_row": (decoder.config.width,)})
+    add(options)
     with torch.no_grad():
-        for name, matrix in _matrices(model.model):
+        for name, matrix in _matrices(decoder):
             matrix.copy_(found[name])
-        for name, parameter in _own(model).items():
-            if name in own:
-                parameter.copy_(own[name])
+        for name, parameter in _learned(decoder, own).items():
+            if name in kept:
+                parameter.copy_(kept[name])
 
 
 def read_options(path: Path) -> LoraOptions:
@@ -146,11 +151,11 @@ def _require(path: Path, fields: dict[str, Any], name: str, what: str, holds: bo
         raise NotSupportedError(f"{path}: {name} must be {what}, but is {fields.get(name)!r}")
 
 
-def _own(model: "NoteLLM") -> dict[str, Tensor]:
+def _learned(decoder: Decoder, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What has learned beside the adapters, by its names in ``notellm.safetensors``."""
-    row = model.model.emb_row
+    row = decoder.emb_row
     assert row is not None
-    return {name: value.detach() for name, value in {**model.own_parameters(), "emb_row": row}.items()}
+    return {name: value.detach() for name, value in {**own, "emb_row": row}.items()}
 
 
 def _name(layer: int, target: str, kind: str) -> str:
