@@ -195,7 +195,7 @@ def run_alone(options: argparse.Namespace) -> None:
     forget_peak()
     who.train_step(1)
     peak = memory_mib("VmHWM")
-    _for_everyone = _core.util.FreedMemoryStays()  # our trainer has it so anyway
+    _for_everyone = _core.util.KeepsFreedMemory()  # our trainer has it so anyway
     seconds = []
     for step in range(2, 2 + options.steps):
         begin = time.perf_counter()

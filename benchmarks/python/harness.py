@@ -36,7 +36,7 @@ def time_in_turns(
         is_warm: Else each is called once before; it may be, with less of the same.
         repeats: Calls at a time, of which the mean is kept: for those that take microseconds.
     """
-    _for_everyone = _core.util.FreedMemoryStays()
+    _for_everyone = _core.util.KeepsFreedMemory()
     return time_plainly(calls, rounds, is_warm=is_warm, repeats=repeats)
 
 

@@ -57,7 +57,7 @@ void bind_util(py::module_& m) {
       },
       py::arg("count"));
   m.def("num_threads", [] { return num_threads(); });
-  py::class_<FreedMemoryStays>(m, "FreedMemoryStays").def(py::init<>());
+  py::class_<KeepsFreedMemory>(m, "KeepsFreedMemory").def(py::init<>());
   m.def("instruction_set", [] { return name_of(instruction_set()); });
   m.def("set_instruction_set", &set_instruction_set, py::arg("name"));
 }

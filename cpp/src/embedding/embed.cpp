@@ -90,7 +90,7 @@ Embedded embed_notes(const LanguageModel& model,
                      const EmbedOptions& options,
                      const ProgressFn& progress) {
   const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the vectors
-  const FreedMemoryStays between_passes;
+  const KeepsFreedMemory between_passes;
   std::vector<NotePrompt> requests;
   for (const int64_t note : indices) requests.emplace_back().note = note;  // the category task
   const PromptSequences sequences = lay_out(notes.prompts, notes.notes, requests, PackMode::kEmbed);

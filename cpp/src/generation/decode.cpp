@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "candidates.h"
 #include "logits.h"
 #include "notellm/models/cache.h"
 #include "notellm/ops/on_device.h"
@@ -15,7 +16,6 @@
 #include "notellm/util/check.h"
 #include "notellm/util/memory.h"
 #include "slot_blocks.h"
-#include "token_offers.h"
 
 namespace notellm {
 namespace {
@@ -43,7 +43,7 @@ struct Sequence {
   int64_t group;  // which of the distinct prompts
   SlotBlocks::Handle block;
   int64_t first_slot;  // of its lanes, as many as beams, of max_new_tokens slots each
-  OutputSearch search;
+  BeamSearch search;
   std::vector<Branch> branches;  // by running output
 };
 
@@ -153,7 +153,7 @@ class Decoder {
       entering.push_back({prefill.first_group + std::ssize(entering),
                           block,
                           block->first + std::ssize(positions),
-                          OutputSearch(options_.search),
+                          BeamSearch(options_.search),
                           {std::move(branch)}});
       const int64_t length = segments.start(leaf) + segments.length(leaf);
       for (int64_t i = 0; i < own_slots_; ++i) {
@@ -207,13 +207,13 @@ class Decoder {
              rules_.banned.empty() ? std::span<const int64_t>() : std::span(rules_.banned[row])});
       }
     }
-    const auto offers = internal::token_offers(internal::logits_of(states, head_), outputs,
-                                               options_, rules_.grammar);
-    auto offer = offers.begin();
+    const auto candidates = internal::token_candidates(internal::logits_of(states, head_), outputs,
+                                                       options_, rules_.grammar);
+    auto candidate = candidates.begin();
     for (Sequence& sequence : sequences) {
-      std::vector<OutputSearch::Continuation> continuations;
-      for (size_t b = 0; b < sequence.branches.size(); ++b, ++offer) {
-        for (const auto& [token, score] : *offer) {
+      std::vector<BeamSearch::Continuation> continuations;
+      for (size_t b = 0; b < sequence.branches.size(); ++b, ++candidate) {
+        for (const auto& [token, score] : *candidate) {
           continuations.push_back({static_cast<int64_t>(b), token, score});
         }
       }
@@ -311,7 +311,7 @@ std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
                                            const ProgressFn& progress) {
   check(options, rules, std::ssize(requests), model.config.vocabulary);
   const c10::InferenceMode no_graph;
-  const FreedMemoryStays between_passes;
+  const KeepsFreedMemory between_passes;
   DecodeOptions with_end = options;
   auto& stops = with_end.search.stop_tokens;
   if (rules.grammar) stops.clear();  // it says where an output may end

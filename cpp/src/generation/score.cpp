@@ -168,7 +168,7 @@ at::Tensor score_categories(const LanguageModel& model,
                     "batch_tokens and max_logits must be at least 1, but are ",
                     options.batch_tokens, " and ", options.max_logits);
   const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the scores
-  const FreedMemoryStays between_passes;
+  const KeepsFreedMemory between_passes;
   std::vector<NotePrompt> requests;
   for (const int64_t note : indices) requests.emplace_back().note = note;
   const PromptSequences sequences =

@@ -54,9 +54,9 @@ DecoderPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> paths,
   const at::Device device = cache.rope.cos.device();
   plan.slots = on_device(slots, device);
   if (device.is_cpu() && instruction_set() != InstructionSet::kNone) {
-    if (compute != at::kDouble) plan.fill = whole_rows(plan.tokens) - plan.tokens;
+    if (compute != at::kDouble) plan.padding = whole_rows(plan.tokens) - plan.tokens;
     plan.layout =
-        std::make_shared<const AttentionLayout>(growth_layout(paths, cache.slots(), plan.fill));
+        std::make_shared<const AttentionLayout>(growth_layout(paths, cache.slots(), plan.padding));
     plan.read_layout = plan.layout;
   } else {
     plan.attention = plan_growth(paths, device);

@@ -176,7 +176,7 @@ at::Tensor attend(const at::Tensor& x,
                   const std::shared_ptr<const AttentionLayout>& layout,
                   const at::Tensor* cache) {
   const AttentionHeads heads{config.heads, config.key_heads, config.rope.head_dim};
-  const Dropout dropout = dropout_of(w, plan, kAttentionInput, plan.keys);
+  const Dropout dropout = dropout_of(w, plan, kAttentionInput, plan.dropout_keys);
   const ProjectionWeights all = packed_weights(w, plan.dtype, dropout);
   const HeadWidths width = head_widths(config);
   at::Tensor queries, packed;
@@ -190,7 +190,7 @@ at::Tensor attend(const at::Tensor& x,
   } else {
     const int64_t end = all.matrix.size(0);
     ProjectionWeights asked = rows_of(all, 0, width.queries);
-    asked.low_rank.dropout.keys = dropout.is_active() ? plan.read_keys : at::Tensor();
+    asked.low_rank.dropout.keys = dropout.is_active() ? plan.read_dropout_keys : at::Tensor();
     queries = project(normed(asking, w.input_norm, config), asked);
     packed = project(normed(x, w.input_norm, config), rows_of(all, width.queries, end));
   }
@@ -210,7 +210,7 @@ at::Tensor attend_composed(const at::Tensor& x,
                            const DecoderPlan& plan,
                            const at::Tensor* cache) {
   const HeadWidths width = head_widths(config);
-  const Dropout dropout = dropout_of(w, plan, kAttentionInput, plan.keys);
+  const Dropout dropout = dropout_of(w, plan, kAttentionInput, plan.dropout_keys);
   const at::Tensor all =
       project(normed(x, w.input_norm, config), packed_weights(w, plan.dtype, dropout));
   const auto heads_of = [&](const at::Tensor& part, const at::Tensor& norm) {
@@ -231,13 +231,13 @@ at::Tensor attend_composed(const at::Tensor& x,
       .to(plan.dtype);
 }
 
-// (T, D) with rows of zeros for the plan's fill; as it is if it has them.
+// (T, D) with rows of zeros for the plan's padding; as it is if it has them.
 at::Tensor with_fill(const at::Tensor& x, const DecoderPlan& plan) {
-  const int64_t all = plan.tokens + plan.fill;
+  const int64_t all = plan.tokens + plan.padding;
   if (x.size(0) == all) return x;
   NOTELLM_CHECK_ARG(x.size(0) == plan.tokens, "x must be of ", plan.tokens, " rows, but is of ",
                     x.size(0));
-  return at::constant_pad_nd(x, {0, 0, 0, plan.fill});
+  return at::constant_pad_nd(x, {0, 0, 0, plan.padding});
 }
 
 void quantise_matrices(LayerWeights& w) {
@@ -272,7 +272,7 @@ at::Tensor decoder_layer(const at::Tensor& given,
     if (selects) attended = attended.index_select(0, plan.read_rows);
   }
   const auto dropout = [&](DropoutSite site) {
-    return dropout_of(weights, plan, site, selects ? plan.read_keys : plan.keys);
+    return dropout_of(weights, plan, site, selects ? plan.read_dropout_keys : plan.dropout_keys);
   };
   stream = project({Prologue::kNone, attended, {}, 0},
                    output_weights(weights, plan.dtype, dropout(kOutput)), stream);
@@ -281,8 +281,8 @@ at::Tensor decoder_layer(const at::Tensor& given,
               gate_up_weights(weights, plan.dtype, dropout(kFeedForwardInput)));
   const at::Tensor result = project({Prologue::kSwiglu, gate_up, {}, 0},
                                     down_weights(weights, plan.dtype, dropout(kDown)), stream);
-  const int64_t fill = selects ? plan.read_fill : plan.fill;
-  return is_last && fill > 0 ? result.narrow(0, 0, result.size(0) - fill) : result;
+  const int64_t padding = selects ? plan.read_padding : plan.padding;
+  return is_last && padding > 0 ? result.narrow(0, 0, result.size(0) - padding) : result;
 }
 
 at::Tensor decoder_states(const at::Tensor& tokens,

@@ -21,19 +21,19 @@ void check_compute(at::ScalarType compute, const char* where) {
       where, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
 }
 
-// Read rows and fill of a plan, for products of few shapes.
-struct Filled {
-  int64_t fill, read_fill;
-  std::vector<int64_t> read_rows;  // the last ones are the last tokens of the fill
+// Read rows and padding of a plan, for products of few shapes.
+struct Padded {
+  int64_t padding, read_padding;
+  std::vector<int64_t> read_rows;  // the last ones are the last tokens of the padding
 };
 
-Filled filled(int64_t tokens, std::optional<std::span<const int64_t>> read_rows) {
+Padded filled(int64_t tokens, std::optional<std::span<const int64_t>> read_rows) {
   const int64_t reads = read_rows ? std::ssize(*read_rows) : 0;
-  const int64_t read_fill = whole_rows(reads) - reads;
-  const int64_t all = whole_rows(tokens + read_fill);
-  Filled made{all - tokens, read_fill, {}};
+  const int64_t read_padding = whole_rows(reads) - reads;
+  const int64_t all = whole_rows(tokens + read_padding);
+  Padded made{all - tokens, read_padding, {}};
   if (read_rows) made.read_rows.assign(read_rows->begin(), read_rows->end());
-  for (int64_t i = all - read_fill; i < all; ++i) made.read_rows.push_back(i);
+  for (int64_t i = all - read_padding; i < all; ++i) made.read_rows.push_back(i);
   return made;
 }
 
@@ -49,13 +49,13 @@ void plan_layout(DecoderPlan& plan,
   }
   std::vector<int64_t> rows;
   if (plan.dtype != at::kDouble) {  // fp64 goes to BLAS, which compiles nothing
-    Filled made = filled(segments.tokens(), read_rows);
-    plan.fill = made.fill, plan.read_fill = made.read_fill;
+    Padded made = filled(segments.tokens(), read_rows);
+    plan.padding = made.padding, plan.read_padding = made.read_padding;
     rows = std::move(made.read_rows);
     if (read_rows) read_rows = rows;
   }
   if (read_rows) plan.read_rows = on_device(*read_rows, at::kCPU);
-  const Segments whole = segments.with_root(plan.fill);
+  const Segments whole = segments.with_root(plan.padding);
   plan.layout = std::make_shared<const AttentionLayout>(attention_layout(whole));
   plan.read_layout =
       read_rows ? std::make_shared<const AttentionLayout>(attention_layout(whole, read_rows))
@@ -99,9 +99,10 @@ DecoderPlan with_dropout(DecoderPlan plan,
                          std::span<const int64_t> tokens,
                          uint64_t seed) {
   plan.dropout_seed = seed;
-  plan.keys = at::constant_pad_nd(prefix_keys(tokens, segments), {0, plan.fill});
-  plan.read_keys =
-      plan.read_rows.defined() ? plan.keys.index_select(0, plan.read_rows.cpu()) : plan.keys;
+  plan.dropout_keys = at::constant_pad_nd(prefix_keys(tokens, segments), {0, plan.padding});
+  plan.read_dropout_keys = plan.read_rows.defined()
+                               ? plan.dropout_keys.index_select(0, plan.read_rows.cpu())
+                               : plan.dropout_keys;
   return plan;
 }
 

@@ -69,7 +69,7 @@ AttentionLayout attention_layout(const Segments& segments,
 
 AttentionLayout growth_layout(std::span<const std::vector<kernels::TokenRange>> contexts,
                               int64_t kept,
-                              int64_t fill) {
+                              int64_t padding) {
   AttentionLayout layout;
   const auto add = [&layout](const std::vector<kernels::TokenRange>& context, int64_t queries) {
     AttentionLayout::Item item{0, layout.rows(), queries, std::ssize(layout.ranges), 0, 0};
@@ -86,7 +86,7 @@ AttentionLayout growth_layout(std::span<const std::vector<kernels::TokenRange>> 
     layout.items.push_back(item);
   };
   for (const auto& context : contexts) add(context, 1);
-  if (fill > 0) add({{contexts[0].front().begin, 1}}, fill);
+  if (padding > 0) add({{contexts[0].front().begin, 1}}, padding);
   layout.segment_offsets = {0, kept};
   layout.uses.resize(1);  // no gradients: nobody asks
   return layout;

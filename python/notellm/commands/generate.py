@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Generates and writes the lines."""
     from notellm.data import Notes
     from notellm.generation import write_pool
-    from notellm.pipeline import Describer, load_trained, words_decided_by
+    from notellm.pipeline import Describer, generation_options, load_trained
     from notellm.pipeline.systems import model_key
     from notellm.progress import console_progress
 
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
                 "hashtags": hashtags,
                 "ban_in_text": arguments.ban_in_text,
             }
-            | words_decided_by(config),
+            | generation_options(config),
             progress=progress,
         )
     kept = f", {before:,} of them by a call before" if before else ""

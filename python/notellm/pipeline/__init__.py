@@ -17,7 +17,7 @@ from notellm.pipeline.data import (
     training_pairs,
     write_pairs,
 )
-from notellm.pipeline.describing import Describer, words_decided_by
+from notellm.pipeline.describing import Describer, generation_options
 from notellm.pipeline.encoder import train_encoder
 from notellm.pipeline.evaluating import evaluate
 from notellm.pipeline.steps import TRAINERS, run_steps
@@ -41,6 +41,6 @@ __all__ = [
     "train",
     "train_encoder",
     "training_pairs",
-    "words_decided_by",
+    "generation_options",
     "write_pairs",
 ]

@@ -12,7 +12,7 @@ from notellm.progress import ProgressFn
 from notellm.run import COST_KEYS
 
 
-def words_decided_by(config: Config) -> dict[str, Any]:
+def generation_options(config: Config) -> dict[str, Any]:
     """The options that decide what is written."""
     options = config.generation.to_dict()
     decisive = {key: value for key, value in options.items() if f"generation.{key}" not in COST_KEYS}

@@ -18,7 +18,7 @@ from notellm.files import atomic_write
 from notellm.fingerprints import Fingerprint, json_fingerprint
 from notellm.models.notellm import NoteLLM
 from notellm.pipeline.data import IntArray
-from notellm.pipeline.describing import Describer, words_decided_by
+from notellm.pipeline.describing import Describer, generation_options
 from notellm.pipeline.encoder import ENCODER, encode
 from notellm.pipeline.texts import full_texts, truncated_texts
 from notellm.pipeline.training import MODEL, load_backbone, load_trained, prompt_config
@@ -162,7 +162,7 @@ def _made_by(run: RunFolder, known_categories: Sequence[str], writers: Sequence[
     known = json_fingerprint(list(known_categories))
     model = model_key(run.file(MODEL)) if "trained" in writers else ""
     decided = {"model": model, "writers": list(writers), "known_categories": known}
-    return decided | words_decided_by(run.config)
+    return decided | generation_options(run.config)
 
 
 def _embed_bare(config: Config, notes: Notes, pooling: str) -> Tensor:

@@ -153,7 +153,7 @@ class Trainer:
         if self.folder is not None and self.processes.is_first:
             log = TrainLog(self.folder, first_step=self.step, tensorboard=self.options.tensorboard)
         self.model.train()
-        _between_steps = _core.util.FreedMemoryStays()  # for as long as this call
+        _between_steps = _core.util.KeepsFreedMemory()  # for as long as this call
         records = []
         try:
             while self.step < last:

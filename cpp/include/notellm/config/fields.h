@@ -25,12 +25,12 @@ struct Rule {
 inline Rule anything() { return {}; }
 inline Rule at_least(double low) { return {.low = low}; }
 inline Rule above(double low) { return {.low = low, .excludes_low = true}; }
-inline Rule share() { return {.low = 0, .high = 1}; }
-inline Rule some_share() { return {.low = 0, .high = 1, .excludes_low = true}; }
-inline Rule inner_share() {
+inline Rule from_0_to_1() { return {.low = 0, .high = 1}; }
+inline Rule above_0_to_1() { return {.low = 0, .high = 1, .excludes_low = true}; }
+inline Rule between_0_and_1() {
   return {.low = 0, .high = 1, .excludes_low = true, .excludes_high = true};
 }
-inline Rule open_share() { return {.low = 0, .high = 1, .excludes_high = true}; }
+inline Rule from_0_below_1() { return {.low = 0, .high = 1, .excludes_high = true}; }
 inline Rule one_of(std::vector<std::string_view> choices) {
   return {.choices = std::move(choices)};
 }
@@ -54,7 +54,7 @@ void visit_fields(const DataConfig&, Visit&& visit) {
   visit("groups_column", &DataConfig::groups_column, anything());
   visit("ordered", &DataConfig::ordered, anything());
   visit("split", &DataConfig::split, one_of({"notes", "users"}));
-  visit("test_share", &DataConfig::test_share, inner_share());
+  visit("test_share", &DataConfig::test_share, between_0_and_1());
   visit("split_seed", &DataConfig::split_seed, at_least(0));
   visit("held_out", &DataConfig::held_out, one_of({"test", "validation"}));
   visit("queries", &DataConfig::queries, at_least(0));
@@ -105,7 +105,7 @@ template <typename Visit>
 void visit_fields(const LoraConfig&, Visit&& visit) {
   visit("r", &LoraConfig::r, at_least(0));
   visit("alpha", &LoraConfig::alpha, above(0));
-  visit("dropout", &LoraConfig::dropout, open_share());
+  visit("dropout", &LoraConfig::dropout, from_0_below_1());
   visit(
       "targets", &LoraConfig::targets,
       Rule{.choices = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
@@ -116,7 +116,7 @@ template <typename Visit>
 void visit_fields(const LossConfig&, Visit&& visit) {
   visit("contrastive", &LossConfig::contrastive, anything());
   visit("alpha", &LossConfig::alpha, at_least(0));
-  visit("hashtag_share", &LossConfig::hashtag_share, share());
+  visit("hashtag_share", &LossConfig::hashtag_share, from_0_to_1());
   visit("csft_reduction", &LossConfig::csft_reduction, one_of({"note", "token"}));
   visit("mask_same_note", &LossConfig::mask_same_note, anything());
 }
@@ -132,10 +132,10 @@ void visit_fields(const TrainConfig&, Visit&& visit) {
   visit("lr", &TrainConfig::lr, at_least(0));
   visit("lr_head", &TrainConfig::lr_head, at_least(0));
   visit("weight_decay", &TrainConfig::weight_decay, at_least(0));
-  visit("warmup_share", &TrainConfig::warmup_share, open_share());
+  visit("warmup_share", &TrainConfig::warmup_share, from_0_below_1());
   visit("clip_norm", &TrainConfig::clip_norm, at_least(0));
-  visit("beta1", &TrainConfig::beta1, open_share());
-  visit("beta2", &TrainConfig::beta2, open_share());
+  visit("beta1", &TrainConfig::beta1, from_0_below_1());
+  visit("beta2", &TrainConfig::beta2, from_0_below_1());
   visit("eps", &TrainConfig::eps, above(0));
   visit("checkpoint_every", &TrainConfig::checkpoint_every, at_least(0));
   visit("tensorboard", &TrainConfig::tensorboard, anything());
@@ -158,8 +158,8 @@ void visit_fields(const EvaluationConfig&, Visit&& visit) {
   visit("ties", &EvaluationConfig::ties, one_of({"mean", "optimistic", "pessimistic"}));
   visit("bootstrap_samples", &EvaluationConfig::bootstrap_samples, at_least(1));
   visit("generation_notes", &EvaluationConfig::generation_notes, at_least(0));
-  visit("low_share", &EvaluationConfig::low_share, some_share());
-  visit("high_share", &EvaluationConfig::high_share, some_share());
+  visit("low_share", &EvaluationConfig::low_share, above_0_to_1());
+  visit("high_share", &EvaluationConfig::high_share, above_0_to_1());
 }
 
 template <typename Visit>
@@ -171,7 +171,7 @@ void visit_fields(const GenerationConfig&, Visit&& visit) {
   visit("length_penalty", &GenerationConfig::length_penalty, anything());
   visit("temperature", &GenerationConfig::temperature, at_least(0));
   visit("top_k", &GenerationConfig::top_k, at_least(0));
-  visit("top_p", &GenerationConfig::top_p, some_share());
+  visit("top_p", &GenerationConfig::top_p, above_0_to_1());
   visit("repetition_penalty", &GenerationConfig::repetition_penalty, above(0));
 }
 

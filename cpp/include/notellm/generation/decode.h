@@ -4,9 +4,9 @@
 #include <span>
 #include <vector>
 
+#include "notellm/generation/beam_search.h"
 #include "notellm/generation/grammar.h"
 #include "notellm/generation/next_token.h"
-#include "notellm/generation/output_search.h"
 #include "notellm/models/language_model.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"

@@ -57,7 +57,7 @@ struct DecoderWeights {
 /// One block: x + attention(norm(x)), then x + swiglu(norm(x)).
 ///
 /// @param x        (T, D) residual stream in `state_dtype(plan.dtype)`, or what the block before
-///                 returned: behind T rows it may have the plan's fill.
+///                 returned: behind T rows it may have the plan's padding.
 /// @param is_last  whether only the plan's read rows leave this block.
 /// @param cache    (slots, 2 K E) keys, not rotated, and values side by side in the compute dtype:
 ///                 takes up those of the plan's slots, and is read if the plan says so; null

@@ -32,11 +32,11 @@ struct DecoderPlan {
   AttentionPlan attention;                             ///< for LibTorch's operations (no `layout`)
   std::shared_ptr<const AttentionLayout> layout;       ///< for the CPU loops, every token asks
   std::shared_ptr<const AttentionLayout> read_layout;  ///< the same for the last layer
-  at::Tensor read_rows;   ///< int64: R tokens to be read, then `read_fill` others; or undefined
-  int64_t tokens = 0;     ///< T
-  int64_t fill = 0;       ///< tokens of no meaning behind them, so that products have few shapes
-  int64_t read_fill = 0;  ///< how many of these are behind `read_rows`
-  RopeTable rope;         ///< of all tokens, in `attention_dtype`; of slots if it reads a cache
+  at::Tensor read_rows;  ///< int64: R tokens to be read, then `read_padding` others; or undefined
+  int64_t tokens = 0;    ///< T
+  int64_t padding = 0;   ///< tokens of no meaning behind them, so that products have few shapes
+  int64_t read_padding = 0;  ///< how many of these are behind `read_rows`
+  RopeTable rope;            ///< of all tokens, in `attention_dtype`; of slots if it reads a cache
 
   at::Tensor slots;          ///< int64: where a cache takes up keys and values; or undefined
   bool reads_cache = false;  ///< whether attention is over the cache, not over the new tokens
@@ -44,8 +44,9 @@ struct DecoderPlan {
   at::ScalarType dtype;  ///< of the matrix products; the residual stream and norms stay wider
 
   std::optional<uint64_t> dropout_seed;  ///< of the adapters' dropout; none: no dropout
-  at::Tensor keys, read_keys;  ///< int64 on the CPU, by token and by read row, fill included:
-                               ///< `prefix_keys`, 0 for the fill
+  at::Tensor dropout_keys,
+      read_dropout_keys;  ///< int64 on the CPU, by token and by read row, padding included:
+                          ///< `prefix_keys`, 0 for the padding
 };
 
 /// The dtype in which attention runs: `compute`, but fp32 for bf16 on the CPU, where LibTorch's

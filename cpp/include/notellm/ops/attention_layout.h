@@ -49,9 +49,9 @@ AttentionLayout attention_layout(const Segments& segments,
 ///
 /// @param contexts  by query, at least one: ranges of the kept rows.
 /// @param kept      rows that are kept.
-/// @param fill      so many more queries, of no meaning, see the first context's first token.
+/// @param padding      so many more queries, of no meaning, see the first context's first token.
 AttentionLayout growth_layout(std::span<const std::vector<kernels::TokenRange>> contexts,
                               int64_t kept,
-                              int64_t fill);
+                              int64_t padding);
 
 }  // namespace notellm

@@ -8,12 +8,12 @@ namespace notellm {
 /// back.
 ///
 /// May be nested. Works with glibc's allocator; elsewhere it does nothing.
-class FreedMemoryStays {
+class KeepsFreedMemory {
  public:
-  FreedMemoryStays();
-  ~FreedMemoryStays();
-  FreedMemoryStays(const FreedMemoryStays&) = delete;
-  FreedMemoryStays& operator=(const FreedMemoryStays&) = delete;
+  KeepsFreedMemory();
+  ~KeepsFreedMemory();
+  KeepsFreedMemory(const KeepsFreedMemory&) = delete;
+  KeepsFreedMemory& operator=(const KeepsFreedMemory&) = delete;
 };
 
 }  // namespace notellm

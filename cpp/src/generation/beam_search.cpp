@@ -1,4 +1,4 @@
-#include "notellm/generation/output_search.h"
+#include "notellm/generation/beam_search.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,29 +8,29 @@
 
 namespace notellm {
 
-int64_t OutputSearch::candidates(const SearchOptions& options) {
+int64_t BeamSearch::candidates(const SearchOptions& options) {
   if (options.beams == 1) return 1;
   // so that W go on even if every stop token follows each of the others
   return options.beams * std::max<int64_t>(2, 1 + std::ssize(options.stop_tokens));
 }
 
-std::vector<int32_t> OutputSearch::best() const {
+std::vector<int32_t> BeamSearch::best() const {
   return finished_.empty() ? std::vector<int32_t>() : finished_.front().tokens;
 }
 
-bool OutputSearch::stops(int32_t token) const {
+bool BeamSearch::stops(int32_t token) const {
   return std::ranges::find(options_->stop_tokens, token) != options_->stop_tokens.end();
 }
 
 // The parent with one token more.
-OutputSearch::Output OutputSearch::longer(const Continuation& by) const {
+BeamSearch::Output BeamSearch::longer(const Continuation& by) const {
   Output output = running_[by.parent];
   output.tokens.push_back(by.token);
   output.score = by.score;
   return output;
 }
 
-void OutputSearch::finish(const Continuation& last) {
+void BeamSearch::finish(const Continuation& last) {
   Output output = longer(last);
   output.score /= std::pow(std::ssize(output.tokens), options_->length_penalty);
   if (stops(last.token)) output.tokens.pop_back();  // it counts for the length only
@@ -41,13 +41,13 @@ void OutputSearch::finish(const Continuation& last) {
 }
 
 // Whether no running output is better, at its present length, than all finished ones.
-bool OutputSearch::is_beaten(int64_t length) const {
+bool BeamSearch::is_beaten(int64_t length) const {
   if (std::ssize(finished_) < options_->beams) return false;
   const double hoped = running_.front().score / std::pow(length, options_->length_penalty);
   return hoped <= finished_.back().score;
 }
 
-std::vector<int64_t> OutputSearch::advance(std::vector<Continuation> continuations) {
+std::vector<int64_t> BeamSearch::advance(std::vector<Continuation> continuations) {
   std::ranges::stable_sort(continuations, std::greater<>(), &Continuation::score);
   const int64_t length = std::ssize(running_.front().tokens) + 1;
   const bool is_full = length == options_->max_new_tokens;

@@ -1,4 +1,4 @@
-#include "notellm/generation/output_search.h"
+#include "notellm/generation/beam_search.h"
 
 #include <gtest/gtest.h>
 
@@ -10,14 +10,14 @@ namespace notellm {
 namespace {
 
 using Ids = std::vector<int32_t>;
-using Continuations = std::vector<OutputSearch::Continuation>;
+using Continuations = std::vector<BeamSearch::Continuation>;
 
 constexpr int32_t kStop = 0;
 
-TEST(OutputSearch, OneBeamTakesWhatIsOfferedUntilItStops) {
+TEST(BeamSearch, OneBeamTakesWhatIsOfferedUntilItStops) {
   const SearchOptions options{.max_new_tokens = 3, .stop_tokens = {kStop}};
-  OutputSearch search(options);
-  EXPECT_EQ(OutputSearch::candidates(options), 1);
+  BeamSearch search(options);
+  EXPECT_EQ(BeamSearch::candidates(options), 1);
   EXPECT_EQ(search.advance({{0, 7, -9}}), std::vector<int64_t>{0});
   EXPECT_EQ(search.advance({{0, 5, 0}}), std::vector<int64_t>{0});
   EXPECT_EQ(search.running()[0].tokens, (Ids{7, 5}));
@@ -27,19 +27,19 @@ TEST(OutputSearch, OneBeamTakesWhatIsOfferedUntilItStops) {
   EXPECT_EQ(search.best(), (Ids{7, 5}));
 }
 
-TEST(OutputSearch, IsCutWhereItIsFull) {
+TEST(BeamSearch, IsCutWhereItIsFull) {
   const SearchOptions options{.max_new_tokens = 2, .stop_tokens = {kStop}};
-  OutputSearch search(options);
+  BeamSearch search(options);
   search.advance({{0, 7, 0}});
   search.advance({{0, 5, 0}});
   EXPECT_TRUE(search.is_done());
   EXPECT_EQ(search.best(), (Ids{7, 5}));
 }
 
-TEST(OutputSearch, EndsEmptyWhereNothingIsOffered) {
+TEST(BeamSearch, EndsEmptyWhereNothingIsOffered) {
   for (const int64_t beams : {1, 3}) {
     const SearchOptions options{.beams = beams, .stop_tokens = {kStop}};
-    OutputSearch search(options);
+    BeamSearch search(options);
     search.advance({});
     EXPECT_TRUE(search.is_done());
     EXPECT_TRUE(search.best().empty());
@@ -77,11 +77,11 @@ void exhaust(Ids output, double score, double length_penalty, Best& best) {
   }
 }
 
-TEST(OutputSearch, AWideBeamFindsTheBestOfAllOutputs) {
+TEST(BeamSearch, AWideBeamFindsTheBestOfAllOutputs) {
   for (const double length_penalty : {0.0, 1.0}) {
     const SearchOptions options{
         .beams = 64, .length_penalty = length_penalty, .max_new_tokens = 3, .stop_tokens = {kStop}};
-    OutputSearch search(options);
+    BeamSearch search(options);
     while (!search.is_done()) {
       Continuations offered;
       for (size_t b = 0; b < search.running().size(); ++b) {
@@ -98,10 +98,10 @@ TEST(OutputSearch, AWideBeamFindsTheBestOfAllOutputs) {
   }
 }
 
-TEST(OutputSearch, StopsWhenNoRunningOneCanBeatTheFinished) {
+TEST(BeamSearch, StopsWhenNoRunningOneCanBeatTheFinished) {
   const SearchOptions options{.beams = 2, .max_new_tokens = 9, .stop_tokens = {kStop}};
-  OutputSearch search(options);
-  EXPECT_EQ(OutputSearch::candidates(options), 4);
+  BeamSearch search(options);
+  EXPECT_EQ(BeamSearch::candidates(options), 4);
   // the stop among the first two is finished with -1 / 1; a third-best one would not be
   EXPECT_EQ(search.advance({{0, 1, -2}, {0, kStop, -1}, {0, 2, -3}, {0, 3, -4}}),
             (std::vector<int64_t>{0, 0}));

@@ -20,7 +20,7 @@ struct SearchOptions {
 /// tokens) those that stop among the first W are finished, with their log p divided by length ^
 /// length_penalty, and the best W others go on. It ends when W are finished and no running one
 /// beats the worst of them at its present length.
-class OutputSearch {
+class BeamSearch {
  public:
   struct Output {
     std::vector<int32_t> tokens;
@@ -32,7 +32,7 @@ class OutputSearch {
     double score;  ///< log p of the whole
   };
 
-  explicit OutputSearch(const SearchOptions& options) : options_(&options), running_(1) {}
+  explicit BeamSearch(const SearchOptions& options) : options_(&options), running_(1) {}
 
   const std::vector<Output>& running() const { return running_; }
   bool is_done() const { return running_.empty(); }

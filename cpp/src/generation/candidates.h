@@ -17,7 +17,7 @@ struct Continued {
   std::span<const int64_t> banned;
 };
 
-struct Offer {
+struct TokenCandidate {
   int32_t token;
   double score;  ///< log p of the output with it, where beams are searched; otherwise 0
 };
@@ -26,9 +26,9 @@ struct Offer {
 /// best ones, or the one drawn. None where the grammar allows none.
 ///
 /// @param logits  (n, V) of the running outputs, in order.
-std::vector<std::vector<Offer>> token_offers(at::Tensor logits,
-                                             std::span<const Continued> outputs,
-                                             const DecodeOptions& options,
-                                             const OutputGrammar* grammar);
+std::vector<std::vector<TokenCandidate>> token_candidates(at::Tensor logits,
+                                                          std::span<const Continued> outputs,
+                                                          const DecodeOptions& options,
+                                                          const OutputGrammar* grammar);
 
 }  // namespace notellm::internal

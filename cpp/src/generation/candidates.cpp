@@ -1,4 +1,4 @@
-#include "token_offers.h"
+#include "candidates.h"
 
 #include "tensors.h"
 
@@ -48,28 +48,29 @@ at::Tensor chosen_tokens(const at::Tensor& logits,
 }
 
 // (n, k) the best tokens of each row, and their log p.
-std::vector<std::vector<Offer>> best_offers(const at::Tensor& log_probs,
-                                            std::span<const Continued> outputs,
-                                            int64_t count) {
+std::vector<std::vector<TokenCandidate>> best_candidates(const at::Tensor& log_probs,
+                                                         std::span<const Continued> outputs,
+                                                         int64_t count) {
   const auto [scores, ids] = log_probs.topk(std::min(count, log_probs.size(1)), 1);
   const at::Tensor scores_here = scores.to(at::kDouble).cpu(), ids_here = ids.cpu();
   const auto score = scores_here.accessor<double, 2>();
   const auto id = ids_here.accessor<int64_t, 2>();
-  std::vector<std::vector<Offer>> offers(outputs.size());
+  std::vector<std::vector<TokenCandidate>> candidates(outputs.size());
   for (size_t row = 0; row < outputs.size(); ++row) {
     for (int64_t i = 0; i < score.size(1) && std::isfinite(score[row][i]); ++i) {
-      offers[row].push_back({static_cast<int32_t>(id[row][i]), outputs[row].score + score[row][i]});
+      candidates[row].push_back(
+          {static_cast<int32_t>(id[row][i]), outputs[row].score + score[row][i]});
     }
   }
-  return offers;
+  return candidates;
 }
 
 }  // namespace
 
-std::vector<std::vector<Offer>> token_offers(at::Tensor logits,
-                                             std::span<const Continued> outputs,
-                                             const DecodeOptions& options,
-                                             const OutputGrammar* grammar) {
+std::vector<std::vector<TokenCandidate>> token_candidates(at::Tensor logits,
+                                                          std::span<const Continued> outputs,
+                                                          const DecodeOptions& options,
+                                                          const OutputGrammar* grammar) {
   const bool searches = options.search.beams > 1;
   const bool computes =
       searches || grammar || options.draw.temperature > 0 || options.repetition_penalty != 1;
@@ -87,18 +88,18 @@ std::vector<std::vector<Offer>> token_offers(at::Tensor logits,
     }
     logits = keep_allowed(logits, allowed);
   }
-  std::vector<std::vector<Offer>> offers(outputs.size());
+  std::vector<std::vector<TokenCandidate>> candidates(outputs.size());
   if (searches) {
-    offers = best_offers(logits, outputs, OutputSearch::candidates(options.search));
+    candidates = best_candidates(logits, outputs, BeamSearch::candidates(options.search));
   } else {
     const at::Tensor chosen = chosen_tokens(logits, outputs, options.draw).cpu();
     const int64_t* token = chosen.const_data_ptr<int64_t>();
-    for (auto& own : offers) own.push_back({static_cast<int32_t>(*token++), 0});
+    for (auto& own : candidates) own.push_back({static_cast<int32_t>(*token++), 0});
   }
   for (size_t row = 0; row < outputs.size(); ++row) {
-    if (is_stuck[row]) offers[row].clear();
+    if (is_stuck[row]) candidates[row].clear();
   }
-  return offers;
+  return candidates;
 }
 
 }  // namespace notellm::internal
