@@ -17,6 +17,24 @@
 #include "notellm/util/memory.h"
 #include "slot_blocks.h"
 
+// How prompts are continued. The cache is an array of slots, each with the keys and values of one
+// token; nothing in it is ever moved.
+//
+// 1. *Batches.* Equal prompts become one (a group of rows of the result); groups are sorted by
+//    their tokens and cut into batches, so that prompts with a prefix in common enter together.
+// 2. *A block enters* (`admit_block`, `start`) when the cache has room for a batch: slots for the
+//    tokens of its prompts, shared prefixes once, and behind them slots for all outputs of each
+//    prompt. One pass over the prompts fills the former: this is the prefill.
+// 3. *Lanes.* A prompt's output slots are divided into lanes, one for each beam; a running output
+//    (`Branch`) writes its tokens into its lane. What it attends to is its path: ranges of slots,
+//    first those of the prompt, then those of its output. So a beam forks by copying a path
+//    (`forked`): the first child goes on in its parent's lane, others in free ones.
+// 4. *A step* (`step`) is one pass with one token for each running output of all blocks: the token
+//    chosen last is put into its slot, and the state read gives the candidates for the next one.
+// 5. *Emission* (`emit`): candidates are what grammar, penalties and draws leave of the logits;
+//    each prompt's `BeamSearch` takes those it wants and says which outputs they continue.
+// 6. *Leaving* (`finish`): a prompt's output is kept for its whole group; a block's slots are free
+//    when its last prompt has left.
 namespace notellm {
 namespace {
 
