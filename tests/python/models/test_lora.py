@@ -43,6 +43,19 @@ def stir(model):
     return model
 
 
+class Products(TorchDispatchMode):
+    """Notes the dtypes of every addmm, which is how adapters are merged."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        if function is torch.ops.aten.addmm.default:
+            self.dtypes.append({x.dtype for x in arguments})
+        return function(*arguments, **(options or {}))
+
+
 @pytest.fixture
 def adapted(tiny_folder):
     """Makes models of one and the same trained LoRA."""
@@ -128,20 +141,22 @@ class TestWithoutTraining:
         layer = stir(tiny.add_lora(OPTIONS)).bfloat16().model.layers[0]
         name, adapter = next(iter(layer.adapters.items()))
         weight = lora.linears(layer)[name].weight
-        products = []
-
-        class Watch(TorchDispatchMode):
-            def __torch_dispatch__(self, function, types, arguments=(), options=None):
-                if function is torch.ops.aten.addmm.default:
-                    products.append({x.dtype for x in arguments})
-                return function(*arguments, **(options or {}))
-
-        with Watch():
+        with Products() as products:
             merged = adapter.merged(weight)
-        assert products == [{torch.bfloat16 if is_native else torch.float32}]
+        assert products.dtypes == [{torch.bfloat16 if is_native else torch.float32}]
         exact = weight.double() + adapter.scale * adapter.lora_B.double() @ adapter.lora_A.double()
         assert merged.dtype == torch.bfloat16
         torch.testing.assert_close(merged.double(), exact, rtol=2**-8, atol=1e-3)
+
+    def test_so_is_one_that_embeds_unmerged(self, tiny, notes, use):
+        use("baseline")  # never has bf16 products
+        model = stir(tiny.add_lora(OPTIONS)).bfloat16()
+        with Products() as products:
+            rows = model.embed(notes, dtype="bf16")
+        assert products.dtypes
+        assert all(found == {torch.float32} for found in products.dtypes)
+        apart = model.float().embed(notes, dtype="fp32")
+        assert torch.nn.functional.cosine_similarity(rows, apart).min() > 0.99
 
     def test_unmerging_restores_every_bit(self, tiny, notes):
         model = stir(tiny.add_lora(OPTIONS))
