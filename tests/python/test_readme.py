@@ -1,4 +1,4 @@
-"""The examples of README.md and GUIDE.md run as they stand, but for a tiny backbone and few steps."""
+"""The examples of README.md and docs/guide.md run as they stand, but for a tiny backbone and few steps."""
 
 import re
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_the_example_runs(tiny_folder, place, capsys):
 
 def test_the_study_runs(overrides, place, capsys):
     changes = {'["mining.min_users=2"]': repr(overrides), ', "recall@100"': ""}
-    run_example("GUIDE.md", "The same from Python, without YAML:", changes)
+    run_example("docs/guide.md", "The same from Python, without YAML:", changes)
     shown = capsys.readouterr().out
     assert "| BM25 |" in shown
     assert len(re.findall(r"alpha_[0-9.]+, seed \d: done in", shown)) == 6
@@ -56,7 +56,7 @@ def test_the_study_runs(overrides, place, capsys):
 
 def test_own_objects_run(tiny_folder, place, capsys):
     few = {"smollm2-135m": str(tiny_folder), "max_steps=60": "max_steps=2", "=24": "=4", "(24)": "(4)"}
-    names = run_example("GUIDE.md", "## Your own prompt, loss, pooling, batches", few)
+    names = run_example("docs/guide.md", "## Your own prompt, loss, pooling, batches", few)
     assert float(capsys.readouterr().out) < 0
     trainer, pairs = names["trainer"], names["pairs"]
     first = [(int(s), int(t)) for s, t in zip(pairs.source[:4], pairs.target[:4], strict=True)]

@@ -55,7 +55,8 @@ InstructionSet parse(std::string_view name, const char* where) {
       name, "'");
 }
 
-std::atomic<int> chosen{-1};  // -1: not yet
+constexpr int kAsTheEnvironmentSays = -1;
+std::atomic<int> chosen{kAsTheEnvironmentSays};
 
 }  // namespace
 
@@ -73,7 +74,7 @@ bool has_bf16_products(InstructionSet set) {
 
 InstructionSet instruction_set() {
   int set = chosen.load(std::memory_order_relaxed);
-  if (set < 0) {
+  if (set == kAsTheEnvironmentSays) {
     const char* variable = std::getenv("NOTELLM_INSTRUCTION_SET");
     set = static_cast<int>(parse(variable ? variable : "", "NOTELLM_INSTRUCTION_SET"));
     chosen.store(set, std::memory_order_relaxed);
@@ -82,7 +83,8 @@ InstructionSet instruction_set() {
 }
 
 void set_instruction_set(std::string_view name) {
-  chosen.store(static_cast<int>(parse(name, __func__)), std::memory_order_relaxed);
+  const int set = name.empty() ? kAsTheEnvironmentSays : static_cast<int>(parse(name, __func__));
+  chosen.store(set, std::memory_order_relaxed);
 }
 
 }  // namespace notellm

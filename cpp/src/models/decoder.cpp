@@ -49,7 +49,12 @@ struct Part {
 at::Tensor merged(const Part& part) {
   const Adapter& adapter = part.adapter;
   if (!adapter.down.defined()) return part.weight;
-  return at::addmm(part.weight, adapter.up.detach(), adapter.down.detach(), 1, adapter.scale);
+  const at::ScalarType own = part.weight.scalar_type();
+  const bool is_slow = own == at::kBFloat16 && part.weight.is_cpu() && !multiplies_bf16();
+  const at::ScalarType wide = is_slow ? at::kFloat : own;
+  return at::addmm(part.weight.to(wide), adapter.up.detach().to(wide),
+                   adapter.down.detach().to(wide), 1, adapter.scale)
+      .to(own);
 }
 
 // The adapters of stacked matrices as one: down side by side, up along a diagonal of blocks.

@@ -139,6 +139,16 @@ def assert_goes_on(path, whole, training):
     ] * 2
 
 
+def stop_twice(command):
+    """The first Ctrl-C is answered, the second ends the process within two seconds."""
+    command.ctrl_c()
+    command.wait_for(lambda: "again to stop now" in command.said, 1 + SLACK)
+    begin = time.monotonic()
+    command.ctrl_c()
+    assert command.wait() == 130
+    assert time.monotonic() - begin < 2 + SLACK
+
+
 def parts(folder):
     return [path.name for path in folder.rglob("*.part")]
 
@@ -161,12 +171,7 @@ def test_the_second_ctrl_c_stops_amid_the_step(folder, training, whole):
     path, every_step = folder / "twice", [*training, "train.checkpoint_every=1"]
     command = Command(folder, SLOW_STEP, 60, "train", "--run", path, *every_step)
     command.wait_for(command.mark.exists)
-    command.ctrl_c()
-    command.wait_for(lambda: "again to stop now" in command.said, 1 + SLACK)
-    begin = time.monotonic()
-    command.ctrl_c()
-    assert command.wait() == 130
-    assert time.monotonic() - begin < 2 + SLACK
+    stop_twice(command)
     assert "goes on from what is kept" in command.said
     assert [entry.name for entry in (path / "checkpoints").iterdir()] == ["step-0000002"]
     assert parts(path) == []
@@ -203,12 +208,7 @@ def test_a_checkpoint_being_written_is_gone_after_the_second(folder, training, w
     command = Command(folder, SLOW_CHECKPOINT, 60, "train", "--run", path, *every_step)
     command.wait_for(command.mark.exists)
     assert len(parts(path)) == 1
-    command.ctrl_c()
-    command.wait_for(lambda: "again to stop now" in command.said, 1 + SLACK)
-    begin = time.monotonic()
-    command.ctrl_c()
-    assert command.wait() == 130
-    assert time.monotonic() - begin < 2 + SLACK
+    stop_twice(command)
     assert list((path / "checkpoints").iterdir()) == []
     assert_goes_on(path, whole, every_step)
 

@@ -1,5 +1,9 @@
 """The hand-written CPU loops against composed LibTorch operations: every set, every dtype, odd shapes."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from test_decoder import BASE, CASES
@@ -216,3 +220,10 @@ def test_unknown_sets_are_refused():
     ):
         notellm.set_instruction_set("sse9")
     assert notellm.instruction_set() != "sse9"
+
+
+def test_an_empty_name_returns_to_what_the_environment_says():
+    code = "import notellm as n; n.set_instruction_set('none'); n.set_instruction_set(''); print(n.instruction_set())"
+    environment = os.environ | {"NOTELLM_INSTRUCTION_SET": "baseline"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert said.stdout == "baseline\n", said.stderr
