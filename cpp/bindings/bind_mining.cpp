@@ -94,7 +94,7 @@ void bind_options(py::module_& m) {
       .def_readwrite("top", &CooccurrenceOptions::top)
       .def_readwrite("min_users", &CooccurrenceOptions::min_users)
       .def_readwrite("max_user_events", &CooccurrenceOptions::max_user_events)
-      .def_readwrite("max_gap_time", &CooccurrenceOptions::max_gap_time)
+      .def_readwrite("max_gap_seconds", &CooccurrenceOptions::max_gap_seconds)
       .def_readwrite("max_gap_events", &CooccurrenceOptions::max_gap_events)
       .def_readwrite("threads", &CooccurrenceOptions::threads);
 }

@@ -215,7 +215,7 @@ def mine_pairs(
         min_users: Users a pair needs.
         max_user_events: Users with more events than this are left out whole; the report counts them and their
             events. 0 leaves out nobody.
-        max_gap_seconds: B must be clicked at most so long after A was viewed, in the unit of ``log.times``.
+        max_gap_seconds: B must be clicked at most so many seconds (or what unit ``log.times`` has) after A was viewed.
             0 sets no limit.
         max_gap_events: B must be at most so many of the user's events after A. 0 sets no limit. With both
             limits one view of A and one click of B must satisfy both.
@@ -239,7 +239,7 @@ def mine_pairs(
     options = _core.CooccurrenceOptions()
     options.lower, options.upper, options.top, options.min_users = lower, upper, top, min_users
     options.max_user_events, options.threads = max_user_events, threads
-    options.max_gap_time, options.max_gap_events = max_gap_seconds, max_gap_events
+    options.max_gap_seconds, options.max_gap_events = max_gap_seconds, max_gap_events
     mined = _core.mine_cooccurrence(
         log.users,
         log.notes,

@@ -31,7 +31,7 @@ class WindowBuilder {
   WindowBuilder(const UserEvents& log, const CooccurrenceOptions& options, MiningReport& report)
       : log_(log), options_(options), report_(report), is_first_(log.note_count) {
     result_.units.assign(log.user_count(), 0);
-    result_.may_repeat = options.max_gap_time > 0 || options.max_gap_events > 0;
+    result_.may_repeat = options.max_gap_seconds > 0 || options.max_gap_events > 0;
   }
 
   ClickWindows build(const ProgressFn& progress) {
@@ -104,11 +104,11 @@ class WindowBuilder {
 
   bool is_within_gap(int64_t view, int64_t click) const {
     if (options_.max_gap_events > 0 && click - view > options_.max_gap_events) return false;
-    if (options_.max_gap_time == 0) return true;
+    if (options_.max_gap_seconds == 0) return true;
     // Unsigned: the difference of two int64 times in order always fits.
     const auto gap =
         static_cast<uint64_t>(log_.times[click]) - static_cast<uint64_t>(log_.times[view]);
-    return gap <= static_cast<uint64_t>(options_.max_gap_time);
+    return gap <= static_cast<uint64_t>(options_.max_gap_seconds);
   }
 
   void group_by_note() {

@@ -247,12 +247,13 @@ void check_options(const UserEvents& log, const CooccurrenceOptions& options) {
   require(options.top >= 0, "top must be at least 0 (all), but is ", options.top);
   require(options.min_users >= 1, "min_users must be at least 1, but is ", options.min_users);
   require(options.threads >= 0, "threads must be at least 0, but is ", options.threads);
-  require(options.max_user_events >= 0 && options.max_gap_time >= 0 && options.max_gap_events >= 0,
-          "max_user_events and gaps must be at least 0 (no limit), but are ",
-          options.max_user_events, ", ", options.max_gap_time, " and ", options.max_gap_events);
-  require(log.is_ordered || (options.max_gap_time == 0 && options.max_gap_events == 0),
+  require(
+      options.max_user_events >= 0 && options.max_gap_seconds >= 0 && options.max_gap_events >= 0,
+      "max_user_events and gaps must be at least 0 (no limit), but are ", options.max_user_events,
+      ", ", options.max_gap_seconds, " and ", options.max_gap_events);
+  require(log.is_ordered || (options.max_gap_seconds == 0 && options.max_gap_events == 0),
           "a gap limit needs an ordered log, but this one is a set of baskets");
-  require(options.max_gap_time == 0 || !log.times.empty() || log.notes.empty(),
+  require(options.max_gap_seconds == 0 || !log.times.empty() || log.notes.empty(),
           "a gap limit in time needs event times, but the log has none; try max_gap_events");
 }
 

@@ -109,7 +109,7 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
     Raises:
         ConfigError: If the configuration is wrong, or not that of the folder.
     """
-    from notellm.training.processes import Processes, in_turn
+    from notellm.training.processes import Processes, first_process_first
 
     config = _asked_config(arguments, *defaults)
     if arguments.cfg:
@@ -117,7 +117,7 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
         return None
     prepare_process(config)
     # dtype=auto becomes what the first process has written, whatever the others' machines are
-    with in_turn():
+    with first_process_first():
         folder = RunFolder.open(config, writes=Processes.current().is_first)
     remark_on_dtype(folder.config)
     return folder

@@ -32,7 +32,7 @@ from notellm.json_files import read_json, write_json
 from notellm.mining import Pairs, mine_pairs
 from notellm.progress import console_progress
 from notellm.run import RunFolder
-from notellm.training.processes import in_turn
+from notellm.training.processes import first_process_first
 
 __all__ = [
     "Dataset",
@@ -118,7 +118,7 @@ def load_data(config: Config) -> Dataset:
     data = config.data
     if data.source == "debian":
         folder = Path(data.folder) if data.folder else cache_folder("debian")
-        with in_turn(), console_progress("Debian catalogue", "%") as progress:
+        with first_process_first(), console_progress("Debian catalogue", "%") as progress:
             catalogue = debian.fetch(folder, progress)
         notes, log, groups = catalogue.notes, catalogue.interactions, catalogue.groups
     else:
@@ -156,7 +156,7 @@ def mine(config: Config, interactions: Interactions) -> Pairs:
         return mine_pairs(interactions, **config.mining.to_dict(), threads=config.threads, progress=progress)
 
 
-@in_turn()
+@first_process_first()
 def prepare(run: RunFolder, dataset: Dataset) -> MinedPairs:
     """The related pairs of a run: mined and kept in its folder, or read from there.
 

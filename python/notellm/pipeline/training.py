@@ -17,7 +17,7 @@ from notellm.prompts import PromptConfig
 from notellm.run import RunFolder
 from notellm.training import Trainer, TrainOptions
 from notellm.training.checkpoint import CHECKPOINTS
-from notellm.training.processes import Processes, in_turn
+from notellm.training.processes import Processes, first_process_first
 
 MODEL = "model"
 """Folder of the trained model in a run folder."""
@@ -39,7 +39,7 @@ def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM
         DataError: If the model folder is missing or damaged, or cannot be fetched.
         NotSupportedError: If the backbone is of another family, or CUDA is asked for and not there.
     """
-    with in_turn(), console_progress("backbone", "MiB") as progress:
+    with first_process_first(), console_progress("backbone", "MiB") as progress:
         model = NoteLLM.from_pretrained(
             config.model.path,
             dim=config.model.dim,

@@ -111,7 +111,7 @@ class Processes:
 
 
 @contextmanager
-def in_turn() -> Iterator[None]:
+def first_process_first() -> Iterator[None]:
     """The first process runs the body while the others wait; they then find what it kept.
 
     Works as a decorator, too. If the first process fails, the others fail with it.

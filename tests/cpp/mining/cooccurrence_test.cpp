@@ -68,7 +68,7 @@ TEST(MineCooccurrence, LimitsTheGapInTimeAndEvents) {
   options.max_gap_events = 1;
   EXPECT_EQ(mine_cooccurrence(SmallLog().grouped(), options).report.pairs_kept, 4);
   options.max_gap_events = 0;
-  options.max_gap_time = 9;
+  options.max_gap_seconds = 9;
   EXPECT_EQ(mine_cooccurrence(SmallLog().grouped(), options).report.pairs_kept, 1);
 }
 
@@ -77,7 +77,7 @@ TEST(MineCooccurrence, TakesTimesFromOneEndOfInt64ToTheOther) {
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
   const Ints users = {0, 0}, notes = {0, 1}, times = {kMin, kMax};
   CooccurrenceOptions options = keep_all();
-  options.max_gap_time = kMax;
+  options.max_gap_seconds = kMax;
   const UserEvents log = group_by_user({users, notes, times, {}, 1, 2, true});
   EXPECT_EQ(mine_cooccurrence(log, options).report.pairs_found, 0);
 }

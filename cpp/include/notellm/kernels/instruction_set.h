@@ -20,8 +20,8 @@ enum class InstructionSet {
 /// @throws std::invalid_argument  if the variable names an unknown set or one the processor lacks.
 InstructionSet instruction_set();
 
-/// Chooses a set for the whole process; "" returns to NOTELLM_INSTRUCTION_SET or, without it, to the
-/// best one. Not while kernels run.
+/// Chooses a set for the whole process; "" returns to NOTELLM_INSTRUCTION_SET or, without it, to
+/// the best one. Not while kernels run.
 ///
 /// @throws std::invalid_argument  for an unknown name or a set that this processor lacks.
 void set_instruction_set(std::string_view name);

@@ -20,7 +20,7 @@ struct CooccurrenceOptions {
   int64_t top = 10;             ///< partners kept of each note, the highest; 0 = all
   int64_t min_users = 1;        ///< a pair must be supported by so many users; >= 1
   int64_t max_user_events = 0;  ///< users with more events are left out whole; 0 = none are
-  int64_t max_gap_time = 0;     ///< B at most so long after A, in the log's unit; 0 = no limit
+  int64_t max_gap_seconds = 0;  ///< B at most so long after A, in the log's unit; 0 = no limit
   int64_t max_gap_events = 0;   ///< B at most so many of the user's events after A; 0 = no limit
   int threads = 0;              ///< 0 = `num_threads()`; the result does not depend on it
 };
@@ -64,7 +64,7 @@ struct Cooccurrence {
 ///
 /// @param progress  told (source notes done, N).
 /// @throws std::invalid_argument  if an option is out of range, or a gap is asked of a log that has
-///                                no order (or, for max_gap_time, no times).
+///                                no order (or, for max_gap_seconds, no times).
 ///
 /// Cost: time of the sum over users of (their distinct views x later clicks); memory O(E + P), and
 /// O(N) for each thread. Deterministic for any number of threads.
