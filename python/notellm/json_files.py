@@ -44,7 +44,7 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     try:
         value = read_json(path)
     except FileNotFoundError:
-        raise DataError(f"{path}: must be a JSON file, but is not there") from None
+        raise DataError(f"{path}: must be a file of a model or run folder, but is not there") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}:1: must be an object, but is a {type(value).__name__}")
     return value

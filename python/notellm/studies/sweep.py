@@ -270,12 +270,12 @@ def _generation_metrics(writer: GenerationResult) -> dict[str, float]:
     found = {
         "accuracy": writer.category_accuracy,
         "illusory": writer.illusory,
-        "closed_set": writer.closed_set and writer.closed_set.accuracy,
+        "closed_set": writer.closed_set.accuracy if writer.closed_set else None,
         "bleu4": writer.bleu4,
         "rouge1": writer.rouge1,
         "rouge2": writer.rouge2,
         "rougeL": writer.rouge_l,
-        "hashtag_f1": writer.hashtags and writer.hashtags.f1,
+        "hashtag_f1": writer.hashtags.f1 if writer.hashtags else None,
     }
     return {name: interval.value for name, interval in found.items() if interval is not None}
 

@@ -136,11 +136,13 @@ class TestBadFolders:
             NoteLLM.from_pretrained(folder, **arguments)
 
     def test_missing(self, tmp_path):
-        self.refuse(tmp_path / "nowhere", DataError, r"nowhere/config.json: must be a file of a model folder")
+        self.refuse(
+            tmp_path / "nowhere", DataError, r"nowhere/config.json: must be a file of a model or run folder"
+        )
 
     def test_damaged_json(self, folder):
         (folder / "config.json").write_text("{")
-        self.refuse(folder, DataError, r"config.json: must be JSON")
+        self.refuse(folder, DataError, r"config.json:1: must be JSON")
 
     def test_truncated_weights(self, folder):
         content = (folder / "model.safetensors").read_bytes()
