@@ -142,7 +142,7 @@ has_gpu() { compgen -G "/dev/nvidia[0-9]*" >/dev/null || nvidia-smi -L >/dev/nul
 is_offered() { pip install --quiet --dry-run --no-deps "$1" >/dev/null 2>&1; }
 
 describe_torch() {
-  "$venv/bin/python" - <<'EOF'
+  "$venv/bin/python" -W ignore - <<'EOF'
 import torch
 from importlib.metadata import distributions
 

@@ -101,7 +101,9 @@ def number(value: float) -> str:
     """Three digits, or all before the point."""
     if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    if value >= 1:
+        return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.3g}"
 
 
 def rate(rounds: Mapping[str, list[float]], items: float, only: Iterable[str] | None = None) -> str:
@@ -118,7 +120,7 @@ def duration(rounds: Mapping[str, list[float]]) -> str:
     found = compare(rounds)
     if found is None:
         return ""
-    ours, theirs = (f"{1000 * seconds:.3g}" for seconds in (found.ours, found.theirs))
+    ours, theirs = (number(1000 * seconds) for seconds in (found.ours, found.theirs))
     return f"{ours} against {theirs} ms: **{times(found.low, found.high)}**"
 
 

@@ -1,8 +1,9 @@
 """What stands behind the README's table of speeds, from records: for benchmarks/README.md."""
 
 import json
+from statistics import median
 
-from cells import Record, Records, compare, listed, number, table, wrapped
+from cells import Record, Records, compare, listed, machine, number, table, wrapped
 
 
 def details_section(records: Records) -> list[str]:
@@ -14,6 +15,7 @@ def details_section(records: Records) -> list[str]:
         lengths(records),
         pools(records),
         skipped(records),
+        building(records),
     ):
         lines += [*wrapped(paragraph), ""] if paragraph else []
     return lines + precision(records)
@@ -89,6 +91,23 @@ def skipped(records: Records) -> str:
             absent = (record[place] if place else record)["skipped"]
             parts += [f"{baseline} in {name}, {one} ({why})" for baseline, why in absent.items()]
     return f"Not measured: {listed(parts)}." if parts else ""
+
+
+def building(records: Records) -> str:
+    """What a cold build takes: its record has no instruction set either."""
+    path = records.folder / "build.json"
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    if not found.get("quiet"):
+        return ""
+    ours, before = (median(one["all_cpu_seconds"] for one in found[who]) for who in ("ours", "before"))
+    minutes = median(one["wall_seconds"] for one in found["ours"]) / 60
+    memory = max(one["peak_mib_of_a_job"] for one in found["ours"])
+    return (
+        f"Building the extension from nothing, by pip and without a compiler cache, takes {ours:,.0f} CPU seconds, "
+        f"{minutes:.1f} minutes on {machine(found)}: {ours / before:.2f} x of what it took at commit "
+        f"{found['commits']['before']}; its largest compile job takes {memory:,} MiB "
+        f"([record]({records.link}build.json))."
+    )
 
 
 def precision(records: Records) -> list[str]:

@@ -27,7 +27,8 @@ from notellm.older_cpu import PROCESSORS
 class Job(NamedTuple):
     """One benchmark: its script, and its options by how fast the machine is.
 
-    Sizes are such that a set takes at most 25 minutes on two cores.
+    Sizes are such that a set takes about an hour on two cores; the longest are embedding and training, of which most is
+    warming the baselines up.
     """
 
     script: str

@@ -9,10 +9,10 @@ Cell = Callable[[Record], str]
 GCL_PAIRS = (16, 64, 512, 4096)
 
 INTRODUCTION = """
-SmolLM2-135M-Instruct, dequantised from Q4_1, on Debian notes; each figure is beside the strongest baseline in the same
-record that computed the same numbers (int8, which does not, has rows of its own), and a ratio goes from its smallest to
-its largest round. An empty cell has no record made beside no other work. [benchmarks/README.md](benchmarks/README.md)
-says what the baselines are and how to make the records again.
+SmolLM2-135M-Instruct, dequantised from Q4_1, on Debian notes; each figure is beside the strongest baseline in the
+same record that computed the same numbers (int8, which does not, has rows of its own), and a ratio goes from its
+smallest to its largest round and links the record. An empty cell has no record made beside no other work.
+[benchmarks/README.md](benchmarks/README.md) says what the baselines are and how to make the records again.
 """
 
 
@@ -42,7 +42,10 @@ def _machine_of(records: Records, instruction_set: str) -> str:
 def _cell(records: Records, name: str, instruction_set: str, cell: Cell) -> str:
     record = records.get(name, instruction_set)
     text = cell(record) if record else ""
-    return f"{text} ({records.linked(name, instruction_set)})" if text else ""
+    before, _, ratio = text.partition("**")  # the ratio is the link
+    ratio, _, after = ratio.partition("**")
+    link = f"{records.link}{name}.{instruction_set}.json"
+    return f"{before}[**{ratio}**]({link}){after}" if text else ""
 
 
 def rows() -> Iterator[tuple[str, str, Cell]]:

@@ -94,8 +94,9 @@ def test_int8_has_a_row_of_its_own_that_says_what_it_loses(folder):
     write(folder, "embedding_fp32", **EMBEDDING)
     records = Records(folder)
     text = "\n".join(speed_section.speed_section(records) + details_section.details_section(records))
-    assert "10.0 against 5.00 (OpenVINO, instruction kept): **1.50 to 2.00 x**" in text
-    assert "OpenVINO int8, instruction kept): **0.25 to 0.50 x**" in text
+    link = "(benchmarks/results/embedding_fp32.avx2.json)"
+    assert f"10.0 against 5.00 (OpenVINO, instruction kept): [**1.50 to 2.00 x**]{link}" in text
+    assert "OpenVINO int8, instruction kept): [**0.25 to 0.50 x**](" in text
     assert "100 % and 91 % are kept" in text
     assert "Not measured: openvino_prefix_int8 in embedding_fp32, avx2 (nncf is not installed)." in text
 
@@ -147,15 +148,16 @@ def test_rows_of_every_benchmark(folder):
     write(folder, "processes", pairs=4, dtype="fp32", rounds={"1_process": [4.0], "2_processes": [5.0]})
     text = "\n".join(speed_section.speed_table(Records(folder), ["avx2"]))
     assert (
-        "| joint training step, notes/s | 8 pairs, fp32: 4.00 against 2.00 (linear_cross_entropy): **2.00 x**"
+        "| joint training step, notes/s | 8 pairs, fp32: 4.00 against 2.00 (linear_cross_entropy): [**2.00 x**]("
         in text
     )
-    assert "100 against 200 (linear_cross_entropy): **0.50 x**" in text
-    assert "fp32, 32 pairs in parts of 4: 105 against 100 of a part alone: **1.05 x**" in text
-    assert "4.00 against 2.00 (CTranslate2): **2.00 x**" in text
-    assert "(CTranslate2 int8): **0.50 x**; 5 of 8 outputs equal" in text
-    assert "60 names: 8.00 against 2.00 (transformers, instruction kept): **4.00 x**" in text
-    assert "fp32: 1.60 against 2.00 (one process): **0.80 x**" in text
+    assert "100 against 200 (linear_cross_entropy): [**0.50 x**](" in text
+    assert "fp32, 32 pairs in parts of 4: 105 against 100 of a part alone: [**1.05 x**](" in text
+    assert "4.00 against 2.00 (CTranslate2): [**2.00 x**](" in text
+    link = "(benchmarks/results/generation_fp32.avx2.json)"
+    assert f"(CTranslate2 int8): [**0.50 x**]{link}; 5 of 8 outputs equal" in text
+    assert "60 names: 8.00 against 2.00 (transformers, instruction kept): [**4.00 x**](" in text
+    assert "fp32: 1.60 against 2.00 (one process): [**0.80 x**](" in text
 
 
 def test_a_record_that_a_benchmark_writes_is_read(folder):
@@ -167,3 +169,12 @@ def test_a_record_that_a_benchmark_writes_is_read(folder):
     path.write_text(json.dumps(record | {"quiet": True}))
     lines = speed_section.speed_table(Records(folder), [record["machine"]["instruction_set"]])
     assert lines[-1].startswith("| contrastive loss, 16 pairs, forward and backward |")
+
+
+def test_a_build_is_compared_with_the_earlier_one(folder):
+    builds = [{"all_cpu_seconds": s, "wall_seconds": s / 2, "peak_mib_of_a_job": 900} for s in (300.0, 800.0)]
+    record = {"machine": MACHINE, "ours": builds[:1], "before": builds[1:], "commits": {"before": "abc"}}
+    for quiet, said in ((True, "0.38 x of what it took at commit abc"), (False, "")):
+        (folder / "build.json").write_text(json.dumps(record | {"quiet": quiet}))
+        assert said in details_section.building(Records(folder))
+    assert details_section.building(Records(folder)) == ""
