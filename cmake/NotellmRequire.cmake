@@ -11,7 +11,7 @@ macro(notellm_require package version debian)
     message(FATAL_ERROR
       "${package} ${version}, or a newer version compatible with it, was not found${_notellm_seen}. On Debian: "
       "apt-get install ${debian}; elsewhere name the folder that it is installed under: "
-      "-DCMAKE_PREFIX_PATH=FOLDER, with pip -Ccmake.define.CMAKE_PREFIX_PATH=FOLDER, or the environment's "
+      "-DCMAKE_PREFIX_PATH=FOLDER, with pip --config-settings=cmake.define.CMAKE_PREFIX_PATH=FOLDER, or the environment's "
       "CMAKE_PREFIX_PATH.")
   endif()
   message(STATUS "${package} ${${package}_VERSION}: ${${package}_DIR}")

@@ -174,14 +174,15 @@ warnings_as_errors() {
 }
 
 build_extension() {
-  local settings=(-Cbuild-dir=build/py -Cbuild.targets=notellm_python
-    "-Ccmake.define.NOTELLM_WARNINGS_AS_ERRORS=$(warnings_as_errors)"
-    "-Ccmake.define.Python_EXECUTABLE=$venv/bin/python")
+  # by the long name: Debian 12's pip 23.0 does not know -C
+  local settings=(build-dir=build/py build.targets=notellm_python
+    "cmake.define.NOTELLM_WARNINGS_AS_ERRORS=$(warnings_as_errors)"
+    "cmake.define.Python_EXECUTABLE=$venv/bin/python")
   if command -v ccache >/dev/null; then
-    settings+=(-Ccmake.define.CMAKE_CXX_COMPILER_LAUNCHER=ccache)
+    settings+=(cmake.define.CMAKE_CXX_COMPILER_LAUNCHER=ccache)
   fi
   CMAKE_BUILD_PARALLEL_LEVEL=$(build_jobs) "$step" "notellm (C++ extension)" $logs/extension.log \
-    pip install -v --no-build-isolation --no-deps --no-index "${settings[@]}" -e .
+    pip install -v --no-build-isolation --no-deps --no-index "${settings[@]/#/--config-settings=}" -e .
 }
 
 # The C++ tests join the extension's build tree and share its objects.

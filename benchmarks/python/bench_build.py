@@ -42,8 +42,8 @@ def build(sources: Path, jobs: int) -> dict[str, Any]:
     log = sources / "compile-jobs.jsonl"
     launcher = f"{sys.executable};{Path(__file__).with_name('compile_job.py')};{log}"
     options = [
-        f"-Ccmake.define.CMAKE_CXX_COMPILER_LAUNCHER={launcher}",
-        f"-Cbuild-dir={sources / 'build/cold'}",
+        f"--config-settings=cmake.define.CMAKE_CXX_COMPILER_LAUNCHER={launcher}",
+        f"--config-settings=build-dir={sources / 'build/cold'}",
     ]
     pip = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index", *options]
     # CMake and Ninja lie beside this Python

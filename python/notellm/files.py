@@ -7,13 +7,13 @@ import secrets
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from notellm.interrupts import before_a_hard_end, finishing
 
-__all__ = ["atomic_folder", "atomic_write", "locked", "scratch_folder"]
+__all__ = ["atomic_folder", "atomic_write", "locked", "make_once", "scratch_folder"]
 
 _unfinished: set[Path] = set()
 """What this process is writing under temporary names."""
@@ -126,6 +126,21 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
             finally:
                 name.unlink()
             return
+
+
+def make_once(path: str | Path, is_complete: Callable[[], bool], make: Callable[[], object]) -> None:
+    """Makes what is not there yet; of several processes one makes it, and the others wait for it.
+
+    Args:
+        path: What is being made, for the lock.
+        is_complete: Whether it is there.
+        make: Makes it.
+    """
+    if is_complete():
+        return
+    with locked(path):
+        if not is_complete():  # no other process was faster
+            make()
 
 
 def _is_file_of(descriptor: int, name: Path) -> bool:

@@ -39,7 +39,7 @@ def environment(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip"]
     # the tree of `make setup`, with its settings (tools/setup.sh), so that little is compiled again
-    settings = ["-Cbuild-dir=build/py", "-Cbuild.targets=notellm_python"]
+    settings = ["--config-settings=build-dir=build/py", "--config-settings=build.targets=notellm_python"]
     quietly = ["--no-deps", "--no-index", "--disable-pip-version-check"]
     run(*pip, "wheel", *quietly, "--no-build-isolation", *settings, "-w", folder, ".", cwd=ROOT)
     (wheel,) = folder.glob("*.whl")

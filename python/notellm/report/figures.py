@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-from notellm.errors import NotSupportedError
+from notellm.drawing import load_matplotlib
 from notellm.evaluation.results import CalibrationBin
 from notellm.metrics import Interval
 from notellm.report.findings import TRAINED, interval_text, percent
@@ -257,16 +257,10 @@ class Panel:
 @contextmanager
 def _panel(title: str, height: float, margins: Margins) -> Iterator[Panel]:
     """Axes in a figure of ``WIDTH`` x ``height`` units, under our style until they are written."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise NotSupportedError(
-            "report: matplotlib must be installed to draw figures, but is not; try `pip install matplotlib`"
-        ) from error
+    matplotlib = load_matplotlib("report")
     buffer = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
-        figure = Figure(figsize=(WIDTH / 72, height / 72))
+        figure = matplotlib.figure.Figure(figsize=(WIDTH / 72, height / 72))
         across, up = WIDTH - margins.left - margins.right, height - margins.bottom - margins.top
         box = (margins.left / WIDTH, margins.bottom / height, across / WIDTH, up / height)
         panel = Panel(figure.add_axes(box))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from notellm.errors import NotSupportedError
+from notellm.drawing import load_matplotlib
 from notellm.files import atomic_write
 
 ENDINGS = (".svg", ".png", ".pdf")
@@ -31,14 +31,8 @@ def draw(path: str | Path, title: str, size: tuple[float, float], paint: Callabl
     path = Path(path)
     if path.suffix not in ENDINGS:
         raise ValueError(f"plot: must write an .svg, .png or .pdf, but is to write {path.name}")
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise NotSupportedError(
-            "plot: matplotlib must be installed, but is not; try `pip install matplotlib`"
-        ) from error
-    figure = Figure(figsize=size, layout="constrained")
+    matplotlib = load_matplotlib("plot")
+    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
     paint(figure)
     figure.suptitle(title, fontsize="medium")
     with (

@@ -1,0 +1,25 @@
+"""matplotlib, where it is installed: only pictures need it."""
+
+from types import ModuleType
+
+from notellm.errors import NotSupportedError
+
+
+def load_matplotlib(where: str) -> ModuleType:
+    """The package, with ``matplotlib.figure`` imported.
+
+    Args:
+        where: Who wants to draw, for the message.
+
+    Raises:
+        NotSupportedError: If it is not installed.
+    """
+    try:
+        import matplotlib
+        import matplotlib.figure
+    except ImportError as error:
+        raise NotSupportedError(
+            f"{where}: matplotlib must be installed to draw, but is not; try `pip install matplotlib`"
+        ) from error
+    module: ModuleType = matplotlib
+    return module
