@@ -1,8 +1,8 @@
 """The baselines to beat, ranked under the same rules as NoteLLM: words, behaviour, and a bidirectional encoder."""
 
 from notellm.baselines.cooccurrence import CooccurrenceIndex
+from notellm.baselines.lexical import Bm25Index, TfidfIndex
 from notellm.baselines.sentence_bert import SentenceBert
 from notellm.baselines.sparse import SparseIndex
-from notellm.baselines.words import Bm25Index, TfidfIndex
 
 __all__ = ["Bm25Index", "CooccurrenceIndex", "SentenceBert", "SparseIndex", "TfidfIndex"]

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Prints the prompts, tokens and losses."""
     from notellm.pipeline import load_backbone, load_data, load_trained, prepare, training_pairs
-    from notellm.pipeline.showing import show_pair
+    from notellm.pipeline.first_step import show_pair
 
     folder = open_run(arguments)
     if folder is None:

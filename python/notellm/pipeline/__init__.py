@@ -1,7 +1,7 @@
 """What the verbs of the command line do, step by step; every step keeps its result in the run folder.
 
-Read in the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `describing` (what a model
-says of notes), `systems` (what each system makes of the held-out notes), `evaluating` (the tables), `showing` (one pair
+Read in the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `generating` (what it
+writes), `systems` (what each system makes of the held-out notes), `evaluating` (the tables), `first_step` (one pair
 under the magnifying glass). `steps` runs them all.
 """
 
@@ -17,9 +17,9 @@ from notellm.pipeline.data import (
     training_pairs,
     write_pairs,
 )
-from notellm.pipeline.describing import Describer, generation_options
 from notellm.pipeline.encoder import train_encoder
 from notellm.pipeline.evaluating import evaluate
+from notellm.pipeline.generating import Describer, generation_options
 from notellm.pipeline.steps import TRAINERS, run_steps
 from notellm.pipeline.training import load_backbone, load_trained, train
 

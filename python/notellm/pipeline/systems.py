@@ -18,8 +18,8 @@ from notellm.files import atomic_write
 from notellm.fingerprints import Fingerprint, json_fingerprint
 from notellm.models.notellm import NoteLLM
 from notellm.pipeline.data import IntArray
-from notellm.pipeline.describing import Describer, generation_options
 from notellm.pipeline.encoder import ENCODER, encode
+from notellm.pipeline.generating import Describer, generation_options
 from notellm.pipeline.texts import full_texts, truncated_texts
 from notellm.pipeline.training import MODEL, load_backbone, load_trained, prompt_config
 from notellm.progress import console_progress
