@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--setup-seconds", type=float, help="what `make setup` took on this machine")
     parser.add_argument("--overrides", nargs="*", default=[], help="of its configuration: a smaller demo")
     run = Run(parser)
-    backbone(), related_notes(notes=1)
+    backbone(), related_notes(notes=2)
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "notellm", "demo", "--run", f"{folder}/demo", *run.options.overrides]
         begin = time.monotonic()
