@@ -276,10 +276,7 @@ void check(const DecodeOptions& options,
            const OutputRules& rules,
            int64_t requests,
            int64_t vocabulary) {
-  constexpr const char* where = "generate";
-  const auto require = [&](bool holds, const auto&... parts) {
-    if (!holds) internal::throw_error<std::invalid_argument>(where, parts...);
-  };
+  const internal::Require require("generate");
   const auto& [beams, length_penalty, max_new_tokens, stops] = options.search;
   const DrawOptions& draw = options.draw;
   require(max_new_tokens >= 1, "max_new_tokens must be at least 1, but is ", max_new_tokens);

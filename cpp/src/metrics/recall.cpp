@@ -8,9 +8,7 @@ namespace notellm {
 namespace {
 
 void check_counts(std::span<const int64_t> greater, std::span<const int64_t> equal) {
-  const auto require = [](bool holds, const auto&... parts) {
-    if (!holds) internal::throw_error<std::invalid_argument>("ranks", parts...);
-  };
+  const internal::Require require("ranks");
   require(greater.size() == equal.size(), "greater and equal must have the same length, but have ",
           greater.size(), " and ", equal.size());
   for (size_t query = 0; query < greater.size(); ++query) {

@@ -238,10 +238,7 @@ void assemble(std::vector<Block>& blocks, int64_t notes, Cooccurrence& result) {
 }
 
 void check_options(const UserEvents& log, const CooccurrenceOptions& options) {
-  const char* const where = "mine_pairs";
-  const auto require = [&](bool holds, const auto&... parts) {
-    if (!holds) internal::throw_error<std::invalid_argument>(where, parts...);
-  };
+  const internal::Require require("mine_pairs");
   require(options.lower >= 0 && options.lower <= options.upper,
           "bounds must hold 0 <= lower <= upper, but are ", options.lower, " and ", options.upper);
   require(options.top >= 0, "top must be at least 0 (all), but is ", options.top);

@@ -13,10 +13,7 @@ constexpr int64_t kMaxCodes = std::numeric_limits<int32_t>::max();
 constexpr int64_t kRowsBetweenReports = int64_t{1} << 20;
 
 // Named as the Python function that users call.
-template <typename... Parts>
-void require(bool holds, const Parts&... parts) {
-  if (!holds) internal::throw_error<std::invalid_argument>("mine_pairs", parts...);
-}
+constexpr internal::Require require("mine_pairs");
 
 void check_log(const InteractionLog& log) {
   const auto rows = log.users.size();

@@ -4,9 +4,9 @@
 
 #include <iterator>
 
-#include "notellm/kernels/instruction_set.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/ops/on_device.h"
+#include "ops/on_kernels.h"
 
 namespace notellm {
 
@@ -53,7 +53,7 @@ DecoderPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> paths,
   for (const auto& path : paths) slots.push_back(path.back().begin + path.back().length - 1);
   const at::Device device = cache.rope.cos.device();
   plan.slots = on_device(slots, device);
-  if (device.is_cpu() && instruction_set() != InstructionSet::kNone) {
+  if (internal::runs_on_kernels(device)) {
     if (compute != at::kDouble) plan.padding = whole_rows(plan.tokens) - plan.tokens;
     plan.layout =
         std::make_shared<const AttentionLayout>(growth_layout(paths, cache.slots(), plan.padding));

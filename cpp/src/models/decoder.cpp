@@ -6,12 +6,12 @@
 #include <iterator>
 #include <utility>
 
-#include "notellm/kernels/instruction_set.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/ops/projection.h"
 #include "notellm/ops/quantise.h"
 #include "notellm/ops/rms_norm.h"
 #include "notellm/util/check.h"
+#include "ops/on_kernels.h"
 
 namespace notellm {
 namespace {
@@ -82,10 +82,9 @@ ProjectionWeights stacked_parts(const std::vector<Part>& parts,
                                 at::ScalarType dtype,
                                 const Dropout& dropout) {
   ProjectionWeights all{dtype, {}, bias, stacked_adapters(parts, dtype)};
-  const bool runs_on_kernels =
-      parts[0].weight.is_cpu() && instruction_set() != InstructionSet::kNone;
   all.low_rank.dropout = dropout;
-  all.low_rank.is_merged = all.low_rank.down.defined() && runs_on_kernels && !dropout.is_active();
+  all.low_rank.is_merged = all.low_rank.down.defined() && !dropout.is_active() &&
+                           internal::runs_on_kernels(parts[0].weight);
   std::vector<at::Tensor> weights;
   for (const Part& part : parts)
     weights.push_back(all.low_rank.is_merged ? merged(part) : part.weight);

@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
-#include "notellm/kernels/instruction_set.h"
 #include "notellm/ops/dropout.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/ops/on_device.h"
 #include "notellm/util/check.h"
+#include "ops/on_kernels.h"
 
 namespace notellm {
 namespace {
@@ -82,7 +82,7 @@ DecoderPlan plan_decoder(const Segments& segments,
   DecoderPlan plan;
   plan.dtype = compute;
   plan.tokens = segments.tokens();
-  if (device.is_cpu() && instruction_set() != InstructionSet::kNone) {
+  if (internal::runs_on_kernels(device)) {
     plan_layout(plan, segments, config.rope, read_rows);
   } else {
     const auto options = at::TensorOptions().dtype(attention_dtype(compute, device)).device(device);

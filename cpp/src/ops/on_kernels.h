@@ -12,11 +12,11 @@
 
 namespace notellm::internal {
 
-/// Whether the hand-written loops compute on this tensor; elsewhere composed LibTorch operations
-/// do.
-inline bool runs_on_kernels(const at::Tensor& x) {
-  return x.is_cpu() && instruction_set() != InstructionSet::kNone;
+/// Whether the hand-written loops compute there; elsewhere composed LibTorch operations do.
+inline bool runs_on_kernels(at::Device device) {
+  return device.is_cpu() && instruction_set() != InstructionSet::kNone;
 }
+inline bool runs_on_kernels(const at::Tensor& x) { return runs_on_kernels(x.device()); }
 
 /// Calls `body(Scalar{})` with the kernels' type of a dtype that the decoder computes in.
 template <typename Body>

@@ -21,30 +21,26 @@ bool has_output(const TokenizedNotes& notes, const NotePrompt& prompt) {
   return !notes.categories[prompt.note].empty();
 }
 
-template <typename Error, typename... Parts>
-void require(bool holds, const Parts&... parts) {
-  if (!holds) internal::throw_error<Error>("pack", parts...);
-}
+constexpr internal::Require require("pack");
+constexpr internal::Require<std::out_of_range> require_in_range("pack");
 
 void check_note(const TokenizedNotes& notes, int64_t note) {
-  require<std::out_of_range>(note >= 0 && note < notes.size(), "note must be in [0, ", notes.size(),
-                             "), but is ", note);
+  require_in_range(note >= 0 && note < notes.size(), "note must be in [0, ", notes.size(),
+                   "), but is ", note);
 }
 
 void check_chosen(const TokenizedNotes& notes, const NotePrompt& prompt, PackMode mode) {
   const int64_t owned = notes.hashtag_count(prompt.note);
   const auto& chosen = prompt.chosen;
   for (auto hashtag = chosen.begin(); hashtag != chosen.end(); ++hashtag) {
-    require<std::out_of_range>(*hashtag >= 0 && *hashtag < owned, "a chosen hashtag of note ",
-                               prompt.note, " must be in [0, ", owned, "), but is ", *hashtag);
-    require<std::invalid_argument>(std::find(chosen.begin(), hashtag, *hashtag) == hashtag, "note ",
-                                   prompt.note, " must choose each hashtag once, but chooses ",
-                                   *hashtag, " twice");
+    require_in_range(*hashtag >= 0 && *hashtag < owned, "a chosen hashtag of note ", prompt.note,
+                     " must be in [0, ", owned, "), but is ", *hashtag);
+    require(std::find(chosen.begin(), hashtag, *hashtag) == hashtag, "note ", prompt.note,
+            " must choose each hashtag once, but chooses ", *hashtag, " twice");
   }
-  require<std::invalid_argument>(
-      mode != PackMode::kTrain || std::ssize(chosen) == prompt.count,
-      "a hashtag prompt for training must choose as many hashtags as it asks for, but note ",
-      prompt.note, " asks for ", prompt.count, " and chooses ", chosen.size());
+  require(mode != PackMode::kTrain || std::ssize(chosen) == prompt.count,
+          "a hashtag prompt for training must choose as many hashtags as it asks for, but note ",
+          prompt.note, " asks for ", prompt.count, " and chooses ", chosen.size());
 }
 
 // Lays out pieces for one note of one set.

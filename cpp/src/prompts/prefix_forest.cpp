@@ -96,9 +96,7 @@ class TrieBuilder {
 }  // namespace
 
 void validate(const ForestOptions& options) {
-  const auto require = [](bool holds, const auto&... parts) {
-    if (!holds) internal::throw_error<std::invalid_argument>("ForestOptions", parts...);
-  };
+  const internal::Require require("ForestOptions");
   require(options.min_shared >= 1, "min_shared must be at least 1, but is ", options.min_shared);
   require(options.own_tail >= 0, "own_tail must be at least 0, but is ", options.own_tail);
 }

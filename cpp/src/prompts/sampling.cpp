@@ -20,9 +20,7 @@ constexpr uint64_t kCountStream = 0x636F756E;    // "coun"
 constexpr uint64_t kHashtagStream = 0x68617368;  // "hash"
 
 void check(const SamplingOptions& options, int64_t pairs) {
-  const auto require = [](bool holds, const auto&... parts) {
-    if (!holds) internal::throw_error<std::invalid_argument>("PairSampler", parts...);
-  };
+  const internal::Require require("PairSampler");
   require(options.pairs_per_step >= 1, "pairs_per_step must be at least 1, but is ",
           options.pairs_per_step);
   require(options.hashtag_share >= 0 && options.hashtag_share <= 1,

@@ -7,10 +7,7 @@
 namespace notellm {
 namespace {
 
-template <typename... Parts>
-void require(bool holds, const Parts&... parts) {
-  if (!holds) internal::throw_error<ConfigError>("prompt", parts...);
-}
+constexpr internal::Require<ConfigError> require("prompt");
 
 bool is_input(PieceKind kind) {
   return kind == PieceKind::kTitle || kind == PieceKind::kTopics || kind == PieceKind::kContent;

@@ -20,9 +20,7 @@ std::vector<std::span<const int32_t>> TokenLists::spans() const {
 }
 
 void check_offsets(std::string_view name, std::span<const int64_t> offsets, int64_t size) {
-  const auto require = [&](bool holds, const auto&... parts) {
-    if (!holds) internal::throw_error<std::invalid_argument>(name, parts...);
-  };
+  const internal::Require require(name);
   require(!offsets.empty() && offsets.front() == 0, "offsets must begin with 0");
   require(std::is_sorted(offsets.begin(), offsets.end()), "offsets must never fall");
   require(offsets.back() == size, "offsets must end at ", size, ", but end at ", offsets.back());

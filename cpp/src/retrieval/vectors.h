@@ -14,12 +14,6 @@
 
 namespace notellm::internal {
 
-/// Throws `std::invalid_argument("<where>: <parts...>")` unless `holds`.
-template <typename... Parts>
-void require(bool holds, std::string_view where, const Parts&... parts) {
-  if (!holds) throw_error<std::invalid_argument>(where, parts...);
-}
-
 /// Vectors readied for exact scores, one per row.
 struct Vectors {
   at::Tensor compute;  ///< (N, d) fp32 or fp64 on the device they came from

@@ -44,6 +44,28 @@ template <typename Error, typename... Parts>
   throw Error(message.str());
 }
 
+/// Throws `std::invalid_argument("<where>: <parts...>")` unless `holds`.
+template <typename... Parts>
+void require(bool holds, std::string_view where, const Parts&... parts) {
+  if (!holds) throw_error<std::invalid_argument>(where, parts...);
+}
+
+/// `require` for a function that checks several things: it is named once, as users know it, and
+/// what is thrown is of one kind.
+template <typename Error = std::invalid_argument>
+class Require {
+ public:
+  explicit constexpr Require(std::string_view where) : where_(where) {}
+
+  template <typename... Parts>
+  void operator()(bool holds, const Parts&... parts) const {
+    if (!holds) throw_error<Error>(where_, parts...);
+  }
+
+ private:
+  std::string_view where_;
+};
+
 }  // namespace internal
 }  // namespace notellm
 
