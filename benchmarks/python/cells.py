@@ -40,7 +40,14 @@ class Records:
 
     def get(self, name: str, instruction_set: str) -> Record | None:
         """A record, if it is there and quiet; older ones did not watch, and may be shown."""
-        path = self.folder / f"{name}.{instruction_set}.json"
+        return self._read(f"{name}.{instruction_set}.json")
+
+    def alone(self, name: str) -> Record | None:
+        """A record of what no instruction set decides, likewise."""
+        return self._read(f"{name}.json")
+
+    def _read(self, file: str) -> Record | None:
+        path = self.folder / file
         if not path.is_file():
             return None
         record: Record = json.loads(path.read_text())
@@ -58,7 +65,11 @@ class Records:
 
     def linked(self, name: str, instruction_set: str) -> str:
         """A link to a record."""
-        return f"[record]({self.link}{name}.{instruction_set}.json)"
+        return self.linked_alone(f"{name}.{instruction_set}")
+
+    def linked_alone(self, name: str) -> str:
+        """A link to a record of what no instruction set decides."""
+        return f"[record]({self.link}{name}.json)"
 
 
 class Comparison(NamedTuple):

@@ -1,6 +1,5 @@
 """What stands behind the README's table of speeds, from records: for benchmarks/README.md."""
 
-import json
 from statistics import median
 
 from cells import Record, Records, compare, listed, machine, number, table, wrapped
@@ -15,6 +14,7 @@ def details_section(records: Records) -> list[str]:
         lengths(records),
         pools(records),
         skipped(records),
+        searching(records),
         building(records),
     ):
         lines += [*wrapped(paragraph), ""] if paragraph else []
@@ -40,7 +40,10 @@ def products(records: Records) -> str:
 
 def sharing(records: Records) -> str:
     """Tokens saved by shared prefixes: not a matter of the machine, so its record has no instruction set."""
-    counted = json.loads((records.folder / "sharing.json").read_text())["table"]
+    found = records.alone("sharing")
+    if found is None:
+        return ""
+    counted = found["table"]
     best = counted["prefixes of 4 or more, by tokens, 4096"]["saved"]
     parts = []
     for name in ("embedding_fp32", "embedding_bf16"):
@@ -51,7 +54,7 @@ def sharing(records: Records) -> str:
     here = f"{listed(dict.fromkeys(parts))} in the embedding rows, and " if parts else ""
     return (
         f"Shared prefixes and equal notes save {here}{100 * best:.0f} % over the whole catalogue, in batches of 4,096 "
-        f"tokens ([record]({records.link}sharing.json))."
+        f"tokens ({records.linked_alone('sharing')})."
     )
 
 
@@ -93,11 +96,29 @@ def skipped(records: Records) -> str:
     return f"Not measured: {listed(parts)}." if parts else ""
 
 
+def searching(records: Records) -> str:
+    """Mining and exact ranks, beside what one would write with scipy and torch."""
+    mining, ranks = (records.alone(name) for name in ("mining", "ranks"))
+    parts = []
+    if mining:
+        ours, theirs = (1000 * mining["seconds"][who] for who in ("mine_2_threads", "scipy_product"))
+        parts.append(
+            f"Mining {mining['pairs']:,} pairs of {mining['events']:,} events takes {number(ours)} ms on two threads, "
+            f"scipy's sparse product {number(theirs)} ({records.linked_alone('mining')})."
+        )
+    if ranks:
+        ours, theirs = (1000 * ranks["seconds"][who] for who in ("target_ranks", "argsort"))
+        parts.append(
+            f"Exact ranks of {ranks['queries']:,} targets among {ranks['notes']:,} notes take {number(ours)} ms, "
+            f"sorting {number(theirs)} ({records.linked_alone('ranks')})."
+        )
+    return " ".join(parts)
+
+
 def building(records: Records) -> str:
     """What a cold build takes: its record has no instruction set either."""
-    path = records.folder / "build.json"
-    found = json.loads(path.read_text()) if path.is_file() else {}
-    if not found.get("quiet"):
+    found = records.alone("build")
+    if found is None:
         return ""
     ours, before = (median(one["all_cpu_seconds"] for one in found[who]) for who in ("ours", "before"))
     minutes = median(one["wall_seconds"] for one in found["ours"]) / 60
@@ -106,7 +127,7 @@ def building(records: Records) -> str:
         f"Building the extension from nothing, by pip and without a compiler cache, takes {ours:,.0f} CPU seconds, "
         f"{minutes:.1f} minutes on {machine(found)}: {ours / before:.2f} x of what it took at commit "
         f"{found['commits']['before']}; its largest compile job takes {memory:,} MiB "
-        f"([record]({records.link}build.json))."
+        f"({records.linked_alone('build')})."
     )
 
 
