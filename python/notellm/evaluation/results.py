@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from notellm.errors import DataError
-from notellm.files import atomic_write
+from notellm.json_files import write_text
 from notellm.json_tree import Node, shortened
 from notellm.metrics import Interval
 
@@ -187,9 +187,7 @@ class Evaluation:
 
     def write(self, path: str | Path) -> None:
         """Writes an ``evaluation.json``, complete or not at all."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
-        with atomic_write(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def from_json(cls, tree: Any, where: str = "evaluation.json") -> Evaluation:

@@ -97,3 +97,10 @@ def test_every_process_needs_a_pair(tiny_folder, monkeypatch):
         ValueError, match="pairs_per_step must be at least the number of processes, 8, but is 7"
     ):
         make_trainer(tiny_folder, Run("few"))
+
+
+def test_one_process_asks_no_device_what_it_claims():
+    """A tensor on a GPU would make the host wait in every step; one without data cannot be read at all."""
+    alone, nowhere = Processes(), torch.device("meta")
+    assert alone.any(True, nowhere) is True
+    assert alone.any(False, nowhere) is False

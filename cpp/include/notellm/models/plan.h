@@ -44,9 +44,8 @@ struct DecoderPlan {
   at::ScalarType dtype;  ///< of the matrix products; the residual stream and norms stay wider
 
   std::optional<uint64_t> dropout_seed;  ///< of the adapters' dropout; none: no dropout
-  at::Tensor dropout_keys,
-      read_dropout_keys;  ///< int64 on the CPU, by token and by read row, padding included:
-                          ///< `prefix_keys`, 0 for the padding
+  at::Tensor dropout_keys;       ///< int64 on the CPU, by token: `prefix_keys`, 0 for the padding
+  at::Tensor read_dropout_keys;  ///< the same by read row
 };
 
 /// The dtype in which attention runs: `compute`, but fp32 for bf16 on the CPU, where LibTorch's
