@@ -135,13 +135,18 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int]) -> Html
         axes = panel.axes
         axes.bar(range(len(counts)), counts, align="edge", width=0.9, color=COLOURS[TRAINED], linewidth=0)
         every = -(-len(edges) // 6)  # at most six labels
-        axes.set_xticks(range(0, len(edges), every), [f"{edge:.2g}" for edge in edges[::every]])
+        axes.set_xticks(range(0, len(edges), every), [_short(edge) for edge in edges[::every]])
         axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
         axes.margins(x=0.02)
         axes.grid(axis="y")
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
     return panel.svg
+
+
+def _short(edge: float) -> str:
+    """Two digits, or all before the point: a power of ten would not fit under the last bar."""
+    return f"{edge:,.0f}" if edge >= 100 else f"{edge:.2g}"
 
 
 def reliability(title: str, key: str, bins: Sequence[CalibrationBin]) -> Html:

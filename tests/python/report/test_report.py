@@ -9,6 +9,7 @@ import pytest
 
 from notellm import DataError
 from notellm.report import write_report
+from notellm.report.figures import histogram
 
 VOID = {"meta", "br"}
 SYMBOLS = {"hit": "\u2713", "near": "\u2248", "invention": "\u2717"}
@@ -273,3 +274,9 @@ def test_figures_are_well_formed_accessible_and_follow_the_theme(run_folder):
 def test_the_same_run_gives_the_same_page(run_folder):
     first = re.sub(r"Made [\d :-]+", "", write_report(run_folder).read_text())
     assert re.sub(r"Made [\d :-]+", "", write_report(run_folder).read_text()) == first
+
+
+def test_a_histogram_names_its_last_edge_in_full():
+    drawn = histogram("Scores", [2.0**power for power in range(-7, 9)], [1] * 15)
+    labels = re.findall(r">([0-9.,e+]+)</text>", drawn)
+    assert labels[:6] == ["0.0078", "0.062", "0.5", "4", "32", "256"]  # every third edge
