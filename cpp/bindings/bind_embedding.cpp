@@ -1,19 +1,11 @@
 #include <torch/csrc/utils/pybind.h>
 
-#include "bindings.h"
 #include "notellm/embedding/embed.h"
+#include "option_values.h"
 
 namespace notellm::python {
 
 void bind_embedding(py::module_& m) {
-  py::enum_<Pooling>(m, "Pooling")
-      .value("compression", Pooling::kCompression)
-      .value("mean", Pooling::kMean);
-  py::class_<EmbedOptions>(m, "EmbedOptions")
-      .def(py::init<Pooling, bool, at::ScalarType, int64_t, WeightStorage>(), py::kw_only(),
-           py::arg("pooling") = Pooling::kCompression, py::arg("projected") = true,
-           py::arg("compute"), py::arg("batch_tokens") = EmbedOptions().batch_tokens,
-           py::arg("weights") = WeightStorage::kSame);
   py::class_<Embedded>(m, "Embedded")
       .def_readonly("vectors", &Embedded::vectors)
       .def_readonly("computed_tokens", &Embedded::computed_tokens)
@@ -23,14 +15,18 @@ void bind_embedding(py::module_& m) {
   m.def(
       "embed_notes",
       [](const LanguageModel& model, const PromptSet& prompts, const TokenizedNotes& notes,
-         const std::vector<int64_t>& indices, const EmbedOptions& options,
-         const py::object& progress) {
+         const std::vector<int64_t>& indices, EmbedOptions options, const std::string& pooling,
+         bool projected, at::ScalarType compute, const py::object& progress) {
+        options.pooling = named<Pooling>(pooling, "embed", "pooling");
+        options.projected = projected;
+        options.compute = compute;
         const ProgressFn report_to = to_progress(progress);
         py::gil_scoped_release release;
         return embed_notes(model, {prompts, notes}, indices, options, report_to);
       },
       py::arg("model"), py::arg("prompts"), py::arg("notes"), py::arg("indices"),
-      py::arg("options"), py::arg("progress") = py::none());
+      py::arg("options"), py::kw_only(), py::arg("pooling"), py::arg("projected") = true,
+      py::arg("compute"), py::arg("progress") = py::none());
 }
 
 }  // namespace notellm::python

@@ -9,18 +9,6 @@
 namespace notellm::python {
 
 void bind_generation(py::module_& m) {
-  py::class_<SearchOptions>(m, "SearchOptions")
-      .def(py::init<int64_t, double, int64_t, std::vector<int32_t>>(), py::kw_only(),
-           py::arg("beams") = 1, py::arg("length_penalty") = 1.0, py::arg("max_new_tokens") = 24,
-           py::arg("stop_tokens") = std::vector<int32_t>());
-  py::class_<DrawOptions>(m, "DrawOptions")
-      .def(py::init<double, int64_t, double, uint64_t>(), py::kw_only(),
-           py::arg("temperature") = 0.0, py::arg("top_k") = 0, py::arg("top_p") = 1.0,
-           py::arg("seed") = 0);
-  py::class_<DecodeOptions>(m, "DecodeOptions")
-      .def(py::init<SearchOptions, DrawOptions, double, at::ScalarType, int64_t>(), py::kw_only(),
-           py::arg("search") = SearchOptions(), py::arg("draw") = DrawOptions(),
-           py::arg("repetition_penalty") = 1.0, py::arg("compute"), py::arg("batch_tokens") = 8192);
   py::class_<OutputGrammar>(m, "OutputGrammar")
       .def(py::init<const PromptSet&, TokenLists, Task, int64_t>(), py::arg("prompts"),
            py::arg("values"), py::arg("task"), py::arg("max_values"))
@@ -28,9 +16,12 @@ void bind_generation(py::module_& m) {
   m.def(
       "generate",
       [](const LanguageModel& model, const PromptSet& prompts, const TokenizedNotes& notes,
-         const std::vector<NotePrompt>& requests, const DecodeOptions& options,
-         const OutputGrammar* grammar, std::vector<std::vector<int64_t>> banned,
-         const py::object& progress) {
+         const std::vector<NotePrompt>& requests, DecodingOptions options,
+         const OutputGrammar* grammar, std::vector<std::vector<int64_t>> banned, uint64_t seed,
+         std::vector<int32_t> stop_tokens, at::ScalarType compute, const py::object& progress) {
+        options.seed = seed;
+        options.stop_tokens = std::move(stop_tokens);
+        options.compute = compute;
         const ProgressFn report_to = to_progress(progress);
         py::gil_scoped_release release;
         return generate(model, {prompts, notes}, requests, options, {grammar, std::move(banned)},
@@ -38,7 +29,9 @@ void bind_generation(py::module_& m) {
       },
       py::arg("model"), py::arg("prompts"), py::arg("notes"), py::arg("requests"),
       py::arg("options"), py::arg("grammar") = py::none(),
-      py::arg("banned") = std::vector<std::vector<int64_t>>(), py::arg("progress") = py::none());
+      py::arg("banned") = std::vector<std::vector<int64_t>>(), py::kw_only(), py::arg("seed") = 0,
+      py::arg("stop_tokens") = std::vector<int32_t>(), py::arg("compute"),
+      py::arg("progress") = py::none());
   py::class_<Candidates>(m, "Candidates").def_readonly("labels", &Candidates::labels);
   m.def("category_candidates", &category_candidates, py::arg("prompts"), py::arg("categories"));
   m.def(

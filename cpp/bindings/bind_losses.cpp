@@ -1,3 +1,4 @@
+#include <pybind11/native_enum.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include "bindings.h"
@@ -17,9 +18,10 @@ void bind_losses(py::module_& m) {
            py::arg("sum"), py::arg("count"))
       .def_readonly("sum", &LossTerm::sum)
       .def_readonly("count", &LossTerm::count);
-  py::enum_<CsftReduction>(m, "CsftReduction")
+  py::native_enum<CsftReduction>(m, "CsftReduction", "enum.Enum")
       .value("note", CsftReduction::kNote)
-      .value("token", CsftReduction::kToken);
+      .value("token", CsftReduction::kToken)
+      .finalize();
   m.def(
       "gcl_loss",
       [](const at::Tensor& embeddings, const at::Tensor& tau,

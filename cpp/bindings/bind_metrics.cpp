@@ -1,3 +1,4 @@
+#include <pybind11/native_enum.h>
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -133,10 +134,11 @@ Triple difference(const Floats& a,
 }  // namespace
 
 void bind_metrics(py::module_& m) {
-  py::enum_<Ties>(m, "Ties")
+  py::native_enum<Ties>(m, "Ties", "enum.Enum")
       .value("mean", Ties::kMean)
       .value("optimistic", Ties::kOptimistic)
-      .value("pessimistic", Ties::kPessimistic);
+      .value("pessimistic", Ties::kPessimistic)
+      .finalize();
   m.def("hits_at", &hits, py::arg("greater"), py::arg("equal"), py::arg("ks"), py::arg("ties"));
   m.def("reciprocal_ranks", &reciprocal, py::arg("greater"), py::arg("equal"), py::arg("ties"));
   m.def("category_scores", &categories, py::arg("generated"), py::arg("truth"), py::arg("known"));
@@ -152,11 +154,12 @@ void bind_metrics(py::module_& m) {
         return confusion(generated, truth, known);
       },
       py::arg("generated"), py::arg("truth"), py::arg("known"));
-  py::enum_<BleuSmoothing>(m, "BleuSmoothing")
+  py::native_enum<BleuSmoothing>(m, "BleuSmoothing", "enum.Enum")
       .value("none", BleuSmoothing::kNone)
       .value("floor", BleuSmoothing::kFloor)
       .value("add_one", BleuSmoothing::kAddOne)
-      .value("exp", BleuSmoothing::kExp);
+      .value("exp", BleuSmoothing::kExp)
+      .finalize();
   m.def("bleu_counts", &counts_of, py::arg("prediction"), py::arg("references"));
   m.def("bleu", &corpus_bleu, py::arg("counts"), py::arg("order"), py::arg("smoothing"));
   m.def("bootstrap_bleu", &bleu_interval, py::arg("counts"), py::arg("order"), py::arg("smoothing"),

@@ -31,8 +31,10 @@ std::shared_ptr<Cooccurrence> mine(const IntColumn& users,
                                    int64_t user_count,
                                    int64_t note_count,
                                    bool is_ordered,
-                                   const CooccurrenceOptions& options,
+                                   MiningOptions options,
+                                   int threads,
                                    const py::object& progress) {
+  options.threads = threads;
   InteractionLog log{as_span(users), as_span(notes), {}, {}, user_count, note_count, is_ordered};
   if (times) log.times = as_span(*times);
   if (events) log.events = as_span(*events);
@@ -86,29 +88,16 @@ void bind_cooccurrence(py::module_& m) {
       .def_readonly("report", &Cooccurrence::report);
 }
 
-void bind_options(py::module_& m) {
-  py::class_<CooccurrenceOptions>(m, "CooccurrenceOptions")
-      .def(py::init<>())
-      .def_readwrite("lower", &CooccurrenceOptions::lower)
-      .def_readwrite("upper", &CooccurrenceOptions::upper)
-      .def_readwrite("top", &CooccurrenceOptions::top)
-      .def_readwrite("min_users", &CooccurrenceOptions::min_users)
-      .def_readwrite("max_user_events", &CooccurrenceOptions::max_user_events)
-      .def_readwrite("max_gap_seconds", &CooccurrenceOptions::max_gap_seconds)
-      .def_readwrite("max_gap_events", &CooccurrenceOptions::max_gap_events)
-      .def_readwrite("threads", &CooccurrenceOptions::threads);
-}
-
 }  // namespace
 
 void bind_mining(py::module_& m) {
   m.attr("SCORE_UNIT_BITS") = kScoreUnitBits;
-  bind_options(m);
   bind_report(m);
   bind_cooccurrence(m);
   m.def("mine_cooccurrence", &mine, py::arg("users"), py::arg("notes"), py::arg("times").none(true),
         py::arg("events").none(true), py::arg("user_count"), py::arg("note_count"),
-        py::arg("is_ordered"), py::arg("options"), py::arg("progress") = py::none());
+        py::arg("is_ordered"), py::arg("options"), py::kw_only(), py::arg("threads") = 0,
+        py::arg("progress") = py::none());
 }
 
 }  // namespace notellm::python

@@ -1,10 +1,10 @@
 #include <torch/csrc/utils/pybind.h>
 
-#include "bindings.h"
 #include "notellm/models/language_model.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/ops/quantise.h"
 #include "notellm/ops/rms_norm.h"
+#include "option_values.h"
 
 namespace notellm::python {
 namespace {
@@ -147,11 +147,14 @@ void bind_products(py::module_& m) {
 }
 
 void bind_prepared_weights(py::module_& m) {
-  py::enum_<WeightStorage>(m, "WeightStorage")
-      .value("same", WeightStorage::kSame)
-      .value("int8", WeightStorage::kInt8);
-  m.def("prepare_weights", &prepare_weights, py::arg("weights"), py::arg("compute"),
-        py::arg("storage") = WeightStorage::kSame, release_gil());
+  m.def(
+      "prepare_weights",
+      [](const DecoderWeights& weights, at::ScalarType compute, const std::string& storage) {
+        const auto kept = named<WeightStorage>(storage, "prepare_weights", "storage");
+        py::gil_scoped_release release;
+        return prepare_weights(weights, compute, kept);
+      },
+      py::arg("weights"), py::arg("compute"), py::arg("storage") = "same");
   m.def("matrix_bytes", &matrix_bytes, py::arg("prepared"));
   m.def(
       "quantise",

@@ -11,7 +11,7 @@ namespace notellm::python {
 namespace py = pybind11;
 
 void bind_util(py::module_& m);
-void bind_config(py::module_& m);
+void bind_options(py::module_& m);
 void bind_mining(py::module_& m);
 void bind_prompts(py::module_& m);
 void bind_models(py::module_& m);

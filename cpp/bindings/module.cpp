@@ -15,7 +15,7 @@ PYBIND11_MODULE(_core, m) {
     bind(part);
   };
   submodule("util", bind_util);
-  submodule("config", bind_config);
+  submodule("options", bind_options);
   submodule("mining", bind_mining);
   submodule("prompts", bind_prompts);
   submodule("models", bind_models);

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from notellm.generation import Decoding
     from notellm.losses import csft_head_loss, csft_loss, gcl_loss, joint_loss
     from notellm.metrics import bootstrap_difference, bootstrap_mean, hits_at, mrr, recall_at
-    from notellm.mining import Pairs, mine_pairs
+    from notellm.mining import MiningOptions, Pairs, mine_pairs
     from notellm.models.adapter import LoraOptions
     from notellm.models.notellm import NoteLLM
     from notellm.precision import resolve_dtype
@@ -32,7 +32,9 @@ __all__ = [
     "DataError",
     "Decoding",
     "Interactions",
+    "EmbedOptions",
     "LoraOptions",
+    "MiningOptions",
     "NeighbourIndex",
     "NotSupportedError",
     "NoteLLM",
@@ -72,12 +74,12 @@ _NAMES = {
     "_core": "__version__",
     "_core.util": "instruction_set num_threads set_instruction_set set_num_threads",
     "data": "Interactions Notes select_pairs split_by_group",
-    "embedding": "load_embeddings save_embeddings",
+    "embedding": "EmbedOptions load_embeddings save_embeddings",
     "errors": "ConfigError DataError NotSupportedError",
     "generation": "Decoding",
     "losses": "csft_head_loss csft_loss gcl_loss joint_loss",
     "metrics": "bootstrap_difference bootstrap_mean hits_at mrr recall_at",
-    "mining": "Pairs mine_pairs",
+    "mining": "MiningOptions Pairs mine_pairs",
     "models.adapter": "LoraOptions",
     "models.notellm": "NoteLLM",
     "precision": "resolve_dtype",

@@ -34,6 +34,7 @@ VERBS = {
     "plot": "draw the table of a study",
     "report": "write report.html from a run folder",
     "show-prompt": "show what the model sees of one pair, and both losses",
+    "options": "list the keys of a configuration: default, meaning, range",
     "doctor": "look at this machine: what is there, what is missing, what that disables",
 }
 """The verbs, each a module of ``notellm.commands``, and what they do."""

@@ -1,6 +1,6 @@
-"""Configurations: Hydra composes them, the core reads them strictly into typed, read-only structs.
+"""The configuration of a run: Hydra composes it, of the groups of options that the library's functions take.
 
-Only the command line sees configurations; the library's functions take plain arguments.
+Only the application sees configurations; the library's functions take the groups, or plain arguments.
 """
 
 import re
@@ -8,28 +8,106 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from notellm._core import config as _core
-from notellm._core.config import Config
+from notellm._core import options as _core
+from notellm._core.options import EmbedOptions, GenerationOptions, MiningOptions, OptionGroup
+from notellm.data.options import DataOptions
 from notellm.errors import ConfigError
+from notellm.evaluation.options import EvaluationOptions
+from notellm.models.adapter import LoraOptions
+from notellm.models.options import ModelOptions
+from notellm.options import Options, made, option
+from notellm.prompts.config import PromptConfig
+from notellm.training.options import SEED, LossOptions, OptimizationOptions
 
 __all__ = [
     "Config",
     "compose",
     "compose_study",
     "config_keys",
+    "cost_keys",
     "differences",
+    "groups",
     "load_config",
     "override",
     "parse_config",
+    "register_defaults",
     "replace",
     "resolve",
     "to_yaml",
 ]
 
-config_keys = _core.config_keys
-"""All keys, dotted, in the order of the schema."""
+
+class Config(Options):
+    """Everything a run depends on: keys of no group, and the groups, each of which is an attribute."""
+
+    name: str = option("Of the run.", default="run", not_empty=True)
+    run_dir: str = option("The folder it writes to.", default="runs/run", not_empty=True)
+    seed: int = SEED
+    threads: int = option(
+        "Of all computations; 0 = all cores.", default=0, at_least=0, at_most=4096, decides_cost=True
+    )
+    device: str = option("Where tensors are.", default="cpu", choices=("cpu", "cuda"))
+    dtype: str = option(
+        "Of the matrix products; auto: bf16 where the device multiplies it natively, otherwise fp32. A run folder "
+        "holds what it became.",
+        default="auto",
+        choices=("auto", "fp32", "bf16"),
+    )
+    data: DataOptions
+    mining: MiningOptions
+    prompt: PromptConfig
+    model: ModelOptions
+    loss: LossOptions
+    lora: LoraOptions
+    train: OptimizationOptions
+    embed: EmbedOptions
+    evaluation: EvaluationOptions
+    generation: GenerationOptions
+
+    def to_dict(self) -> dict[str, Any]:
+        """All keys as plain data; groups are dictionaries."""
+        return super().to_dict() | {name: getattr(self, name).to_dict() for name in CLASSES}
+
+
+CLASSES: dict[str, Any] = {
+    "data": DataOptions,
+    "mining": MiningOptions,
+    "prompt": PromptConfig,
+    "model": ModelOptions,
+    "loss": LossOptions,
+    "lora": LoraOptions,
+    "train": OptimizationOptions,
+    "embed": EmbedOptions,
+    "evaluation": EvaluationOptions,
+    "generation": GenerationOptions,
+}
+"""The groups, in the order of a file."""
+
+
+def groups() -> list[OptionGroup]:
+    """The description of every key: first those of no group, then the groups."""
+    core = {group.name: group for group in _core.core_groups()}
+    named = [
+        core.get(name) or OptionGroup(name, cls.GROUP.meaning, cls.GROUP.options)
+        for name, cls in CLASSES.items()
+    ]
+    return [Config.GROUP, *named]
+
+
+def config_keys() -> list[str]:
+    """All keys, dotted, in the order of a file."""
+    return _core.keys_of(groups())
+
+
+def cost_keys() -> list[str]:
+    """Keys that decide what a run costs and keeps by the way, and nothing that comes of it (but for rounding)."""
+    return [
+        f"{group.name}.{described.name}".lstrip(".")
+        for group in groups()
+        for described in group.options
+        if described.decides_cost
+    ]
+
 
 STUDIES = Path("experiments/conf")
 """Folder of further groups and options, searched when it exists in the current directory."""
@@ -48,7 +126,13 @@ def load_config(path: str | Path) -> Config:
         ConfigError: With file and line, for a missing, unknown or repeated key, a wrong type or a
             value out of range.
     """
-    return _core.read_config(str(path))
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: must be a readable file, but {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: text must be UTF-8, but is not") from None
+    return parse_config(text, name=str(path))
 
 
 def parse_config(text: str, *, name: str = "") -> Config:
@@ -69,7 +153,14 @@ def parse_config(text: str, *, name: str = "") -> Config:
         Traceback (most recent call last):
         notellm._core.util.ConfigError: mine.yaml:1: unknown key lr; did you mean train.lr?
     """
-    return _core.parse_config(text, name)
+    return _made(_core.read_yaml(text, groups(), name=name), name)
+
+
+def _made(tree: Mapping[str, Any], name: str = "") -> Config:
+    """The configuration of checked values."""
+    before = f"{name}: " if name else ""
+    own = {key: made(cls, tree[key], f"{before}{key}") for key, cls in CLASSES.items()}
+    return Config(**{key: value for key, value in tree.items() if key not in CLASSES}, **own)
 
 
 def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None) -> Config:
@@ -114,10 +205,10 @@ def resolve(tree: Any) -> Config:
     try:
         for key in sorted(OmegaConf.missing_keys(tree)):
             raise ConfigError(f"{key} must be given; try {key}=VALUE")
-        plain = OmegaConf.to_container(tree, resolve=True)
+        plain: Any = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
-    config = parse_config(_write(plain))
+    config = _made(_core.check(dict(plain), groups()))
     if "cooccurrence" in config.evaluation.systems and config.data.split != "users":
         raise ConfigError(
             "evaluation.systems: co-occurrence must be measured on users that are held out, but notes are; try "
@@ -147,6 +238,17 @@ def compose_study(
     return dict(plain)
 
 
+def register_defaults() -> None:
+    """Tells Hydra the default of every key, from which ``config.yaml`` begins: its files hold what differs."""
+    from hydra.core.config_store import ConfigStore
+
+    tree: dict[str, Any] = {}
+    for group in groups():
+        own = {described.name: described.standard for described in group.options}
+        tree |= {group.name: own} if group.name else own
+    ConfigStore.instance().store(name="defaults", node=tree, provider="notellm")
+
+
 def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
     # Imported here: Hydra takes longer to load than everything else in this module.
     from hydra import compose as hydra_compose
@@ -154,6 +256,7 @@ def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
 
+    register_defaults()
     _check_overrides(overrides)
     studies = STUDIES if studies is None else Path(studies)
     search = [f"hydra.searchpath=[file://{studies.resolve()}]"] if studies.is_dir() else []
@@ -191,7 +294,7 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
     for change in _check_overrides(overrides):
         key = str(change.key_or_group)
         is_plain = not (change.is_add() or change.is_delete() or change.is_sweep_override())
-        if key not in _core.config_keys() or not is_plain:
+        if key not in config_keys() or not is_plain:
             raise ConfigError(
                 f"{change.input_line}: a run that exists takes KEY=VALUE only; begin another for other groups"
             )
@@ -217,7 +320,7 @@ def replace(config: Config, values: Mapping[str, Any]) -> Config:
     for key, value in values.items():
         group, _, name = key.rpartition(".")
         (tree[group] if group else tree)[name] = value
-    return parse_config(_write(tree))
+    return _made(_core.check(tree, groups()))
 
 
 def to_yaml(config: Config) -> str:
@@ -227,32 +330,7 @@ def to_yaml(config: Config) -> str:
         >>> parse_config(to_yaml(compose())) == compose()
         True
     """
-    return _write(config.to_dict())
-
-
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """PyYAML's way, but for texts that the core would take for something else."""
-
-    def represent_str(self, text: str) -> Any:
-        is_clear = isinstance(_resolved(text), str) and text.strip("\n")
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_clear else '"')
-
-
-_Dumper.add_representer(str, _Dumper.represent_str)
-
-
-def _write(tree: Any) -> str:
-    """Plain data as YAML of which the core reads the same."""
-    text = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
-    return str(text)
-
-
-def _resolved(text: str) -> Any:
-    """What the core takes an unquoted text for; None if for a number that does not fit."""
-    try:
-        return _core.resolve_plain_scalar(text)
-    except IndexError:
-        return None
+    return _core.to_yaml(config.to_dict(), groups())
 
 
 def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
@@ -263,7 +341,7 @@ def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
         {'seed': (0, 3), 'loss.alpha': (0.01, 0.1)}
     """
     old, new = before.to_dict(), after.to_dict()
-    both = {key: (_value(old, key), _value(new, key)) for key in _core.config_keys()}
+    both = {key: (_value(old, key), _value(new, key)) for key in config_keys()}
     return {key: values for key, values in both.items() if values[0] != values[1]}
 
 
@@ -288,10 +366,9 @@ def _check_overrides(overrides: Sequence[str]) -> list[Any]:
         key = str(parsed[-1].key_or_group)
         if key in ("experiment", "scale") or key.split(".")[0] == "hydra":
             continue
-        try:
-            _core.check_key(key.replace("/", "."))
-        except ConfigError as error:
-            raise ConfigError(f"{text}: {error}") from None
+        unknown = _core.unknown_key(groups(), key.replace("/", "."))
+        if unknown:
+            raise ConfigError(f"{text}: {unknown}")
     return parsed
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,12 +13,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from notellm import _core
+from notellm._core.options import EmbedOptions
 from notellm.errors import DataError
 from notellm.files import atomic_write
 from notellm.interrupts import finishing
 from notellm.models.language_model import LanguageModel
 from notellm.precision import compute_dtype
 from notellm.progress import ProgressFn
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from notellm._core.options import EmbedKeywords
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,9 @@ def embed(
     pooling: str | None = None,
     projected: bool = True,
     dtype: str = "auto",
-    batch_tokens: int = 8192,
-    weights: str = "same",
+    options: EmbedOptions | None = None,
     progress: ProgressFn | None = None,
+    **changes: "Unpack[EmbedKeywords]",
 ) -> Embedded:
     """Embeds tokenised notes with the category prompt, which has all fields.
 
@@ -68,12 +75,10 @@ def embed(
             called batch by batch, and knows no int8.
         projected: Whether to apply the projection to ``d`` dimensions. Zero-shot rows of the paper do not.
         dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
-        batch_tokens: Tokens that one forward pass computes, shared ones counted once: bounds memory. A note that is
-            longer gets a pass of its own.
-        weights: How the blocks' matrices are kept meanwhile: ``"same"`` as ``dtype``, or ``"int8"``, with a scale for
-            every row, widened to ``dtype`` one at a time right before each product. ``weight_bytes`` says what
-            that takes; vectors come out a little off.
+        options: See `EmbedOptions`. ``weights="int8"`` widens one matrix at a time right before its product;
+            ``weight_bytes`` says what that takes.
         progress: Called with (notes done, notes).
+        changes: Single options, such as ``batch_tokens=8192``, in place of those of ``options`` or the defaults.
 
     Returns:
         The vectors in the order of ``indices``, and the token counts.
@@ -82,30 +87,29 @@ def embed(
         ValueError: If a name or the budget is out of range; for int8, if a weight is not finite.
         IndexError: If an index is.
     """
-    poolings, storages = _core.embedding.Pooling.__members__, _core.models.WeightStorage.__members__
+    options = (options or EmbedOptions()).replace(**changes)
     chosen = model.pooling if pooling is None else pooling
-    if isinstance(chosen, str) and chosen not in poolings:
-        raise ValueError(f"embed: pooling must be one of {', '.join(poolings)}, but is {chosen!r}")
-    if weights not in storages:
-        raise ValueError(f"embed: weights must be one of {', '.join(storages)}, but is {weights!r}")
     compute = compute_dtype(dtype, model.device)
     notes = range(len(tokenized)) if indices is None else indices
     if not isinstance(chosen, str):
-        if pooling is not None or weights != "same":
+        if pooling is not None or options.weights != "same":
             raise ValueError(
                 f"embed: with a function the pooling must be the model's own and weights 'same', but is {chosen!r} and "
-                f"{weights!r}; try model.pooling = ..."
+                f"{options.weights!r}; try model.pooling = ..."
             )
-        return _embed_with_function(model, tokenized, notes, projected, compute, batch_tokens, progress)
-    options = _core.embedding.EmbedOptions(
-        pooling=poolings[chosen],
+        return _embed_with_function(
+            model, tokenized, notes, projected, compute, options.batch_tokens, progress
+        )
+    found = _core.embedding.embed_notes(
+        model.language_model(),
+        model.prompt.core,
+        tokenized,
+        notes,
+        options,
+        pooling=chosen,
         projected=projected,
         compute=compute,
-        batch_tokens=batch_tokens,
-        weights=storages[weights],
-    )
-    found = _core.embedding.embed_notes(
-        model.language_model(), model.prompt.core, tokenized, notes, options, progress
+        progress=progress,
     )
     return Embedded(
         found.vectors.cpu(),

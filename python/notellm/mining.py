@@ -7,7 +7,7 @@ any number of threads.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,15 @@ import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from notellm._core import mining as _core
+from notellm._core.options import MiningOptions
 from notellm.progress import ProgressFn
 
-__all__ = ["InteractionLog", "MiningReport", "Pairs", "mine_pairs"]
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from notellm._core.options import MiningKeywords
+
+__all__ = ["InteractionLog", "MiningOptions", "MiningReport", "Pairs", "mine_pairs"]
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -187,16 +193,11 @@ class Pairs:
 
 def mine_pairs(
     log: InteractionLog,
+    options: MiningOptions | None = None,
     *,
-    lower: float = 0.01,
-    upper: float = 30.0,
-    top: int = 10,
-    min_users: int = 1,
-    max_user_events: int = 0,
-    max_gap_seconds: int = 0,
-    max_gap_events: int = 0,
     threads: int = 0,
     progress: ProgressFn | None = None,
+    **changes: "Unpack[MiningKeywords]",
 ) -> Pairs:
     r"""Related pairs by co-occurrence, equation (1) of NoteLLM.
 
@@ -209,18 +210,10 @@ def mine_pairs(
     Args:
         log: The events, for example a `notellm.Interactions`. A log without an event type counts each event
             as a view and a click; in one with types a click is no view.
-        lower: Pairs scoring below are dropped.
-        upper: Pairs scoring above are dropped: their notes are too popular to say much. May be infinite.
-        top: Partners kept of each note, highest score first, ties by the order of the notes; 0 keeps all.
-        min_users: Users a pair needs.
-        max_user_events: Users with more events than this are left out whole; the report counts them and their
-            events. 0 leaves out nobody.
-        max_gap_seconds: B must be clicked at most so many seconds (or what unit ``log.times`` has) after A was viewed.
-            0 sets no limit.
-        max_gap_events: B must be at most so many of the user's events after A. 0 sets no limit. With both
-            limits one view of A and one click of B must satisfy both.
+        options: See `MiningOptions`. With both gap limits one view of A and one click of B must satisfy both.
         threads: 0 for `notellm.set_num_threads`'s setting. The result does not depend on it.
         progress: Told ``(notes done, N)``; what it raises stops the mining.
+        changes: Single options, such as ``lower=0.4``, in place of those of ``options`` or the defaults.
 
     Returns:
         The pairs, at most ``top`` for each source note, with the report.
@@ -236,10 +229,7 @@ def mine_pairs(
         >>> pairs.score.round(3)
         array([0.833, 0.333, 0.833, 0.333, 0.333, 0.333])
     """
-    options = _core.CooccurrenceOptions()
-    options.lower, options.upper, options.top, options.min_users = lower, upper, top, min_users
-    options.max_user_events, options.threads = max_user_events, threads
-    options.max_gap_seconds, options.max_gap_events = max_gap_seconds, max_gap_events
+    options = (options or MiningOptions()).replace(**changes)
     mined = _core.mine_cooccurrence(
         log.users,
         log.notes,
@@ -249,7 +239,8 @@ def mine_pairs(
         len(log.note_ids),
         log.ordered,
         options,
-        progress,
+        threads=threads,
+        progress=progress,
     )
     count = len(log.note_ids)
     source = np.repeat(np.arange(count), np.diff(mined.indptr))

@@ -15,7 +15,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from notellm.config import STUDIES, replace, resolve
+from notellm.config import STUDIES, register_defaults, replace, resolve
 
 
 @hydra.main(version_base="1.3", config_path="pkg://notellm.conf", config_name="config")
@@ -40,6 +40,7 @@ def job(tree: Any) -> float:
 
 def main() -> None:
     """Calls Hydra, which reads the command line; studies of the current directory are found as ever."""
+    register_defaults()
     if STUDIES.is_dir() and not any(text.startswith("hydra.searchpath=") for text in sys.argv):
         sys.argv.append(f"hydra.searchpath=[file://{STUDIES.resolve()}]")
     job()

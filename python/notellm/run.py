@@ -12,31 +12,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from notellm.config import Config, differences, load_config, replace, to_yaml
+from notellm.config import Config, cost_keys, differences, load_config, replace, to_yaml
 from notellm.errors import ConfigError
 from notellm.json_files import read_json, write_json, write_text
 from notellm.machine import describe_machine, versions
 from notellm.models.backbone import backbone_name
 from notellm.precision import AUTO, resolve_dtype
 
-__all__ = ["COST_KEYS", "FREE_KEYS", "RunFolder", "settle_dtype"]
+__all__ = ["RunFolder", "settle_dtype"]
 
-COST_KEYS = (
-    "threads",
-    "train.checkpoint_every",
-    "train.tensorboard",
-    "train.micro_pairs",
-    "train.checkpoint_layers",
-    "train.shard_optimizer",
-    "embed.batch_tokens",
-    "generation.batch_tokens",
-)
-"""Keys that decide what a run costs and keeps by the way, and nothing that comes of it (but for rounding)."""
+AFTER_TRAINING = ("embed.", "evaluation.", "generation.")
+"""Groups that may differ between calls on one run folder, like keys that decide costs: what is there stays true.
 
-FREE_KEYS = (*COST_KEYS, "embed.", "evaluation.", "generation.")
-"""Keys (or groups, with a dot) that may differ between calls on one run folder: what is there stays true.
-
-All others say what was mined and trained; with another value it would be another run.
+All other keys say what was mined and trained; with another value it would be another run.
 """
 
 
@@ -68,7 +56,7 @@ class RunFolder:
             The run folder.
 
         Raises:
-            ConfigError: If the folder was made with another configuration, ``FREE_KEYS`` aside; lists
+            ConfigError: If the folder was made with another configuration, but for what it may differ in; lists
                 the keys that differ.
         """
         path, config = Path(config.run_dir), settle_dtype(config)
@@ -126,7 +114,11 @@ def _refuse_other_run(path: Path, config: Config) -> None:
     if before.dtype == AUTO:  # a file made by hand: no run has begun
         changes.pop("dtype", None)
     changes.pop("run_dir", None)  # the folder may have been moved
-    fixed = {key: values for key, values in changes.items() if not key.startswith(FREE_KEYS)}
+    fixed = {
+        key: values
+        for key, values in changes.items()
+        if key not in cost_keys() and not key.startswith(AFTER_TRAINING)
+    }
     if fixed:
         listed = "; ".join(f"{key} was {old!r}, is now {new!r}" for key, (old, new) in fixed.items())
         raise ConfigError(

@@ -14,6 +14,7 @@ from notellm._core import prompts as core
 from notellm.cache import cache_folder
 from notellm.data import debian
 from notellm.errors import DataError
+from notellm.generation import Decoding
 
 NEAR_TIE = 1e-4
 
@@ -24,13 +25,16 @@ def ours(model, notes, count, limit, dtype=torch.float32, penalty=1.0, **search)
     rows = model.prompt.rows(tokenized, range(len(notes)), task="hashtags", mode="generate", count=count)
     lists = core.lay_out(model.prompt.core, tokenized, rows, core.PackMode.generate)
     prompts = [torch.from_numpy(ids.astype(np.int64)) for ids in np.split(lists.ids, lists.offsets[1:-1])]
-    options = _core.generation.DecodeOptions(
-        search=_core.generation.SearchOptions(max_new_tokens=limit, **search),
-        repetition_penalty=penalty,
+    stops = search.pop("stop_tokens", [])
+    outputs = _core.generation.generate(
+        model.language_model(),
+        model.prompt.core,
+        tokenized,
+        rows,
+        Decoding(max_new_tokens=limit, repetition_penalty=penalty, **search),
+        stop_tokens=stops,
         compute=dtype,
-        batch_tokens=4096,
     )
-    outputs = _core.generation.generate(model.language_model(), model.prompt.core, tokenized, rows, options)
     return prompts, outputs
 
 

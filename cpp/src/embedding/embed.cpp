@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "notellm/ops/on_device.h"
+#include "notellm/options/described.h"
 #include "notellm/prompts/batching.h"
 #include "notellm/prompts/prefix_forest.h"
 #include "notellm/util/check.h"
@@ -89,6 +90,7 @@ Embedded embed_notes(const LanguageModel& model,
                      std::span<const int64_t> indices,
                      const EmbedOptions& options,
                      const ProgressFn& progress) {
+  validate(options, "embed");
   const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the vectors
   const KeepsFreedMemory between_passes;
   std::vector<NotePrompt> requests;

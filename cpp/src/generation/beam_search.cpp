@@ -8,7 +8,7 @@
 
 namespace notellm {
 
-int64_t BeamSearch::candidates(const SearchOptions& options) {
+int64_t BeamSearch::candidates(const DecodingOptions& options) {
   if (options.beams == 1) return 1;
   // so that W go on even if every stop token follows each of the others
   return options.beams * std::max<int64_t>(2, 1 + std::ssize(options.stop_tokens));

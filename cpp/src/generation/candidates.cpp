@@ -38,7 +38,7 @@ TokenSets allowed_tokens(std::span<const Continued> outputs,
 // (n) one token a row.
 at::Tensor chosen_tokens(const at::Tensor& logits,
                          std::span<const Continued> outputs,
-                         const DrawOptions& draw) {
+                         const DecodingOptions& draw) {
   if (draw.temperature == 0) return logits.argmax(1);
   std::vector<double> uniforms;
   for (const Continued& one : outputs) {
@@ -69,11 +69,11 @@ std::vector<std::vector<TokenCandidate>> best_candidates(const at::Tensor& log_p
 
 std::vector<std::vector<TokenCandidate>> token_candidates(at::Tensor logits,
                                                           std::span<const Continued> outputs,
-                                                          const DecodeOptions& options,
+                                                          const DecodingOptions& options,
                                                           const OutputGrammar* grammar) {
-  const bool searches = options.search.beams > 1;
+  const bool searches = options.beams > 1;
   const bool computes =
-      searches || grammar || options.draw.temperature > 0 || options.repetition_penalty != 1;
+      searches || grammar || options.temperature > 0 || options.repetition_penalty != 1;
   if (computes && logits.scalar_type() == at::kBFloat16) logits = logits.to(at::kFloat);
   if (searches) logits = logits.log_softmax(1);
   if (options.repetition_penalty != 1) {
@@ -81,7 +81,7 @@ std::vector<std::vector<TokenCandidate>> token_candidates(at::Tensor logits,
   }
   std::vector<char> is_stuck(outputs.size(), false);
   if (grammar) {
-    TokenSets allowed = allowed_tokens(outputs, *grammar, options.search.max_new_tokens);
+    TokenSets allowed = allowed_tokens(outputs, *grammar, options.max_new_tokens);
     for (size_t row = 0; row < outputs.size(); ++row) {
       is_stuck[row] = allowed[row].empty();
       if (is_stuck[row]) allowed[row] = {0};  // so that something can be chosen, and then dropped
@@ -90,9 +90,9 @@ std::vector<std::vector<TokenCandidate>> token_candidates(at::Tensor logits,
   }
   std::vector<std::vector<TokenCandidate>> candidates(outputs.size());
   if (searches) {
-    candidates = best_candidates(logits, outputs, BeamSearch::candidates(options.search));
+    candidates = best_candidates(logits, outputs, BeamSearch::candidates(options));
   } else {
-    const at::Tensor chosen = chosen_tokens(logits, outputs, options.draw).cpu();
+    const at::Tensor chosen = chosen_tokens(logits, outputs, options).cpu();
     const int64_t* token = chosen.const_data_ptr<int64_t>();
     for (auto& own : candidates) own.push_back({static_cast<int32_t>(*token++), 0});
   }

@@ -28,7 +28,7 @@ struct TokenCandidate {
 /// @param logits  (n, V) of the running outputs, in order.
 std::vector<std::vector<TokenCandidate>> token_candidates(at::Tensor logits,
                                                           std::span<const Continued> outputs,
-                                                          const DecodeOptions& options,
+                                                          const DecodingOptions& options,
                                                           const OutputGrammar* grammar);
 
 }  // namespace notellm::internal

@@ -12,6 +12,7 @@
 #include "logits.h"
 #include "notellm/models/cache.h"
 #include "notellm/ops/on_device.h"
+#include "notellm/options/described.h"
 #include "notellm/prompts/batching.h"
 #include "notellm/util/check.h"
 #include "notellm/util/memory.h"
@@ -44,10 +45,6 @@ using kernels::TokenRange;
 // Prompts enter in blocks, several of which fit in the cache: one is prefilled while others are
 // decoded, and the products of a step stay large.
 constexpr int64_t kBlocks = 4;
-
-constexpr int64_t kMostNewTokens = 1 << 20;  // each takes a slot from the beginning
-
-constexpr double kLeastTemperature = 1e-6;  // below it logits divided by it are no numbers
 
 // One of a prompt's running outputs in the cache. Its tokens go to the slots of its lane, by their
 // place in the output.
@@ -95,7 +92,7 @@ class Decoder {
   // Where rules ban values, equal prompts have the bans of the first of them.
   Decoder(const LanguageModel& model,
           const TokenLists& prompts,
-          const DecodeOptions& options,
+          const DecodingOptions& options,
           const OutputRules& rules)
       : weights_(prepare_weights(model.weights, options.compute)),
         head_(for_products(model.head, options.compute)),
@@ -105,7 +102,7 @@ class Decoder {
         rules_(rules),
         leaves_{.own_tail = 1},
         device_(model.device()),
-        own_slots_(options.search.beams * options.search.max_new_tokens),
+        own_slots_(options.beams * options.max_new_tokens),
         batches_(prefix_batches(prompts,
                                 {.budget = std::max<int64_t>(1, options.batch_tokens / kBlocks),
                                  .room = own_slots_,
@@ -171,11 +168,11 @@ class Decoder {
       entering.push_back({prefill.first_group + std::ssize(entering),
                           block,
                           block->first + std::ssize(positions),
-                          BeamSearch(options_.search),
+                          BeamSearch(options_),
                           {std::move(branch)}});
       const int64_t length = segments.start(leaf) + segments.length(leaf);
       for (int64_t i = 0; i < own_slots_; ++i) {
-        positions.push_back(length + i % options_.search.max_new_tokens);
+        positions.push_back(length + i % options_.max_new_tokens);
       }
     }
     block->unfinished = std::ssize(entering);
@@ -195,7 +192,7 @@ class Decoder {
       for (size_t b = 0; b < sequence.branches.size(); ++b) {
         const std::vector<int32_t>& output = sequence.search.running()[b].tokens;
         Branch& branch = sequence.branches[b];
-        extend(branch.path, sequence.first_slot + branch.lane * options_.search.max_new_tokens +
+        extend(branch.path, sequence.first_slot + branch.lane * options_.max_new_tokens +
                                 std::ssize(output) - 1);
         paths.push_back(branch.path);
         tokens.push_back(output.back());
@@ -239,7 +236,7 @@ class Decoder {
       if (sequence.search.is_done()) {
         finish(sequence);
       } else {
-        sequence.branches = forked(sequence.branches, parents, options_.search.beams);
+        sequence.branches = forked(sequence.branches, parents, options_.beams);
         active_.push_back(std::move(sequence));
       }
     }
@@ -255,7 +252,7 @@ class Decoder {
   at::Tensor head_;
   const DecoderConfig& config_;
   const TokenLists& prompts_;
-  const DecodeOptions& options_;
+  const DecodingOptions& options_;
   const OutputRules& rules_;
   ForestOptions leaves_;
   at::Device device_;
@@ -272,28 +269,13 @@ class Decoder {
   int64_t finished_rows_ = 0;
 };
 
-void check(const DecodeOptions& options,
+void check(const DecodingOptions& options,
            const OutputRules& rules,
            int64_t requests,
            int64_t vocabulary) {
   const internal::Require require("generate");
-  const auto& [beams, length_penalty, max_new_tokens, stops] = options.search;
-  const DrawOptions& draw = options.draw;
-  require(max_new_tokens >= 1, "max_new_tokens must be at least 1, but is ", max_new_tokens);
-  require(max_new_tokens <= kMostNewTokens, "max_new_tokens must be at most ", kMostNewTokens,
-          ", but is ", max_new_tokens);
-  require(options.batch_tokens >= 1, "batch_tokens must be at least 1, but is ",
-          options.batch_tokens);
-  require(beams >= 1, "beams must be at least 1, but is ", beams);
-  require(draw.temperature == 0 || draw.temperature >= kLeastTemperature,
-          "temperature must be 0 or at least ", kLeastTemperature, ", but is ", draw.temperature);
-  require(beams == 1 || draw.temperature == 0, "beams must be 1 where tokens are drawn, but is ",
-          beams, "; try temperature 0");
-  require(draw.top_k >= 0, "top_k must be at least 0, but is ", draw.top_k);
-  require(draw.top_p > 0 && draw.top_p <= 1, "top_p must be in (0, 1], but is ", draw.top_p);
-  require(options.repetition_penalty > 0, "repetition_penalty must be above 0, but is ",
-          options.repetition_penalty);
-  for (const int32_t stop : stops) {
+  validate(options, "generate");
+  for (const int32_t stop : options.stop_tokens) {
     require(stop >= 0 && stop < vocabulary, "stop tokens must be in [0, ", vocabulary,
             "), but one is ", stop);
   }
@@ -301,13 +283,16 @@ void check(const DecodeOptions& options,
           "banned must be a list for each of ", requests, " requests with a grammar, but are ",
           rules.banned.size());
   if (!rules.grammar) return;
-  require(rules.grammar->shortest() <= max_new_tokens, "max_new_tokens must be at least ",
-          rules.grammar->shortest(), " to write any of the known values, but is ", max_new_tokens);
+  require(rules.grammar->shortest() <= options.max_new_tokens, "max_new_tokens must be at least ",
+          rules.grammar->shortest(), " to write any of the known values, but is ",
+          options.max_new_tokens);
 }
 
-void check_lengths(const TokenLists& prompts, const DecodeOptions& options, int64_t max_positions) {
+void check_lengths(const TokenLists& prompts,
+                   const DecodingOptions& options,
+                   int64_t max_positions) {
   for (int64_t i = 0; max_positions > 0 && i < prompts.size(); ++i) {
-    const int64_t length = std::ssize(prompts[i]) + options.search.max_new_tokens;
+    const int64_t length = std::ssize(prompts[i]) + options.max_new_tokens;
     if (length <= max_positions) continue;
     internal::throw_error<std::invalid_argument>(
         "generate", "a prompt with its output must fit the model's context of ", max_positions,
@@ -321,14 +306,14 @@ void check_lengths(const TokenLists& prompts, const DecodeOptions& options, int6
 std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
                                            const PromptedNotes& notes,
                                            std::span<const NotePrompt> requests,
-                                           const DecodeOptions& options,
+                                           const DecodingOptions& options,
                                            const OutputRules& rules,
                                            const ProgressFn& progress) {
   check(options, rules, std::ssize(requests), model.config.vocabulary);
   const c10::InferenceMode no_graph;
   const KeepsFreedMemory between_passes;
-  DecodeOptions with_end = options;
-  auto& stops = with_end.search.stop_tokens;
+  DecodingOptions with_end = options;
+  auto& stops = with_end.stop_tokens;
   if (rules.grammar) stops.clear();  // it says where an output may end
   if (std::ranges::find(stops, notes.prompts.eos) == stops.end()) {
     stops.push_back(notes.prompts.eos);

@@ -43,7 +43,7 @@ Pool nucleus(const at::Tensor& probabilities, double p) {
   }
 }
 
-Pool pool_of(const at::Tensor& logits, const DrawOptions& options) {
+Pool pool_of(const at::Tensor& logits, const DecodingOptions& options) {
   at::Tensor scaled = (logits - logits.amax(1, true)) / options.temperature, ids;
   if (options.top_k > 0 && options.top_k < logits.size(1)) {
     std::tie(scaled, ids) = scaled.topk(options.top_k, 1);
@@ -82,7 +82,7 @@ at::Tensor keep_allowed(const at::Tensor& logits, std::span<const std::vector<in
 
 at::Tensor draw_tokens(const at::Tensor& logits,
                        std::span<const double> uniforms,
-                       const DrawOptions& options) {
+                       const DecodingOptions& options) {
   constexpr int64_t kRows = 64;  // fp64 probabilities of all tokens are large
   std::vector<at::Tensor> parts;
   for (int64_t row = 0; row < logits.size(0); row += kRows) {

@@ -28,7 +28,7 @@ class FirstTime {
 
 class WindowBuilder {
  public:
-  WindowBuilder(const UserEvents& log, const CooccurrenceOptions& options, MiningReport& report)
+  WindowBuilder(const UserEvents& log, const MiningOptions& options, MiningReport& report)
       : log_(log), options_(options), report_(report), is_first_(log.note_count) {
     result_.units.assign(log.user_count(), 0);
     result_.may_repeat = options.max_gap_seconds > 0 || options.max_gap_events > 0;
@@ -124,7 +124,7 @@ class WindowBuilder {
   }
 
   const UserEvents& log_;
-  const CooccurrenceOptions& options_;
+  const MiningOptions& options_;
   MiningReport& report_;
   FirstTime is_first_;
   ClickWindows result_;
@@ -136,7 +136,7 @@ class WindowBuilder {
 }  // namespace
 
 ClickWindows build_click_windows(const UserEvents& log,
-                                 const CooccurrenceOptions& options,
+                                 const MiningOptions& options,
                                  const ProgressFn& progress,
                                  MiningReport& report) {
   report.events = std::ssize(log.notes);

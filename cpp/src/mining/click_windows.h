@@ -28,7 +28,7 @@ struct ClickWindows {
 /// Without a gap limit a pair (A, B) exists when the first view of A precedes the last click of B,
 /// so only those events are kept. With one, every view has its own window.
 ClickWindows build_click_windows(const UserEvents& log,
-                                 const CooccurrenceOptions& options,
+                                 const MiningOptions& options,
                                  const ProgressFn& progress,
                                  MiningReport& report);
 

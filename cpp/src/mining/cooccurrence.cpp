@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "click_windows.h"
+#include "notellm/options/described.h"
 #include "notellm/util/check.h"
 #include "notellm/util/parallel.h"
 
@@ -133,7 +134,7 @@ class AccumulatorPool {
 // Bounds and top of one source note after another, counting what is dropped.
 class Selector {
  public:
-  explicit Selector(const CooccurrenceOptions& options)
+  explicit Selector(const MiningOptions& options)
       : options_(options), lower_(to_units(options.lower)), upper_(to_units(options.upper)) {}
 
   // The kept partners by ascending note; valid until the next call.
@@ -172,7 +173,7 @@ class Selector {
               [](const Partner& a, const Partner& b) { return a.note < b.note; });
   }
 
-  const CooccurrenceOptions& options_;
+  const MiningOptions& options_;
   int64_t lower_, upper_;
   std::vector<Partner> kept_;
 };
@@ -185,7 +186,7 @@ struct Block {
 };
 
 Block mine_block(const ClickWindows& index,
-                 const CooccurrenceOptions& options,
+                 const MiningOptions& options,
                  int64_t first,
                  int64_t last,
                  Accumulator& accumulator) {
@@ -237,17 +238,10 @@ void assemble(std::vector<Block>& blocks, int64_t notes, Cooccurrence& result) {
   }
 }
 
-void check_options(const UserEvents& log, const CooccurrenceOptions& options) {
+void check_options(const UserEvents& log, const MiningOptions& options) {
+  validate(options, "mine_pairs");
   const internal::Require require("mine_pairs");
-  require(options.lower >= 0 && options.lower <= options.upper,
-          "bounds must hold 0 <= lower <= upper, but are ", options.lower, " and ", options.upper);
-  require(options.top >= 0, "top must be at least 0 (all), but is ", options.top);
-  require(options.min_users >= 1, "min_users must be at least 1, but is ", options.min_users);
   require(options.threads >= 0, "threads must be at least 0, but is ", options.threads);
-  require(
-      options.max_user_events >= 0 && options.max_gap_seconds >= 0 && options.max_gap_events >= 0,
-      "max_user_events and gaps must be at least 0 (no limit), but are ", options.max_user_events,
-      ", ", options.max_gap_seconds, " and ", options.max_gap_events);
   require(log.is_ordered || (options.max_gap_seconds == 0 && options.max_gap_events == 0),
           "a gap limit needs an ordered log, but this one is a set of baskets");
   require(options.max_gap_seconds == 0 || !log.times.empty() || log.notes.empty(),
@@ -257,7 +251,7 @@ void check_options(const UserEvents& log, const CooccurrenceOptions& options) {
 }  // namespace
 
 Cooccurrence mine_cooccurrence(const UserEvents& log,
-                               const CooccurrenceOptions& options,
+                               const MiningOptions& options,
                                const ProgressFn& progress) {
   check_options(log, options);
   Cooccurrence result;

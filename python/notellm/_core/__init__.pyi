@@ -1,6 +1,5 @@
 """Types of the extension module; every folder of the core is one submodule with a stub of the same name."""
 
-from . import config as config
 from . import embedding as embedding
 from . import generation as generation
 from . import losses as losses

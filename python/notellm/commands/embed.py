@@ -53,8 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
             model,
             model.prompt.tokenize(notes),
             dtype=config.dtype,
-            batch_tokens=config.embed.batch_tokens,
-            weights=config.embed.weights,
+            options=config.embed,
             progress=progress,
         )
     save_embeddings(arguments.output, notes.ids, result.vectors)

@@ -2,8 +2,9 @@
 
 from notellm.evaluation.generation import Generated, evaluate_generation
 from notellm.evaluation.intervals import Bootstrap
+from notellm.evaluation.options import NAMES
 from notellm.evaluation.results import Evaluation, Generation
-from notellm.evaluation.retrieval import NAMES, evaluate_retrieval
+from notellm.evaluation.retrieval import evaluate_retrieval
 
 __all__ = [
     "NAMES",

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from notellm.evaluation.intervals import Bootstrap
+from notellm.evaluation.options import NAMES
 from notellm.evaluation.results import (
     CalibrationBin,
     ClosedSetResult,
@@ -19,7 +20,6 @@ from notellm.evaluation.results import (
     GenerationResult,
     HashtagSets,
 )
-from notellm.evaluation.retrieval import NAMES
 from notellm.metrics import (
     bleu_counts,
     calibration,

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from notellm.metrics import Interval, bootstrap_bleu, bootstrap_difference, bootstrap_mean
+from notellm.metrics.bootstrap import RESAMPLES
 
 Values = npt.NDArray[np.float64]
 
@@ -14,7 +15,7 @@ Values = npt.NDArray[np.float64]
 class Bootstrap:
     """How intervals are made: 95 %, percentiles over samples drawn with replacement."""
 
-    samples: int = 2000
+    samples: int = RESAMPLES
     seed: int = 0
 
     def mean(self, values: Values) -> Interval:

@@ -8,24 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from notellm.evaluation.intervals import Bootstrap, Values
+from notellm.evaluation.options import NAMES, EvaluationOptions
 from notellm.evaluation.results import Difference, Evaluation, Exposure, RetrievalResult
 from notellm.metrics import Interval, Ties, exposure_split, hits_at, reciprocal_ranks
 from notellm.retrieval import Ranks
 
-KS = (1, 10, 100, 1000)
-NAMES = {
-    "tfidf": "TF-IDF (same text)",
-    "tfidf_full": "TF-IDF (full text)",
-    "bm25": "BM25 (full text)",
-    "cooccurrence": "Co-occurrence",
-    "zero_shot_mean": "Zero-shot mean",
-    "zero_shot_last": "Zero-shot last",
-    "zero_shot_prompt": "Zero-shot prompt",
-    "sentence_bert_zero_shot": "MiniLM zero-shot",
-    "sentence_bert": "MiniLM trained",
-    "trained": "NoteLLM trained",
-}
-"""The systems we know, in the order of the tables, and what the tables call them."""
+STANDARD = EvaluationOptions()
 
 COMPARED_WITH = ("zero_shot_prompt", "tfidf", "tfidf_full")
 """The systems that the trained model is compared with, query by query."""
@@ -36,10 +24,10 @@ def evaluate_retrieval(
     targets: npt.ArrayLike,
     exposure: npt.ArrayLike,
     *,
-    ks: Sequence[int] = KS,
+    ks: Sequence[int] = STANDARD.ks,
     ties: Ties = "mean",
-    low_share: float = 0.3,
-    high_share: float = 0.1,
+    low_share: float = STANDARD.low_share,
+    high_share: float = STANDARD.high_share,
     bootstrap: Bootstrap | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Evaluation:

@@ -1,21 +1,23 @@
 """The category of a note: written freely, written as one of a closed set, or the best of the set by its score."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from notellm import _core
 from notellm.data.notes import Notes
-from notellm.generation.decoding import GREEDY, Decoding, write
+from notellm.generation.decoding import Decoding, write
 from notellm.models.language_model import LanguageModel
 from notellm.precision import compute_dtype
 from notellm.progress import ProgressFn
 from notellm.prompts.tokenizing import token_lists
 
-FREE_TOKENS = 16
-"""Where a category that may be anything is cut."""
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from notellm._core.options import DecodingKeywords
 
 
 def generate_category(
@@ -23,11 +25,12 @@ def generate_category(
     notes: Notes,
     *,
     categories: Sequence[str] | None = None,
-    decoding: Decoding = GREEDY,
-    max_new_tokens: int | None = None,
+    decoding: Decoding | None = None,
+    seed: int = 0,
+    stop: Sequence[str | int] = (),
     dtype: str = "auto",
-    batch_tokens: int = 8192,
     progress: ProgressFn | None = None,
+    **changes: "Unpack[DecodingKeywords]",
 ) -> list[str]:
     """Writes the category of each note with the category prompt.
 
@@ -36,12 +39,14 @@ def generate_category(
         notes: Their categories are not looked at.
         categories: Only these may be written: at every step the tokens that go on to one of them. Greedily, that need
             not lead to the most probable category; `score_categories` finds it. Default: anything may be written.
-        decoding: How the output is found; by default greedily.
-        max_new_tokens: Cut for an output that does not end by itself. Default: 16, or what the longest of
-            ``categories`` takes.
+        decoding: How the output is found, see `Decoding`; by default greedily.
+        seed: Of the draws. Neither the batch nor the other notes change them, and equal prompts get equal outputs.
+        stop: Tokens that end an output besides the model's own end: ids, or tokens as the tokenizer names them. Where
+            only known values may be written, these end by themselves, and it does not count.
         dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
-        batch_tokens: Prompt and output tokens cached at once, shared ones counted once: bounds memory.
         progress: Called with (notes done, notes).
+        changes: Single options, such as ``beams=4``, in place of those of ``decoding`` or the defaults.
+            Unless ``max_new_tokens`` is among them, one of ``categories`` may be as long as the longest of them.
 
     Returns:
         One string a note, without surrounding space and the prompt's closing text; without ``categories`` it may be
@@ -60,17 +65,16 @@ def generate_category(
             _core.prompts.Task.category,
             1,
         )
-    if max_new_tokens is None:
-        max_new_tokens = FREE_TOKENS if grammar is None else grammar.longest_value()
+        changes = {"max_new_tokens": grammar.longest_value(), **changes}
     tokenized = model.prompt.tokenize(notes)
     outputs = write(
         model,
         tokenized,
         model.prompt.rows(tokenized, range(len(notes)), task="category", mode="generate"),
-        decoding,
-        max_new_tokens=max_new_tokens,
+        (decoding or Decoding()).replace(**changes),
+        seed=seed,
+        stop=stop,
         dtype=dtype,
-        batch_tokens=batch_tokens,
         grammar=grammar,
         progress=progress,
     )
@@ -103,7 +107,7 @@ def score_categories(
     *,
     normalise_length: bool = False,
     dtype: str = "auto",
-    batch_tokens: int = 8192,
+    batch_tokens: int = Decoding().batch_tokens,
     max_logits: int = 1 << 24,
     progress: ProgressFn | None = None,
 ) -> ScoredCategories:

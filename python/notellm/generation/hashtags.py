@@ -4,13 +4,19 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from notellm import _core
 from notellm.data.notes import Notes
-from notellm.generation.decoding import GREEDY, Decoding, write
+from notellm.generation.decoding import Decoding, write
 from notellm.models.language_model import LanguageModel
 from notellm.progress import ProgressFn
 from notellm.prompts.tokenizing import cut_hashtag, token_lists
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from notellm._core.options import DecodingKeywords
 
 
 def generate_hashtags(
@@ -21,11 +27,12 @@ def generate_hashtags(
     vocabulary: Sequence[str] | None = None,
     banned: Sequence[Collection[str]] | None = None,
     ban_in_text: bool = False,
-    decoding: Decoding = GREEDY,
-    max_new_tokens: int = 48,
+    decoding: Decoding | None = None,
+    seed: int = 0,
+    stop: Sequence[str | int] = (),
     dtype: str = "auto",
-    batch_tokens: int = 8192,
     progress: ProgressFn | None = None,
+    **changes: "Unpack[DecodingKeywords]",
 ) -> list[list[str]]:
     """Writes hashtags with the hashtag prompt that asks for ``count`` of them.
 
@@ -39,11 +46,14 @@ def generate_hashtags(
         banned: By note: hashtags that it must not get, cut like all. From a vocabulary they are never written; of what
             was written freely they are left out.
         ban_in_text: Whether those that stand in the note's title or content are banned, too (`hashtags_in_text`).
-        decoding: How the output is found; by default greedily.
-        max_new_tokens: Cut for an output that does not end by itself; from a vocabulary the last hashtag is complete.
+        decoding: How the output is found, see `Decoding`; by default greedily.
+        seed: Of the draws. Neither the batch nor the other notes change them, and equal prompts get equal outputs.
+        stop: Tokens that end an output besides the model's own end: ids, or tokens as the tokenizer names them. Where
+            only known values may be written, these end by themselves, and it does not count.
         dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
-        batch_tokens: Prompt and output tokens cached at once, shared ones counted once: bounds memory.
         progress: Called with (notes done, notes).
+        changes: Single options, such as ``beams=4``, in place of those of ``decoding`` or the defaults.
+            An output from a vocabulary that is cut at ``max_new_tokens`` ends with a whole hashtag.
 
     Returns:
         A list of hashtags a note, split at the prompt's separator, in the order written, without repeats; empty where
@@ -76,10 +86,10 @@ def generate_hashtags(
         model,
         tokenized,
         model.prompt.rows(tokenized, range(len(notes)), task="hashtags", mode="generate", count=count),
-        decoding,
-        max_new_tokens=max_new_tokens,
+        (decoding or Decoding()).replace(**changes),
+        seed=seed,
+        stop=stop,
         dtype=dtype,
-        batch_tokens=batch_tokens,
         grammar=grammar,
         banned=[sorted(numbers[tag] for tag in own if tag in numbers) for own in bans] if grammar else [],
         progress=progress,

@@ -8,6 +8,9 @@ import numpy.typing as npt
 from notellm._core import metrics as _core
 from notellm.metrics.arrays import FloatArray
 
+RESAMPLES = 1000
+"""How many, unless said otherwise."""
+
 
 class Interval(NamedTuple):
     """A mean with the ends of its bootstrap interval."""
@@ -18,7 +21,7 @@ class Interval(NamedTuple):
 
 
 def bootstrap_mean(
-    values: npt.ArrayLike, *, samples: int = 2000, seed: int = 0, level: float = 0.95
+    values: npt.ArrayLike, *, samples: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> Interval:
     """Percentile bootstrap of a mean: how far another draw of the same queries could have moved it.
 
@@ -39,7 +42,7 @@ def bootstrap_mean(
 
 
 def bootstrap_difference(
-    a: npt.ArrayLike, b: npt.ArrayLike, *, samples: int = 2000, seed: int = 0, level: float = 0.95
+    a: npt.ArrayLike, b: npt.ArrayLike, *, samples: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> Interval:
     """Paired bootstrap of the mean of ``a - b``, two systems measured on the same queries.
 

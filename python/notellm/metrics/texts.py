@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from notellm._core import metrics as _core
 from notellm.metrics.arrays import named
-from notellm.metrics.bootstrap import Interval
+from notellm.metrics.bootstrap import RESAMPLES, Interval
 
 Text = str | Sequence[str]
 """A text, or its tokens."""
@@ -271,7 +271,7 @@ def bootstrap_bleu(
     *,
     order: int = 4,
     smoothing: str = "exp",
-    samples: int = 2000,
+    samples: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:

@@ -49,7 +49,10 @@ class Adapted(nn.Module):
         """
         if self.lora is not None or self._unmerged is not None:
             raise ValueError("add_lora: the model must be without LoRA, but has it; try merge_lora() first")
-        self.lora = options or LoraOptions()
+        chosen = options or LoraOptions()
+        if chosen.r < 1:
+            raise ValueError(f"add_lora: r must be at least 1, but is {chosen.r}")
+        self.lora = chosen
         lora.add(self.model, self.lora, self.emb_token_id, seed)
         if self.lm_head is not None:
             self.lm_head.requires_grad_(False)

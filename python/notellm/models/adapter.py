@@ -5,13 +5,13 @@ the projection, tau and the input row of [EMB] learn.
 """
 
 import math
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from notellm import _core
+from notellm.options import Options, option
 from notellm.precision import multiplies_bf16
 
 PARTS = {
@@ -28,36 +28,22 @@ PARTS = {
 TARGETS = tuple(PARTS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoraOptions:
-    """Which matrices learn, and how much they may."""
+class LoraOptions(Options):
+    """Low-rank adapters in place of training the whole backbone."""
 
-    r: int = 16
-    """Rank."""
-    alpha: float = 32.0
-    """The change is scaled by ``alpha / r``."""
-    dropout: float = 0.0
-    """Share of the adapters' inputs that is dropped in training, in [0, 1); rounded to the nearest 2^-16."""
-    targets: tuple[str, ...] = TARGETS
-    """Names of the matrices, some of ``TARGETS``."""
+    r: int = option("Rank; 0 = none, all weights are trained.", default=16, at_least=0)
+    alpha: float = option("The adapters' change is scaled by alpha / r.", default=32.0, above=0)
+    dropout: float = option(
+        "Share of the adapters' inputs that is dropped in training, rounded to the nearest 2^-16.",
+        default=0.0,
+        at_least=0,
+        below=1,
+    )
+    targets: tuple[str, ...] = option(
+        "The matrices that have one.", default=TARGETS, choices=TARGETS, not_empty=True
+    )
     rslora: bool = False
     """Whether the scale is ``alpha / sqrt(r)`` instead (Kalajdzievski 2023)."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "targets", tuple(self.targets))
-        unknown = [name for name in self.targets if name not in PARTS]
-        self._check("r", isinstance(self.r, int) and self.r >= 1, "a whole number, at least 1")
-        self._check("alpha", self.alpha > 0, "above 0")
-        self._check("dropout", 0 <= self.dropout < 1, "in [0, 1)")
-        self._check("targets", len(self.targets) > 0, f"some of {', '.join(PARTS)}")
-        if unknown:
-            raise ValueError(
-                f"LoraOptions: targets must be some of {', '.join(PARTS)}, but name {unknown[0]!r}"
-            )
-
-    def _check(self, name: str, holds: bool, what: str) -> None:
-        if not holds:
-            raise ValueError(f"LoraOptions: {name} must be {what}, but is {getattr(self, name)!r}")
 
     @property
     def scale(self) -> float:

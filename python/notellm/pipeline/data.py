@@ -153,7 +153,7 @@ def _hold_out(groups: IntArray, config: Config) -> tuple[npt.NDArray[np.bool_], 
 def mine(config: Config, interactions: Interactions) -> Pairs:
     """Mines related pairs of a log, by the ``mining`` group of the configuration."""
     with console_progress("mining pairs", "notes") as progress:
-        return mine_pairs(interactions, **config.mining.to_dict(), threads=config.threads, progress=progress)
+        return mine_pairs(interactions, config.mining, threads=config.threads, progress=progress)
 
 
 @first_process_first()

@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from notellm.config import Config
+from notellm.config import Config, cost_keys
 from notellm.data.notes import Notes
-from notellm.generation import Decoding, generate_category, generate_hashtags, score_categories
+from notellm.generation import generate_category, generate_hashtags, score_categories
 from notellm.models.notellm import NoteLLM
 from notellm.precision import resolve_dtype
 from notellm.progress import ProgressFn
-from notellm.run import COST_KEYS
 
 
 def generation_options(config: Config) -> dict[str, Any]:
     """The options that decide what is written."""
     options = config.generation.to_dict()
-    decisive = {key: value for key, value in options.items() if f"generation.{key}" not in COST_KEYS}
+    decisive = {key: value for key, value in options.items() if f"generation.{key}" not in cost_keys()}
     return decisive | {"seed": config.seed, "dtype": resolve_dtype(config.dtype, config.device)}
 
 
@@ -45,18 +44,10 @@ class Describer:
         self.vocabulary, self.ban_in_text = vocabulary, ban_in_text
         asked = config.generation
         self.count = min(asked.hashtag_count, model.prompt.config.max_hashtags)
-        self.precision: dict[str, Any] = {"dtype": config.dtype, "batch_tokens": asked.batch_tokens}
         self.written: dict[str, Any] = {
-            "max_new_tokens": asked.max_new_tokens,
-            "decoding": Decoding(
-                beams=asked.beams,
-                length_penalty=asked.length_penalty,
-                temperature=asked.temperature,
-                top_k=asked.top_k,
-                top_p=asked.top_p,
-                repetition_penalty=asked.repetition_penalty,
-                seed=config.seed,
-            ),
+            "decoding": asked,
+            "seed": config.seed,
+            "dtype": config.dtype,
         }
 
     def __call__(self, notes: Notes, progress: ProgressFn) -> list[dict[str, Any]]:
@@ -82,11 +73,18 @@ class Describer:
         return rows
 
     def _categories(self, notes: Notes, progress: ProgressFn) -> list[dict[str, Any]]:
-        written = generate_category(self.model, notes, progress=progress, **self.written, **self.precision)
+        written = generate_category(self.model, notes, progress=progress, **self.written)
         return [{"category": category} for category in written]
 
     def _best_categories(self, notes: Notes, progress: ProgressFn) -> list[dict[str, Any]]:
-        scored = score_categories(self.model, notes, self.known, progress=progress, **self.precision)
+        scored = score_categories(
+            self.model,
+            notes,
+            self.known,
+            dtype=self.written["dtype"],
+            batch_tokens=self.written["decoding"].batch_tokens,
+            progress=progress,
+        )
         key = "category" if self.closed else "best_category"
         both = zip(scored.best, scored.confidence.tolist(), strict=True)
         return [{key: best, "confidence": round(confidence, 6)} for best, confidence in both]
@@ -100,7 +98,6 @@ class Describer:
             ban_in_text=self.ban_in_text,
             progress=progress,
             **self.written,
-            **self.precision,
         )
         return [{"hashtags": tags} for tags in written]
 

@@ -181,8 +181,7 @@ def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: 
             model,
             tokenized,
             dtype=config.dtype,
-            batch_tokens=config.embed.batch_tokens,
-            weights=config.embed.weights,
+            options=config.embed,
             progress=progress,
             **options,
         ).vectors

@@ -25,7 +25,7 @@ MODEL = "model"
 
 def prompt_config(config: Config) -> PromptConfig:
     """The configuration's prompt."""
-    return PromptConfig.from_dict(config.prompt.to_dict(), where="prompt")
+    return config.prompt
 
 
 def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM:
@@ -55,7 +55,7 @@ def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM
 
 def lora_options(config: Config) -> LoraOptions | None:
     """The LoRA that a configuration asks for, or None."""
-    return LoraOptions(**config.lora.to_dict()) if config.lora.r else None
+    return config.lora if config.lora.r else None
 
 
 def train_options(config: Config) -> TrainOptions:

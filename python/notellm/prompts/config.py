@@ -1,18 +1,16 @@
 """The strings and limits of a prompt, as they stand in a YAML file."""
 
-import dataclasses
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 
 from notellm._core.prompts import PieceKind, Task, check_pieces
 from notellm.errors import ConfigError
+from notellm.options import Options, option
 
 SLOTS = {f"<{kind.name}>": kind for kind in PieceKind if kind is not PieceKind.text}
 """How a slot, or the compression token, is written in a list of pieces."""
@@ -25,98 +23,60 @@ END_MARK = "<eos>"
 
 _PACKAGED = Path(__file__).parents[1] / "conf" / "prompt"
 _LOOKS_LIKE_A_SLOT = re.compile(r"<[a-z_]+>")
-_CHOICES = {
-    "hashtag_count": ("one", "uniform", "all"),
-    "topics_in_hashtag_prompt": ("none", "unsampled"),
-    "state": ("before", "at"),
-}
-_LIMITS = ("title_tokens", "content_tokens", "max_hashtags", "max_hashtag_chars")
-_STRINGS = ("name", "slot_lead", "hashtag_separator")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PromptConfig:
-    """The strings and limits of a prompt.
+class PromptConfig(Options):
+    """The compression prompt: fixed pieces and slots, each tokenised alone.
 
     In ``category`` and ``hashtags`` each string is one piece. A string that is exactly ``<title>``,
     ``<topics>``, ``<content>``, ``<category>`` or ``<hashtags>`` is a slot, ``<emb>`` is the compression
     token, and ``<j>`` inside a piece of the hashtag prompt is replaced by the number of hashtags asked for.
 
-    Attributes:
-        name: Named in every result that used the prompt.
-        slot_lead: Put before every slot value, and every hashtag, before it is tokenised; an empty value
-            stays empty.
-        title_tokens: A title is cut to this many tokens, at least 1.
-        content_tokens: A content is cut to this many tokens, at least 1.
-        max_hashtags: A note keeps its first so many hashtags; also the most that can be asked for.
-        max_hashtag_chars: A hashtag is cut to this many characters.
-        hashtag_separator: The fixed piece between two hashtags.
-        hashtag_count: How many hashtags training asks for: ``"one"``, ``"uniform"`` (1 to 5) or ``"all"``;
-            never more than the note has.
-        topics_in_hashtag_prompt: ``"none"``: the hashtag prompt has no ``<topics>``; ``"unsampled"``: it has,
-            and they are the hashtags that are not to be written, none at all when hashtags are generated.
-        state: Whose state is the embedding: that of the token ``"before"`` [EMB] (the paper), or of [EMB] itself,
-            ``"at"``, whose row in the token table is learned.
-        category: The pieces of the category prompt.
-        hashtags: The pieces of the hashtag prompt.
-
     Raises:
         ConfigError: If a value is out of its range or a list of pieces is no prompt; names the key.
     """
 
-    name: str
-    slot_lead: str
-    title_tokens: int
-    content_tokens: int
-    max_hashtags: int
-    max_hashtag_chars: int
-    hashtag_separator: str
-    hashtag_count: str
-    topics_in_hashtag_prompt: str
-    state: str
-    category: tuple[str, ...]
-    hashtags: tuple[str, ...]
+    name: str = option("Named in every result that used the prompt.", default="", not_empty=True)
+    slot_lead: str = option(
+        "Put before every slot value, and every hashtag, before it is tokenised; an empty value stays empty.",
+        default=" ",
+    )
+    title_tokens: int = option("Titles are cut to so many tokens.", default=20, at_least=1, unit="tokens")
+    content_tokens: int = option("Contents are cut to so many tokens.", default=80, at_least=1, unit="tokens")
+    max_hashtags: int = option(
+        "A note keeps its first so many hashtags; also the most that can be asked for.",
+        default=10,
+        at_least=1,
+        unit="hashtags",
+    )
+    max_hashtag_chars: int = option(
+        "Each hashtag is cut to so many characters.", default=16, at_least=1, unit="characters"
+    )
+    hashtag_separator: str = option("The fixed piece between two hashtags.", default=",", not_empty=True)
+    hashtag_count: str = option(
+        "How many hashtags training asks for: one, 1 to 5 with equal odds, or all; never more than the note has.",
+        default="uniform",
+        choices=("one", "uniform", "all"),
+    )
+    topics_in_hashtag_prompt: str = option(
+        "Whether the hashtag prompt has <topics>: none; or those hashtags that are not to be written (unsampled), none "
+        "at all when hashtags are generated.",
+        default="none",
+        choices=("none", "unsampled"),
+    )
+    state: str = option(
+        "Whose state is the embedding: that of the token before [EMB] (the paper), or of [EMB] itself, whose row in "
+        "the token table is learned.",
+        default="before",
+        choices=("before", "at"),
+    )
+    category: tuple[str, ...] = option("The pieces of the category prompt.", default=())
+    hashtags: tuple[str, ...] = option("The pieces of the hashtag prompt.", default=())
 
-    def __post_init__(self) -> None:
-        for key in ("category", "hashtags"):
-            value = getattr(self, key)
-            if isinstance(value, list):
-                object.__setattr__(self, key, tuple(value))
-        for problem in _problems(self):
-            raise ConfigError(f"prompt {self.name!r}: {problem}")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], *, where: str = "prompt") -> "PromptConfig":
-        """Makes a configuration from the mapping of a YAML file.
-
-        Args:
-            values: All keys of the class, and no other.
-            where: Named in errors, for example the file.
-
-        Returns:
-            The configuration.
-
-        Raises:
-            ConfigError: If a key is missing or unknown (the nearest known one is named), or as the class.
-        """
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                raise ConfigError(f"{where}: there is no key {key!r}{_nearest(str(key), known)}")
-        missing = [key for key in known if key not in values]
-        if missing:
-            raise ConfigError(f"{where}: key {missing[0]!r} must be given, but is missing")
-        try:
-            return cls(**values)
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {error}") from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The mapping that :meth:`from_dict` reads: plain strings, integers and lists."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in dataclasses.asdict(self).items()
-        }
+    def mismatch(self) -> str:
+        """The first reason why the pieces are no prompt."""
+        problem = next(_problems(self), "")
+        return f"prompt {self.name!r}: {problem}" if problem else ""
 
     def pieces(self, task: str, *, count: int = 1) -> list[tuple[PieceKind, str]]:
         """The pieces of one prompt.
@@ -192,29 +152,12 @@ def _nearest(name: str, known: Collection[str]) -> str:
 
 
 def _problems(config: PromptConfig) -> Iterator[str]:
-    for key in _STRINGS:
-        value = getattr(config, key)
-        if not isinstance(value, str):
-            yield f"{key} must be a string, but is {value!r}"
-    if not config.hashtag_separator:
-        yield "hashtag_separator must have at least one character, but is empty"
-    for key in _LIMITS:
-        value = getattr(config, key)
-        if type(value) is not int or value < 1:
-            yield f"{key} must be an integer of at least 1, but is {value!r}"
-    for key, choices in _CHOICES.items():
-        value = getattr(config, key)
-        if value not in choices:
-            yield f"{key} must be one of {', '.join(choices)}, but is {value!r}"
     yield from _piece_problems("category", config.category)
     yield from _piece_problems("hashtags", config.hashtags)
     yield from _topics_problems(config)
 
 
 def _piece_problems(key: str, pieces: tuple[str, ...]) -> Iterator[str]:
-    if not isinstance(pieces, tuple) or not all(isinstance(piece, str) for piece in pieces):
-        yield f"{key} must be a list of strings, but is {pieces!r}"
-        return
     for piece in pieces:
         if piece in SLOTS:
             continue

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from notellm.config import Config, replace
+from notellm.config import Config, cost_keys, replace
 from notellm.fingerprints import json_fingerprint
 from notellm.pipeline import TRAINERS
 from notellm.precision import AUTO
-from notellm.run import COST_KEYS
 
 TRAINED = tuple(TRAINERS)
 """The systems that are trained; all others know neither a seed nor options of training."""
@@ -68,7 +67,7 @@ class Cell:
         What ``dtype=auto`` became is a part of it, see `Study.in_one_dtype`.
         """
         tree = self.config.to_dict()
-        for key in ("name", "run_dir", *COST_KEYS):
+        for key in ("name", "run_dir", *cost_keys()):
             group, _, name = key.rpartition(".")
             del (tree[group] if group else tree)[name]
         if self.row.system not in TRAINED:

@@ -6,7 +6,6 @@ A checkpoint does not show how many processes there were, nor how they shared th
 import json
 import re
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,7 @@ CHECKPOINTS = "checkpoints"
 
 OPTIMIZER = "optimizer.safetensors"
 
-FREE_OPTIONS = frozenset(
-    {"checkpoint_every", "tensorboard", "micro_pairs", "checkpoint_layers", "shard_optimizer"}
-)
+FREE_OPTIONS = frozenset(option.name for option in TrainOptions.GROUP.options if option.decides_cost)
 """May differ when a run goes on: how often to save, what else to log, and how to fit into memory."""
 
 
@@ -64,7 +61,7 @@ def save_checkpoint(
         weights = {name: value.detach() for name, value in model.named_parameters()}
         save_file(weights, temporary / model_folder.SINGLE)
         save_file(moments, temporary / OPTIMIZER)
-        state = {"step": step, "options": asdict(options), "data": data}
+        state = {"step": step, "options": options.to_dict(), "data": data}
         (temporary / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
     for entry in folder.glob("step-*"):
         if entry != target:
@@ -102,7 +99,7 @@ def load_checkpoint(
         DataError: If a file is damaged, or an option or the data differ.
     """
     state = read_json_object(path / "state.json")
-    _check_same(path, state["options"], asdict(options))
+    _check_same(path, state["options"], options.to_dict())
     if state["data"] != data:
         raise DataError(
             f"{path}: must be of a run on the same notes, pairs, prompt and losses, but is of another; train in "

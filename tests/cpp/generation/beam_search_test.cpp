@@ -15,7 +15,7 @@ using Continuations = std::vector<BeamSearch::Continuation>;
 constexpr int32_t kStop = 0;
 
 TEST(BeamSearch, OneBeamTakesWhatIsOfferedUntilItStops) {
-  const SearchOptions options{.max_new_tokens = 3, .stop_tokens = {kStop}};
+  const DecodingOptions options{.max_new_tokens = 3, .stop_tokens = {kStop}};
   BeamSearch search(options);
   EXPECT_EQ(BeamSearch::candidates(options), 1);
   EXPECT_EQ(search.advance({{0, 7, -9}}), std::vector<int64_t>{0});
@@ -28,7 +28,7 @@ TEST(BeamSearch, OneBeamTakesWhatIsOfferedUntilItStops) {
 }
 
 TEST(BeamSearch, IsCutWhereItIsFull) {
-  const SearchOptions options{.max_new_tokens = 2, .stop_tokens = {kStop}};
+  const DecodingOptions options{.max_new_tokens = 2, .stop_tokens = {kStop}};
   BeamSearch search(options);
   search.advance({{0, 7, 0}});
   search.advance({{0, 5, 0}});
@@ -38,7 +38,7 @@ TEST(BeamSearch, IsCutWhereItIsFull) {
 
 TEST(BeamSearch, EndsEmptyWhereNothingIsOffered) {
   for (const int64_t beams : {1, 3}) {
-    const SearchOptions options{.beams = beams, .stop_tokens = {kStop}};
+    const DecodingOptions options{.beams = beams, .stop_tokens = {kStop}};
     BeamSearch search(options);
     search.advance({});
     EXPECT_TRUE(search.is_done());
@@ -79,8 +79,8 @@ void exhaust(Ids output, double score, double length_penalty, Best& best) {
 
 TEST(BeamSearch, AWideBeamFindsTheBestOfAllOutputs) {
   for (const double length_penalty : {0.0, 1.0}) {
-    const SearchOptions options{
-        .beams = 64, .length_penalty = length_penalty, .max_new_tokens = 3, .stop_tokens = {kStop}};
+    const DecodingOptions options{
+        .max_new_tokens = 3, .beams = 64, .length_penalty = length_penalty, .stop_tokens = {kStop}};
     BeamSearch search(options);
     while (!search.is_done()) {
       Continuations offered;
@@ -99,7 +99,7 @@ TEST(BeamSearch, AWideBeamFindsTheBestOfAllOutputs) {
 }
 
 TEST(BeamSearch, StopsWhenNoRunningOneCanBeatTheFinished) {
-  const SearchOptions options{.beams = 2, .max_new_tokens = 9, .stop_tokens = {kStop}};
+  const DecodingOptions options{.max_new_tokens = 9, .beams = 2, .stop_tokens = {kStop}};
   BeamSearch search(options);
   EXPECT_EQ(BeamSearch::candidates(options), 4);
   // the stop among the first two is finished with -1 / 1; a third-best one would not be

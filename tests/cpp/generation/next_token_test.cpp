@@ -16,7 +16,12 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // The definition, token by token.
-std::vector<double> naive_probabilities(const std::vector<double>& logits, const DrawOptions& o) {
+DecodingOptions drawn(double temperature, int64_t top_k, double top_p) {
+  return {.temperature = temperature, .top_k = top_k, .top_p = top_p};
+}
+
+std::vector<double> naive_probabilities(const std::vector<double>& logits,
+                                        const DecodingOptions& o) {
   std::vector<size_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   std::ranges::stable_sort(order, [&](size_t a, size_t b) { return logits[a] > logits[b]; });
@@ -46,10 +51,9 @@ TEST(DrawTokens, EvenlySpacedNumbersDrawEachTokenByItsShare) {
     const at::Tensor logits = at::randn({vocabulary}, at::kDouble) * 2;
     const double* first = logits.const_data_ptr<double>();
     const std::vector<double> own(first, first + vocabulary);
-    for (const DrawOptions& options :
-         {DrawOptions{1, 0, 1, 0}, DrawOptions{0.5, 0, 1, 0}, DrawOptions{2, 3, 1, 0},
-          DrawOptions{1, 0, 0.6, 0}, DrawOptions{3, 400, 0.97, 0}, DrawOptions{1, 4, 0.5, 0},
-          DrawOptions{1, 0, 1e-9, 0}, DrawOptions{1, 1, 1, 0}}) {
+    for (const DecodingOptions& options :
+         {drawn(1, 0, 1), drawn(0.5, 0, 1), drawn(2, 3, 1), drawn(1, 0, 0.6), drawn(3, 400, 0.97),
+          drawn(1, 4, 0.5), drawn(1, 0, 1e-9), drawn(1, 1, 1)}) {
       const std::vector<double> expected = naive_probabilities(own, options);
       const at::Tensor drawn = draw_tokens(logits.expand({kDraws, vocabulary}), uniforms, options);
       const at::Tensor counts = drawn.bincount({}, vocabulary);
@@ -63,8 +67,7 @@ TEST(DrawTokens, EvenlySpacedNumbersDrawEachTokenByItsShare) {
 TEST(DrawTokens, NeverDrawsWhatIsNotAllowed) {
   const at::Tensor logits = at::tensor({-kInfinity, 1.0, -kInfinity, 0.5, -kInfinity}).unsqueeze(0);
   for (const double uniform : {0.0, 0.3, 0.999999999999}) {
-    for (const DrawOptions& options :
-         {DrawOptions{1, 0, 1, 0}, DrawOptions{1, 4, 1, 0}, DrawOptions{1, 0, 0.99, 0}}) {
+    for (const DecodingOptions& options : {drawn(1, 0, 1), drawn(1, 4, 1), drawn(1, 0, 0.99)}) {
       const int64_t token = draw_tokens(logits, std::vector{uniform}, options).item<int64_t>();
       EXPECT_TRUE(token == 1 || token == 3) << token;
     }

@@ -19,8 +19,8 @@ struct SmallLog {
   UserEvents grouped() const { return group_by_user({users, notes, times, {}, 2, 3, true}); }
 };
 
-CooccurrenceOptions keep_all() {
-  CooccurrenceOptions options;
+MiningOptions keep_all() {
+  MiningOptions options;
   options.lower = 0;
   options.upper = std::numeric_limits<double>::infinity();
   options.top = 0;
@@ -40,7 +40,7 @@ TEST(MineCooccurrence, SumsTheInverseOfDistinctClicksOnceAUser) {
 }
 
 TEST(MineCooccurrence, KeepsBoundsThatAreMetExactly) {
-  CooccurrenceOptions options = keep_all();
+  MiningOptions options = keep_all();
   options.lower = options.upper = 0.5;
   const Ints users = {0, 0}, notes = {0, 1};
   const UserEvents log = group_by_user({users, notes, {}, {}, 1, 2, true});
@@ -52,7 +52,7 @@ TEST(MineCooccurrence, KeepsBoundsThatAreMetExactly) {
 }
 
 TEST(MineCooccurrence, TakesTheLowerNoteAmongEqualScores) {
-  CooccurrenceOptions options = keep_all();
+  MiningOptions options = keep_all();
   options.top = 2;
   const Ints users = {0, 0, 0, 0}, notes = {0, 3, 2, 1};
   const Cooccurrence mined =
@@ -64,7 +64,7 @@ TEST(MineCooccurrence, TakesTheLowerNoteAmongEqualScores) {
 }
 
 TEST(MineCooccurrence, LimitsTheGapInTimeAndEvents) {
-  CooccurrenceOptions options = keep_all();
+  MiningOptions options = keep_all();
   options.max_gap_events = 1;
   EXPECT_EQ(mine_cooccurrence(SmallLog().grouped(), options).report.pairs_kept, 4);
   options.max_gap_events = 0;
@@ -76,14 +76,14 @@ TEST(MineCooccurrence, TakesTimesFromOneEndOfInt64ToTheOther) {
   constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
   const Ints users = {0, 0}, notes = {0, 1}, times = {kMin, kMax};
-  CooccurrenceOptions options = keep_all();
+  MiningOptions options = keep_all();
   options.max_gap_seconds = kMax;
   const UserEvents log = group_by_user({users, notes, times, {}, 1, 2, true});
   EXPECT_EQ(mine_cooccurrence(log, options).report.pairs_found, 0);
 }
 
 TEST(MineCooccurrence, LeavesOutLongUsersWhole) {
-  CooccurrenceOptions options = keep_all();
+  MiningOptions options = keep_all();
   options.max_user_events = 3;
   const Cooccurrence mined = mine_cooccurrence(SmallLog().grouped(), options);
   EXPECT_EQ(mined.report.users_too_long, 1);
@@ -100,7 +100,7 @@ TEST(MineCooccurrence, StopsWhenProgressSaysSo) {
 
 TEST(MineCooccurrence, RejectsOptionsOutOfRange) {
   const UserEvents log = SmallLog().grouped();
-  CooccurrenceOptions options;
+  MiningOptions options;
   options.lower = 31;
   EXPECT_THROW(mine_cooccurrence(log, options), std::invalid_argument);
   options.lower = std::numeric_limits<double>::quiet_NaN();

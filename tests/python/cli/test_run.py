@@ -103,7 +103,7 @@ def test_another_configuration_is_refused_by_key(tmp_path):
 def test_free_keys_may_change_and_are_recorded(tmp_path):
     RunFolder.open(config(tmp_path / "run"), command=["first"])
     run = RunFolder.open(config(tmp_path / "run", "evaluation.ks=[5]", "threads=1"), command=["second"])
-    assert load_config(run.file("config.yaml")).evaluation.ks == [5]
+    assert load_config(run.file("config.yaml")).evaluation.ks == (5,)
     record = read_json(run.file("run.json"))
     assert record["command"] == "first"
     assert [call["command"] for call in record["calls"]] == ["first", "second"]

@@ -183,7 +183,7 @@ def test_no_notes_are_no_rows(tiny, notes):
     [
         ({"pooling": "last"}, ValueError, "pooling must be one of compression, mean, but is 'last'"),
         ({"dtype": "int8"}, ValueError, "dtype must be auto, fp64, fp32 or bf16, but is 'int8'"),
-        ({"batch_tokens": 0}, ValueError, "token budget must be at least 1, but is 0"),
+        ({"batch_tokens": 0}, ValueError, "batch_tokens must be at least 1, but is 0"),
         ({"indices": [99]}, IndexError, "99"),
     ],
 )

@@ -109,7 +109,7 @@ def test_embed_of_the_model_passes_the_name_on(tiny, notes):
 
 
 def test_other_names_are_refused(tiny, notes):
-    with pytest.raises(ValueError, match="embed: weights must be one of same, int8, but is 'int4'"):
+    with pytest.raises(ValueError, match="weights must be same or int8, but is 'int4'"):
         embedded(tiny, notes, weights="int4")
 
 

@@ -86,8 +86,7 @@ def test_known_values_in_other_dtypes(tiny, notes, dtype):
 
 def test_stop_tokens_do_not_cut_known_values(tiny, notes):
     second = tiny.prompt.encode_values(["games and more"])[0][1]
-    decoding = Decoding(stop=(second,))
-    assert generate_category(tiny, notes, categories=["games and more"], decoding=decoding) == [
+    assert generate_category(tiny, notes, categories=["games and more"], stop=(second,)) == [
         "games and more"
     ] * len(notes)
 

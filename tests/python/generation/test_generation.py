@@ -5,7 +5,7 @@ import torch
 
 from notellm import _core
 from notellm.data import Notes
-from notellm.generation import generate_category, generate_hashtags
+from notellm.generation import Decoding, generate_category, generate_hashtags
 
 pytestmark = pytest.mark.instruction_set
 
@@ -37,11 +37,8 @@ def decode(model, notes, rows, limit, batch_tokens=8192):
         model.prompt.core,
         model.prompt.tokenize(notes),
         rows,
-        _core.generation.DecodeOptions(
-            search=_core.generation.SearchOptions(max_new_tokens=limit),
-            compute=torch.float32,
-            batch_tokens=batch_tokens,
-        ),
+        Decoding(max_new_tokens=limit, batch_tokens=batch_tokens),
+        compute=torch.float32,
     )
 
 

@@ -241,11 +241,11 @@ def test_two_threads_mine_at_once():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lower": 2.0, "upper": 1.0}, r"0 <= lower <= upper, but are 2 and 1"),
-        ({"top": -1}, r"top must be at least 0 \(all\), but is -1"),
+        ({"lower": 2.0, "upper": 1.0}, r"lower must not be above upper"),
+        ({"top": -1}, r"top must be at least 0, but is -1"),
         ({"min_users": 0}, r"min_users must be at least 1, but is 0"),
         ({"max_gap_seconds": 5}, r"the log has none; try max_gap_events"),
-        ({"max_user_events": -3}, r"no limit\), but are -3"),
+        ({"max_user_events": -3}, r"max_user_events must be at least 0, but is -3"),
         ({"threads": -1}, r"threads must be at least 0"),
     ],
 )

@@ -66,19 +66,24 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"r": 0}, "LoraOptions: r must be a whole number, at least 1, but is 0"),
-            ({"alpha": 0.0}, "LoraOptions: alpha must be above 0, but is 0.0"),
-            ({"dropout": 1.0}, r"LoraOptions: dropout must be in \[0, 1\), but is 1.0"),
-            ({"targets": ()}, r"LoraOptions: targets must be some of q_proj, .*, but is \(\)"),
+            ({"r": -1}, "LoraOptions: r must be at least 0, but is -1"),
+            ({"r": 1.5}, "LoraOptions: r must be an integer, but is the number 1.5"),
+            ({"alpha": 0.0}, "LoraOptions: alpha must be above 0, but is 0"),
+            ({"dropout": 1.0}, "LoraOptions: dropout must be below 1, but is 1"),
+            ({"targets": ()}, "LoraOptions: targets must not be empty"),
             (
                 {"targets": ("lm_head",)},
-                "LoraOptions: targets must be some of q_proj, .*, but name 'lm_head'",
+                r"LoraOptions: targets\[0\] must be q_proj, .* or down_proj, but is 'lm_head'",
             ),
         ],
     )
     def test_out_of_range(self, changes, message):
         with pytest.raises(ValueError, match=message):
             LoraOptions(**changes)
+
+    def test_rank_0_is_none(self, tiny_folder):
+        with pytest.raises(ValueError, match="add_lora: r must be at least 1, but is 0"):
+            NoteLLM.from_pretrained(tiny_folder, dim=6).add_lora(LoraOptions(r=0))
 
     def test_scale(self):
         assert LoraOptions(r=16, alpha=8).scale == 0.5

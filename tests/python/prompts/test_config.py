@@ -59,14 +59,19 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path, text):
         load_prompt(tmp_path / "bad.yaml")
 
 
-def test_missing_key_is_named(values):
-    del values["title_tokens"]
-    assert error_of(values) == "mine.yaml: key 'title_tokens' must be given, but is missing"
+def test_what_has_no_default_must_be_given(values):
+    del values["title_tokens"], values["state"]
+    assert PromptConfig.from_dict(values).title_tokens == PromptConfig(**values).title_tokens == 20
+    del values["name"]
+    assert error_of(values) == "mine.yaml: name must not be empty"
+    values["name"] = "mine"
+    del values["category"]
+    assert error_of(values).startswith("mine.yaml: prompt 'mine': category: ")
 
 
 def test_misspelt_key_names_the_nearest(values):
     values["titel_tokens"] = values.pop("title_tokens")
-    assert error_of(values) == "mine.yaml: there is no key 'titel_tokens'; did you mean 'title_tokens'?"
+    assert error_of(values) == "mine.yaml: unknown key titel_tokens; did you mean title_tokens?"
 
 
 @pytest.mark.parametrize(

@@ -5,28 +5,12 @@
 #include <cstdint>
 #include <span>
 
+#include "notellm/embedding/options.h"
 #include "notellm/models/language_model.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"
 
 namespace notellm {
-
-/// Which of a note's states become its vector.
-enum class Pooling {
-  kCompression,  ///< the state of the token just before [EMB]
-  kMean,  ///< the mean over the note's own tokens (of a prompt without instruction: the bare note)
-};
-
-struct EmbedOptions {
-  Pooling pooling = Pooling::kCompression;
-  bool projected = true;                ///< false: states, though the model has a projection
-  at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
-  /// Most tokens that one forward pass computes, those that notes share counted once; a longer note
-  /// gets its own pass. Bounds memory.
-  int64_t batch_tokens = 8192;
-  /// How the blocks' matrices are kept meanwhile.
-  WeightStorage weights = WeightStorage::kSame;
-};
 
 /// Vectors of notes, and what they cost.
 struct Embedded {

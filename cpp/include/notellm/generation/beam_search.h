@@ -4,14 +4,9 @@
 #include <span>
 #include <vector>
 
-namespace notellm {
+#include "notellm/generation/options.h"
 
-struct SearchOptions {
-  int64_t beams = 1;                 ///< outputs followed at once; 1: one output, no search
-  double length_penalty = 1;         ///< scores are divided by length (with its end) to this power
-  int64_t max_new_tokens = 24;       ///< an output is cut here
-  std::vector<int32_t> stop_tokens;  ///< each ends an output, and is no part of it
-};
+namespace notellm {
 
 /// The outputs that one prompt is being continued with; holds no model and no tensor.
 ///
@@ -32,7 +27,7 @@ class BeamSearch {
     double score;  ///< log p of the whole
   };
 
-  explicit BeamSearch(const SearchOptions& options) : options_(&options), running_(1) {}
+  explicit BeamSearch(const DecodingOptions& options) : options_(&options), running_(1) {}
 
   const std::vector<Output>& running() const { return running_; }
   bool is_done() const { return running_.empty(); }
@@ -41,7 +36,7 @@ class BeamSearch {
   std::vector<int32_t> best() const;
 
   /// How many continuations of each running output `advance` wants to see, the best ones.
-  static int64_t candidates(const SearchOptions& options);
+  static int64_t candidates(const DecodingOptions& options);
 
   /// One token more.
   ///
@@ -55,7 +50,7 @@ class BeamSearch {
   void finish(const Continuation& last);
   bool is_beaten(int64_t length) const;
 
-  const SearchOptions* options_;
+  const DecodingOptions* options_;
   std::vector<Output> running_;   // the best first
   std::vector<Output> finished_;  // the best first
 };

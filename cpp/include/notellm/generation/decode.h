@@ -13,18 +13,6 @@
 
 namespace notellm {
 
-struct DecodeOptions {
-  SearchOptions search;  ///< its max_new_tokens, at most 2^20, are so many slots for each beam; the
-                         ///< prompts' EOS is always among its stop tokens, and with a grammar the
-                         ///< only one
-  DrawOptions draw;      ///< a temperature above 0, of at least 1e-6, needs one beam
-  double repetition_penalty = 1;  ///< of all tokens in prompt and output; see `penalise_repetition`
-  at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
-  /// Most prompt and output tokens cached at once, those that prompts share counted once. Prompts
-  /// enter in blocks of a quarter of it; a longer one is a block of its own, and may exceed it.
-  int64_t batch_tokens = 8192;
-};
-
 /// What may be written, where not everything may be.
 struct OutputRules {
   const OutputGrammar* grammar = nullptr;    ///< null: any tokens
@@ -49,7 +37,7 @@ struct OutputRules {
 std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
                                            const PromptedNotes& notes,
                                            std::span<const NotePrompt> requests,
-                                           const DecodeOptions& options,
+                                           const DecodingOptions& options,
                                            const OutputRules& rules = {},
                                            const ProgressFn& progress = {});
 

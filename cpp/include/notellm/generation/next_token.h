@@ -6,17 +6,10 @@
 #include <span>
 #include <vector>
 
+#include "notellm/generation/options.h"
 #include "notellm/prompts/prefix_forest.h"
 
 namespace notellm {
-
-/// How a token is drawn from its probabilities; the order of the steps is that of `transformers`.
-struct DrawOptions {
-  double temperature = 0;  ///< logits are divided by it; 0: no draw, the most probable token
-  int64_t top_k = 0;       ///< only so many most probable tokens; 0: all
-  double top_p = 1;        ///< of those, the fewest most probable ones that sum up to at least it
-  uint64_t seed = 0;
-};
 
 /// A number in [0, 1), of which the draw of one token is a function: of the seed, the prompt and
 /// the token's place in the output. So an output depends neither on its batch nor on its pool.
@@ -45,6 +38,6 @@ at::Tensor keep_allowed(const at::Tensor& logits, std::span<const std::vector<in
 /// @param options   temperature above 0.
 at::Tensor draw_tokens(const at::Tensor& logits,
                        std::span<const double> uniforms,
-                       const DrawOptions& options);
+                       const DecodingOptions& options);
 
 }  // namespace notellm

@@ -14,7 +14,7 @@ struct ScoreOptions {
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
   /// Most tokens computed at once: prompts, those that they share counted once, with a trie each; a
   /// longer one is computed alone.
-  int64_t batch_tokens = 8192;
+  int64_t batch_tokens = 4096;
   int64_t max_logits = int64_t{1} << 24;  ///< most logits at once; at least those of one token
 };
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "notellm/mining/interactions.h"
+#include "notellm/mining/options.h"
 #include "notellm/util/progress.h"
 
 namespace notellm {
@@ -12,18 +13,6 @@ namespace notellm {
 /// One co-occurrence score is a count of these units, each 2^-40: sums are exact, hence the same in
 /// any order, thread count and engine. Sums stop at the largest int64 (about 8.4 million).
 inline constexpr int kScoreUnitBits = 40;
-
-/// What equation (1) leaves open, and the bounds.
-struct CooccurrenceOptions {
-  double lower = 0.01;          ///< pairs scoring below are dropped; >= 0
-  double upper = 30.0;          ///< pairs scoring above are dropped; >= lower, may be infinite
-  int64_t top = 10;             ///< partners kept of each note, the highest; 0 = all
-  int64_t min_users = 1;        ///< a pair must be supported by so many users; >= 1
-  int64_t max_user_events = 0;  ///< users with more events are left out whole; 0 = none are
-  int64_t max_gap_seconds = 0;  ///< B at most so long after A, in the log's unit; 0 = no limit
-  int64_t max_gap_events = 0;   ///< B at most so many of the user's events after A; 0 = no limit
-  int threads = 0;              ///< 0 = `num_threads()`; the result does not depend on it
-};
 
 /// What became of the log. Each pair found ends in exactly one of the five counters after it.
 struct MiningReport {
@@ -69,7 +58,7 @@ struct Cooccurrence {
 /// Cost: time of the sum over users of (their distinct views x later clicks); memory O(E + P), and
 /// O(N) for each thread. Deterministic for any number of threads.
 Cooccurrence mine_cooccurrence(const UserEvents& log,
-                               const CooccurrenceOptions& options = {},
+                               const MiningOptions& options = {},
                                const ProgressFn& progress = {});
 
 }  // namespace notellm

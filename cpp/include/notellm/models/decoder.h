@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "notellm/models/plan.h"
+#include "notellm/models/weight_storage.h"
 #include "notellm/ops/segment_attention.h"
 
 namespace notellm {
@@ -91,12 +92,6 @@ at::Tensor decoder_states(const at::Tensor& tokens,
 ///
 /// @param states  (n, D). @param head  (V, D): the token embedding where the two are tied.
 at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::ScalarType compute);
-
-/// How prepared matrices are kept.
-enum class WeightStorage {
-  kSame,  ///< in the compute dtype
-  kInt8,  ///< int8 with a scale a row (`quantise`); widened right before each product
-};
 
 /// The weights as the products of `compute` want them, once instead of in every pass: adapters
 /// merged into their matrices, cast, and matrices of one input side by side. Embedding table, norms

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <c10/core/ScalarType.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "notellm/models/weight_storage.h"
+#include "notellm/options/option.h"
+
+namespace notellm {
+
+/// Which of a note's states become its vector.
+enum class Pooling {
+  kCompression,  ///< the state of the token just before [EMB]
+  kMean,  ///< the mean over the note's own tokens (of a prompt without instruction: the bare note)
+};
+
+constexpr auto names_of(Pooling) {
+  return std::array{std::pair{"compression", Pooling::kCompression},
+                    std::pair{"mean", Pooling::kMean}};
+}
+
+struct EmbedOptions {
+  int64_t batch_tokens = 4096;
+  WeightStorage weights = WeightStorage::kSame;
+
+  // Of the call:
+  Pooling pooling = Pooling::kCompression;
+  bool projected = true;                  ///< false: states, though the model has a projection
+  c10::ScalarType compute = c10::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
+
+  static constexpr const char* kMeaning = "Embedding a pool of notes.";
+
+  template <typename Visit>
+  static void describe(Visit&& option) {
+    option("batch_tokens", &EmbedOptions::batch_tokens,
+           "Most tokens that one forward pass computes, those that notes share counted once; a "
+           "longer note gets its own pass. More is faster and takes more memory.",
+           at_least(1).in("tokens").decides_cost());
+    option(
+        "weights", &EmbedOptions::weights,
+        "How the blocks' matrices are kept meanwhile: the same as the arithmetic, or int8 with a "
+        "scale for every row, which takes least memory and moves vectors a little.",
+        anything());
+  }
+
+  std::string mismatch() const { return ""; }
+};
+
+}  // namespace notellm

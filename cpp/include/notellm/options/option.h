@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace notellm {
+
+/// A value of an option; which alternative it is, is the option's type.
+using OptionValue = std::
+    variant<bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>>;
+
+/// What an option changes: what comes of a run, or only what that costs and keeps by the way (but
+/// for rounding).
+enum class Decides { kResult, kCost };
+
+/// What is known of an option beside its name, default and meaning: what its values must satisfy,
+/// and what they are. A list's range and choices hold for each item.
+struct OptionFacts {
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+  bool excludes_low = false;
+  bool excludes_high = false;
+  bool may_be_infinite = false;
+  std::vector<std::string> choices = {};  ///< Of a text; none = any text.
+  bool must_not_be_empty = false;         ///< For texts and lists.
+  std::string unit = {};                  ///< What a number counts or measures; empty = none.
+  Decides decides = Decides::kResult;
+
+  OptionFacts in(std::string name) const {
+    OptionFacts changed = *this;
+    changed.unit = std::move(name);
+    return changed;
+  }
+  OptionFacts not_empty() const {
+    OptionFacts changed = *this;
+    changed.must_not_be_empty = true;
+    return changed;
+  }
+  OptionFacts or_infinite() const {
+    OptionFacts changed = *this;
+    changed.may_be_infinite = true;
+    return changed;
+  }
+  OptionFacts decides_cost() const {
+    OptionFacts changed = *this;
+    changed.decides = Decides::kCost;
+    return changed;
+  }
+};
+
+inline OptionFacts anything() { return {}; }
+inline OptionFacts at_least(double low) { return {.low = low}; }
+inline OptionFacts above(double low) { return {.low = low, .excludes_low = true}; }
+inline OptionFacts above_0_to_1() { return {.low = 0, .high = 1, .excludes_low = true}; }
+
+/// One option: the only place where it is described.
+struct Option {
+  std::string name;
+  OptionValue standard;  ///< The default.
+  std::string meaning;   ///< One sentence.
+  OptionFacts facts = {};
+};
+
+/// Options that belong together: a group of a configuration's keys. The group without a name holds
+/// the keys that are in no group.
+struct OptionGroup {
+  std::string name;
+  std::string meaning;  ///< One sentence.
+  std::vector<Option> options;
+};
+
+/// Values by option, of one group.
+using OptionValues = std::map<std::string, OptionValue>;
+
+/// Values by group.
+using GroupValues = std::map<std::string, OptionValues>;
+
+}  // namespace notellm

@@ -1,0 +1,287 @@
+#include "notellm/options/yaml.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "complain.h"
+
+namespace notellm {
+namespace {
+
+// Length of the UTF-8 character at the front of `text`, 0 if there is none. Overlong forms and
+// surrogates pass: nobody writes them, and Python's decoder refuses them.
+size_t character_length(std::string_view text) {
+  const auto first = static_cast<unsigned char>(text[0]);
+  const size_t length = first < 0x80   ? 1
+                        : first < 0xC2 ? 0
+                        : first < 0xE0 ? 2
+                        : first < 0xF0 ? 3
+                        : first < 0xF5 ? 4
+                                       : 0;
+  if (length > text.size()) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) return 0;
+  }
+  return length;
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = character_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+// YAML 1.1 breaks lines at these, YAML 1.2 does not: OmegaConf and yaml-cpp would read two texts.
+void check_line_breaks(std::string_view text, const std::string& name) {
+  for (const char* separator : {"\xC2\x85", "\xE2\x80\xA8", "\xE2\x80\xA9"}) {
+    const size_t at = text.find(separator);
+    if (at == std::string_view::npos) continue;
+    const auto lines =
+        std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
+    internal::complain(
+        name, static_cast<int>(lines) + 1,
+        "the line separators U+0085, U+2028 and U+2029 are not supported; use a newline");
+  }
+}
+
+// An anchor can stand within its own value, and few lines of them for millions of values.
+constexpr int kMostLevels = 16;
+constexpr int64_t kMostValues = 100'000;
+
+// Turns yaml-cpp's tree into ours; every complaint names the file and the line.
+class Converter {
+ public:
+  Converter(const std::string& text, const std::string& name) : text_(text), name_(name) {}
+
+  Tree convert(const YAML::Node& node, int depth = 0) {
+    Tree value;
+    value.line = line_of(node);
+    check_tag(node, value.line);
+    if (depth > kMostLevels) throw_at(value.line, "values must be at most ", kMostLevels, " deep");
+    if (++values_ > kMostValues)
+      throw_at(value.line, "a file must hold at most ", kMostValues, " values");
+    switch (node.Type()) {
+      case YAML::NodeType::Scalar:
+        scalar(node, value);
+        break;
+      case YAML::NodeType::Sequence:
+        value.content = list(node, depth + 1);
+        break;
+      case YAML::NodeType::Map:
+        value.content = map(node, depth + 1);
+        break;
+      default:
+        value.content = std::monostate();
+    }
+    return value;
+  }
+
+ private:
+  static int line_of(const YAML::Node& node) { return std::max(node.Mark().line, 0) + 1; }
+
+  void check_tag(const YAML::Node& node, int line) const {
+    const std::string& tag = node.Tag();
+    const bool is_implicit = tag.empty() || tag == "?" || tag == "!";
+    if (!is_implicit) throw_at(line, "explicit tags are not supported, but found ", tag);
+  }
+
+  void check_utf8(const std::string& text, int line) const {
+    // yaml-cpp 0.7 turns the escapes \N and \_ into such bytes too.
+    if (!is_utf8(text)) throw_at(line, "text must be UTF-8, but is not");
+  }
+
+  // yaml-cpp reads quotes around line breaks alone as the empty text: theirs must touch.
+  void check_empty(const YAML::Node& node, int line) const {
+    if (!node.Scalar().empty()) return;
+    auto at = static_cast<size_t>(node.Mark().pos);
+    if (text_[at] == '&') at = text_.find_first_of("'\"", at);  // an anchor stands before it
+    const char quote = text_[at];
+    if ((quote == '\'' || quote == '"') && text_[at + 1] != quote) {
+      throw_at(line, "a text of line breaks alone must be written with \\n in double quotes");
+    }
+  }
+
+  void scalar(const YAML::Node& node, Tree& value) const {
+    check_utf8(node.Scalar(), value.line);
+    const bool is_quoted = node.Tag() == "!";
+    if (!is_quoted) {
+      value.content = PlainText{node.Scalar()};
+      return;
+    }
+    check_empty(node, value.line);
+    value.content = node.Scalar();
+  }
+
+  Tree::List list(const YAML::Node& node, int depth) {
+    Tree::List items;
+    for (const YAML::Node& item : node) items.push_back(convert(item, depth));
+    return items;
+  }
+
+  Tree::Map map(const YAML::Node& node, int depth) {
+    Tree::Map entries;
+    for (const auto& pair : node) {
+      const int line = line_of(pair.first);
+      if (!pair.first.IsScalar()) throw_at(line, "a key must be plain text");
+      const std::string& name = pair.first.Scalar();
+      check_utf8(name, line);
+      const auto same = [&name](const TreeEntry& entry) { return entry.key == name; };
+      const auto first = std::find_if(entries.begin(), entries.end(), same);
+      if (first != entries.end()) {
+        throw_at(line, "the key ", name, " is given twice, first on line ", first->line);
+      }
+      entries.push_back({name, line, convert(pair.second, depth)});
+    }
+    return entries;
+  }
+
+  template <typename... Parts>
+  [[noreturn]] void throw_at(int line, const Parts&... parts) const {
+    internal::complain(name_, line, parts...);
+  }
+
+  const std::string& text_;
+  const std::string& name_;
+  int64_t values_ = 0;
+};
+
+}  // namespace
+
+Tree parse_yaml(std::string_view given, const std::string& name) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // yaml-cpp does not count it
+  if (given.starts_with(kByteOrderMark)) given.remove_prefix(kByteOrderMark.size());
+  check_line_breaks(given, name);
+  const std::string text(given);
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
+    if (documents.size() > 1) {
+      internal::complain(name, std::max(documents[1].Mark().line, 0) + 1,
+                         "a file must hold one document, but here begins another");
+    }
+    return documents.empty() ? Tree() : Converter(text, name).convert(documents[0]);
+  } catch (const YAML::Exception& error) {
+    internal::complain(name, std::max(error.mark.line, 0) + 1, error.msg);
+  }
+}
+
+std::string describe(const Tree& tree) {
+  if (const auto* boolean = std::get_if<bool>(&tree.content)) return *boolean ? "true" : "false";
+  if (const auto* integer = std::get_if<int64_t>(&tree.content)) {
+    return "the integer " + std::to_string(*integer);
+  }
+  if (const auto* real = std::get_if<double>(&tree.content)) {
+    return "the number " + internal::shortest(*real);
+  }
+  if (const auto* text = std::get_if<std::string>(&tree.content)) return "the text '" + *text + "'";
+  if (const auto* plain = std::get_if<PlainText>(&tree.content)) {
+    return plain->text.empty() ? "null" : plain->text;
+  }
+  if (std::holds_alternative<Tree::List>(tree.content)) return "a list";
+  return std::holds_alternative<Tree::Map>(tree.content) ? "a group of keys" : "null";
+}
+
+namespace {
+
+// Texts that all readers take for texts, without quotes.
+bool is_clear(const std::string& text) {
+  static const std::array<std::string_view, 10> kWords = {"y",  "n",   "yes",   "no",   "true",
+                                                          "on", "off", "false", "null", "nan"};
+  std::string lower;
+  for (const char c : text) lower += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  if (std::ranges::find(kWords, lower) != kWords.end()) return false;
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || c == '_' || c == '/'; };
+  const auto is_plain = [&](char c) {
+    return is_letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.';
+  };
+  return !lower.empty() && is_letter(lower[0]) && std::ranges::all_of(lower, is_plain);
+}
+
+constexpr std::string_view kHexDigits = "0123456789ABCDEF";
+
+// A character that some reader takes for a line break, or refuses: one of C0 or C1, U+2028, U+2029,
+// a byte order mark or no character at all.
+bool must_be_escaped(std::string_view character) {
+  const auto first = static_cast<unsigned char>(character[0]);
+  if (character.size() == 1) return first < 0x20 || first == 0x7F;
+  if (first == 0xC2) return static_cast<unsigned char>(character[1]) < 0xA0;
+  for (const char* one :
+       {"\xE2\x80\xA8", "\xE2\x80\xA9", "\xEF\xBB\xBF", "\xEF\xBF\xBE", "\xEF\xBF\xBF"}) {
+    if (character == one) return true;
+  }
+  return false;
+}
+
+std::string escaped(std::string_view character) {
+  static const std::array<unsigned char, 5> kMasks = {0, 0x7F, 0x1F, 0x0F, 0x07};
+  uint32_t code = static_cast<unsigned char>(character[0]) & kMasks[character.size()];
+  for (const char c : character.substr(1))
+    code = code << 6 | (static_cast<unsigned char>(c) & 0x3F);
+  std::string digits;
+  for (int shift = code < 0x100 ? 4 : 12; shift >= 0; shift -= 4)
+    digits += kHexDigits[code >> shift & 15];
+  return (code < 0x100 ? "\\x" : "\\u") + digits;
+}
+
+std::string quoted(std::string_view text) {
+  std::string result = "\"";
+  while (!text.empty()) {
+    const std::string_view character = text.substr(0, std::max<size_t>(character_length(text), 1));
+    if (character == "\n") {
+      result += "\\n";
+    } else if (character == "\"" || character == "\\") {
+      (result += '\\') += character;
+    } else {
+      result += must_be_escaped(character) ? escaped(character) : std::string(character);
+    }
+    text.remove_prefix(character.size());
+  }
+  return result + '"';
+}
+
+std::string yaml_of(bool value) { return value ? "true" : "false"; }
+std::string yaml_of(int64_t value) { return std::to_string(value); }
+std::string yaml_of(const std::string& text) { return is_clear(text) ? text : quoted(text); }
+
+// With a point and a sign, by which YAML 1.1 knows a number with an exponent.
+std::string yaml_of(double value) {
+  if (std::isnan(value)) return ".nan";
+  if (std::isinf(value)) return value < 0 ? "-.inf" : ".inf";
+  const std::string text = internal::shortest(value);
+  const size_t exponent = std::min(text.find('e'), text.size());
+  const bool has_point = text.substr(0, exponent).find('.') != std::string::npos;
+  return text.substr(0, exponent) + (has_point ? "" : ".0") + text.substr(exponent);
+}
+
+template <typename Item>
+std::string yaml_of(const std::vector<Item>& items) {
+  if (items.empty()) return "[]";
+  std::string text;
+  for (const Item& item : items) text += "\n  - " + yaml_of(item);
+  return text;
+}
+
+}  // namespace
+
+std::string to_yaml(const std::vector<OptionGroup>& order, const GroupValues& values) {
+  std::ostringstream out;
+  for (const OptionGroup& group : order) {
+    if (!group.name.empty()) out << group.name << ":\n";
+    for (const Option& option : group.options) {
+      const std::string value = std::visit([](const auto& v) { return yaml_of(v); },
+                                           values.at(group.name).at(option.name));
+      const bool is_list = value.starts_with('\n');
+      out << (group.name.empty() ? "" : "  ") << option.name << ':' << (is_list ? "" : " ");
+      out << value << '\n';
+    }
+  }
+  return out.str();
+}
+
+}  // namespace notellm

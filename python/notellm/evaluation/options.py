@@ -1,0 +1,45 @@
+"""What is measured."""
+
+from notellm.metrics.bootstrap import RESAMPLES
+from notellm.options import Options, option
+
+NAMES = {
+    "tfidf": "TF-IDF (same text)",
+    "tfidf_full": "TF-IDF (full text)",
+    "bm25": "BM25 (full text)",
+    "cooccurrence": "Co-occurrence",
+    "zero_shot_mean": "Zero-shot mean",
+    "zero_shot_last": "Zero-shot last",
+    "zero_shot_prompt": "Zero-shot prompt",
+    "sentence_bert_zero_shot": "MiniLM zero-shot",
+    "sentence_bert": "MiniLM trained",
+    "trained": "NoteLLM trained",
+}
+"""The systems we know, in the order of the tables, and what the tables call them."""
+
+
+class EvaluationOptions(Options):
+    """What is measured, and how surely."""
+
+    systems: tuple[str, ...] = option(
+        "What is compared; sentence_bert is trained too, by a sweep; cooccurrence is of known notes "
+        "(data.split=users).",
+        default=("tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"),
+        choices=tuple(NAMES),
+        not_empty=True,
+    )
+    ks: tuple[int, ...] = option(
+        "Cut-offs of Recall@k.", default=(1, 10, 100, 1000), at_least=1, not_empty=True
+    )
+    ties: str = option(
+        "What equal scores count as.", default="mean", choices=("mean", "optimistic", "pessimistic")
+    )
+    bootstrap_samples: int = option("Resamples behind the 95 % intervals.", default=RESAMPLES, at_least=1)
+    generation_notes: int = option(
+        "Test notes whose category and hashtags are generated; 0 = none.",
+        default=200,
+        at_least=0,
+        unit="notes",
+    )
+    low_share: float = option("Share of test notes called low-exposure.", default=0.3, above=0, at_most=1)
+    high_share: float = option("Share of test notes called high-exposure.", default=0.1, above=0, at_most=1)

@@ -1,0 +1,24 @@
+"""The backbone of a run, and what is put on top of it."""
+
+from notellm.options import Options, option
+
+
+class ModelOptions(Options):
+    """The backbone and what is put on top of it."""
+
+    path: str = option(
+        "Folder of a Llama-family Hugging Face model, or the name of one that is fetched: smollm2-135m "
+        "(SmolLM2-135M-Instruct, dequantised from Q4_1).",
+        default="smollm2-135m",
+        not_empty=True,
+    )
+    layers: int = option("Keep the first so many layers; 0 = all.", default=0, at_least=0, unit="layers")
+    pooling: str = option(
+        "What becomes the vector: the state at the compression position, or the mean over the note's tokens up to it.",
+        default="compression",
+        choices=("compression", "mean"),
+    )
+    dim: int = option("Width d of an embedding.", default=128, at_least=1)
+    tau: float = option(
+        "First value of the learned log-scale: similarities are multiplied by exp(tau).", default=3.0
+    )

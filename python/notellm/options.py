@@ -1,0 +1,192 @@
+"""Options: each is described once, in a class beside the function that takes it.
+
+The description of an option is its name, type and default, the range or the choices of its values, one sentence, its
+unit, and whether it changes results or only what they cost. Of it are made: the check of a constructor and of
+configuration files, Hydra's defaults, what names a run, ``notellm options`` and the page ``docs/options.md``. Functions
+of the core have theirs in C++ (``notellm._core.options``), by the same kind of record.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, dataclass_transform
+
+from notellm._core import options as _core
+from notellm._core.options import Option, OptionGroup
+from notellm.errors import ConfigError
+
+__all__ = ["Option", "OptionGroup", "Options", "facts", "made", "option", "reference_page", "unknown"]
+
+_DESCRIPTION = "option"
+"""Key of a field's metadata."""
+
+
+def option(
+    meaning: str,
+    *,
+    default: Any,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    choices: Sequence[str] = (),
+    not_empty: bool = False,
+    unit: str = "",
+    decides_cost: bool = False,
+) -> Any:
+    """A field of a class of `Options`.
+
+    Args:
+        meaning: One sentence.
+        default: A bool, int, float or str, or a tuple of int or of str. Its type is the option's.
+        at_least: Smallest value; of a tuple: of each item, as the next four.
+        above: Bound below all values.
+        at_most: Largest value.
+        below: Bound above all values.
+        choices: The texts that there are; none: any.
+        not_empty: Whether a text or a tuple must hold something. Where the default does not, it must be given.
+        unit: What a number counts or measures.
+        decides_cost: Whether it changes only what a run costs and keeps by the way, and nothing that comes of it.
+    """
+    low, high = at_least if above is None else above, at_most if below is None else below
+    facts = {
+        "low": low,
+        "high": high,
+        "excludes_low": above is not None,
+        "excludes_high": below is not None,
+        "choices": list(choices),
+        "must_not_be_empty": not_empty,
+        "unit": unit,
+        "decides_cost": decides_cost,
+    }
+    return dataclasses.field(default=default, metadata={_DESCRIPTION: (meaning, facts)})
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
+class Options:
+    """Base of classes of options: immutable, made of keyword arguments, which are checked.
+
+    Fields without `option` are arguments of the call, not options: no configuration has them.
+
+    Raises:
+        ConfigError: (a ValueError) ``Class: option must be ..., but is ...``.
+    """
+
+    GROUP: ClassVar[OptionGroup]
+    """The description."""
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        described = [field for field in dataclasses.fields(cls) if _DESCRIPTION in field.metadata]  # type: ignore[arg-type]
+        cls.GROUP = OptionGroup(
+            "", (cls.__doc__ or "").partition("\n")[0], [_description(field) for field in described]
+        )
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        given = {described.name: _plain(getattr(self, described.name)) for described in self.GROUP.options}
+        for key, value in _core.check(given, [self.GROUP], name=name).items():
+            object.__setattr__(self, key, tuple(value) if isinstance(value, list) else value)
+        why = self.mismatch()
+        if why:
+            raise ConfigError(f"{name}: {why}")
+
+    def mismatch(self) -> str:
+        """Why the options do not fit together, as the end of a message; empty if they do."""
+        return ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options, by name, as plain data: lists for tuples."""
+        return {described.name: _plain(getattr(self, described.name)) for described in self.GROUP.options}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
+        """Makes the class of plain data, such as a YAML file's; what is not given has its default.
+
+        Args:
+            values: By option.
+            where: Named in errors, for example the file; by default the class.
+
+        Raises:
+            ConfigError: ``where: ...``; an unknown key comes with the nearest known one.
+        """
+        where = where or cls.__name__
+        checked = _core.check(dict(values), [cls.GROUP], name=where, fills_in=True)
+        instance: Self = made(cls, checked, where)
+        return instance
+
+
+def made(cls: Any, values: Mapping[str, Any], where: str) -> Any:
+    """An instance of a class of options, of Python or of the core, whose errors name ``where`` instead of the class."""
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {str(error).removeprefix(f'{cls.__name__}: ')}") from None
+
+
+def _description(field: "dataclasses.Field[Any]") -> Option:
+    meaning, facts = field.metadata[_DESCRIPTION]
+    return Option(field.name, _plain(field.default), meaning, **facts)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def facts(described: Option) -> str:
+    """What an option's values must satisfy and are, as one sentence; empty where nothing is known.
+
+    Example:
+        >>> class Mine(Options):
+        ...     share: float = option("A share.", default=0.5, above=0, at_most=1)
+        >>> facts(Mine.GROUP.options[0])
+        'In (0, 1].'
+    """
+    parts = [_range(described)]
+    if described.choices:
+        parts.append("One of " + ", ".join(described.choices))
+    if described.unit:
+        parts.append(f"Unit: {described.unit}")
+    if described.decides_cost:
+        parts.append("Changes what a run costs, not what comes of it")
+    told = [part for part in parts if part]
+    return ". ".join(told) + "." if told else ""
+
+
+def _range(described: Option) -> str:
+    low, high = described.low, described.high
+    if low == -math.inf and high == math.inf:
+        return ""
+    if high == math.inf:
+        return f"{'Above' if described.excludes_low else 'At least'} {low:g}"
+    opens, closes = "[("[described.excludes_low], "])"[described.excludes_high]
+    return f"In {opens}{low:g}, {high:g}{closes}"
+
+
+def unknown(described: Sequence[OptionGroup], key: str) -> str:
+    """Why there is no such dotted key or group, with the nearest one; empty if there is."""
+    return _core.unknown_key(described, key)
+
+
+def reference_page(described: Sequence[OptionGroup]) -> str:
+    """All groups as a page in Markdown."""
+    lines = [
+        "# Options",
+        "",
+        "Written by `notellm options --markdown`. A configuration has these keys; a group's keys are written "
+        "`group.key=value`. Functions of the library take a group's keys as "
+        "keyword arguments, or the group as a class.",
+    ]
+    for group in described:
+        lines += ["", f"## {group.name or 'Keys of no group'}", "", group.meaning, ""]
+        lines += ["| key | default | meaning |", "|---|---|---|"]
+        for one in group.options:
+            told = " ".join(filter(None, [one.meaning, facts(one)])).replace("|", "\\|")
+            told = told.replace("<", "&lt;")
+            lines.append(f"| `{one.name}` | `{_shown(one.standard)}` | {told} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
