@@ -21,7 +21,7 @@ BASE: dict[str, Any] = {
     "max_steps": 3,
     "lr": 1e-3,
     "lr_head": 1e-2,
-    "warmup_share": 0.0,
+    "warmup_ratio": 0.0,
     "alpha": 0.5,
     "dtype": "fp64",
 }

@@ -64,7 +64,7 @@ void bind_enums(py::module_& m) {
       .value("title", PieceKind::kTitle)
       .value("topics", PieceKind::kTopics)
       .value("content", PieceKind::kContent)
-      .value("emb", PieceKind::kCompression)
+      .value("emb", PieceKind::kEmb)
       .value("category", PieceKind::kCategory)
       .value("hashtags", PieceKind::kHashtags)
       .finalize();
@@ -271,13 +271,13 @@ Attributes:
 )")
       .def(py::init([](const Array<int64_t>& sources, const Array<int64_t>& targets,
                        const Array<int64_t>& hashtag_counts, int64_t pairs_per_step,
-                       double hashtag_share, uint64_t seed, CountPolicy count_policy,
+                       double hashtag_ratio, uint64_t seed, CountPolicy count_policy,
                        int max_count) {
              return PairSampler(to_vector(sources), to_vector(targets), to_vector(hashtag_counts),
-                                {pairs_per_step, hashtag_share, seed, count_policy, max_count});
+                                {pairs_per_step, hashtag_ratio, seed, count_policy, max_count});
            }),
            py::arg("sources"), py::arg("targets"), py::arg("hashtag_counts"), py::kw_only(),
-           py::arg("pairs_per_step"), py::arg("hashtag_share"), py::arg("seed"),
+           py::arg("pairs_per_step"), py::arg("hashtag_ratio"), py::arg("seed"),
            py::arg("count_policy"), py::arg("max_count"))
       .def_property_readonly("steps_per_epoch", &PairSampler::steps_per_epoch)
       .def("plan", py::overload_cast<int64_t>(&PairSampler::plan, py::const_), py::arg("step"),

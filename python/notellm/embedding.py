@@ -43,7 +43,7 @@ class Embedded:
     """Bytes of the blocks' matrices as they were kept for the products, beside the model's own."""
 
     @property
-    def saved_share(self) -> float:
+    def saved_fraction(self) -> float:
         """Share of the sequences' tokens that need not be computed, since notes have them in common; in ``[0, 1)``."""
         return 1 - self.computed_tokens / self.sequence_tokens if self.sequence_tokens else 0.0
 

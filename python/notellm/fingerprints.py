@@ -30,8 +30,8 @@ class Fingerprint:
         self._digest = hashlib.blake2b(digest_size=size)
 
     def add_json(self, value: Any) -> "Fingerprint":
-        """Plain data, as JSON writes it."""
-        self._digest.update(json.dumps(value).encode())
+        """Plain data, as JSON writes it; the order of keys does not count."""
+        self._digest.update(json.dumps(value, sort_keys=True).encode())
         return self
 
     def add_array(self, array: NDArray[Any] | None) -> "Fingerprint":

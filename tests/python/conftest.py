@@ -37,7 +37,7 @@ def overrides(folder, tiny_folder):
         f"data.notes={folder / 'notes.parquet'}",
         f"data.interactions={folder / 'log.parquet'}",
         "data.ordered=false",
-        "data.test_share=0.5",
+        "data.test_fraction=0.5",
         "data.queries=12",
         f"model.path={tiny_folder}",
         "model.dim=8",

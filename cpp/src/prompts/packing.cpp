@@ -56,7 +56,7 @@ class Writer {
   void append(const Piece& piece, Tokens& tokens) const {
     switch (piece.kind) {
       case PieceKind::kText:
-      case PieceKind::kCompression:
+      case PieceKind::kEmb:
         return append(piece.ids, tokens);
       case PieceKind::kTitle:
         return append(notes_.titles[prompt_.note], tokens);

@@ -23,8 +23,8 @@ void check(const SamplingOptions& options, int64_t pairs) {
   const internal::Require require("PairSampler");
   require(options.pairs_per_step >= 1, "pairs_per_step must be at least 1, but is ",
           options.pairs_per_step);
-  require(options.hashtag_share >= 0 && options.hashtag_share <= 1,
-          "hashtag_share must be in [0, 1], but is ", options.hashtag_share);
+  require(options.hashtag_ratio >= 0 && options.hashtag_ratio <= 1,
+          "hashtag_ratio must be in [0, 1], but is ", options.hashtag_ratio);
   require(options.max_count >= 1, "max_count must be at least 1, but is ", options.max_count);
   require(pairs >= options.pairs_per_step, "there must be at least ", options.pairs_per_step,
           " pairs for one step, but there are ", pairs, "; try fewer pairs a step");
@@ -78,7 +78,7 @@ PairSampler::PairSampler(std::vector<int64_t> sources,
 }
 
 int64_t PairSampler::wanted_hashtag_rows() const {
-  return std::llround(options_.hashtag_share * 2.0 * static_cast<double>(options_.pairs_per_step));
+  return std::llround(options_.hashtag_ratio * 2.0 * static_cast<double>(options_.pairs_per_step));
 }
 
 std::vector<int64_t> PairSampler::draw_pairs(int64_t step) const {

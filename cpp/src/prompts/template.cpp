@@ -27,7 +27,7 @@ void check_pieces(const PromptTemplate& prompt, Task task) {
     if (piece.kind == PieceKind::kText) {
       require(tokens > 0, "a piece of text must have at least one token, but has none");
     } else {
-      const size_t expected = piece.kind == PieceKind::kCompression ? 1 : 0;
+      const size_t expected = piece.kind == PieceKind::kEmb ? 1 : 0;
       require(tokens == expected, piece_name(piece.kind), " must bring ", expected,
               " tokens of its own, but brings ", tokens);
     }
@@ -46,7 +46,7 @@ std::string_view piece_name(PieceKind kind) {
       return "<topics>";
     case PieceKind::kContent:
       return "<content>";
-    case PieceKind::kCompression:
+    case PieceKind::kEmb:
       return "<emb>";
     case PieceKind::kCategory:
       return "<category>";
@@ -63,7 +63,7 @@ TemplateParts template_parts(std::span<const PieceKind> kinds, Task task) {
   require(std::find(kinds.begin(), kinds.end(), foreign) == kinds.end(), piece_name(foreign),
           " must not be in a prompt whose output is ", piece_name(own));
 
-  const int64_t compression = find_only(kinds, PieceKind::kCompression);
+  const int64_t compression = find_only(kinds, PieceKind::kEmb);
   const int64_t output = find_only(kinds, own);
   require(output > compression, piece_name(own), " must come after <emb>, but comes before it");
   require(compression > 0 && kinds[compression - 1] == PieceKind::kText,

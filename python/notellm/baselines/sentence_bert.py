@@ -130,7 +130,7 @@ class SentenceBert(nn.Module):
             np.asarray(target, dtype=np.int64),
             np.zeros(len(texts), dtype=np.int64),
             pairs_per_step=options.pairs_per_step,
-            hashtag_share=0.0,
+            hashtag_ratio=0.0,
             seed=options.seed,
             count_policy=CountPolicy.one,
             max_count=1,
@@ -142,7 +142,7 @@ class SentenceBert(nn.Module):
         for step in range(steps):
             if progress is not None:
                 progress(step, steps)
-            factor = linear_schedule(step, steps, int(options.warmup_share * steps))
+            factor = linear_schedule(step, steps, int(options.warmup_ratio * steps))
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor
             losses.append(self._step(texts, sampler.plan(step).note_ids, options, optimizer))

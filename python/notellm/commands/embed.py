@@ -59,6 +59,6 @@ def run(arguments: argparse.Namespace) -> None:
     save_embeddings(arguments.output, notes.ids, result.vectors)
     print(
         f"{len(notes):,} notes, {result.vectors.shape[1]} dimensions, in {arguments.output}; "
-        f"sharing saved {result.saved_share:.0%} of {result.sequence_tokens:,} tokens; "
+        f"sharing saved {result.saved_fraction:.0%} of {result.sequence_tokens:,} tokens; "
         f"matrices in {result.weight_bytes / 2**20:,.1f} MiB"
     )

@@ -25,7 +25,7 @@ class DataOptions(Options):
         default="notes",
         choices=("notes", "users"),
     )
-    test_share: float = option("Share of groups (or users) held out.", default=0.3, above=0, below=1)
+    test_fraction: float = option("Share of groups (or users) held out.", default=0.3, above=0, below=1)
     split_seed: int = option(
         "Which of them; kept apart from `seed` so that runs share a split.", default=0, at_least=0
     )

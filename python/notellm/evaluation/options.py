@@ -41,5 +41,7 @@ class EvaluationOptions(Options):
         at_least=0,
         unit="notes",
     )
-    low_share: float = option("Share of test notes called low-exposure.", default=0.3, above=0, at_most=1)
-    high_share: float = option("Share of test notes called high-exposure.", default=0.1, above=0, at_most=1)
+    low_fraction: float = option("Share of test notes called low-exposure.", default=0.3, above=0, at_most=1)
+    high_fraction: float = option(
+        "Share of test notes called high-exposure.", default=0.1, above=0, at_most=1
+    )

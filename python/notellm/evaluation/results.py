@@ -140,7 +140,7 @@ class Evaluation:
     Attributes:
         pool: Notes to choose from. queries: How many. ks: Cut-offs.
         ties: How a target counts that scores the same as others: ``"mean"``, ``"optimistic"`` or ``"pessimistic"``.
-        exposure_shares: Which share of the pool counts as seldom (``"low"``) and often (``"high"``) seen.
+        exposure_fractions: Which share of the pool counts as seldom (``"low"``) and often (``"high"``) seen.
         systems: How well each finds the targets. differences: Of the trained model to others, query by query.
         model: The backbone's name. dtype: Of its matrix products. prompt: The name of its prompt.
         truncation: Tokens kept of each field. generation: What was written, if anything.
@@ -150,7 +150,7 @@ class Evaluation:
     queries: int
     ks: list[int]
     ties: str
-    exposure_shares: dict[str, float]
+    exposure_fractions: dict[str, float]
     systems: list[RetrievalResult]
     differences: list[Difference]
     model: str = ""
@@ -208,7 +208,9 @@ class Evaluation:
             queries=top.count("queries"),
             ks=ks,
             ties=_ties(top),
-            exposure_shares={side: node.number() for side, node in top.entries("exposure_shares").items()},
+            exposure_fractions={
+                side: node.number() for side, node in top.entries("exposure_fractions").items()
+            },
             systems=[_retrieval(system, ks) for system in top.at("systems").items()],
             differences=[_difference(node) for node in top.list("differences")],
             model=top.text("model", ""),

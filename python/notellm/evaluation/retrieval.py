@@ -26,8 +26,8 @@ def evaluate_retrieval(
     *,
     ks: Sequence[int] = STANDARD.ks,
     ties: Ties = "mean",
-    low_share: float = STANDARD.low_share,
-    high_share: float = STANDARD.high_share,
+    low_fraction: float = STANDARD.low_fraction,
+    high_fraction: float = STANDARD.high_fraction,
     bootstrap: Bootstrap | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Evaluation:
@@ -40,8 +40,8 @@ def evaluate_retrieval(
         ks: Cut-offs.
         ties: How a target counts that scores the same as other notes: as the mean over the orders they
             could come in, as the first, or as the last of them.
-        low_share: Low-exposure queries are those whose target is in this least exposed share of the pool.
-        high_share: High-exposure queries are those whose target is in this most exposed share.
+        low_fraction: Low-exposure queries are those whose target is in this least exposed share of the pool.
+        high_fraction: High-exposure queries are those whose target is in this most exposed share.
         bootstrap: How intervals are made.
         names: What to call systems that ``NAMES`` does not know, or to call otherwise.
 
@@ -62,7 +62,7 @@ def evaluate_retrieval(
     target, seen = np.asarray(targets, dtype=np.int64), np.asarray(exposure, dtype=np.float64)
     _check_systems(systems, len(target))
     bootstrap, names = bootstrap or Bootstrap(), {**NAMES, **(names or {})}
-    split = exposure_split(seen[target], seen, low=low_share, high=high_share)
+    split = exposure_split(seen[target], seen, low=low_fraction, high=high_fraction)
     sides = {"low": split.low, "high": split.high}  # (Q,) bool each
     hits = {key: hits_at(ranks, ks, ties=ties) for key, ranks in systems.items()}  # (Q, len(ks)) each
 
@@ -81,7 +81,7 @@ def evaluate_retrieval(
         queries=len(target),
         ks=[int(k) for k in ks],
         ties=ties,
-        exposure_shares={"low": low_share, "high": high_share},
+        exposure_fractions={"low": low_fraction, "high": high_fraction},
         systems=rows,
         differences=_differences(hits, ks, bootstrap),
     )

@@ -140,7 +140,7 @@ def exposure_split(
     return ExposureSplit(is_low & ~is_high, is_high & ~is_low, low_at_most, high_at_least)
 
 
-def mid_shares(values: npt.ArrayLike) -> FloatArray:
+def mid_ranks(values: npt.ArrayLike) -> FloatArray:
     """For each value the share of all that are smaller, equal ones counting half.
 
     Args:
@@ -150,7 +150,7 @@ def mid_shares(values: npt.ArrayLike) -> FloatArray:
         Shape ``(N,)``, in (0, 1).
 
     Example:
-        >>> mid_shares([5, 1, 1, 9]).tolist()
+        >>> mid_ranks([5, 1, 1, 9]).tolist()
         [0.625, 0.25, 0.25, 0.875]
     """
     own = np.asarray(values)

@@ -140,11 +140,11 @@ def _hold_out(groups: IntArray, config: Config) -> tuple[npt.NDArray[np.bool_], 
     For validation the test side is set aside, and as large a share of the rest is drawn in its place.
     """
     data = config.data
-    is_test = split_by_group(groups, data.test_share, data.split_seed)
+    is_test = split_by_group(groups, data.test_fraction, data.split_seed)
     if data.held_out == "test":
         return ~is_test, is_test
     rest = np.flatnonzero(~is_test)
-    is_drawn = split_by_group(groups[rest], data.test_share, data.split_seed)
+    is_drawn = split_by_group(groups[rest], data.test_fraction, data.split_seed)
     is_train, is_validation = np.zeros_like(is_test), np.zeros_like(is_test)
     is_train[rest[~is_drawn]] = is_validation[rest[is_drawn]] = True
     return is_train, is_validation
@@ -241,7 +241,7 @@ def select_queries(config: Config, dataset: Dataset, source: IntArray, target: I
     chosen = np.flatnonzero(select_pairs(source, target, dataset.groups, dataset.is_test, "test"))
     if len(chosen) == 0:
         raise DataError(
-            "data: there must be pairs of test notes, but there are none; try a larger data.test_share"
+            "data: there must be pairs of test notes, but there are none; try a larger data.test_fraction"
         )
     ids, data = dataset.notes.ids, config.data
     chosen = _shuffled(chosen, [f"{ids[source[p]]} {ids[target[p]]}" for p in chosen], data.split_seed)

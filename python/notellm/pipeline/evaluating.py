@@ -27,7 +27,7 @@ from notellm.files import atomic_write
 from notellm.json_files import write_json
 from notellm.metrics import ExposureSplit, Ties, exposure_split
 from notellm.metrics.arrays import FloatArray
-from notellm.metrics.ranking import mid_shares
+from notellm.metrics.ranking import mid_ranks
 from notellm.models.backbone import backbone_name
 from notellm.pipeline import systems
 from notellm.pipeline.data import Dataset, Queries
@@ -70,10 +70,10 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     split = exposure_split(
         dataset.exposure[queries.pool][queries.target],
         dataset.exposure[queries.pool],
-        low=config.evaluation.low_share,
-        high=config.evaluation.high_share,
+        low=config.evaluation.low_fraction,
+        high=config.evaluation.high_fraction,
     )
-    _save_ranks(run.file(RANKS), ranks, split, mid_shares(dataset.exposure[queries.pool])[queries.target])
+    _save_ranks(run.file(RANKS), ranks, split, mid_ranks(dataset.exposure[queries.pool])[queries.target])
     bootstrap = Bootstrap(samples=config.evaluation.bootstrap_samples, seed=config.seed)
     retrieval = evaluate_retrieval(
         ranks,
@@ -81,8 +81,8 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         dataset.exposure[queries.pool],
         ks=config.evaluation.ks,
         ties=cast(Ties, config.evaluation.ties),
-        low_share=config.evaluation.low_share,
-        high_share=config.evaluation.high_share,
+        low_fraction=config.evaluation.low_fraction,
+        high_fraction=config.evaluation.high_fraction,
         bootstrap=bootstrap,
     )
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))

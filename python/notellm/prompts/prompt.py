@@ -177,7 +177,7 @@ class Prompt:
         targets: ArrayLike,
         *,
         pairs_per_step: int = 64,
-        hashtag_share: float = 0.4,
+        hashtag_ratio: float = 0.4,
         seed: int = 0,
     ) -> core.PairSampler:
         """Plans the batches of a training run, each as a function of seed and step alone.
@@ -187,7 +187,7 @@ class Prompt:
             sources: Shape ``(P,)``; index of the first note of each pair.
             targets: Shape ``(P,)``; index of the second one.
             pairs_per_step: B, over all processes.
-            hashtag_share: r; round(r 2B) notes of a batch take the hashtag task, if so many have hashtags.
+            hashtag_ratio: r; round(r 2B) notes of a batch take the hashtag task, if so many have hashtags.
             seed: Of every draw.
 
         Returns:
@@ -205,7 +205,7 @@ class Prompt:
             np.asarray(targets, dtype=np.int64),
             np.diff(tokenized.hashtag_offsets),
             pairs_per_step=pairs_per_step,
-            hashtag_share=hashtag_share,
+            hashtag_ratio=hashtag_ratio,
             seed=seed,
             count_policy=core.CountPolicy[self.config.hashtag_count],
             max_count=min(UNIFORM_LIMIT, longest) if is_uniform else longest,

@@ -107,7 +107,7 @@ def exposure(evaluation: Evaluation) -> Html | None:
     caption = "; ".join(
         f"{SIDES.get(side, side)}: the target is among the {'least' if side == 'low' else 'most'} exposed "
         f"{share_of_pool:.0%} of the pool"
-        for side, share_of_pool in evaluation.exposure_shares.items()
+        for side, share_of_pool in evaluation.exposure_fractions.items()
     )
     header = ["System", *(f"Recall@{k}" for k in ks)]
     full = el("details", el("summary", "All cut-offs"), table("Recall by exposure", header, rows))

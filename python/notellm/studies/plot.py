@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from notellm.metrics import bootstrap_mean
-from notellm.metrics.ranking import mid_shares
+from notellm.metrics.ranking import mid_ranks
 from notellm.studies.cell import Cell
 from notellm.studies.figures import draw, tidy
 from notellm.studies.study import Study
@@ -185,7 +185,7 @@ def _deciles(cell: Cell) -> npt.NDArray[np.int64]:
     """Shape ``(Q,)``: 0 for the tenth of the queries whose targets are least exposed, ... 9; equal ones together."""
     places = exposure_of(cell)
     assert places is not None  # a cell with ranks has them
-    return (DECILES * mid_shares(places)).astype(np.int64)
+    return (DECILES * mid_ranks(places)).astype(np.int64)
 
 
 def _finished(study: Study) -> Mapping[str, list[Cell]]:

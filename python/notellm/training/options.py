@@ -12,7 +12,7 @@ class LossOptions(Options):
         'Whether L_cl counts; false leaves the generative loss alone (the paper\'s "w/o GCL").', default=True
     )
     alpha: float = option("Weight of the generative loss; 0 = contrastive only.", default=0.01, at_least=0)
-    hashtag_share: float = option(
+    hashtag_ratio: float = option(
         "r: share of a batch's notes that take the hashtag task.", default=0.4, at_least=0, at_most=1
     )
     csft_reduction: str = option(
@@ -74,7 +74,7 @@ class OptimizationOptions(Options):
     weight_decay: float = option(
         "Decoupled weight decay of matrices; norms and tau have none.", default=0.001, at_least=0
     )
-    warmup_share: float = option(
+    warmup_ratio: float = option(
         "Share of the steps over which the learning rate rises linearly; it then falls linearly to 0.",
         default=0.1,
         at_least=0,

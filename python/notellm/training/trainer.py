@@ -103,13 +103,13 @@ class Trainer:
             self.pairs[0],
             self.pairs[1],
             pairs_per_step=self.options.pairs_per_step,
-            hashtag_share=self.options.hashtag_share,
+            hashtag_ratio=self.options.hashtag_ratio,
             seed=self.options.seed,
         )
         self._check_there_is_a_loss()
         by_epochs = self.options.epochs * self.sampler.steps_per_epoch
         self.total_steps = self.options.max_steps or by_epochs
-        self.warmup_steps = int(self.options.warmup_share * self.total_steps)
+        self.warmup_steps = int(self.options.warmup_ratio * self.total_steps)
         self.optimizer = Optimizer(model, self.options, self.processes)
         self.joint_step = JointStep(
             model, self.tokenized, self.options, self.processes, self.extra_losses, numbers=ends
@@ -239,7 +239,7 @@ class Trainer:
             )
 
     def _check_there_is_a_loss(self) -> None:
-        has_hashtags = self.options.hashtag_share > 0 and len(self.tokenized.hashtags.ids) > 0
+        has_hashtags = self.options.hashtag_ratio > 0 and len(self.tokenized.hashtags.ids) > 0
         has_output = len(self.tokenized.categories.ids) > 0 or has_hashtags
         if (
             not self.options.contrastive

@@ -19,7 +19,7 @@ PromptSet prompts(const Ids& separator, const Ids& closing) {
   const auto with_output = [&](PieceKind slot) {
     PromptTemplate prompt{{{PieceKind::kTitle, {}},
                            {PieceKind::kText, {7}},
-                           {PieceKind::kCompression, {kEmb}},
+                           {PieceKind::kEmb, {kEmb}},
                            {PieceKind::kText, {7}},
                            {slot, {}}}};
     if (!closing.empty()) prompt.pieces.push_back({PieceKind::kText, closing});

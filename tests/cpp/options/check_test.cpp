@@ -99,12 +99,10 @@ TEST(CheckOptions, SkipsWhatOthersReadWhereItMay) {
 }
 
 TEST(CheckOptions, RefusesAWrongType) {
-  EXPECT_EQ(refusal(with("seed: 7", "seed: 7.5")),
-            "c.yaml:2: seed must be an integer, but is 7.5");
+  EXPECT_EQ(refusal(with("seed: 7", "seed: 7.5")), "c.yaml:2: seed must be an integer, but is 7.5");
   EXPECT_EQ(refusal(with("seed: 7", "seed: '7'")),
             "c.yaml:2: seed must be an integer, but is the text '7'");
-  EXPECT_EQ(refusal(with("seed: 7", "seed: 017")),
-            "c.yaml:2: seed must be an integer, but is 017");
+  EXPECT_EQ(refusal(with("seed: 7", "seed: 017")), "c.yaml:2: seed must be an integer, but is 017");
   EXPECT_EQ(refusal(with("seed: 7", "seed: 99999999999999999999")),
             "c.yaml:2: seed must be an integer, but is 99999999999999999999");
   EXPECT_EQ(refusal(with("alpha: 1e-2", "alpha: yes")),

@@ -11,12 +11,12 @@ namespace {
 using enum PieceKind;
 using Ids = std::vector<int64_t>;
 
-constexpr int32_t kBos = 1, kEos = 2, kEmb = 3, kComma = 4;
+constexpr int32_t kBos = 1, kEos = 2, kEmbToken = 3, kComma = 4;
 
 // Category: BOS 10 11 | title 12 topics 13 [EMB] 14 category 15.
 // j hashtags: BOS 20+j | title 12 topics 13 [EMB] 14 hashtags.
 PromptSet prompts() {
-  const Piece title{kTitle, {}}, topics{kTopics, {}}, emb{kCompression, {kEmb}};
+  const Piece title{kTitle, {}}, topics{kTopics, {}}, emb{kEmb, {kEmbToken}};
   const auto text = [](std::vector<int32_t> ids) { return Piece{kText, std::move(ids)}; };
   PromptSet set;
   set.category.pieces = {text({10}), text({11}), title,      text({12}),      topics,
@@ -73,7 +73,7 @@ TEST(Pack, LaysOutTheCategoryPrompt) {
   const PackedBatch batch = pack_one({0, Task::kCategory, 0, {}}, PackMode::kTrain);
   EXPECT_EQ(batch.tokens, (Ids{kBos, 10, 11,                                          // root
                                100, 101, 12, 200, kComma, 201, 202, kComma, 203, 13,  // note
-                               kEmb, 14, 300, 301, 15}));
+                               kEmbToken, 14, 300, 301, 15}));
   EXPECT_EQ(batch.segment_offsets, (Ids{0, 18}));
   EXPECT_EQ(batch.segment_parents, Ids{-1});
   EXPECT_EQ(batch.root_tokens, Ids{3});
@@ -102,11 +102,11 @@ TEST(Pack, StopsWhereTheModeSays) {
 TEST(Pack, ShowsOnlyTheHashtagsThatAreNotToBeWritten) {
   const NotePrompt two{0, Task::kHashtags, 2, {2, 0}};
   EXPECT_EQ(pack_one(two, PackMode::kTrain).tokens,
-            (Ids{kBos, 22, 100, 101, 12, 201, 202, 13, kEmb, 14, 203, kComma, 200}));
+            (Ids{kBos, 22, 100, 101, 12, 201, 202, 13, kEmbToken, 14, 203, kComma, 200}));
   EXPECT_EQ(pack_one(two, PackMode::kTrain).labels, (Ids{203, kComma, 200, kEos}));
   const NotePrompt open{0, Task::kHashtags, 2, {}};
   EXPECT_EQ(pack_one(open, PackMode::kGenerate).tokens,
-            (Ids{kBos, 22, 100, 101, 12, 13, kEmb, 14}));
+            (Ids{kBos, 22, 100, 101, 12, 13, kEmbToken, 14}));
 }
 
 TEST(Pack, SharesWhatPromptsBeginWith) {

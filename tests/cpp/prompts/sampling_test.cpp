@@ -95,7 +95,7 @@ TEST(PairSampler, PlansTheSameInAnyOrder) {
 
 TEST(PairSampler, GivesTheWantedShareTheHashtagTask) {
   for (const double share : {0.0, 0.25, 0.4, 0.5}) {
-    const PairSampler draw = sampler({.pairs_per_step = 10, .hashtag_share = share});
+    const PairSampler draw = sampler({.pairs_per_step = 10, .hashtag_ratio = share});
     for (int64_t step = 0; step < 6; ++step) {
       const PlannedBatch batch = draw.plan(step);
       EXPECT_EQ(count_hashtag_tasks(batch), static_cast<int64_t>(share * 20 + 0.5));
@@ -105,7 +105,7 @@ TEST(PairSampler, GivesTheWantedShareTheHashtagTask) {
 }
 
 TEST(PairSampler, CountsTheShortfall) {
-  const PairSampler draw = sampler({.pairs_per_step = 23, .hashtag_share = 1.0});
+  const PairSampler draw = sampler({.pairs_per_step = 23, .hashtag_ratio = 1.0});
   const PlannedBatch batch = draw.plan(0);
   EXPECT_EQ(batch.hashtag_shortfall, 6);  // notes 0, 8, ..., 40 have none
   EXPECT_EQ(count_hashtag_tasks(batch), 40);
@@ -115,7 +115,7 @@ TEST(PairSampler, CountsTheShortfall) {
 }
 
 TEST(PairSampler, DrawsTheTaskEvenlyAmongTaggedNotes) {
-  const PairSampler draw = sampler({.pairs_per_step = 23, .hashtag_share = 0.5});
+  const PairSampler draw = sampler({.pairs_per_step = 23, .hashtag_ratio = 0.5});
   std::map<int64_t, int> tasks;
   for (int64_t step = 0; step < 1000; ++step) {
     for (const NotePrompt& prompt : draw.plan(step).prompts) {
@@ -130,7 +130,7 @@ TEST(PairSampler, FollowsTheCountPolicy) {
   const auto counts = [](CountPolicy policy, int max_count) {
     std::map<int64_t, std::set<int>> seen;  // by the note's number of hashtags
     const PairSampler draw = sampler(
-        {.pairs_per_step = 23, .hashtag_share = 1, .count_policy = policy, .max_count = max_count});
+        {.pairs_per_step = 23, .hashtag_ratio = 1, .count_policy = policy, .max_count = max_count});
     for (int64_t step = 0; step < 200; ++step) {
       for (const NotePrompt& prompt : draw.plan(step).prompts) {
         if (prompt.task == Task::kCategory) continue;
@@ -155,7 +155,7 @@ TEST(PairSampler, FollowsTheCountPolicy) {
 
 TEST(PairSampler, ChoosesDifferentHashtagsInRandomOrder) {
   const PairSampler draw = sampler({.pairs_per_step = 23,
-                                    .hashtag_share = 1,
+                                    .hashtag_ratio = 1,
                                     .count_policy = CountPolicy::kAll,
                                     .max_count = 2});
   std::map<std::vector<int32_t>, int> pairs_of_three;
@@ -176,7 +176,7 @@ TEST(PairSampler, ChangesWithTheSeed) {
 TEST(PairSampler, RefusesWhatItCannotSample) {
   EXPECT_THROW(sampler({.pairs_per_step = 24}), std::invalid_argument);
   EXPECT_THROW(sampler({.pairs_per_step = 0}), std::invalid_argument);
-  EXPECT_THROW(sampler({.pairs_per_step = 1, .hashtag_share = 1.1}), std::invalid_argument);
+  EXPECT_THROW(sampler({.pairs_per_step = 1, .hashtag_ratio = 1.1}), std::invalid_argument);
   EXPECT_THROW(sampler({.pairs_per_step = 1, .max_count = 0}), std::invalid_argument);
   EXPECT_THROW(sampler({.pairs_per_step = 1}).plan(-1), std::invalid_argument);
   EXPECT_THROW(PairSampler({0}, {1, 2}, {0, 0, 0}, {.pairs_per_step = 1}), std::invalid_argument);

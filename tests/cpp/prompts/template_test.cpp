@@ -25,7 +25,7 @@ std::string error_of(const Kinds& kinds, Task task = Task::kCategory) {
 
 TEST(TemplateParts, BeginWhereTheHeaderSays) {
   const auto parts = template_parts(
-      Kinds{kText, kText, kTitle, kText, kContent, kText, kCompression, kText, kCategory, kText},
+      Kinds{kText, kText, kTitle, kText, kContent, kText, kEmb, kText, kCategory, kText},
       Task::kCategory);
   EXPECT_EQ(parts.first_slot, 2);
   EXPECT_EQ(parts.compression, 6);
@@ -35,25 +35,24 @@ TEST(TemplateParts, BeginWhereTheHeaderSays) {
 TEST(TemplateParts, NamesTheBrokenRule) {
   EXPECT_EQ(error_of({kTitle, kText, kCategory}),
             "prompt: there must be exactly one <emb>, but there are 0");
-  EXPECT_EQ(error_of({kTitle, kText, kCompression, kCompression, kCategory}),
+  EXPECT_EQ(error_of({kTitle, kText, kEmb, kEmb, kCategory}),
             "prompt: there must be exactly one <emb>, but there are 2");
-  EXPECT_EQ(error_of({kTitle, kText, kCompression}),
+  EXPECT_EQ(error_of({kTitle, kText, kEmb}),
             "prompt: there must be exactly one <category>, but there are 0");
-  EXPECT_EQ(error_of({kTitle, kCategory, kText, kCompression}),
+  EXPECT_EQ(error_of({kTitle, kCategory, kText, kEmb}),
             "prompt: <category> must come after <emb>, but comes before it");
-  EXPECT_EQ(error_of({kTitle, kText, kCompression, kContent, kCategory}),
+  EXPECT_EQ(error_of({kTitle, kText, kEmb, kContent, kCategory}),
             "prompt: <content> must come before <emb>, but comes after it");
-  EXPECT_EQ(error_of({kTitle, kText, kCompression, kCategory}, Task::kHashtags),
+  EXPECT_EQ(error_of({kTitle, kText, kEmb, kCategory}, Task::kHashtags),
             "prompt: <category> must not be in a prompt whose output is <hashtags>");
-  EXPECT_NE(error_of({kText, kTitle, kCompression, kCategory}).find("just before <emb>"),
+  EXPECT_NE(error_of({kText, kTitle, kEmb, kCategory}).find("just before <emb>"),
             std::string::npos);
-  EXPECT_NE(error_of({kText, kCompression, kCategory}).find("at least one of <title>"),
-            std::string::npos);
+  EXPECT_NE(error_of({kText, kEmb, kCategory}).find("at least one of <title>"), std::string::npos);
 }
 
 PromptSet small_set() {
   const auto with_output = [](PieceKind output) {
-    return PromptTemplate{{{kTitle, {}}, {kText, {1}}, {kCompression, {2}}, {output, {}}}};
+    return PromptTemplate{{{kTitle, {}}, {kText, {1}}, {kEmb, {2}}, {output, {}}}};
   };
   return {with_output(kCategory), {with_output(kHashtags)}, {}, {3}, 4};
 }

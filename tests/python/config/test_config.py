@@ -87,7 +87,7 @@ def test_studies_add_groups_and_options(tmp_path):
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss" / "heavy.yaml").write_text("defaults: [joint, _self_]\nalpha: 10\n")
     config = compose(["loss=heavy"], studies=tmp_path)
-    assert (config.loss.alpha, config.loss.hashtag_share) == (10.0, 0.4)
+    assert (config.loss.alpha, config.loss.hashtag_ratio) == (10.0, 0.4)
 
 
 def test_studies_are_found_in_the_current_directory(tmp_path, monkeypatch):

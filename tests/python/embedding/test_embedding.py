@@ -139,12 +139,12 @@ def test_shared_prefixes_and_copies_change_nothing(pooling, prompt, case, tiny_f
 def test_what_sharing_saves_is_reported(tiny, notes):
     tokenized = tiny.prompt.tokenize(notes)
     alone, together = embed(tiny, tokenized, batch_tokens=1), embed(tiny, tokenized)
-    assert alone.saved_share == 0
+    assert alone.saved_fraction == 0
     assert alone.computed_tokens == together.sequence_tokens == alone.sequence_tokens
     batch = tiny.prompt.pack(tokenized, range(len(notes)), mode="embed")
     assert together.computed_tokens == len(batch.tokens) < together.sequence_tokens
     assert together.sequence_tokens == sum(len(batch.path(i)) for i in range(len(notes)))
-    assert together.saved_share == 1 - together.computed_tokens / together.sequence_tokens
+    assert together.saved_fraction == 1 - together.computed_tokens / together.sequence_tokens
     assert together.duplicate_notes == 0
 
 
@@ -155,7 +155,7 @@ def test_equal_notes_are_computed_once(tiny, notes):
     assert torch.equal(result.vectors[[0, 0, 1]], result.vectors[[2, 3, 4]])
     twice = embed(tiny, tokenized, [0, 1])
     assert result.computed_tokens == twice.computed_tokens
-    assert result.saved_share > 0.5
+    assert result.saved_fraction > 0.5
     apart = embed(tiny, tokenized, batch_tokens=1)
     assert apart.computed_tokens == twice.sequence_tokens
 

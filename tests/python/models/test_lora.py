@@ -57,7 +57,7 @@ def adapted(tiny_folder):
 def training_batch(model, notes, step=0):
     tokenized = model.prompt.tokenize(notes)
     sampler = model.prompt.sampler(
-        tokenized, np.arange(0, 6), np.arange(6, 12), pairs_per_step=6, hashtag_share=0.5, seed=0
+        tokenized, np.arange(0, 6), np.arange(6, 12), pairs_per_step=6, hashtag_ratio=0.5, seed=0
     )
     return tokenized, sampler.plan(step).prompts
 

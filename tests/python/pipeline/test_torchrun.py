@@ -68,7 +68,7 @@ def test_a_killed_run_of_two_processes_goes_on_in_one(folder, overrides):
 
 
 def test_an_error_of_all_processes_is_one_line(folder, overrides):
-    options = [*overrides, "train.lr=1e30", "train.lr_head=1e30", "train.warmup_share=0"]
+    options = [*overrides, "train.lr=1e30", "train.lr_head=1e30", "train.warmup_ratio=0"]
     process = torchrun("train", "--run", folder / "diverged", *options)
     out, err = process.communicate(timeout=120)
     assert process.returncode != 0

@@ -50,7 +50,7 @@ def test_an_epoch_is_a_permutation_of_the_pairs(paper, many):
 
 @pytest.mark.parametrize(("share", "wanted"), [(0.0, 0), (0.4, 10), (0.75, 18), (1.0, 24)])
 def test_the_share_of_hashtag_tasks_and_the_shortfall(paper, many, share, wanted):
-    plan = make_sampler(paper, many, hashtag_share=share, pairs_per_step=12).plan(0)
+    plan = make_sampler(paper, many, hashtag_ratio=share, pairs_per_step=12).plan(0)
     tasks = [row.task for row in plan.prompts]
     assert tasks.count(Task.hashtags) == min(wanted, 18)  # 18 notes have hashtags
     assert plan.hashtag_shortfall == max(0, wanted - 18)
@@ -61,7 +61,7 @@ def test_the_share_of_hashtag_tasks_and_the_shortfall(paper, many, share, wanted
 @pytest.mark.parametrize(("policy", "counts"), [("one", {1}), ("uniform", {1, 2, 3}), ("all", {1, 2, 3})])
 def test_the_count_policy_of_the_configuration_is_followed(compile_prompt, paper, many, policy, counts):
     prompt = compile_prompt(dataclasses.replace(paper.config, hashtag_count=policy))
-    sampler = make_sampler(prompt, many, hashtag_share=1.0)
+    sampler = make_sampler(prompt, many, hashtag_ratio=1.0)
     rows = [row for step in range(60) for row in sampler.plan(step).prompts if row.task is Task.hashtags]
     assert {row.count for row in rows} == counts
     for row in rows:
@@ -73,7 +73,7 @@ def test_the_count_policy_of_the_configuration_is_followed(compile_prompt, paper
 
 def test_a_plan_can_be_packed_whole_or_in_slices(paper, many):
     tokenized = paper.tokenize(many)
-    plan = make_sampler(paper, many, hashtag_share=0.5).plan(1)
+    plan = make_sampler(paper, many, hashtag_ratio=0.5).plan(1)
     whole = paper.pack_rows(tokenized, plan.prompts)
     halves = [paper.pack_rows(tokenized, plan.prompts[part]) for part in (slice(0, 4), slice(4, 8))]
     assert len(whole) == 8
@@ -83,8 +83,8 @@ def test_a_plan_can_be_packed_whole_or_in_slices(paper, many):
 def test_bad_options_are_refused(paper, many):
     with pytest.raises(ValueError, match="at least 13 pairs for one step, but there are 12"):
         make_sampler(paper, many, pairs_per_step=13)
-    with pytest.raises(ValueError, match=r"hashtag_share must be in \[0, 1\], but is -0.1"):
-        make_sampler(paper, many, hashtag_share=-0.1)
+    with pytest.raises(ValueError, match=r"hashtag_ratio must be in \[0, 1\], but is -0.1"):
+        make_sampler(paper, many, hashtag_ratio=-0.1)
     with pytest.raises(IndexError, match=r"a pair's note must be in \[0, 24\), but is 24"):
         paper.sampler(paper.tokenize(many), [24], [0], pairs_per_step=1)
     with pytest.raises(ValueError, match="step must be at least 0, but is -1"):

@@ -43,7 +43,7 @@ model:
 prompt: paper
 loss:
   alpha: 0.01
-  hashtag_share: 0.4
+  hashtag_ratio: 0.4
 train:
   pairs_per_step: 24
   steps: 60

@@ -55,7 +55,7 @@ def test_every_shipped_study_makes_its_table(name, small_studies, overrides, mon
 @pytest.mark.parametrize(
     ("name", "option"),
     [
-        ("table5", "loss.hashtag_share"),
+        ("table5", "loss.hashtag_ratio"),
         ("table6", "loss.alpha"),
         ("table2", ""),
         ("table4", ""),

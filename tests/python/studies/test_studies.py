@@ -172,7 +172,7 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
 
 def test_rows_of_other_sources_share_a_table(place, tmp_path):
     """Data are old where there are newer ones from the same sources, not where a row has sources of its own."""
-    node = {"columns": ["mrr"], "rows": {"a": {}, "b": {"set": ["data.test_share=0.2"]}}}
+    node = {"columns": ["mrr"], "rows": {"a": {}, "b": {"set": ["data.test_fraction=0.2"]}}}
     study = make_study("sources", node, scale="smoke", folder=tmp_path)
     for year, data, cell in (("2026", "x", study.cells[0]), ("2027", "y", study.cells[1])):
         study.ledger.append(

@@ -31,7 +31,7 @@ def assert_same_run(ours, theirs, tolerance):
         ({"contrastive": False, "csft_reduction": "token"}, "few"),
         ({}, "few"),
         ({}, "none"),
-        ({"hashtag_share": 1.0}, "all"),
+        ({"hashtag_ratio": 1.0}, "all"),
         ({"checkpoint_layers": True}, "all"),
         ({"pairs_per_step": 1}, "all"),
     ],

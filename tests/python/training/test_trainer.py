@@ -67,8 +67,8 @@ def test_the_emb_row_learns_as_an_input(tiny_folder, notes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"hashtag_share": 0.0},
-        {"hashtag_share": 1.0},
+        {"hashtag_ratio": 0.0},
+        {"hashtag_ratio": 1.0},
         {"pairs_per_step": 1},
         {"csft_reduction": "token"},
         {"mask_same_note": False},
@@ -96,7 +96,7 @@ def without(notes, field):
 
 def test_generation_alone_passes_over_batches_without_outputs(tiny_folder, notes):
     bare = without(notes, "categories")
-    run = trainer(None, tiny_folder, bare, contrastive=False, pairs_per_step=1, hashtag_share=0.4)
+    run = trainer(None, tiny_folder, bare, contrastive=False, pairs_per_step=1, hashtag_ratio=0.4)
     records = run.train()
     assert {record["loss"] is None for record in records} == {True, False}
 
@@ -110,7 +110,7 @@ def test_generation_alone_needs_outputs(tiny_folder, notes):
 
 
 def test_divergence_stops_before_the_step(tiny_folder, notes, tmp_path):
-    run = trainer(tmp_path, tiny_folder, notes, checkpoint_every=1, lr=1e30, lr_head=1e30, warmup_share=0.0)
+    run = trainer(tmp_path, tiny_folder, notes, checkpoint_every=1, lr=1e30, lr_head=1e30, warmup_ratio=0.0)
     with pytest.raises(FloatingPointError, match=r"must be finite, but are .* at step \d; try a lower"):
         run.train()
     assert all(value.isfinite().all() for value in weights(run).values())
@@ -286,7 +286,7 @@ def test_pairs_of_notes_that_are_not_there_are_refused(outside, tiny, notes):
     [
         ({"pairs_per_step": 0}, "pairs_per_step must be at least 1, but is 0"),
         ({"micro_pairs": -1}, "micro_pairs must be at least 0, but is -1"),
-        ({"warmup_share": 1.0}, "warmup_share must be below 1, but is 1"),
+        ({"warmup_ratio": 1.0}, "warmup_ratio must be below 1, but is 1"),
         ({"lr": -1.0}, "lr must be at least 0, but is -1"),
         ({"dtype": "fp16"}, "dtype must be auto, fp32, bf16 or fp64, but is 'fp16'"),
         ({"pairs_per_step": 50}, "pairs"),

@@ -16,7 +16,7 @@ enum class CountPolicy {
 
 struct SamplingOptions {
   int64_t pairs_per_step = 64;  ///< B >= 1, over all processes
-  double hashtag_share = 0.4;   ///< r in [0, 1]: share of the 2B notes that take the hashtag task
+  double hashtag_ratio = 0.4;   ///< r in [0, 1]: share of the 2B notes that take the hashtag task
   uint64_t seed = 0;
   CountPolicy count_policy = CountPolicy::kOne;
   int max_count = 5;  ///< >= 1

@@ -12,14 +12,14 @@ enum class Task { kCategory, kHashtags };
 
 /// A prompt is a sequence of pieces: fixed text, slots that take a value of the note, and the
 /// compression token [EMB].
-enum class PieceKind { kText, kTitle, kTopics, kContent, kCompression, kCategory, kHashtags };
+enum class PieceKind { kText, kTitle, kTopics, kContent, kEmb, kCategory, kHashtags };
 
 /// The piece as it is written in a prompt file: "<title>", "<emb>", ...; "text" for fixed text.
 std::string_view piece_name(PieceKind kind);
 
 struct Piece {
   PieceKind kind;
-  std::vector<int32_t> ids;  ///< kText: at least one token; kCompression: [EMB] alone; slots: none
+  std::vector<int32_t> ids;  ///< kText: at least one token; kEmb: [EMB] alone; slots: none
 };
 
 /// One prompt, for example
