@@ -67,7 +67,8 @@ lint: setup-test
 	@$(STEP) "mypy" build/logs/mypy.log $(BIN)/mypy
 	@$(STEP) "lengths" build/logs/lengths.log $(BIN)/python tools/lengths.py $(CODE_FILES)
 
-format: setup-test ## format C++ and Python sources
+format: setup-test ## format C++ and Python sources; write anew what is made of the options' descriptions
+	@$(BIN)/python tools/option_stubs.py --write && $(BIN)/notellm options --markdown >docs/options.md
 	@clang-format -i $(CLANG_FILES)
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
 
