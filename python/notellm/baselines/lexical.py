@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from notellm.baselines.sparse import SparseIndex
 from notellm.errors import NotSupportedError
+from notellm.text import TERMS, check_analyzer, cut_by
+from notellm.text.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 
+_FORMER_NAMES = {"word": "words", "char": "characters"}
+
+
 class TfidfIndex(SparseIndex):
-    """TF-IDF vectors of a pool of texts: scikit-learn's, lower-cased, sublinear tf, smoothed idf, L2 norm.
+    """TF-IDF vectors of a pool of texts: scikit-learn's, sublinear tf, smoothed idf, L2 norm; case does not count.
 
     The inverse document frequencies come from the pool itself. Scores are in 0..1.
 
     Args:
         texts: The ``N`` texts of the pool; queries and targets are positions in it.
-        analyzer: ``"word"`` takes runs of two or more word characters; ``"char"`` takes characters and
-            pairs of them, for languages written without spaces.
+        analyzer: What a term is, a name of `notellm.text.ANALYZERS`. By default by script: words of two or more
+            characters, and characters and pairs of them where no spaces separate words. The index's ``analyzer`` says
+            what it came to. (``"word"`` and ``"char"`` are former names of ``"words"`` and ``"characters"``.)
         stop_words: ``"english"`` leaves out scikit-learn's English list; by default nothing is left out
             (the idf weighs common words down).
 
     Raises:
-        ValueError: If no text holds a single term.
-        NotSupportedError: If scikit-learn is not installed.
+        ValueError: If no text holds a single term, or the analyzer is unknown.
+        NotSupportedError: If scikit-learn, or what the analyzer needs, is not installed.
 
     Example:
         >>> index = TfidfIndex(["a chess engine", "play chess online", "mail server", "chess engine"])
@@ -42,11 +48,12 @@ class TfidfIndex(SparseIndex):
         self,
         texts: Sequence[str],
         *,
-        analyzer: Literal["word", "char"] = "word",
+        analyzer: str = "auto",
         stop_words: Literal["english"] | None = None,
     ) -> None:
-        vectors = _vectorise(texts, analyzer, stop_words)  # (N, V) float64
-        super().__init__(vectors, vectors)
+        options = {"sublinear_tf": True, "norm": "l2"}
+        fitted = _fit("TfidfIndex", "TfidfVectorizer", texts, analyzer, options, stop_words)
+        super().__init__(fitted.matrix, fitted.matrix, analyzer=fitted.analyzer)
 
 
 class Bm25Index(SparseIndex):
@@ -61,8 +68,8 @@ class Bm25Index(SparseIndex):
         analyzer: As in `TfidfIndex`.
 
     Raises:
-        ValueError: If no text holds a single term, or an option is out of its range.
-        NotSupportedError: If scikit-learn is not installed.
+        ValueError: If no text holds a single term, or an option is out of its range or unknown.
+        NotSupportedError: If scikit-learn, or what the analyzer needs, is not installed.
 
     Example:
         >>> index = Bm25Index(["a chess engine", "play chess online", "mail server", "chess engine"])
@@ -76,11 +83,12 @@ class Bm25Index(SparseIndex):
         *,
         k1: float = 1.2,
         b: float = 0.75,
-        analyzer: Literal["word", "char"] = "word",
+        analyzer: str = "auto",
     ) -> None:
         if k1 < 0 or not 0 <= b <= 1:
             raise ValueError(f"Bm25Index: k1 must be at least 0 and b in [0, 1], but are {k1} and {b}")
-        counts = _count_terms(texts, analyzer)  # (N, V) float64
+        fitted = _fit("Bm25Index", "CountVectorizer", texts, analyzer, {"dtype": np.float64})
+        counts = fitted.matrix
         having = np.bincount(counts.indices, minlength=counts.shape[1])
         idf = np.log1p((len(texts) - having + 0.5) / (having + 0.5))
         lengths = np.asarray(counts.sum(axis=1)).ravel()
@@ -88,30 +96,44 @@ class Bm25Index(SparseIndex):
         documents = counts.copy()
         by_entry = np.repeat(damping, np.diff(counts.indptr))
         documents.data = idf[counts.indices] * counts.data * (k1 + 1) / (counts.data + by_entry)
-        super().__init__(counts, documents)
+        super().__init__(counts, documents, analyzer=fitted.analyzer)
 
 
-def _vectorise(texts: Sequence[str], analyzer: str, stop_words: str | None) -> csr_matrix:
-    options = {"stop_words": stop_words, "sublinear_tf": True, "norm": "l2"}
-    return _fit("TfidfIndex", "TfidfVectorizer", texts, analyzer, options)
-
-
-def _count_terms(texts: Sequence[str], analyzer: str) -> csr_matrix:
-    return _fit("Bm25Index", "CountVectorizer", texts, analyzer, {"dtype": np.float64})
+class _Fitted(NamedTuple):
+    matrix: csr_matrix
+    """``(N, V)`` float64."""
+    analyzer: str
+    """What the texts were cut by."""
 
 
 def _fit(
-    where: str, vectorizer: str, texts: Sequence[str], analyzer: str, options: Mapping[str, Any]
-) -> csr_matrix:
+    where: str,
+    vectorizer: str,
+    texts: Sequence[str],
+    analyzer: str,
+    options: Mapping[str, Any],
+    stop_words: str | None = None,
+) -> _Fitted:
     try:
         from sklearn.feature_extraction import text as sklearn_text
     except ImportError as error:
         raise NotSupportedError(
             f"{where}: scikit-learn must be installed, but is not; try `pip install scikit-learn`"
         ) from error
-    ngrams = (1, 2) if analyzer == "char" else (1, 1)
-    make = getattr(sklearn_text, vectorizer)
+    analyzer = _FORMER_NAMES.get(analyzer, analyzer)
+    check_analyzer(analyzer, where)
+    cut = TERMS[analyzer]
+    if stop_words not in (None, "english"):
+        raise ValueError(f"{where}: stop_words must be 'english' or None, but is {stop_words!r}")
+    if stop_words is not None:
+        cut = _without(sklearn_text.ENGLISH_STOP_WORDS, cut)
+    made = getattr(sklearn_text, vectorizer)(analyzer=cut, **options)
     try:
-        return make(analyzer=analyzer, ngram_range=ngrams, **options).fit_transform(texts).tocsr()
+        matrix = made.fit_transform(texts).tocsr()
     except ValueError as error:  # scikit-learn: empty vocabulary
         raise ValueError(f"{where}: at least one text must hold a term, but {error}") from error
+    return _Fitted(matrix, cut_by(analyzer, made.vocabulary_))
+
+
+def _without(words: frozenset[str], cut: Tokenizer) -> Tokenizer:
+    return lambda text: [term for term in cut(text) if term not in words]

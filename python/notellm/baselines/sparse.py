@@ -29,9 +29,11 @@ class SparseIndex:
     Args:
         queries: ``(N, V)``, each note's weights as a query.
         documents: ``(N, V)``, its weights as what is looked for.
+        analyzer: What cut the notes' texts into the terms that the columns are; empty where columns are no terms.
     """
 
-    def __init__(self, queries: csr_matrix, documents: csr_matrix) -> None:
+    def __init__(self, queries: csr_matrix, documents: csr_matrix, *, analyzer: str = "") -> None:
+        self.analyzer = analyzer
         self._queries = queries
         self._transposed = documents.T.tocsr()  # (V, N)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from notellm.data.tables import Column, Kind, read_table, write_table
 from notellm.errors import DataError
+from notellm.text.normal import all_normalized
 
 __all__ = ["Notes"]
 
@@ -90,7 +91,8 @@ class Notes:
 
         The columns are ``id`` (text or integers), ``title``, ``content``, ``topics`` (a list; in CSV
         joined by ``|``) and ``category``. A missing value is an empty one, except for the id; blank
-        topics are left out; further columns are ignored.
+        topics are left out; further columns are ignored. Texts come in Unicode's normal form C, so that
+        what reads the same is the same; ids, which the log repeats, come as they are.
 
         Args:
             path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
@@ -115,13 +117,13 @@ class Notes:
             )
         empty = [""] * len(ids)
         texts = {
-            name: table.columns[name].to_pylist() if name in table.columns else empty
+            name: all_normalized(table.columns[name].to_pylist()) if name in table.columns else empty
             for name in ("title", "content", "category")
         }
         topics: list[list[str]] = [[] for _ in empty]
         if "topics" in table.columns:
             topics = [
-                [topic for topic in row or () if topic and not topic.isspace()]
+                all_normalized(topic for topic in row or () if topic and not topic.isspace())
                 for row in table.columns["topics"].to_pylist()
             ]
         return cls(ids.to_pylist(), texts["title"], texts["content"], topics, texts["category"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from notellm.metrics import (
     hashtag_overlap,
     rouge,
 )
+from notellm.text import check_analyzer, normalized, together
 
 SHOWN_CONFUSIONS = 10
 
@@ -56,8 +57,9 @@ def evaluate_generation(
     *,
     known_categories: Collection[str],
     known_hashtags: Collection[str] = (),
-    tokenizer: str = "alphanumeric-lower",
-    bleu_tokenizer: str = "13a",
+    analyzer: str = "auto",
+    tokenizer: str | None = None,
+    bleu_tokenizer: str | None = None,
     hashtag_count: int | None = None,
     bootstrap: Bootstrap | None = None,
     names: Mapping[str, str] | None = None,
@@ -71,37 +73,50 @@ def evaluate_generation(
         hashtags: The true hashtags of each note; notes without any do not count for what is said of hashtags.
         known_categories: The categories that notes have; others are illusory.
         known_hashtags: The hashtags that notes have; kept for the report.
-        tokenizer: How ROUGE cuts hashtags into tokens: a name of ``notellm.metrics.TOKENIZERS``
-            (``"characters"`` for Chinese).
+        analyzer: How hashtags are cut into tokens, for ROUGE and BLEU: a name of ``notellm.text.ANALYZERS``; by default
+            by the script of each text.
+        tokenizer: Another way for ROUGE alone: a name of ``notellm.metrics.TOKENIZERS``. Default: the analyzer's.
         bleu_tokenizer: The same for BLEU.
         hashtag_count: j of the sets' precision, recall and F1 at j. Default: all that were written.
         bootstrap: How intervals are made.
         names: What to call systems that ``NAMES`` does not know, or to call otherwise.
 
     Returns:
-        The ``generation`` part of an `Evaluation`: shares in 0..1, ``None`` where no note counts.
+        The ``generation`` part of an `Evaluation`: shares in 0..1, ``None`` where no note counts. A note whose own
+        hashtags leave a number undefined does not count for it, and is counted as such (``undefined``).
 
     Raises:
-        ValueError: If a system did not write for every note.
+        ValueError: If a system did not write for every note, or the analyzer or a tokenizer is unknown.
+        NotSupportedError: If it needs a package that is not installed.
     """
+    check_analyzer(analyzer, "evaluate_generation")
     bootstrap, names = bootstrap or Bootstrap(), {**NAMES, **(names or {})}
+    cut = _Cutting(tokenizer or analyzer, bleu_tokenizer or analyzer)
     rows = []
     for key, written in systems.items():
         _check_complete(key, written, len(categories), len(hashtags))
         scores = _score_categories(written, categories, known_categories, bootstrap)
-        scores |= _score_hashtags(
-            written.hashtags, hashtags, tokenizer, bleu_tokenizer, hashtag_count, bootstrap
-        )
+        scores |= _score_hashtags(written.hashtags, hashtags, cut, hashtag_count, bootstrap)
         rows.append(GenerationResult(key, names.get(key, key), **scores))
     return Generation(
         notes=len(categories),
-        tokenizer=tokenizer,
-        bleu_tokenizer=bleu_tokenizer,
+        tokenizer=together(cut.rouge_names or {cut.rouge}),
+        bleu_tokenizer=together(cut.bleu_names or {cut.bleu}),
         hashtag_count=hashtag_count,
         systems=rows,
         known_categories=set(known_categories),
         known_hashtags=set(known_hashtags),
     )
+
+
+@dataclass(frozen=True)
+class _Cutting:
+    """How texts are cut, and the names of what that came to."""
+
+    rouge: str
+    bleu: str
+    rouge_names: set[str] = field(default_factory=set)
+    bleu_names: set[str] = field(default_factory=set)
 
 
 def _check_complete(key: str, written: Generated, categories: int, hashtags: int) -> None:
@@ -124,7 +139,8 @@ def _score_categories(
     having = [number for number, category in enumerate(truth) if category]
     if not having:
         return {}
-    mine, true = [written.categories[i] for i in having], [truth[i] for i in having]
+    mine, true = _at(written.categories, having), _at(truth, having)
+    known = set(map(normalized, known))
     scores = category_scores(mine, true, known)
     mistaken = Counter((t, m) for t, m in zip(true, mine, strict=True) if t != m)
     return {
@@ -141,6 +157,11 @@ def _score_categories(
     }
 
 
+def _at(categories: Sequence[str], notes: Sequence[int]) -> list[str]:
+    """Some notes' categories, in one normal form: a model may write an accent as a code point of its own."""
+    return [normalized(categories[note]) for note in notes]
+
+
 def _score_closed_set(
     written: Generated,
     having: Sequence[int],
@@ -150,7 +171,7 @@ def _score_closed_set(
 ) -> ClosedSetResult | None:
     if written.best_categories is None:
         return None
-    correct = category_scores([written.best_categories[i] for i in having], true, known).correct
+    correct = category_scores(_at(written.best_categories, having), true, known).correct
     found = calibration(np.asarray(written.confidence, dtype=np.float64)[list(having)], correct)
     bins = zip(found.edges, found.edges[1:], found.counts, found.confidence, found.accuracy, strict=False)
     drawn = [
@@ -164,24 +185,33 @@ def _score_closed_set(
 def _score_hashtags(
     written: Sequence[Sequence[str]],
     truth: Sequence[Sequence[str]],
-    tokenizer: str,
-    bleu_tokenizer: str,
+    cut: _Cutting,
     count: int | None,
     bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     """BLEU and ROUGE (F-measure) of the hashtags as one text, as the prompt joins them; and as sets."""
-    pairs = [(mine, tags) for mine, tags in zip(written, truth, strict=True) if tags]
-    texts = [(", ".join(mine), ", ".join(tags)) for mine, tags in pairs]
-    if not pairs:
+    pairs = list(zip(written, truth, strict=True))
+    overlaps = [hashtag_overlap(mine, tags, at=count) for mine, tags in pairs]
+    sets = np.array([overlap for overlap in overlaps if overlap is not None])  # (n, 3)
+    if not len(sets):
         return {}
-    rouges = [rouge(mine, tags, tokenizer=tokenizer) for mine, tags in texts]
-    sets = np.array([hashtag_overlap(mine, tags, at=count) for mine, tags in pairs])  # (n, 3)
-    counts, _ = bleu_counts(*zip(*texts, strict=True), tokenizer=bleu_tokenizer)
+    having = [pair for pair, overlap in zip(pairs, overlaps, strict=True) if overlap is not None]
+    texts = [(", ".join(mine), ", ".join(tags)) for mine, tags in having]
+    rouges = [rouge(mine, tags, tokenizer=cut.rouge) for mine, tags in texts]
+    cut.rouge_names.update(score.tokenizer for score in rouges)
+    counts, bleu_name = bleu_counts(*zip(*texts, strict=True), tokenizer=cut.bleu)
+    cut.bleu_names.add(bleu_name)
+    counts = counts[counts[:, -1] > 0]  # the reference's tokens
+    f1 = {
+        "rouge1": [score.rouge1.f1 for score in rouges if score.rouge1 is not None],
+        "rouge2": [score.rouge2.f1 for score in rouges if score.rouge2 is not None],
+        "rouge_l": [score.rougeL.f1 for score in rouges if score.rougeL is not None],
+    }
+    defined = {"bleu4": len(counts)} | {name: len(values) for name, values in f1.items()}
     return {
-        "bleu4": bootstrap.bleu(counts),
-        "rouge1": bootstrap.mean(np.array([score.rouge1.f1 for score in rouges])),
-        "rouge2": bootstrap.mean(np.array([score.rouge2.f1 for score in rouges])),
-        "rouge_l": bootstrap.mean(np.array([score.rougeL.f1 for score in rouges])),
+        "bleu4": bootstrap.bleu(counts) if len(counts) else None,
+        **{name: bootstrap.mean(np.array(values)) if values else None for name, values in f1.items()},
         "hashtags": HashtagSets(*(bootstrap.mean(np.ascontiguousarray(sets[:, i])) for i in range(3))),
-        "hashtag_notes": len(pairs),
+        "hashtag_notes": len(sets),
+        "undefined": {name: len(sets) - notes for name, notes in defined.items() if notes < len(sets)},
     }

@@ -25,13 +25,17 @@ class Exposure:
 
 @dataclass(frozen=True)
 class RetrievalResult:
-    """How well one system finds the targets; fractions in 0..1, with 95 % bootstrap intervals."""
+    """How well one system finds the targets; fractions in 0..1, with 95 % bootstrap intervals.
+
+    Of a system that goes by words, ``analyzer`` says what its texts were cut into; it is empty for others.
+    """
 
     key: str
     name: str
     recall: dict[int, Interval]
     mrr: Interval
     exposure: dict[str, Exposure] = field(default_factory=dict)
+    analyzer: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,11 @@ class HashtagSets:
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """How well one system names categories and hashtags; ``None`` where no note has a truth, or nobody measured."""
+    """How well one system names categories and hashtags; ``None`` where no note has a truth, or nobody measured.
+
+    ``undefined`` counts those of the ``hashtag_notes`` that a number is not over, since their own hashtags leave it
+    undefined: ROUGE-2 where they are one word, ROUGE where they are symbols alone.
+    """
 
     key: str
     name: str
@@ -111,6 +119,7 @@ class GenerationResult:
     rouge_l: Interval | None = field(default=None, metadata={"key": "rougeL"})
     hashtags: HashtagSets | None = None
     hashtag_notes: int = 0
+    undefined: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,8 @@ class Generation:
 
     Attributes:
         notes: For how many. systems: Their results.
-        tokenizer: What cut hashtags into tokens for ROUGE; bleu_tokenizer: for BLEU.
+        tokenizer: What cut hashtags into tokens for ROUGE; bleu_tokenizer: for BLEU. Empty where an older version did
+            not say.
         hashtag_count: j of precision, recall and F1 at j; None: all that were written.
         known_categories: Others are illusory. known_hashtags: Those that notes have.
     """
@@ -263,7 +273,14 @@ def _retrieval(node: Node, ks: list[int]) -> RetrievalResult:
         for name, part in node.entries("exposure").items()
     }
     recall = _recalls(node.at("recall"), ks)
-    return RetrievalResult(node.text("key"), node.text("name"), recall, _interval(node.at("mrr")), exposure)
+    return RetrievalResult(
+        node.text("key"),
+        node.text("name"),
+        recall,
+        _interval(node.at("mrr")),
+        exposure,
+        node.text("analyzer", ""),
+    )
 
 
 def _difference(node: Node) -> Difference:
@@ -304,6 +321,7 @@ def _writer(node: Node) -> GenerationResult:
         if sets is None
         else HashtagSets(*(_interval(sets.at(key)) for key in ("precision", "recall", "f1"))),
         hashtag_notes=node.count("hashtag_notes"),
+        undefined={name: int(notes.number()) for name, notes in node.entries("undefined").items()},
     )
 
 

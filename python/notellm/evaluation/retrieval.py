@@ -30,6 +30,7 @@ def evaluate_retrieval(
     high_fraction: float = STANDARD.high_fraction,
     bootstrap: Bootstrap | None = None,
     names: Mapping[str, str] | None = None,
+    analyzers: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Recall and mean reciprocal rank of each system, by exposure too, and the paired differences.
 
@@ -44,6 +45,7 @@ def evaluate_retrieval(
         high_fraction: High-exposure queries are those whose target is in this most exposed share.
         bootstrap: How intervals are made.
         names: What to call systems that ``NAMES`` does not know, or to call otherwise.
+        analyzers: What the texts of systems that go by words were cut into, by key; kept with their results.
 
     Returns:
         The evaluation, without what it was made with and what was generated; shares in 0..1. A side of the exposure
@@ -75,7 +77,8 @@ def evaluate_retrieval(
         }
         mrr = bootstrap.mean(reciprocal_ranks(ranks, ties=ties))
         recall = _recalls(hits[key], ks, bootstrap)
-        rows.append(RetrievalResult(key, names.get(key, key), recall, mrr, exposed))
+        cut_by = (analyzers or {}).get(key, "")
+        rows.append(RetrievalResult(key, names.get(key, key), recall, mrr, exposed, cut_by))
     return Evaluation(
         pool=len(seen),
         queries=len(target),

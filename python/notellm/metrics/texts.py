@@ -1,8 +1,9 @@
-"""Numbers about texts: BLEU, ROUGE, and hashtags as sets. What cut a text into tokens stands in every result."""
+"""Numbers about texts: BLEU, ROUGE, and hashtags as sets. What cut a text into tokens stands in every result.
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+A number that a reference leaves undefined (of nothing, no share can be right) is ``None``, never 0.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,76 +12,33 @@ import numpy.typing as npt
 from notellm._core import metrics as _core
 from notellm.metrics.arrays import named
 from notellm.metrics.bootstrap import RESAMPLES, Interval
+from notellm.text import BLEU_TOKENS, OVERLAP_TOKENS, TOKENIZERS, bleu_cut_by, cut_by, hashtag_key, together
+from notellm.text.tokenizers import Tokenizer
 
 Text = str | Sequence[str]
 """A text, or its tokens."""
 
-
-def _alphanumeric_lower(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", text.lower())
-
-
-def _whitespace(text: str) -> list[str]:
-    return text.split()
+_FOR_ROUGE: Mapping[str, Tokenizer] = {**TOKENIZERS, **OVERLAP_TOKENS}
+_FOR_BLEU: Mapping[str, Tokenizer] = {**TOKENIZERS, **BLEU_TOKENS}
 
 
-def _whitespace_lower(text: str) -> list[str]:
-    return text.lower().split()
+class _Cut(NamedTuple):
+    """A prediction and its reference as tokens, and by what: ``"given"`` if they were tokens already."""
+
+    prediction: list[str]
+    reference: list[str]
+    by: str
 
 
-def _characters(text: str) -> list[str]:
-    return [character for character in text if not character.isspace()]
-
-
-def _mteval_13a(text: str) -> list[str]:
-    text = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
-    for entity, character in (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")):
-        text = text.replace(entity, character)
-    text = f" {text} "
-    text = re.sub(r"([ -&(-+/:-@\[-`{-~])", r" \1 ", text)  # ASCII punctuation but ' , - .
-    text = re.sub(r"([^0-9])([.,])", r"\1 \2 ", text)
-    text = re.sub(r"([.,])([^0-9])", r" \1 \2", text)
-    return re.sub(r"([0-9])(-)", r"\1 \2 ", text).split()
-
-
-def _jieba_words(text: str) -> list[str]:
-    try:
-        import jieba
-    except ImportError:
-        raise ModuleNotFoundError(
-            "metrics: the tokenizer 'jieba' must have the package jieba, but it is not there; "
-            "try pip install jieba, or tokenizer='characters'"
-        ) from None
-    return [word for word in jieba.cut(text) if not word.isspace()]
-
-
-TOKENIZERS: Mapping[str, Callable[[str], list[str]]] = MappingProxyType(
-    {
-        "alphanumeric-lower": _alphanumeric_lower,
-        "13a": _mteval_13a,
-        "whitespace": _whitespace,
-        "whitespace-lower": _whitespace_lower,
-        "characters": _characters,
-        "jieba": _jieba_words,
-    }
-)
-"""How a text may be cut: lower-case runs of a-z and 0-9 (what the package rouge-score does without its stemmer);
-the words of NIST's mteval-v13a, as sacreBLEU cuts them; words between white space, as they are or in lower case; single
-characters other than white space, or the words of the package jieba (for Chinese)."""
-
-
-def _tokens(
-    prediction: Text, reference: Text, tokenizer: str, where: str
-) -> tuple[list[str], list[str], str]:
-    """Both cut, and by what: ``"given"`` if they were tokens already."""
+def _cut(prediction: Text, reference: Text, choices: Mapping[str, Tokenizer], name: str, where: str) -> _Cut:
     if isinstance(prediction, str) != isinstance(reference, str):
         raise ValueError(
             f"{where}: prediction and reference must be two texts or two lists of tokens, but are mixed"
         )
     if isinstance(prediction, str) and isinstance(reference, str):
-        cut = named(TOKENIZERS, tokenizer, f"{where}: tokenizer")
-        return cut(prediction), cut(reference), tokenizer
-    return list(prediction), list(reference), "given"
+        cut = named(choices, name, f"{where}: tokenizer")
+        return _Cut(cut(prediction), cut(reference), name)
+    return _Cut(list(prediction), list(reference), "given")
 
 
 def _refuse_a_text(where: str, *lists: Sequence[object]) -> None:
@@ -101,49 +59,59 @@ class Rouge(NamedTuple):
     """ROUGE of one text against another (Lin, 2004).
 
     Attributes:
-        rouge1: Shared tokens.
-        rouge2: Shared pairs of neighbouring tokens.
-        rougeL: The longest common subsequence of tokens.
-        tokenizer: What cut the texts into tokens: a name of `TOKENIZERS`, or ``"given"``.
+        rouge1: Shared tokens; ``None`` where the reference has none.
+        rouge2: Shared pairs of neighbouring tokens; ``None`` where the reference has none, as where it is one word.
+        rougeL: The longest common subsequence of tokens; ``None`` where the reference has none.
+        tokenizer: What cut the texts into tokens: for ``"auto"`` what it found (``"words"``, ``"characters"`` or
+            ``"words and characters"``), else the tokenizer's name; ``"given"`` for tokens.
     """
 
-    rouge1: Overlap
-    rouge2: Overlap
-    rougeL: Overlap  # noqa: N815 - its name everywhere
+    rouge1: Overlap | None
+    rouge2: Overlap | None
+    rougeL: Overlap | None  # noqa: N815 - its name everywhere
     tokenizer: str
 
 
-def rouge(prediction: Text, reference: Text, *, tokenizer: str = "alphanumeric-lower") -> Rouge:
+def rouge(prediction: Text, reference: Text, *, tokenizer: str = "auto") -> Rouge:
     """ROUGE-1, ROUGE-2 and ROUGE-L of a prediction against a reference.
 
     Args:
         prediction: A text, or its tokens.
         reference: A text, or its tokens.
-        tokenizer: Name of the tokenizer for texts, see `TOKENIZERS`. Tokens are taken as they are.
+        tokenizer: An analyzer of `notellm.text.ANALYZERS`, by default by script, or another name of `TOKENIZERS`
+            (``"alphanumeric-lower"`` is that of the package rouge-score). Tokens are taken as they are.
 
     Returns:
-        Fractions in 0..1; 0 where a text has no tokens (or, for ROUGE-2, no pair of them).
+        Fractions in 0..1; 0 where only the prediction has no tokens, ``None`` where the reference has none.
 
     Raises:
         ValueError: If the tokenizer is unknown, or one argument is a text and the other tokens.
+        NotSupportedError: If the tokenizer needs a package that is not installed.
 
     Example:
         >>> rouge("mail, web server", "web server; mail").rouge1.f1
         1.0
         >>> rouge("mail, web server", "web server; mail").rougeL
         Overlap(precision=0.666..., recall=0.666..., f1=0.666...)
+        >>> rouge("\u7f8e\u98df", "\u7f8e\u98df, \u65c5\u884c")[0], rouge("mail", "mail").rouge2
+        (Overlap(precision=1.0, recall=0.5, f1=0.666...), None)
     """
-    mine, truth, cut_by = _tokens(prediction, reference, tokenizer, "rouge")
+    mine, truth, by = _cut(prediction, reference, _FOR_ROUGE, tokenizer, "rouge")
     return Rouge(
-        Overlap(*_core.rouge_1(mine, truth)),
-        Overlap(*_core.rouge_2(mine, truth)),
-        Overlap(*_core.rouge_l(mine, truth)),
-        cut_by,
+        Overlap(*_core.rouge_1(mine, truth)) if truth else None,
+        Overlap(*_core.rouge_2(mine, truth)) if len(truth) > 1 else None,
+        Overlap(*_core.rouge_l(mine, truth)) if truth else None,
+        cut_by(by, (*mine, *truth)),
     )
 
 
-def hashtag_overlap(prediction: Sequence[str], reference: Sequence[str], at: int | None = None) -> Overlap:
+def hashtag_overlap(
+    prediction: Sequence[str], reference: Sequence[str], at: int | None = None
+) -> Overlap | None:
     """Precision, recall and F1 of hashtags as sets.
+
+    Two hashtags are the same if they read the same (`notellm.text.hashtag_key`): Unicode's normal form and white space
+    around do not matter, case does.
 
     Args:
         prediction: Hashtags in the order written; repeats do not count.
@@ -151,7 +119,7 @@ def hashtag_overlap(prediction: Sequence[str], reference: Sequence[str], at: int
         at: Only so many first ones of the prediction count (F1@j). Default: all.
 
     Returns:
-        Fractions in 0..1; 0 where a side is empty.
+        Fractions in 0..1; 0 where nothing was written, ``None`` where the reference has no hashtag.
 
     Raises:
         ValueError: If ``at`` is below 1.
@@ -165,9 +133,16 @@ def hashtag_overlap(prediction: Sequence[str], reference: Sequence[str], at: int
     _refuse_a_text("hashtag_overlap", prediction, reference)
     if at is not None and at < 1:
         raise ValueError(f"hashtag_overlap: at must be at least 1, but is {at}")
-    mine, truth = list(dict.fromkeys(prediction))[:at], list(dict.fromkeys(reference))
-    return Overlap(*_core.rouge_1(mine, truth))
+    mine, truth = _distinct(prediction)[:at], _distinct(reference)
+    return Overlap(*_core.rouge_1(mine, truth)) if truth else None
 
+
+def _distinct(hashtags: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(key for key in map(hashtag_key, hashtags) if key))
+
+
+_REFERENCE_TOKENS = 9
+"""Column of `bleu_counts`."""
 
 _SMOOTHINGS: Mapping[str, _core.BleuSmoothing] = {
     "none": _core.BleuSmoothing.none,
@@ -181,20 +156,21 @@ class Bleu(NamedTuple):
     """BLEU of a text or of a corpus (Papineni et al., 2002).
 
     Attributes:
-        score: In 0..1.
+        score: In 0..1; ``None`` where the references have no tokens.
         order: The longest n-grams: 4 for BLEU-4.
-        tokenizer: What cut the texts into tokens: a name of `TOKENIZERS`, or ``"given"``.
+        tokenizer: What cut the texts into tokens: for ``"auto"`` what it found (``"13a"`` or ``"13a and characters"``),
+            else the tokenizer's name; ``"given"`` for tokens.
         smoothing: What stood for a precision of 0.
     """
 
-    score: float
+    score: float | None
     order: int
     tokenizer: str
     smoothing: str
 
 
 def bleu(
-    prediction: Text, reference: Text, *, order: int = 4, tokenizer: str = "13a", smoothing: str = "exp"
+    prediction: Text, reference: Text, *, order: int = 4, tokenizer: str = "auto", smoothing: str = "exp"
 ) -> Bleu:
     """BLEU of one text; see `corpus_bleu`.
 
@@ -212,7 +188,7 @@ def corpus_bleu(
     references: Sequence[Text],
     *,
     order: int = 4,
-    tokenizer: str = "13a",
+    tokenizer: str = "auto",
     smoothing: str = "exp",
 ) -> Bleu:
     """BLEU of many texts together, one reference each.
@@ -222,23 +198,26 @@ def corpus_bleu(
         references: As many, in the same order.
         order: The longest n-grams, from 1 to 4. Where the predictions have none of some n, that n and longer ones are
             left out (sacreBLEU's ``effective_order``), so that a text of one word can be perfect.
-        tokenizer: Name of the tokenizer for texts, see `TOKENIZERS`.
+        tokenizer: An analyzer of `notellm.text.ANALYZERS` or another name of `TOKENIZERS`. By default by script: the
+            words and punctuation of ``"13a"``, and characters where no spaces separate words.
         smoothing: For an n-gram precision of 0: ``"none"`` (BLEU is 0), ``"floor"`` (0.1 matches), ``"add-1"`` (for n >
             1, whatever the precision) or ``"exp"`` (1/2, 1/4, ... matches): sacreBLEU's, with its defaults.
 
     Returns:
-        The score in 0..1; 0 where nothing matches.
+        The score in 0..1; 0 where nothing matches, ``None`` where the references have no tokens.
 
     Raises:
         ValueError: If lengths differ, or an option is unknown.
+        NotSupportedError: If the tokenizer needs a package that is not installed.
     """
-    counts, cut_by = bleu_counts(predictions, references, tokenizer=tokenizer)
+    counts, by = bleu_counts(predictions, references, tokenizer=tokenizer)
     how = named(_SMOOTHINGS, smoothing, "bleu: smoothing")
-    return Bleu(_core.bleu(counts, order, how), order, cut_by, smoothing)
+    score = _core.bleu(counts, order, how)  # refuses a wrong order whatever the counts
+    return Bleu(score if counts[:, _REFERENCE_TOKENS].any() else None, order, by, smoothing)
 
 
 def bleu_counts(
-    predictions: Sequence[Text], references: Sequence[Text], *, tokenizer: str = "13a"
+    predictions: Sequence[Text], references: Sequence[Text], *, tokenizer: str = "auto"
 ) -> tuple[npt.NDArray[np.int64], str]:
     """What BLEU is computed from, text by text: its sum over texts is the corpus's.
 
@@ -250,20 +229,20 @@ def bleu_counts(
         ValueError: If lengths differ, or the tokenizer is unknown.
     """
     _refuse_a_text("bleu", predictions, references)
-    named(TOKENIZERS, tokenizer, "bleu: tokenizer")
+    named(_FOR_BLEU, tokenizer, "bleu: tokenizer")
     if len(predictions) != len(references):
         raise ValueError(
             f"bleu_counts: predictions and references must be equally many, but are {len(predictions)} and "
             f"{len(references)}"
         )
-    rows, cut_by = np.zeros((len(predictions), 10), dtype=np.int64), set()
+    rows, names = np.zeros((len(predictions), 10), dtype=np.int64), set()
     for row, prediction, reference in zip(rows, predictions, references, strict=True):
-        mine, truth, by = _tokens(prediction, reference, tokenizer, "bleu")
+        mine, truth, by = _cut(prediction, reference, _FOR_BLEU, tokenizer, "bleu")
         row[:] = _core.bleu_counts(mine, [truth])
-        cut_by.add(by)
-    if len(cut_by) > 1:
+        names.add(bleu_cut_by(by, (*mine, *truth)))
+    if "given" in names and len(names) > 1:
         raise ValueError("bleu: all must be texts, or all lists of tokens, but are mixed")
-    return rows, cut_by.pop() if cut_by else tokenizer
+    return rows, together(names or {tokenizer})
 
 
 def bootstrap_bleu(
@@ -310,8 +289,8 @@ def bleu_as_released(prediction: Text, reference: Text, *, tokenizer: str = "whi
         >>> bleu("a perfect prediction of words", "a perfect prediction of words").score
         1.0
     """
-    mine, truth, cut_by = _tokens(prediction, reference, tokenizer, "bleu")
+    mine, truth, by = _cut(prediction, reference, TOKENIZERS, tokenizer, "bleu")
     counts = np.array([_core.bleu_counts(mine, [list(word) for word in truth] or [[]])], dtype=np.int64)
     has_all = bool(np.all(counts[0, 4:8] > 0))  # without n-grams of some n, that code's score is 0
     score = _core.bleu(counts, 4, _core.BleuSmoothing.none) if has_all else 0.0
-    return Bleu(score, 4, cut_by, "none")
+    return Bleu(score, 4, by, "none")

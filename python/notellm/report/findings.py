@@ -45,6 +45,41 @@ def main_cutoff(evaluation: Evaluation) -> int:
     return 100 if 100 in evaluation.ks else evaluation.ks[len(evaluation.ks) // 2]
 
 
+METRIC_NAMES = {"bleu4": "BLEU-4", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rouge_l": "ROUGE-L"}
+
+
+def cutting(evaluation: Evaluation) -> str | None:
+    """What the texts were cut into, system by system and metric by metric; ``None`` where no word was counted.
+
+    Example:
+        >>> from notellm.evaluation.results import RetrievalResult
+        >>> system = RetrievalResult("bm25", "BM25", {}, Interval(0, 0, 0), {}, "words")
+        >>> cutting(Evaluation(1, 1, [], "mean", {}, [system], []))
+        'Texts were cut into words (BM25).'
+    """
+    users: dict[str, list[str]] = {}
+    for system in evaluation.systems:
+        users.setdefault(system.analyzer, []).append(system.name)
+    if evaluation.generation is not None:
+        users.setdefault(evaluation.generation.tokenizer, []).append("ROUGE")
+        users.setdefault(evaluation.generation.bleu_tokenizer, []).append("BLEU")
+    users.pop("", None)
+    parts = [f"{name} ({', '.join(of)})" for name, of in users.items()]
+    return f"Texts were cut into {'; '.join(parts)}." if parts else None
+
+
+def undefined_metrics(evaluation: Evaluation) -> str | None:
+    """Which metrics of hashtags are over fewer notes than the others, and why; ``None`` where all are over the same."""
+    counts: dict[str, int] = {}
+    for writer in evaluation.writers:
+        for metric, notes in writer.undefined.items():
+            counts[metric] = max(notes, counts.get(metric, 0))
+    if not counts:
+        return None
+    parts = [f"{METRIC_NAMES.get(metric, metric)} {notes:,} notes" for metric, notes in counts.items()]
+    return f"Left out, since their own hashtags are too short or hold no word: by {', by '.join(parts)}."
+
+
 def training_verdict(evaluation: Evaluation) -> str | None:
     """What training did to recall, in one sentence; ``None`` where there is nothing to compare."""
     k = main_cutoff(evaluation)

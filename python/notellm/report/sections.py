@@ -12,12 +12,14 @@ from notellm.report.figures import Bar, bars, curve, reliability
 from notellm.report.findings import (
     TRAINED,
     Verdict,
+    cutting,
     interval_text,
     main_cutoff,
     percent,
     signed,
     tfidf_verdicts,
     training_verdict,
+    undefined_metrics,
 )
 from notellm.report.markup import Html, el, join
 from notellm.report.run_results import TrainingLog
@@ -156,8 +158,13 @@ def generation(evaluation: Evaluation) -> Html | None:
         [Row(writer.key, writer.name, _of_hashtags(writer)) for writer in writers],
     )
     direction = "Percent. Less is better for Ill. and the calibration error; more for all others."
+    left_out = undefined_metrics(evaluation)
     return join(
-        categories, hashtags, el("p", direction, class_="fine"), _calibration(writers), _confusions(writers)
+        categories,
+        hashtags,
+        el("p", f"{direction} {left_out}" if left_out else direction, class_="fine"),
+        _calibration(writers),
+        _confusions(writers),
     )
 
 
@@ -236,6 +243,7 @@ def _rules(evaluation: Evaluation) -> str:
         "optimistic": "a target that ties with others counts as the first of them",
         "pessimistic": "a target that ties with others counts as the last of them",
     }[evaluation.ties]
+    cut_into = cutting(evaluation)
     cut = ", ".join(f"{name} {length} tokens" for name, length in evaluation.truncation.items())
     return (
         "Percent (MRR: 0 to 1), with 95 % bootstrap intervals. Ranks are exact, over the whole pool but the "
@@ -243,6 +251,7 @@ def _rules(evaluation: Evaluation) -> str:
         + (f" Language model: {evaluation.language_model}." if evaluation.language_model else "")
         + (f" Prompt: {evaluation.prompt}." if evaluation.prompt else "")
         + (f" Input cut to: {cut}." if cut else "")
+        + (f" {cut_into}" if cut_into else "")
     )
 
 

@@ -14,11 +14,13 @@ from notellm.evaluation.results import Evaluation
 from notellm.metrics import Interval
 from notellm.report.findings import (
     TRAINED,
+    cutting,
     interval_text,
     main_cutoff,
     percent,
     tfidf_verdicts,
     training_verdict,
+    undefined_metrics,
 )
 
 PLAIN_WIDTH = 100
@@ -43,6 +45,9 @@ def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> No
     )
     if evaluation.language_model:
         console.print(Text(f"Language model: {evaluation.language_model}.\n", "dim"))
+    for note in (cutting(evaluation), undefined_metrics(evaluation)):
+        if note is not None:
+            console.print(Text(f"{note}\n", "dim"))
     verdict = training_verdict(evaluation)
     for sentence in (verdict, *tfidf_verdicts(evaluation)):
         if sentence is not None:

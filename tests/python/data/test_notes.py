@@ -1,4 +1,5 @@
 import json
+import unicodedata
 
 import numpy as np
 import pyarrow as pa
@@ -55,7 +56,21 @@ def test_any_text_survives_writing_and_reading(tmp_path, suffix, rows):
     titles, contents, topics, categories = (list(column) for column in zip(*rows, strict=True))
     notes = Notes([f"n{row}" for row in range(len(rows))], titles, contents, topics, categories)
     notes.write(tmp_path / f"n{suffix}")
-    assert Notes.read(tmp_path / f"n{suffix}") == notes
+    assert Notes.read(tmp_path / f"n{suffix}") == Notes(
+        notes.ids, *map(composed, (titles, contents)), list(map(composed, topics)), composed(categories)
+    )
+
+
+def composed(texts):
+    return [unicodedata.normalize("NFC", one) for one in texts]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_texts_are_read_in_normal_form_c_and_ids_as_they_are(tmp_path, suffix):
+    loose, composed = "cafe\u0301", "caf\u00e9"
+    Notes([loose], [loose], [loose], [[loose, "x"]], [loose]).write(tmp_path / f"n{suffix}")
+    read = Notes.read(tmp_path / f"n{suffix}")
+    assert read == Notes([loose], [composed], [composed], [[composed, "x"]], [composed])
 
 
 def test_take_and_index_follow_each_other():

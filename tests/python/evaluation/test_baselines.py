@@ -5,9 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from sklearn.feature_extraction import text as sklearn_text
 
 from notellm.baselines import Bm25Index, CooccurrenceIndex, TfidfIndex, sparse
 from notellm.data import Interactions
+from notellm.text import TERMS
 
 WORDS = ["chess", "mail", "server", "engine", "library", "game", "python", "tool", "web", "sound"]
 
@@ -77,10 +79,48 @@ def test_nearest_is_best_first_without_itself_and_ties_by_position(texts):
     assert len(index.nearest(5, 3)[0]) == 3
 
 
-def test_characters_find_words_written_without_spaces():
-    texts = ["上海美食推荐", "上海美食地图", "学习编程语言"]
-    assert TfidfIndex(texts).scores([0])[0, 1] == 0
-    assert TfidfIndex(texts, analyzer="char").nearest(0, 1)[0].tolist() == [1]
+@pytest.mark.parametrize("index", [TfidfIndex, Bm25Index])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["上海美食推荐", "上海美食地图", "学习编程语言"],
+        ["ชอบอาหารไทย", "ร้านอาหารไทย", "เรียนเปียโน"],
+        ["おいしい緑茶です", "緑茶の入れ方", "ギターをひく"],
+    ],
+)
+def test_words_written_without_spaces_are_found(index, texts):
+    assert index(texts, analyzer="words").scores([0])[0, 1] == 0
+    for analyzer, name in (("auto", "characters"), ("characters", "characters"), ("char", "characters")):
+        made = index(texts, analyzer=analyzer)
+        assert made.nearest(0, 1)[0].tolist() == [1]
+        assert made.scores([0])[0, 1] > 2 * made.scores([0])[0, 2]
+        assert made.analyzer == name
+
+
+def test_an_index_says_what_its_texts_were_cut_into():
+    assert TfidfIndex(["mail server"]).analyzer == Bm25Index(["müll"], analyzer="word").analyzer == "words"
+    assert TfidfIndex(["mail 笔记"]).analyzer == "words and characters"
+    with pytest.raises(ValueError, match="TfidfIndex: analyzer must be one of auto, words, .* but is 'sql'"):
+        TfidfIndex(["a b"], analyzer="sql")
+    with pytest.raises(ValueError, match="TfidfIndex: stop_words must be 'english' or None, but is 'de'"):
+        TfidfIndex(["a b"], stop_words="de")
+
+
+def test_stop_words_are_left_out():
+    index = TfidfIndex(["the mail", "the web", "mail"], stop_words="english")
+    assert index.scores([0])[0].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("vectorizer", ["TfidfVectorizer", "CountVectorizer"])
+def test_english_terms_are_those_of_scikit_learn_to_the_bit(vectorizer):
+    rng = np.random.default_rng(5)
+    alphabet = list("abcXYZ019_-.,'\u2019\u201c\u00e9 \n    ")
+    texts = ["".join(rng.choice(alphabet, 60)) for _ in range(200)]
+    options = {"sublinear_tf": True} if vectorizer == "TfidfVectorizer" else {}
+    plain = getattr(sklearn_text, vectorizer)(**options)
+    own = getattr(sklearn_text, vectorizer)(analyzer=TERMS["auto"], **options)
+    assert (plain.fit_transform(texts) != own.fit_transform(texts)).nnz == 0
+    assert plain.vocabulary_ == own.vocabulary_
 
 
 def test_progress_counts_queries(texts, monkeypatch):

@@ -182,14 +182,77 @@ def test_hashtags_are_scored_as_sets_and_as_texts():
     assert {score.value for score in (perfect.bleu4, perfect.rouge1, perfect.rouge_l)} == {1.0}
 
 
-def test_hashtags_without_spaces_need_the_character_tokenizer():
-    truth, written = [["上海美食"]], Generated([""], [["上海"]])
-    options = {"known_categories": [], "bootstrap": FEW}
-    scores = [
-        evaluate_generation({"trained": written}, [""], truth, tokenizer=name, **options)
-        for name in ("alphanumeric-lower", "characters")
-    ]
-    assert [score.systems[0].rouge1.value for score in scores] == [0, pytest.approx(2 / 3)]
+def of_hashtags(written, truth, **options):
+    options = {"known_categories": [], "bootstrap": FEW, **options}
+    systems = {"trained": Generated([""] * len(truth), written)}
+    return evaluate_generation(systems, [""] * len(truth), truth, **options)
+
+
+@pytest.mark.parametrize(
+    ("tags", "cut_by", "bleu_cut_by"),
+    [
+        (["美食", "旅行"], "characters", "13a and characters"),
+        (["чай", "здоровье"], "words", "13a"),
+        (["สวัสดี", "อาหาร"], "characters", "13a and characters"),
+        (["müll", "straße"], "words", "13a"),
+        (["κόσμος", "ΟΔΟΣ"], "words", "13a"),
+        (["हिन्दी", "चाय"], "words", "13a"),
+        (["한국", "여행"], "words", "13a"),
+        (["旅行", "travel"], "words and characters", "13a and characters"),
+    ],
+)
+def test_perfect_hashtags_score_1_in_every_script(tags, cut_by, bleu_cut_by):
+    found = of_hashtags([tags], [tags])
+    (system,) = found.systems
+    scores = (system.bleu4, system.rouge1, system.rouge2, system.rouge_l, system.hashtags.f1)
+    assert [score.value for score in scores] == [pytest.approx(1)] * 5
+    assert system.undefined == {}
+    assert (found.tokenizer, found.bleu_tokenizer) == (cut_by, bleu_cut_by)
+
+
+def test_the_analyzer_is_an_argument():
+    truth, written = [["上海美食"]], [["上海"]]
+    scores = {name: of_hashtags(written, truth, analyzer=name) for name in ("auto", "words", "characters")}
+    rouge1 = {name: score.systems[0].rouge1.value for name, score in scores.items()}
+    assert rouge1 == {"auto": pytest.approx(2 / 3), "words": 0, "characters": pytest.approx(2 / 3)}
+    assert {name: score.tokenizer for name, score in scores.items()} == {
+        "auto": "characters",
+        "words": "words",
+        "characters": "characters",
+    }
+    other = of_hashtags(written, truth, tokenizer="whitespace", bleu_tokenizer="characters")
+    assert (other.tokenizer, other.bleu_tokenizer) == ("whitespace", "characters")
+    with pytest.raises(ValueError, match="analyzer must be one of auto, words, characters, jieba, but is"):
+        of_hashtags(written, truth, analyzer="letters")
+
+
+def test_accents_make_other_words_and_normal_forms_do_not():
+    (system,) = of_hashtags([["mäll"]], [["müll"]]).systems
+    assert system.rouge1.value == system.rouge_l.value == system.hashtags.f1.value == 0
+    (system,) = of_hashtags([["mu\u0308ll"]], [["m\u00fcll"]]).systems
+    assert system.rouge1.value == system.bleu4.value == system.hashtags.f1.value == 1
+
+
+def test_a_note_counts_only_where_its_hashtags_define_the_number():
+    """One word has no pair of words, a symbol is no word: neither may pull a mean down."""
+    (system,) = of_hashtags(
+        [["a", "b"], ["tea"], ["\U0001f35c"]], [["a", "b"], ["tea"], ["\U0001f35c"]]
+    ).systems
+    assert system.rouge1.value == system.rouge2.value == system.rouge_l.value == system.hashtags.f1.value == 1
+    assert system.hashtag_notes == 3
+    assert system.undefined == {"rouge1": 1, "rouge2": 2, "rouge_l": 1}
+    (system,) = of_hashtags([["tea"], ["x"]], [["tea"], [" "]]).systems
+    assert (system.rouge2, system.hashtag_notes, system.rouge1.value) == (None, 1, 1)
+
+
+def test_categories_are_compared_in_one_normal_form():
+    written = Generated(["cafe\u0301"], [[]], ["cafe\u0301"], [0.5])
+    found = evaluate_generation(
+        {"trained": written}, ["caf\u00e9"], [[]], known_categories=["caf\u00e9"], bootstrap=FEW
+    )
+    (system,) = found.systems
+    assert (system.category_accuracy.value, system.illusory.value, system.macro_f1) == (1, 0, 1)
+    assert system.closed_set.accuracy.value == 1
 
 
 def test_what_has_no_truth_is_none():
@@ -212,7 +275,11 @@ def test_what_is_written_is_read_back(tmp_path):
     part = evaluate_generation(
         {"trained": best}, CATEGORIES, HASHTAGS, known_categories={"games", "web"}, bootstrap=FEW
     )
-    found = evaluate({"tfidf": ranks([1, 2, 3, 40]), "trained": ranks([0, 3, 9, 10])})
+    systems = {"tfidf": ranks([1, 2, 3, 40]), "trained": ranks([0, 3, 9, 10])}
+    found = evaluate(systems, analyzers={"tfidf": "words"})
+    assert [system.analyzer for system in found.systems] == ["words", ""]
+    assert part.systems[0].undefined == {"rouge2": 1}
+    assert (part.tokenizer, part.bleu_tokenizer) == ("words", "13a")
     whole = replace(found, generation=part, prompt="paper", truncation={"title": 20, "content": 32})
     path = tmp_path / "evaluation.json"
     whole.write(path)

@@ -49,13 +49,17 @@ def sacre(predictions, references, tokenizer, smoothing, order=4):
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @pytest.mark.parametrize(
-    ("texts", "ours", "theirs"), [(ENGLISH, "13a", "13a"), (CHINESE, "characters", "char")]
+    ("texts", "ours", "theirs"),
+    [(ENGLISH, "13a", "13a"), (CHINESE, "characters", "char")],
 )
 def test_bleu_equals_sacrebleu(texts, ours, theirs, smoothing):
     pairs = list(itertools.product(texts, texts))
     for prediction, reference in pairs:
         expected = sacre([prediction], [reference], theirs, smoothing)
         actual = bleu(prediction, reference, tokenizer=ours, smoothing=smoothing).score
+        if not reference:  # sacreBLEU's 0 there says nothing of the prediction
+            assert (actual, expected) == (None, 0)
+            continue
         assert actual == pytest.approx(expected, abs=1e-12), (prediction, reference)
     predictions, references = zip(*pairs[1::3], strict=True)
     for order in (1, 2, 3, 4):
@@ -81,7 +85,8 @@ def test_bleu_equals_sacrebleu_on_random_words(data):
     predictions, references = ([data.draw(texts) for _ in range(count)] for _ in range(2))
     smoothing = data.draw(st.sampled_from(list(SMOOTHINGS)))
     actual = corpus_bleu(predictions, references, tokenizer="whitespace", smoothing=smoothing).score
-    assert actual == pytest.approx(sacre(predictions, references, "none", smoothing), abs=1e-12)
+    expected = sacre(predictions, references, "none", smoothing)
+    assert actual == (pytest.approx(expected, abs=1e-12) if any(references) else None)
 
 
 @pytest.mark.parametrize("text", ["hello", "红烧肉", "a b", *ENGLISH[:4]])
@@ -91,11 +96,23 @@ def test_a_perfect_prediction_scores_1(text):
     assert rouge(text, text, tokenizer=tokenizer).rouge1.f1 == 1
 
 
-def test_empty_texts_score_0():
-    for prediction, reference in (("", "a"), ("a", ""), ("", "")):
-        assert bleu(prediction, reference).score == 0
-        assert rouge(prediction, reference).rouge2.f1 == 0
-    assert corpus_bleu([], []).score == 0
+def test_an_empty_prediction_scores_0():
+    assert bleu("", "a b").score == 0
+    found = rouge("", "a b")
+    assert found[:3] == ((0, 0, 0),) * 3
+    assert hashtag_overlap([], ["a"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("prediction", ["", "a", "a b"])
+def test_what_the_reference_leaves_undefined_is_none(prediction):
+    for empty in ("", " \t"):
+        assert bleu(prediction, empty).score is None
+    for without_a_word in ("", "!?", "\U0001f35c"):
+        assert rouge(prediction, without_a_word)[:3] == (None, None, None)
+    assert rouge(prediction, "a").rouge1 is not None
+    assert rouge(prediction, "a").rouge2 is None
+    assert hashtag_overlap([prediction], []) is hashtag_overlap([prediction], [" "]) is None
+    assert corpus_bleu([], []).score is None
 
 
 def test_tokens_are_taken_as_they_are():
@@ -140,7 +157,8 @@ def test_rouge_2_by_hand():
 def test_hashtags_are_sets():
     assert hashtag_overlap(["b", "a", "b", "z"], ["a", "b", "c", "a"]) == (2 / 3, 2 / 3, 2 / 3)
     assert hashtag_overlap(["b", "b", "a"], ["a"], at=2).recall == 1  # repeats take no place
-    assert hashtag_overlap([], ["a"]).f1 == hashtag_overlap(["a"], []).f1 == 0
+    assert hashtag_overlap(["mu\u0308ll", " tea "], ["m\u00fcll", "tea"]).f1 == 1  # the same to a reader
+    assert hashtag_overlap(["müll"], ["mäll"]).f1 == hashtag_overlap(["Tea"], ["tea"]).f1 == 0
 
 
 def test_confusion_by_hand():

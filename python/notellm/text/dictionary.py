@@ -1,0 +1,40 @@
+"""Words of Chinese by a dictionary: those of the package jieba, where it is installed and asked for."""
+
+import logging
+from functools import cache
+from typing import Any
+
+from notellm.errors import NotSupportedError
+
+
+@cache
+def _jieba() -> Any:
+    try:
+        import jieba
+    except ImportError:
+        raise NotSupportedError(
+            "text: the analyzer 'jieba' must have the package jieba, but it is not installed; "
+            "try `pip install jieba`, or 'auto', which cuts Chinese into characters"
+        ) from None
+    logging.getLogger("jieba").setLevel(
+        logging.WARNING
+    )  # it reports reading its dictionary as a fault would be
+    return jieba
+
+
+def check_dictionary() -> None:
+    """Loads the package.
+
+    Raises:
+        NotSupportedError: If it is not installed.
+    """
+    _jieba()
+
+
+def dictionary_words(text: str) -> list[str]:
+    """The words of a text as the package cuts it, white space left out.
+
+    Raises:
+        NotSupportedError: If the package is not installed.
+    """
+    return [word for word in _jieba().cut(text) if not word.isspace()]
