@@ -205,12 +205,15 @@ def _score_hashtags(
     f1 = {
         "rouge1": [score.rouge1.f1 for score in rouges if score.rouge1 is not None],
         "rouge2": [score.rouge2.f1 for score in rouges if score.rouge2 is not None],
-        "rouge_l": [score.rougeL.f1 for score in rouges if score.rougeL is not None],
+        "rougeL": [score.rougeL.f1 for score in rouges if score.rougeL is not None],
     }
+    means = {name: bootstrap.mean(np.array(values)) if values else None for name, values in f1.items()}
     defined = {"bleu4": len(counts)} | {name: len(values) for name, values in f1.items()}
     return {
         "bleu4": bootstrap.bleu(counts) if len(counts) else None,
-        **{name: bootstrap.mean(np.array(values)) if values else None for name, values in f1.items()},
+        "rouge1": means["rouge1"],
+        "rouge2": means["rouge2"],
+        "rouge_l": means["rougeL"],
         "hashtags": HashtagSets(*(bootstrap.mean(np.ascontiguousarray(sets[:, i])) for i in range(3))),
         "hashtag_notes": len(sets),
         "undefined": {name: len(sets) - notes for name, notes in defined.items() if notes < len(sets)},

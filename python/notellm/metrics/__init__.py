@@ -19,7 +19,6 @@ from notellm.metrics.ranking import (
     reciprocal_ranks,
 )
 from notellm.metrics.texts import (
-    TOKENIZERS,
     Bleu,
     Overlap,
     Rouge,
@@ -31,6 +30,7 @@ from notellm.metrics.texts import (
     hashtag_overlap,
     rouge,
 )
+from notellm.text import TOKENIZERS
 
 __all__ = [
     "TOKENIZERS",

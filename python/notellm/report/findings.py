@@ -45,7 +45,7 @@ def main_cutoff(evaluation: Evaluation) -> int:
     return 100 if 100 in evaluation.ks else evaluation.ks[len(evaluation.ks) // 2]
 
 
-METRIC_NAMES = {"bleu4": "BLEU-4", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rouge_l": "ROUGE-L"}
+METRIC_NAMES = {"bleu4": "BLEU-4", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 
 
 def cutting(evaluation: Evaluation) -> str | None:

@@ -56,7 +56,7 @@ def _overlap_characters(text: str) -> list[str]:
 
 
 def _overlap_by_dictionary(text: str) -> list[str]:
-    tokens = []
+    tokens: list[str] = []
     for run in patterns().by_dictionary.findall(folded(text)):
         tokens += dictionary_words(run) if _is_chinese_japanese(run) else [run]
     return tokens

@@ -240,7 +240,7 @@ def test_a_note_counts_only_where_its_hashtags_define_the_number():
     ).systems
     assert system.rouge1.value == system.rouge2.value == system.rouge_l.value == system.hashtags.f1.value == 1
     assert system.hashtag_notes == 3
-    assert system.undefined == {"rouge1": 1, "rouge2": 2, "rouge_l": 1}
+    assert system.undefined == {"rouge1": 1, "rouge2": 2, "rougeL": 1}
     (system,) = of_hashtags([["tea"], ["x"]], [["tea"], [" "]]).systems
     assert (system.rouge2, system.hashtag_notes, system.rouge1.value) == (None, 1, 1)
 

@@ -33,6 +33,8 @@ def test_demo_leaves_a_complete_run_folder(run):
     document = json.loads((run / "evaluation.json").read_text())
     keys = ["tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"]
     assert [system["key"] for system in document["systems"]] == keys
+    analyzers = [system["analyzer"] for system in document["systems"]]
+    assert analyzers == ["words", "words", "", "", ""]
     assert document["queries"] == 12
     made, kept = json.loads((run / "run.json").read_text()), load_config(run / "config.yaml")
     assert made["model"] == document["model"] == kept.model.path

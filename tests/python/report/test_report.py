@@ -111,6 +111,18 @@ def test_every_number_of_the_evaluation_is_there(page, evaluation):
     assert expected - set(re.findall(r"\d[\d,.]*\d|\d", page.text)) == set()
 
 
+def test_what_texts_were_cut_into_stands_in_the_rules(run_folder):
+    def name(tree):
+        tree["systems"][0]["analyzer"] = "characters"
+        tree["generation"]["tokenizer"] = "words"
+        tree["generation"]["systems"][0]["undefined"] = {"rougeL": 3}
+
+    rewrite(run_folder / "evaluation.json", name)
+    text = Page(write_report(run_folder).read_text()).text
+    assert "Texts were cut into characters (TF-IDF (same text)); words (ROUGE)." in text
+    assert "hold no word: by ROUGE-L 3 notes." in text
+
+
 def test_says_how_the_run_was_made(page):
     for fact in ("notellm demo train.steps=60", "1721d46", "1234", "2.13.0+cpu", "bf16", "alpha: 0.01"):
         assert fact in page.text

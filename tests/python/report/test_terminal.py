@@ -64,3 +64,18 @@ def test_what_is_not_measured_is_a_dash(evaluation):
 def test_a_tree_of_another_kind_is_refused():
     with pytest.raises(DataError, match=r"evaluation\.json: must hold 'ks', but holds pool"):
         Evaluation.from_json({"pool": 1})
+
+
+def test_what_texts_were_cut_into_is_said_where_it_is_known(evaluation):
+    assert "cut into" not in printed(evaluation)  # as earlier versions wrote it
+    for system in evaluation["systems"]:
+        system["analyzer"] = "words and characters" if system["key"].startswith("tfidf") else ""
+    evaluation["generation"] |= {"tokenizer": "characters", "bleu_tokenizer": "13a and characters"}
+    evaluation["generation"]["systems"][0]["undefined"] = {"rouge2": 12}
+    text = " ".join(printed(evaluation).split())
+    sentence = (
+        "Texts were cut into words and characters (TF-IDF (same text), TF-IDF (full text)); characters (ROUGE); "
+        "13a and characters (BLEU)."
+    )
+    assert sentence in text
+    assert "Left out, since their own hashtags are too short or hold no word: by ROUGE-2 12 notes." in text
