@@ -2,6 +2,7 @@
 
 from notellm.metrics.bootstrap import RESAMPLES
 from notellm.options import Options, option
+from notellm.text import ANALYZERS
 
 NAMES = {
     "tfidf": "TF-IDF (same text)",
@@ -33,6 +34,12 @@ class EvaluationOptions(Options):
     )
     ties: str = option(
         "What equal scores count as.", default="mean", choices=("mean", "optimistic", "pessimistic")
+    )
+    analyzer: str = option(
+        "How texts are cut for TF-IDF, BM25, ROUGE and BLEU: by script; all as words or as characters; or by script, "
+        "with the words of the package jieba for Chinese and Japanese.",
+        default="auto",
+        choices=ANALYZERS,
     )
     bootstrap_samples: int = option("Resamples behind the 95 % intervals.", default=RESAMPLES, at_least=1)
     generation_notes: int = option(

@@ -1,6 +1,5 @@
 """The hashtags of a note: written freely, or out of a known vocabulary."""
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
@@ -12,11 +11,15 @@ from notellm.generation.decoding import Decoding, write
 from notellm.models.language_model import LanguageModel
 from notellm.progress import ProgressFn
 from notellm.prompts.tokenizing import cut_hashtag, token_lists
+from notellm.text.analyzers import OVERLAP_TOKENS
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from notellm._core.options import DecodingKeywords
+
+
+_tokens = OVERLAP_TOKENS["auto"]
 
 
 def generate_hashtags(
@@ -128,8 +131,8 @@ def _numbered(model: LanguageModel, vocabulary: Sequence[str]) -> dict[str, int]
 def hashtags_in_text(notes: Notes, hashtags: Sequence[str]) -> list[set[str]]:
     """Which of some hashtags stand in the title or the content of each note.
 
-    A hashtag stands there if its words do, one after the other, whatever their case and what is between them. A word
-    is a run of a-z, 0-9, or a single other letter, so that it also works where no spaces separate words.
+    A hashtag stands there if its words do, one after the other, whatever their case and what is between them; where no
+    spaces separate words, each character is one.
 
     Args:
         notes: N notes.
@@ -145,18 +148,14 @@ def hashtags_in_text(notes: Notes, hashtags: Sequence[str]) -> list[set[str]]:
     """
     by_words: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for tag in hashtags:
-        by_words[tuple(_words(tag))].append(tag)
+        by_words[tuple(_tokens(tag))].append(tag)
     by_words.pop((), None)
     lengths = sorted({len(words) for words in by_words})
     found = []
     for fields in zip(notes.titles, notes.contents, strict=True):
-        runs = (run for field in fields for run in _runs(_words(field), lengths))
+        runs = (run for field in fields for run in _runs(_tokens(field), lengths))
         found.append({tag for run in runs if run in by_words for tag in by_words[run]})
     return found
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+|[^\W_]", text.lower())
 
 
 def _runs(words: Sequence[str], lengths: Sequence[int]) -> Iterator[tuple[str, ...]]:

@@ -42,8 +42,7 @@ class LoraOptions(Options):
     targets: tuple[str, ...] = option(
         "The matrices that have one.", default=TARGETS, choices=TARGETS, not_empty=True
     )
-    rslora: bool = False
-    """Whether the scale is ``alpha / sqrt(r)`` instead (Kalajdzievski 2023)."""
+    rslora: bool = option("Whether the scale is alpha / sqrt(r) instead (Kalajdzievski 2023).", default=False)
 
     @property
     def scale(self) -> float:

@@ -44,7 +44,7 @@ SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 5
 WRITERS = ("zero_shot_prompt", "trained")
 
 
-def evaluate(run: RunFolder, dataset: Dataset, queries: Queries, *, analyzer: str = "auto") -> Evaluation:
+def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     """Compares the configuration's systems on the held-out pool.
 
     Writes ``evaluation.json``, ``ranks.safetensors``, ``neighbours.json``, ``generation.jsonl`` and what they are made
@@ -54,24 +54,22 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries, *, analyzer: st
         run: A run whose model has been trained.
         dataset: The notes.
         queries: The pool and its queries.
-        analyzer: How texts are cut for TF-IDF, BM25, ROUGE and BLEU: a name of ``notellm.text.ANALYZERS``.
 
     Returns:
         What ``evaluation.json`` holds.
 
     Raises:
         DataError: If the run has not been trained, and its model is among the systems.
-        ValueError: If the analyzer is unknown.
-        NotSupportedError: If the analyzer needs a package that is not installed.
+        NotSupportedError: If ``evaluation.analyzer`` needs a package that is not installed.
     """
-    check_analyzer(analyzer, "evaluate")
+    check_analyzer(run.config.evaluation.analyzer, "evaluation")
     config = run.config
     wanted = config.evaluation.systems
     if "trained" in wanted:
         check_trained(run.file(MODEL))
     pool = dataset.notes.take(queries.pool)
     vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items() if key in wanted}
-    ranks, analyzers = _ranks(run, dataset, queries, pool, vectors, analyzer)
+    ranks, analyzers = _ranks(run, dataset, queries, pool, vectors)
     split = exposure_split(
         dataset.exposure[queries.pool][queries.target],
         dataset.exposure[queries.pool],
@@ -94,7 +92,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries, *, analyzer: st
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))
     generation = None
     if config.evaluation.generation_notes and set(WRITERS) & set(wanted):
-        generation = _evaluate_generation(run, dataset, pool, bootstrap, analyzer)
+        generation = _evaluate_generation(run, dataset, pool, bootstrap)
     else:
         run.file("generation.jsonl").unlink(missing_ok=True)
     evaluation = replace(
@@ -115,14 +113,13 @@ def _ranks(
     queries: Queries,
     pool: Notes,
     vectors: Mapping[str, Tensor],
-    analyzer: str,
 ) -> tuple[dict[str, Ranks], dict[str, str]]:
     """How many notes rank before each query's target, by system: by words, by behaviour, by vectors.
 
     And what the texts of those that go by words were cut into.
     """
     indices: dict[str, Callable[[], SparseIndex]] = {
-        key: partial(make, run.config, pool, analyzer) for key, make in systems.WORD_INDICES.items()
+        key: partial(make, run.config, pool) for key, make in systems.WORD_INDICES.items()
     }
     indices["cooccurrence"] = partial(_cooccurrence, dataset, queries)
     wanted = run.config.evaluation.systems
@@ -167,9 +164,7 @@ def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, pl
         save_file(tensors, temporary)
 
 
-def _evaluate_generation(
-    run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap, analyzer: str
-) -> Generation:
+def _evaluate_generation(run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap) -> Generation:
     notes = pool.take(systems.evaluated_notes(run.config, pool))
     known = sorted(set(_shown(dataset.notes.categories)) - {""})
     writers = [key for key in WRITERS if key in run.config.evaluation.systems]
@@ -182,7 +177,7 @@ def _evaluate_generation(
         [clean_hashtags(topics, prompt) for topics in notes.topics],
         known_categories=known,
         known_hashtags={tag for topics in dataset.notes.topics for tag in clean_hashtags(topics, prompt)},
-        analyzer=analyzer,
+        analyzer=run.config.evaluation.analyzer,
         hashtag_count=run.config.generation.hashtag_count,
         bootstrap=bootstrap,
     )

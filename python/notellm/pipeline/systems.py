@@ -90,17 +90,19 @@ EMBEDDERS: dict[str, Callable[[RunFolder, Notes], Tensor]] = {
 }
 
 
-def tfidf(config: Config, notes: Notes, analyzer: str = "auto", *, full: bool) -> TfidfIndex:
+def tfidf(config: Config, notes: Notes, *, full: bool) -> TfidfIndex:
     """TF-IDF over title, hashtags and content; truncated to the tokens that the model sees unless ``full``."""
-    return TfidfIndex(full_texts(notes) if full else truncated_texts(config, notes), analyzer=analyzer)
+    return TfidfIndex(
+        full_texts(notes) if full else truncated_texts(config, notes), analyzer=config.evaluation.analyzer
+    )
 
 
-def bm25(config: Config, notes: Notes, analyzer: str = "auto") -> Bm25Index:
+def bm25(config: Config, notes: Notes) -> Bm25Index:
     """BM25 over title, hashtags and content, in full."""
-    return Bm25Index(full_texts(notes), analyzer=analyzer)
+    return Bm25Index(full_texts(notes), analyzer=config.evaluation.analyzer)
 
 
-WORD_INDICES: dict[str, Callable[[Config, Notes, str], SparseIndex]] = {
+WORD_INDICES: dict[str, Callable[[Config, Notes], SparseIndex]] = {
     "tfidf": partial(tfidf, full=False),
     "tfidf_full": partial(tfidf, full=True),
     "bm25": bm25,
