@@ -1,5 +1,4 @@
 #include <pybind11/native_enum.h>
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -7,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "bindings.h"
+#include "arrays.h"
 #include "notellm/metrics/bleu.h"
 #include "notellm/metrics/bootstrap.h"
 #include "notellm/metrics/category.h"
@@ -18,21 +17,10 @@
 namespace notellm::python {
 namespace {
 
-template <typename T>
-using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
 using Ints = Array<int64_t>;
 using Floats = Array<double>;
 using Texts = std::vector<std::string>;
 using Triple = std::tuple<double, double, double>;
-
-template <typename T>
-std::span<const T> as_span(const Array<T>& array) {
-  return {array.data(), static_cast<size_t>(array.size())};
-}
-
-py::array_t<double> to_array(const std::vector<double>& values) {
-  return py::array_t<double>(static_cast<py::ssize_t>(values.size()), values.data());
-}
 
 py::array_t<double> hits(const Ints& greater, const Ints& equal, const Ints& ks, Ties ties) {
   std::vector<double> values;

@@ -1,33 +1,18 @@
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <memory>
 #include <optional>
 
-#include "bindings.h"
+#include "arrays.h"
 #include "notellm/mining/cooccurrence.h"
 
 namespace notellm::python {
 namespace {
 
-using IntColumn = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
-using EventColumn = py::array_t<int8_t, py::array::c_style | py::array::forcecast>;
-
-template <typename T, int flags>
-std::span<const T> as_span(const py::array_t<T, flags>& column) {
-  return {column.data(), static_cast<size_t>(column.size())};
-}
-
-// A NumPy view of memory that `owner` keeps alive.
-template <typename T>
-py::array_t<T> view(const T* data, int64_t size, const py::object& owner) {
-  return py::array_t<T>(size, data, owner);
-}
-
-std::shared_ptr<Cooccurrence> mine(const IntColumn& users,
-                                   const IntColumn& notes,
-                                   const std::optional<IntColumn>& times,
-                                   const std::optional<EventColumn>& events,
+std::shared_ptr<Cooccurrence> mine(const Array<int64_t>& users,
+                                   const Array<int64_t>& notes,
+                                   const std::optional<Array<int64_t>>& times,
+                                   const std::optional<Array<int8_t>>& events,
                                    int64_t user_count,
                                    int64_t note_count,
                                    bool is_ordered,
@@ -64,26 +49,22 @@ void bind_report(py::module_& m) {
 
 // The compressed arrays of the Eigen matrix without a copy; SciPy's csr_matrix wraps them as is.
 void bind_cooccurrence(py::module_& m) {
-  py::class_<Cooccurrence, std::shared_ptr<Cooccurrence>>(m, "Cooccurrence")
-      .def_property_readonly("indptr",
-                             [](const py::object& self) {
-                               const auto& scores = self.cast<const Cooccurrence&>().scores;
-                               return view(scores.outerIndexPtr(), scores.rows() + 1, self);
-                             })
+  py::class_<Cooccurrence, std::shared_ptr<Cooccurrence>> cls(m, "Cooccurrence");
+  def_array(cls, "users", &Cooccurrence::users);
+  cls.def_property_readonly("indptr",
+                            [](const py::object& self) {
+                              const auto& scores = self.cast<const Cooccurrence&>().scores;
+                              return view(self, scores.outerIndexPtr(), scores.rows() + 1);
+                            })
       .def_property_readonly("indices",
                              [](const py::object& self) {
                                const auto& scores = self.cast<const Cooccurrence&>().scores;
-                               return view(scores.innerIndexPtr(), scores.nonZeros(), self);
+                               return view(self, scores.innerIndexPtr(), scores.nonZeros());
                              })
       .def_property_readonly("scores",
                              [](const py::object& self) {
                                const auto& scores = self.cast<const Cooccurrence&>().scores;
-                               return view(scores.valuePtr(), scores.nonZeros(), self);
-                             })
-      .def_property_readonly("users",
-                             [](const py::object& self) {
-                               const auto& users = self.cast<const Cooccurrence&>().users;
-                               return view(users.data(), std::ssize(users), self);
+                               return view(self, scores.valuePtr(), scores.nonZeros());
                              })
       .def_readonly("report", &Cooccurrence::report);
 }

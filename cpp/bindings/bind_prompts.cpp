@@ -1,11 +1,10 @@
 #include <pybind11/native_enum.h>
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <memory>
 #include <string>
 
-#include "bindings.h"
+#include "arrays.h"
 #include "notellm/prompts/batching.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/prompts/prefix_forest.h"
@@ -15,34 +14,6 @@
 
 namespace notellm::python {
 namespace {
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-template <typename T>
-std::vector<T> to_vector(const Array<T>& array) {
-  if (array.ndim() != 1) throw py::value_error("prompts: an array must have one dimension");
-  return {array.data(), array.data() + array.size()};
-}
-
-// A numpy view of a vector inside `owner`, which the view keeps alive.
-template <typename T>
-py::array_t<T> view(const py::object& owner, const std::vector<T>& values) {
-  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data(), owner);
-}
-
-template <typename T>
-py::array_t<T> to_array(const std::vector<T>& values) {
-  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
-}
-
-// Defines a read-only property that shows a vector member as a numpy array without a copy.
-template <typename Class, typename T>
-void def_array(py::class_<Class>& cls, const char* name, std::vector<T> Class::*member) {
-  cls.def_property_readonly(name, [member](const py::object& self) {
-    return view(self, self.cast<const Class&>().*member);
-  });
-}
 
 void bind_enums(py::module_& m) {
   py::native_enum<Task>(m, "Task", "enum.Enum")

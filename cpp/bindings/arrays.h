@@ -1,0 +1,62 @@
+#pragma once
+
+#include <pybind11/numpy.h>
+
+#include <span>
+#include <vector>
+
+#include "bindings.h"
+
+/// NumPy arrays as arguments and results.
+namespace notellm::python {
+
+/// An argument: contiguous, converted to T where it is of another dtype or order.
+template <typename T>
+using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
+
+/// What an argument holds, borrowed, whatever its shape.
+template <typename T>
+std::span<const T> as_span(const Array<T>& array) {
+  return {array.data(), static_cast<size_t>(array.size())};
+}
+
+/// A copy of an argument of one dimension.
+///
+/// @throws ValueError  for other shapes.
+template <typename T>
+std::vector<T> to_vector(const Array<T>& array) {
+  if (array.ndim() != 1) {
+    throw py::value_error("an array must have one dimension, but has " +
+                          std::to_string(array.ndim()));
+  }
+  return {array.data(), array.data() + array.size()};
+}
+
+/// (n) a copy for Python.
+template <typename T>
+py::array_t<T> to_array(const std::vector<T>& values) {
+  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+/// (n) a view of memory inside `owner`, which the view keeps alive.
+template <typename T>
+py::array_t<T> view(const py::object& owner, const T* data, int64_t size) {
+  return py::array_t<T>(size, data, owner);
+}
+
+template <typename T>
+py::array_t<T> view(const py::object& owner, const std::vector<T>& values) {
+  return view(owner, values.data(), std::ssize(values));
+}
+
+/// A read-only property that shows a vector member as an array without a copy.
+template <typename Class, typename... Options, typename T>
+void def_array(py::class_<Class, Options...>& cls,
+               const char* name,
+               std::vector<T> Class::*member) {
+  cls.def_property_readonly(name, [member](const py::object& self) {
+    return view(self, self.cast<const Class&>().*member);
+  });
+}
+
+}  // namespace notellm::python
