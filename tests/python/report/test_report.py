@@ -227,6 +227,11 @@ def test_an_evaluation_without_generation_and_exposure(run_folder):
     assert "Seldom and often" not in text
 
 
+def test_the_page_of_the_folder_that_one_is_in_has_its_name(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder)
+    assert "<h1>demo</h1>" in write_report(".").read_text()
+
+
 def test_an_empty_folder_still_gives_a_page(tmp_path):
     text = Page(write_report(tmp_path).read_text()).text
     assert text.count("Not there yet") == 7
