@@ -1,14 +1,14 @@
 """What a run showed: tables on the terminal and one self-contained page.
 
-``run_results`` reads, ``findings`` puts the numbers in words, ``figures`` draws
-them, ``sections`` and ``examples`` lay them out, ``html`` and ``terminal`` put the whole together.
+``run_results`` reads, ``findings`` puts the numbers in words, ``figures`` draws them, ``sections`` and ``examples``
+gather what is to be seen; ``page`` shows it by the templates, ``terminal`` prints it.
 """
 
 from datetime import datetime
 from pathlib import Path
 
 from notellm.files import atomic_write
-from notellm.report.html import render
+from notellm.report.page import render
 from notellm.report.run_results import read_run_results
 from notellm.report.terminal import print_evaluation
 

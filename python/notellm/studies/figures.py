@@ -32,13 +32,12 @@ def draw(path: str | Path, title: str, size: tuple[float, float], paint: Callabl
     if path.suffix not in ENDINGS:
         raise ValueError(f"plot: must write an .svg, .png or .pdf, but is to write {path.name}")
     matplotlib = load_matplotlib("plot")
-    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
-    paint(figure)
-    figure.suptitle(title, fontsize="medium")
-    with (
-        matplotlib.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}),
-        atomic_write(path) as temporary,
-    ):
+    # Names come from configurations and files: a $ is a $.
+    style = {"svg.hashsalt": title, "svg.fonttype": "none", "text.parse_math": False}
+    with matplotlib.rc_context(style), atomic_write(path) as temporary:
+        figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+        paint(figure)
+        figure.suptitle(title, fontsize="medium")
         metadata = {"Date": None} if path.suffix == ".svg" else None
         figure.savefig(temporary, format=path.suffix.removeprefix("."), metadata=metadata)
     return path

@@ -115,11 +115,14 @@ def plot_recall(study: Study, path: str | Path) -> Path:
     }
 
     def paint(figure: Any) -> None:
+        from matplotlib.ticker import LogFormatter
+
         axes = figure.subplots()
         for place, (name, curve) in enumerate(curves.items()):
             axes.plot(ks, curve, label=name, linestyle=("-", "--", ":")[place // 10 % 3])
         axes.set(xscale="log", xlabel="K", ylabel="Recall@K, percent", xlim=(1, largest), ylim=(0, 100))
         axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))  # labels where there are few tens
         tidy(axes)
         axes.legend(frameon=False, fontsize="small")
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 import numpy as np
 from rich import box
+from rich.markup import escape as for_rich
 from rich.table import Table as RichTable
 
 from notellm.metrics import Interval, bootstrap_difference
 from notellm.models.backbone import backbone_name
 from notellm.studies.cell import Cell, Row
+from notellm.studies.escaping import for_latex, for_markdown
 from notellm.studies.ledger import Entry
 from notellm.studies.study import METRICS, Study
 from notellm.studies.sweep import hits_of
@@ -107,30 +109,38 @@ class Table:
             f"The luck of training is in the deviation only. {self.remarks}".rstrip()
         )
 
+    def _with_texts(self, escape: Callable[[str], str]) -> Table:
+        """The same, with what is named by configurations and folders escaped; cells and our own words are not."""
+        rows = [replace(row, name=escape(row.name)) for row in self.rows]
+        title, against, remarks = (escape(text) for text in (self.title, self.against, self.remarks))
+        return replace(self, title=title, rows=rows, against=against, remarks=remarks)
+
     def terminal(self) -> RichTable:
         """For `rich.print`."""
-        table = RichTable(title=self.title, title_justify="left", box=box.SIMPLE_HEAD, caption=self.note())
-        for place, name in enumerate(self.header()):
+        shown = self._with_texts(for_rich)
+        table = RichTable(title=shown.title, title_justify="left", box=box.SIMPLE_HEAD, caption=shown.note())
+        for place, name in enumerate(shown.header()):
             table.add_column(name, justify="right" if place else "left", no_wrap=True)
-        for line in self.lines():
+        for line in shown.lines():
             table.add_row(*line, style="dim" if PAPER in line[0] else "")
         return table
 
     def markdown(self) -> str:
         """As a table of GitHub's Markdown."""
-        rule = ["---", *["---:"] * len(self.columns)]
-        rows = [self.header(), rule, *self.lines()]
+        shown = self._with_texts(for_markdown)
+        rule = ["---", *["---:"] * len(shown.columns)]
+        rows = [shown.header(), rule, *shown.lines()]
         lines = ["| " + " | ".join(cell.strip() for cell in row) + " |" for row in rows]
-        return "\n".join([f"**{self.title}**", "", *lines, "", self.note(), ""])
+        return "\n".join([f"**{shown.title}**", "", *lines, "", shown.note(), ""])
 
     def latex(self) -> str:
         """As a table for the LaTeX package booktabs."""
-        head, *body = ([_latex(cell.strip()) for cell in row] for row in [self.header(), *self.lines()])
+        head, *body = ([for_latex(cell) for cell in row] for row in [self.header(), *self.lines()])
         rows = [" & ".join(row) + r" \\" for row in body]
         return "\n".join(
             [
                 r"\begin{table}",
-                rf"\caption{{{_latex(self.title)}. {_latex(self.note())}}}",
+                rf"\caption{{{for_latex(self.title)}. {for_latex(self.note())}}}",
                 rf"\begin{{tabular}}{{l{'r' * len(self.columns)}}}",
                 r"\toprule",
                 " & ".join(head) + r" \\",
@@ -333,9 +343,3 @@ def column_name(column: str) -> str:
     else:
         name = METRICS.get(metric, metric)
     return f"{name}, {side}" if side else name
-
-
-def _latex(text: str) -> str:
-    for plain, escaped in (("%", r"\%"), ("&", r"\&"), ("_", r"\_"), ("\u00b1", r"$\pm$"), ("\u2013", "--")):
-        text = text.replace(plain, escaped)
-    return text

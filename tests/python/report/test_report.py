@@ -9,7 +9,7 @@ import pytest
 
 from notellm import DataError
 from notellm.report import write_report
-from notellm.report.figures import histogram
+from notellm.report.figures import COLOURS, histogram
 
 VOID = {"meta", "br"}
 SYMBOLS = {"hit": "\u2713", "near": "\u2248", "invention": "\u2717"}
@@ -151,6 +151,23 @@ def test_note_text_cannot_become_markup(run_folder):
     assert page.text.count(hostile) >= 5
 
 
+def test_names_of_systems_are_shown_as_they_are_in_tables_and_figures(run_folder):
+    hostile = "<b>$x_1$ & 50 $\\alpha$</b> \"'"
+    rewrite(run_folder / "evaluation.json", lambda tree: tree["systems"][0].update(name=hostile))
+    rewrite(
+        run_folder / "evaluation.json", lambda tree: tree["generation"]["systems"][0].update(name=hostile)
+    )
+    source = write_report(run_folder).read_text()
+    page = Page(source)
+    drawn = [
+        element.text
+        for svg in re.findall(r"<svg.*?</svg>", source, flags=re.DOTALL)
+        for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    ]
+    assert drawn.count(hostile) == 4 + 2  # recall, exposure
+    assert page.text.count(hostile) == 17 + 16  # of the one that only finds, of the one that writes
+
+
 def test_target_is_marked_where_it_was_found(run_folder, page):
     assert page.text.count("target at rank") == 10
     found = sum(
@@ -208,6 +225,11 @@ def test_an_evaluation_without_generation_and_exposure(run_folder):
     text = Page(write_report(run_folder).read_text()).text
     assert "Not there yet: generation. Make it with notellm generate ." in text
     assert "Seldom and often" not in text
+
+
+def test_the_page_of_the_folder_that_one_is_in_has_its_name(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder)
+    assert "<h1>demo</h1>" in write_report(".").read_text()
 
 
 def test_an_empty_folder_still_gives_a_page(tmp_path):
@@ -278,9 +300,29 @@ def test_figures_are_well_formed_accessible_and_follow_the_theme(run_folder):
         assert root.get("role") == "img"
         assert [child.tag.split("}")[1] for child in root][:2] == ["title", "desc"]
         assert root.findall(".//{http://www.w3.org/2000/svg}text")
-        assert "#0" not in re.sub(r'(href|id)="[^"]*"|url\([^)]*\)', "", svg)  # no stand-in colour is left
-    defined = set(re.findall(r"(--[a-z-]+):", source))
-    assert set(re.findall(r"var\((--[a-z-]+)\)", source)) <= defined
+        assert not root.findall(".//{http://www.w3.org/2000/svg}metadata")
+    light, dark = (
+        set(re.findall(r"(--[\w-]+): #", palette))
+        for palette in source.split("@media (prefers-color-scheme: dark)", 1)
+    )
+    assert light == dark
+    assert set(re.findall(r"var\((--[\w-]+)\)", source)) <= light
+
+
+def test_every_colour_of_a_figure_is_one_that_the_style_sheet_replaces(run_folder):
+    source = write_report(run_folder).read_text()
+    drawn = set()
+    for svg in re.findall(r"<svg.*?</svg>", source, flags=re.DOTALL):
+        for element in ElementTree.fromstring(svg).iter():
+            painted = re.findall(r"(?:fill|stroke): [^;]+", element.get("style", ""))
+            if element.tag.endswith(("text", "path", "use")) and "clip" not in element.tag:
+                assert painted  # black is what matplotlib does not write down
+            drawn |= {colour for colour in painted if colour != "fill: none"}
+    rules = dict(re.findall(r'\[style\*="([^"]+)"\] { (.+?) !important; }', source))
+    assert len(drawn) > 10
+    assert drawn <= rules.keys()
+    assert len({value.split()[1] for value in rules.values()}) == len(COLOURS)
+    assert all(colour.split(":")[0] == value.split(":")[0] for colour, value in rules.items())
 
 
 def test_the_same_run_gives_the_same_page(run_folder):
@@ -290,5 +332,5 @@ def test_the_same_run_gives_the_same_page(run_folder):
 
 def test_a_histogram_names_its_last_edge_in_full():
     drawn = histogram("Scores", [2.0**power for power in range(-7, 9)], [1] * 15)
-    labels = re.findall(r">([0-9.,e+]+)</text>", drawn)
+    labels = re.findall(r">([0-9.,e+]+)</text>", drawn.content)
     assert labels[:6] == ["0.0078", "0.062", "0.5", "4", "32", "256"]  # every third edge

@@ -1,9 +1,11 @@
 """Pictures of studies: what they show is what was measured."""
 
+from xml.etree import ElementTree
+
 import pytest
 
 from notellm.cli import main
-from notellm.studies import Table, make_study, make_table
+from notellm.studies import Table, make_study, make_table, plot_table
 from notellm.studies.table import Score, TableRow
 
 
@@ -53,6 +55,11 @@ def test_curves_show_what_was_measured(swept, place, monkeypatch):
     curves = {line.get_label(): dict(zip(*line.get_data(), strict=True)) for line in figures[0].axes[0].lines}
     assert curves["TF-IDF"][1] == pytest.approx(100 * done["words"]["recall@1"])
     assert curves["TF-IDF"][10] == pytest.approx(100 * done["words"]["recall@10"])
+    few = figures[0].axes[0]
+    few.set_xlim(1, 9)
+    figures[0].draw_without_rendering()
+    named = {label.get_text() for label in few.get_xticklabels(minor=True)}
+    assert {"2", "3"} <= named  # no formulas, which nobody would set
     counts = [
         int(label.get_text().split("(")[1].rstrip(")")) for label in figures[1].axes[0].get_xticklabels()
     ]
@@ -98,3 +105,12 @@ def test_table_is_drawn_as_curves_or_dots(monkeypatch, scale_of):
     (bars,) = mrr.lines[2]
     _, bar = bars.get_segments()
     assert bar[:, 1 if scale_of else 0].tolist() == [28, 32]
+
+
+def test_names_in_pictures_are_no_formulas(tmp_path):
+    name = "$x_1$ & <b> $\\alpha$"
+    rows = [TableRow(name, 1, "", {"mrr": Score(20.0, None)}, {}, {})]
+    for place, scale_of in enumerate(("", "loss.alpha")):
+        path = plot_table(Table(name, ["mrr"], rows, name, scale_of=scale_of), tmp_path / f"{place}.svg")
+        texts = [element.text for element in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+        assert texts.count(name) == 2  # title and tick
