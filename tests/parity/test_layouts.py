@@ -12,7 +12,6 @@ from transformers.utils import logging
 from model_folders import changed, fitting, write_json
 from notellm import NoteLLM
 from notellm.errors import NotSupportedError
-from notellm.generation import Decoding
 
 TOLERANCE = 2e-5  # of unit vectors and of logits around 1, both sides in fp32
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -274,7 +273,6 @@ class TestEndTokens:
         folder = changed(tiny_folder, tmp_path / "backbone", config={"eos_token_id": [0, third]})
         model = NoteLLM.from_pretrained(folder)
         for stop, kept in (((), [first, second]), ((second,), [first])):
-            decoding = Decoding(stop=stop)
-            written = model.generate_category(notes, max_new_tokens=8, dtype="fp32", decoding=decoding)
+            written = model.generate_category(notes, max_new_tokens=8, dtype="fp32", stop=stop)
             text = model.tokenizer.decode(kept, skip_special_tokens=True)
             assert written[0] == model.prompt.parse_category(text)
