@@ -66,10 +66,14 @@ void bind_weights(py::module_& m) {
       .def_readwrite("query_norm", &LayerWeights::query_norm)
       .def_readwrite("key_norm", &LayerWeights::key_norm)
       .def_readwrite("output", &LayerWeights::output)
+      .def_readwrite("output_bias", &LayerWeights::output_bias)
       .def_readwrite("post_norm", &LayerWeights::post_norm)
       .def_readwrite("gate", &LayerWeights::gate)
       .def_readwrite("up", &LayerWeights::up)
       .def_readwrite("down", &LayerWeights::down)
+      .def_readwrite("gate_bias", &LayerWeights::gate_bias)
+      .def_readwrite("up_bias", &LayerWeights::up_bias)
+      .def_readwrite("down_bias", &LayerWeights::down_bias)
       .def_readwrite("adapters", &LayerWeights::adapters);
   py::class_<DecoderWeights>(m, "DecoderWeights")
       .def(py::init([](at::Tensor embedding, std::vector<LayerWeights> layers, at::Tensor norm) {

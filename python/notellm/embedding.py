@@ -101,7 +101,7 @@ def embed(
             model, tokenized, notes, projected, compute, options.batch_tokens, progress
         )
     found = _core.embedding.embed_notes(
-        model.language_model(),
+        model.language_model(with_head=False),
         model.prompt.core,
         tokenized,
         notes,

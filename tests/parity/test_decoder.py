@@ -38,9 +38,12 @@ CASES = {
     "llama_multi_query": {"model_type": "llama", "num_key_value_heads": 1},
     "llama_wide_heads": {"model_type": "llama", "head_dim": 10},
     "llama3_rope": {"model_type": "llama", "rope_parameters": LLAMA3},
+    "llama_attention_biases": {"model_type": "llama", "attention_bias": True},
+    "llama_all_biases": {"model_type": "llama", "attention_bias": True, "mlp_bias": True},
     "mistral": {"model_type": "mistral", "sliding_window": None},
     "qwen2": {"model_type": "qwen2"},
     "qwen3": {"model_type": "qwen3", "head_dim": 8},
+    "qwen3_biases": {"model_type": "qwen3", "head_dim": 8, "attention_bias": True},
 }
 
 

@@ -77,11 +77,15 @@ def count_near_ties(model, theirs, notes, limit):
     return parted
 
 
-@pytest.fixture(params=["llama", "qwen2", "qwen3"])
+BIASED = {"model_type": "llama", "attention_bias": True, "mlp_bias": True}
+
+
+@pytest.fixture(params=["llama", "llama with biases", "qwen2", "qwen3"])
 def family(request, tiny_folder, tmp_path):
     """The tiny backbone as another family, with the parts that only that one has."""
     folder = shutil.copytree(tiny_folder, tmp_path / "backbone")
-    config = json.loads((folder / "config.json").read_text()) | {"model_type": request.param}
+    fields = BIASED if request.param == "llama with biases" else {"model_type": request.param}
+    config = json.loads((folder / "config.json").read_text()) | fields
     (folder / "config.json").write_text(json.dumps(config))
     weights = load_file(folder / "model.safetensors")
     torch.manual_seed(1)
@@ -89,9 +93,13 @@ def family(request, tiny_folder, tmp_path):
         attention = f"model.layers.{layer}.self_attn"
         if request.param == "qwen3":
             weights |= {f"{attention}.{name}_norm.weight": 1 + torch.randn(8) / 5 for name in "qk"}
-        if request.param == "qwen2":
+        if request.param in ("qwen2", "llama with biases"):
             for name, width in (("q", 32), ("k", 16), ("v", 16)):
                 weights[f"{attention}.{name}_proj.bias"] = torch.randn(width) / 5
+        if request.param == "llama with biases":
+            weights[f"{attention}.o_proj.bias"] = torch.randn(32) / 5
+            for name, width in (("gate", 48), ("up", 48), ("down", 32)):
+                weights[f"model.layers.{layer}.mlp.{name}_proj.bias"] = torch.randn(width) / 5
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 

@@ -167,7 +167,26 @@ class TestBadFolders:
         name = "base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight"
         self.change(folder, lambda weights: weights.__setitem__(name, torch.zeros(4, 32)))
         message = "must hold what the model has a place for only, but holds layers.2.self_attn.q_proj.lora_A"
+        self.refuse(tiny_folder, folder, NotSupportedError, message)
+
+    def test_a_tensor_by_two_names(self, tiny_folder, folder):
+        name = "base_model.model.layers.1.self_attn.q_proj.lora_A.weight"
+        self.change(folder, lambda weights: weights.__setitem__(name, torch.zeros(4, 32)))
+        message = "must hold layers.1.self_attn.q_proj.lora_A once, but holds it by two names"
         self.refuse(tiny_folder, folder, DataError, message)
+
+    def test_an_infinite_number(self, tiny_folder, folder):
+        self.change(folder, lambda weights: weights[sorted(weights)[0]].fill_(torch.inf))
+        message = (
+            r"tensor layers.0.self_attn.q_proj.lora_A must be finite, but has 128 values that are not, of 128"
+        )
+        self.refuse(tiny_folder, folder, DataError, message)
+
+    def test_matrices_in_few_bits(self, tiny_folder, folder):
+        name = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight"
+        self.change(folder, lambda weights: weights.__setitem__(name, torch.zeros(4, 32, dtype=torch.int8)))
+        message = "layers.1.self_attn.q_proj.lora_A must be of floating-point numbers .*, but is int8"
+        self.refuse(tiny_folder, folder, NotSupportedError, message)
 
     def test_another_kind_of_tensor(self, tiny_folder, folder):
         name = "base_model.model.model.embed_tokens.weight"

@@ -26,7 +26,7 @@ at::Tensor stacked(std::vector<at::Tensor> parts, at::ScalarType compute) {
   return side_by_side(parts);
 }
 
-// Their biases in the compute dtype; undefined where there are none.
+// Their biases in the compute dtype, all of them or none; undefined where there are none.
 at::Tensor stacked_biases(std::vector<at::Tensor> parts, at::ScalarType compute) {
   if (!parts[0].defined()) return {};
   for (at::Tensor& part : parts) part = part.to(compute);
@@ -105,20 +105,25 @@ ProjectionWeights packed_weights(const LayerWeights& w, at::ScalarType dtype, co
 }
 
 ProjectionWeights output_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
-  if (is_prepared(w)) return {dtype, widened(w.output, w.scales.output, dtype), {}};
-  return stacked_parts({{w.output, w.adapters.output}}, {}, dtype, drop);
+  const at::Tensor bias = stacked_biases({w.output_bias}, dtype);
+  if (is_prepared(w)) return {dtype, widened(w.output, w.scales.output, dtype), bias};
+  return stacked_parts({{w.output, w.adapters.output}}, bias, dtype, drop);
 }
 
 ProjectionWeights gate_up_weights(const LayerWeights& w,
                                   at::ScalarType dtype,
                                   const Dropout& drop) {
-  if (is_prepared(w)) return {dtype, widened(w.gate_up, w.scales.gate_up, dtype), {}};
-  return stacked_parts({{w.gate, w.adapters.gate}, {w.up, w.adapters.up}}, {}, dtype, drop);
+  if (is_prepared(w)) {
+    return {dtype, widened(w.gate_up, w.scales.gate_up, dtype), w.gate_up_bias};
+  }
+  return stacked_parts({{w.gate, w.adapters.gate}, {w.up, w.adapters.up}},
+                       stacked_biases({w.gate_bias, w.up_bias}, dtype), dtype, drop);
 }
 
 ProjectionWeights down_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
-  if (is_prepared(w)) return {dtype, widened(w.down, w.scales.down, dtype), {}};
-  return stacked_parts({{w.down, w.adapters.down}}, {}, dtype, drop);
+  const at::Tensor bias = stacked_biases({w.down_bias}, dtype);
+  if (is_prepared(w)) return {dtype, widened(w.down, w.scales.down, dtype), bias};
+  return stacked_parts({{w.down, w.adapters.down}}, bias, dtype, drop);
 }
 
 // Which of a block's dropouts: matrices of one input share it.
@@ -329,12 +334,13 @@ DecoderWeights prepare_weights(const DecoderWeights& weights,
           merge({{w.query, adapters.query}, {w.key, adapters.key}, {w.value, adapters.value}});
       w.packed_bias = stacked_biases({w.query_bias, w.key_bias, w.value_bias}, compute);
       w.gate_up = merge({{w.gate, adapters.gate}, {w.up, adapters.up}});
+      w.gate_up_bias = stacked_biases({w.gate_bias, w.up_bias}, compute);
     }
     w.output = merge({{w.output, adapters.output}});
     w.down = merge({{w.down, adapters.down}});
     w.adapters = {};
-    for (at::Tensor* part :
-         {&w.query, &w.key, &w.value, &w.query_bias, &w.key_bias, &w.value_bias, &w.gate, &w.up}) {
+    for (at::Tensor* part : {&w.query, &w.key, &w.value, &w.query_bias, &w.key_bias, &w.value_bias,
+                             &w.gate, &w.up, &w.gate_bias, &w.up_bias}) {
       *part = at::Tensor();
     }
     if (is_int8) quantise_matrices(w);

@@ -54,7 +54,7 @@ def write(
         grammar,
         banned,
         seed=seed,
-        stop_tokens=_stop_tokens(model, stop),
+        stop_tokens=list(dict.fromkeys([*model.end_tokens, *_stop_tokens(model, stop)])),
         compute=compute_dtype(dtype, model.device),
         progress=progress,
     )

@@ -1,6 +1,6 @@
-"""What a model folder says of a NoteLLM before its weights are read: shape, tokenizer, [EMB], prompt."""
+"""What a model folder says of a NoteLLM, checked: shape, tokenizer, [EMB], ends, prompt, and the backbone's weights."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from torch import Tensor
 from notellm.cache import cache_folder
 from notellm.errors import ConfigError, DataError
 from notellm.json_files import read_json_object
+from notellm.json_tree import Node, shortened
 from notellm.models import folder as model_folder
-from notellm.models import smollm2
-from notellm.models.pooling import COMPRESSION
+from notellm.models import smollm2, tensors
+from notellm.models.config import decoder_config
+from notellm.models.fields import Fields
+from notellm.models.pooling import COMPRESSION, check_pooling
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig
 
@@ -24,7 +27,95 @@ FORMAT = 2
 FETCHED = "smollm2-135m"
 """The path that stands for the model that we fetch."""
 
+CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a folder says of its backbone without its weights."""
+
+    hf: dict[str, Any]
+    """Its ``config.json``, of the layers that are kept."""
+    tokenizer: Tokenizer
+    """With [EMB]."""
+    end_tokens: tuple[int, ...]
+    """Ids that end an output; the first is the one that training teaches."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone as it is read, sound and complete."""
+
+    outline: Outline
+    """Of the model to be made: its ``vocab_size`` has room for [EMB], its ``tie_word_embeddings`` is what holds."""
+    weights: dict[str, Tensor]
+    """The decoder's parameters, and those of a head of its own, by Hugging Face's full names."""
+    kept: dict[str, bytes]
+    """Contents of the files that stay with the model when it is saved."""
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it can write; the backbones of embedding models may come without a head."""
+        return bool(self.outline.hf["tie_word_embeddings"]) or tensors.HEAD in self.weights
+
+
+def read(path: Path, layers: int = 0) -> Backbone:
+    """Reads and checks a folder's backbone: every field and every tensor of it is accounted for.
+
+    Args:
+        path: The folder.
+        layers: The first so many are kept; 0 = all.
+
+    Raises:
+        DataError: If a file is missing or damaged, or contradicts another one.
+        NotSupportedError: If there is something that the core cannot compute, or that nothing here knows.
+        ConfigError: If no end token is named.
+    """
+    outline = read_outline(path, layers)
+    there = read_json_object(path / CONFIG)["num_hidden_layers"]
+    weights = tensors.with_full_names(model_folder.read_weights(path), path)
+    weights = tensors.drop_layers(weights, outline.hf["num_hidden_layers"], there, path)
+    is_tied = tensors.untie(weights, bool(outline.hf.get("tie_word_embeddings")))
+    hf = outline.hf | {"tie_word_embeddings": is_tied}
+    tensors.check_all(weights, hf, path)
+    emb = emb_token_id(outline.tokenizer)
+    if not (path / EXTRA_CONFIG).exists():  # a saved NoteLLM has its row already
+        for name in (tensors.EMBEDDING, tensors.HEAD):
+            if name in weights:
+                weights[name] = with_emb_row(weights[name], emb)
+    # some checkpoints have spare rows behind their tokenizer's last id; [EMB] takes the first of them
+    hf |= {"vocab_size": len(weights[tensors.EMBEDDING])}
+    outline = Outline(hf, outline.tokenizer, outline.end_tokens)
+    return Backbone(outline, weights, model_folder.read_kept(path))
+
+
+def read_outline(path: Path, layers: int = 0) -> Outline:
+    """Reads and checks what a folder says of its backbone without its weights.
+
+    Args:
+        path: The folder.
+        layers: The first so many are kept; 0 = all.
+
+    Raises:
+        As `read`.
+    """
+    where = str(path / CONFIG)
+    hf = first_layers(read_json_object(path / CONFIG), layers, path)
+    rows = decoder_config(hf, where).vocabulary
+    Fields(hf, where).flag("tie_word_embeddings")
+    tokenizer = read_tokenizer(path)
+    _check_ids(tokenizer, rows, path)
+    is_there = (path / GENERATION_CONFIG).exists()
+    generation = read_json_object(path / GENERATION_CONFIG) if is_there else {}
+    written = _end_ids(generation, rows, path / GENERATION_CONFIG)
+    own = _end_ids(hf, rows, path / CONFIG)
+    if not own and not written:
+        raise ConfigError(
+            f"{where}: must name an eos_token_id, or {GENERATION_CONFIG} must, but neither does"
+        )
+    first = (own or written)[0]
+    return Outline(hf, tokenizer, tuple(dict.fromkeys((first, *(written or own)))))
 
 
 def read_prompt(path: str | Path, config: PromptConfig) -> Prompt:
@@ -37,9 +128,9 @@ def read_prompt(path: str | Path, config: PromptConfig) -> Prompt:
     Raises:
         DataError: If a file is missing or damaged.
     """
-    folder = resolve(path, None)
-    hf, tokenizer = read_json_object(folder / "config.json"), read_tokenizer(folder)
-    return Prompt(config, tokenizer, emb_token_id=emb_token_id(tokenizer), eos_token_id=first_eos(hf))
+    outline = read_outline(resolve(path, None))
+    emb = emb_token_id(outline.tokenizer)
+    return Prompt(config, outline.tokenizer, emb_token_id=emb, eos_token_id=outline.end_tokens[0])
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -76,26 +167,68 @@ def backbone_name(path: str | Path, layers: int = 0) -> str:
 
 
 def read_extra(path: Path) -> dict[str, Any]:
-    """What `save_pretrained` wrote beside the backbone, in the newest format."""
-    extra = dict(read_json_object(path / EXTRA_CONFIG))
+    """What `save_pretrained` wrote beside the backbone, in the newest format.
+
+    Raises:
+        DataError: If it is missing, damaged, newer than this code, or lacks a field.
+    """
+    file = path / EXTRA_CONFIG
+    extra = dict(read_json_object(file))
+    prompt = Node(extra, str(file)).at("prompt")
+    if not isinstance(prompt.value, dict):
+        raise DataError(f"{prompt.where} must be an object, but is {shortened(prompt.value)}")
     if extra.get("format") == 1:
-        extra |= {"pooling": COMPRESSION, "prompt": {"state": "before", **extra["prompt"]}}
+        extra |= {"pooling": COMPRESSION, "prompt": {"state": "before", **prompt.value}}
     elif extra.get("format") != FORMAT:
-        raise DataError(
-            f"{path / EXTRA_CONFIG}: format must be at most {FORMAT}, but is {extra.get('format')!r}"
-        )
+        raise DataError(f"{file}: format must be at most {FORMAT}, but is {shortened(extra.get('format'))}")
+    Fields(extra, str(file)).whole("dim")
+    pooling = Node(extra, str(file)).at("pooling").value
+    if not isinstance(pooling, str | None):
+        raise DataError(f"{file}: pooling must be a name or null, but is {shortened(pooling)}")
+    if pooling is not None:
+        try:
+            check_pooling(pooling)
+        except ValueError as error:
+            raise DataError(f"{file}: {error}") from None
     return extra
+
+
+def check_asked(
+    path: Path, extra: dict[str, Any], hf: dict[str, Any], dim: int | None, layers: int, pooling: object
+) -> None:
+    """Refuses what a caller asks of a saved NoteLLM that it is not.
+
+    Raises:
+        DataError: If it was trained with another ``dim``, another number of layers or another pooling.
+    """
+    for name, there, asked in (("dim", extra["dim"], dim), ("layers", hf["num_hidden_layers"], layers)):
+        if asked and asked != there:
+            raise DataError(f"{path}: {name} must be {there} as it was trained, but {asked} is asked for")
+    trained = extra["pooling"]
+    if pooling is None and trained is None:
+        raise DataError(f"{path}: pooling must be given, since it was trained with a function, but is not")
+    if isinstance(pooling, str) and pooling != trained:
+        raise DataError(
+            f"{path}: pooling must be {trained or 'a function'} as it was trained, but {pooling} is asked for"
+        )
+
+
+def with_dtype(hf: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """The ``config.json`` of weights that are written in a dtype, which it names as transformers 5 does."""
+    others = {name: value for name, value in hf.items() if name != "torch_dtype"}
+    return others | {"dtype": str(dtype).removeprefix("torch.")}
 
 
 def first_layers(hf: dict[str, Any], layers: int, path: Path) -> dict[str, Any]:
     """The ``config.json`` of a backbone's first so many layers; 0 = all."""
-    there = hf["num_hidden_layers"]
+    there = Fields(hf, str(path / CONFIG)).whole("num_hidden_layers")
     if not 0 <= layers <= there:
         raise DataError(f"{path}: layers must be in [0, {there}], but {layers} are asked for")
     if layers == 0:
         return hf
-    kinds = {"layer_types": hf["layer_types"][:layers]} if "layer_types" in hf else {}
-    return hf | {"num_hidden_layers": layers} | kinds
+    kinds = hf.get("layer_types")
+    cut = {"layer_types": kinds[:layers]} if isinstance(kinds, list) else {}
+    return hf | {"num_hidden_layers": layers} | cut
 
 
 def emb_token_id(tokenizer: Tokenizer) -> int:
@@ -110,18 +243,44 @@ def emb_token_id(tokenizer: Tokenizer) -> int:
     return int(token)
 
 
-def first_eos(hf: dict[str, Any]) -> int:
-    """The end token of a ``config.json``, the first where there are several.
+def end_tokens(hf: dict[str, Any]) -> tuple[int, ...]:
+    """The end tokens of a ``config.json`` that stands alone.
 
     Raises:
-        ConfigError: If it names none.
+        ConfigError: If it names none. DataError: If one is no id of the vocabulary.
     """
-    eos = hf.get("eos_token_id")
-    if isinstance(eos, Sequence) and eos:
-        eos = eos[0]
-    if not isinstance(eos, int):
-        raise ConfigError(f"NoteLLM: config.json must name an eos_token_id, but says {eos!r}")
-    return eos
+    ids = _end_ids(hf, Fields(hf, CONFIG).whole("vocab_size"), Path(CONFIG))
+    if not ids:
+        raise ConfigError(
+            f"NoteLLM: config.json must name an eos_token_id, but says {hf.get('eos_token_id')!r}"
+        )
+    return ids
+
+
+def _end_ids(values: dict[str, Any], rows: int, where: Path) -> tuple[int, ...]:
+    """The ids that a file's ``eos_token_id`` names: one, several, or none."""
+    named = values.get("eos_token_id")
+    ids = named if isinstance(named, list | tuple) else [] if named is None else [named]
+    for number in ids:
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < rows:
+            raise DataError(f"{where}: eos_token_id must be in [0, {rows}), but is {shortened(number)}")
+    return tuple(ids)
+
+
+def _check_ids(tokenizer: Tokenizer, rows: int, path: Path) -> None:
+    """Refuses tokenizers whose tokens are not rows of the embedding; that of [EMB] may be one to be added."""
+    ids = tokenizer.get_vocab(with_added_tokens=True)
+    emb = ids.pop(EMB_TOKEN)
+    name, largest = max(ids.items(), key=lambda pair: pair[1], default=("", -1))
+    if largest >= rows:
+        raise DataError(
+            f"{path}: each token of tokenizer.json must have one of the {rows} rows of the embedding, but {name!r} has "
+            f"the id {largest}; try a checkpoint whose embedding was resized (resize_token_embeddings of transformers)"
+        )
+    if emb > rows or emb in ids.values():
+        raise DataError(
+            f"{path}: the ids of tokenizer.json must leave none out, but {EMB_TOKEN} would get {emb} beside {rows} rows"
+        )
 
 
 def with_emb_row(weight: Tensor, emb_token_id: int) -> Tensor:

@@ -1,69 +1,250 @@
 """From the ``config.json`` of a Hugging Face folder to the core's decoder shape."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from notellm import _core
-from notellm.errors import NotSupportedError
+from notellm.errors import DataError, NotSupportedError
+from notellm.json_tree import shortened
+from notellm.models.fields import Fields
 
-MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+
+@dataclass(frozen=True)
+class Family:
+    """What transformers takes for granted of a ``model_type`` where ``config.json`` says nothing."""
+
+    key_heads: int = 0  # 0: as many as heads
+    head_dim: int = 0  # 0: hidden_size / num_attention_heads
+    sliding_window: int = 0  # 0: none
+    has_qkv_bias: bool = False  # whatever attention_bias says
+    reads_attention_bias: bool = False
+    reads_mlp_bias: bool = False
+    has_head_norms: bool = False
+
+
+FAMILIES = {
+    "llama": Family(reads_attention_bias=True, reads_mlp_bias=True),
+    "mistral": Family(key_heads=8, sliding_window=4096),
+    "qwen2": Family(key_heads=32, sliding_window=4096, has_qkv_bias=True),
+    "qwen3": Family(
+        key_heads=32, head_dim=128, sliding_window=4096, reads_attention_bias=True, has_head_norms=True
+    ),
+}
 """``model_type`` values whose blocks the core computes."""
 
+_ROPE_FIELDS = {
+    "default": ("rope_theta", "partial_rotary_factor"),
+    "llama3": (
+        *("rope_theta", "partial_rotary_factor", "factor", "low_freq_factor", "high_freq_factor"),
+        "original_max_position_embeddings",
+    ),
+}
 
-def decoder_config(hf: dict[str, Any]) -> "_core.models.DecoderConfig":
+
+@dataclass(frozen=True)
+class BlockParts:
+    """What the blocks of a decoder have beside their matrices and two norms."""
+
+    qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    head_norms: bool = False
+
+
+def decoder_config(hf: dict[str, Any], where: str = "config.json") -> "_core.models.DecoderConfig":
     """Shape of the decoder that a ``config.json`` describes.
 
     Args:
         hf: The parsed ``config.json``.
+        where: Named in errors, such as the file.
 
     Returns:
         The core's ``DecoderConfig``.
 
     Raises:
-        NotSupportedError: If the model is of another family or uses a part that the core lacks.
+        DataError: If a field is missing, of the wrong type or contradicts another one.
+        NotSupportedError: If the model is of another family, uses a part that the core lacks, or has a field that is
+            not known here.
     """
-    _check_supported(hf)
+    fields = Fields(hf, where)
+    family = _family(fields)
+    _check_supported(fields, family)
     config = _core.models.DecoderConfig()
-    config.width = hf["hidden_size"]
-    config.inner_width = hf["intermediate_size"]
-    config.layers = hf["num_hidden_layers"]
-    config.heads = hf["num_attention_heads"]
-    config.key_heads = hf.get("num_key_value_heads") or config.heads
-    config.vocabulary = hf["vocab_size"]
-    config.max_positions = hf.get("max_position_embeddings") or 0
-    config.norm_epsilon = hf.get("rms_norm_eps", 1e-6)
-    config.rope = _rope_options(hf)
+    config.width = fields.whole("hidden_size")
+    config.inner_width = fields.whole("intermediate_size")
+    config.layers = fields.whole("num_hidden_layers")
+    config.heads = fields.whole("num_attention_heads")
+    config.key_heads = _key_heads(fields, family, config.heads)
+    config.vocabulary = fields.whole("vocab_size")
+    config.max_positions = fields.whole("max_position_embeddings", 0, least=0)
+    config.norm_epsilon = fields.number("rms_norm_eps", 1e-6)
+    config.rope = _rope_options(fields)
+    config.rope.head_dim = _head_dim(fields, family)
     return config
 
 
-def _check_supported(hf: dict[str, Any]) -> None:
-    faults = {
-        f"model_type {hf.get('model_type')!r}": hf.get("model_type") not in MODEL_TYPES,
-        f"hidden_act {hf.get('hidden_act')!r}": hf.get("hidden_act", "silu") != "silu",
-        "mlp_bias": bool(hf.get("mlp_bias")),
-        "attention_bias": bool(hf.get("attention_bias")),
-        "a sliding window": bool(hf.get("sliding_window")) and hf.get("use_sliding_window", True),
-    }
-    for what, is_there in faults.items():
-        if is_there:
+def block_parts(hf: dict[str, Any], where: str = "config.json") -> BlockParts:
+    """What the blocks have beside their matrices and norms.
+
+    Raises:
+        DataError: If a field is of the wrong type.
+        NotSupportedError: If the model is of another family.
+    """
+    fields = Fields(hf, where)
+    family = _family(fields)
+    has_bias = family.reads_attention_bias and fields.flag("attention_bias")
+    return BlockParts(
+        qkv_bias=family.has_qkv_bias or has_bias,
+        output_bias=has_bias,
+        mlp_bias=family.reads_mlp_bias and fields.flag("mlp_bias"),
+        head_norms=family.has_head_norms,
+    )
+
+
+def _family(fields: Fields) -> Family:
+    kind = fields.values.get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise fields.unsupported("model_type", f"one of {', '.join(FAMILIES)}")
+    return FAMILIES[kind]
+
+
+def _check_supported(fields: Fields, family: Family) -> None:
+    """Refuses what changes the computation and is not computed here; accounts for every field."""
+    refuse_quantised(fields)
+    if fields.values.get("hidden_act", "silu") not in ("silu", "swish"):
+        raise fields.unsupported("hidden_act", "silu")
+    if fields.flag("attention_bias") and not (family.reads_attention_bias or family.has_qkv_bias):
+        raise fields.unsupported("attention_bias", f"false for a {fields.values['model_type']}")
+    if fields.flag("mlp_bias") and not family.reads_mlp_bias:
+        raise fields.unsupported("mlp_bias", f"false for a {fields.values['model_type']}")
+    _refuse_windows(fields, family)
+    fields.refuse_unknown()
+
+
+def refuse_quantised(fields: Fields) -> None:
+    """Refuses checkpoints that hold something else than their weights.
+
+    Raises:
+        NotSupportedError: If there is a ``quantization_config``; names its method.
+    """
+    found = fields.values.get("quantization_config")
+    if not found:
+        return
+    method = found.get("quant_method") if isinstance(found, dict) else None
+    raise NotSupportedError(
+        f"{fields.where}: weights must be stored as floating-point numbers, but quantization_config says "
+        f"{shortened(method or found)}; try the checkpoint that it was made from"
+    )
+
+
+def _refuse_windows(fields: Fields, family: Family) -> None:
+    """Attention is to all that comes before, so no layer may have a sliding window."""
+    kinds = fields.values.get("layer_types")
+    if kinds is not None and (not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds)):
+        raise fields.unsupported("layer_types", "full_attention for every layer")
+    window = fields.whole("sliding_window", family.sliding_window, least=0)
+    if fields.values.get("sliding_window", window) is None or not window:
+        return  # null says that there is none, where absence leaves the family's
+    if fields.values["model_type"].startswith("qwen"):
+        is_used = fields.flag("use_sliding_window") and kinds is None
+        if not is_used or fields.whole("num_hidden_layers") <= fields.whole("max_window_layers", 28, least=0):
+            return
+    elif fields.values["model_type"] == "llama" and fields.values.get("use_sliding_window") is False:
+        return
+    is_given = "sliding_window" in fields.values
+    says = "is" if is_given else "is absent, which for this family means"
+    raise NotSupportedError(f"{fields.where}: sliding_window must be null, but {says} {window}")
+
+
+def _key_heads(fields: Fields, family: Family, heads: int) -> int:
+    name = "num_key_value_heads"
+    default = heads if name in fields.values else family.key_heads or heads  # null: as many as heads
+    key_heads = fields.whole(name, default)
+    if heads % key_heads:
+        raise DataError(
+            f"{fields.where}: {name} must divide num_attention_heads, but {key_heads} does not divide {heads}"
+        )
+    return key_heads
+
+
+def _head_dim(fields: Fields, family: Family) -> int:
+    width, heads = fields.whole("hidden_size"), fields.whole("num_attention_heads")
+    default = 0 if "head_dim" in fields.values else family.head_dim
+    if fields.values.get("head_dim") is None and not default and width % heads:
+        raise DataError(
+            f"{fields.where}: num_attention_heads must divide hidden_size where there is no head_dim, but {heads} "
+            f"does not divide {width}"
+        )
+    head_dim = fields.whole("head_dim", default or width // heads)
+    if head_dim % 2:
+        raise DataError(f"{fields.where}: head_dim must be even for rotary positions, but is {head_dim}")
+    return head_dim
+
+
+def _rope_options(fields: Fields) -> "_core.models.RopeOptions":
+    rope = _rope_fields(fields)
+    kind = _rope_kind(rope.values)
+    if kind not in tuple(_ROPE_FIELDS):
+        raise NotSupportedError(
+            f"{rope.where}: rope_type must be one of {', '.join(_ROPE_FIELDS)}, but is {shortened(kind)}"
+        )
+    for name, value in rope.values.items():
+        unread = kind == "default" and name in _ROPE_FIELDS["llama3"]  # transformers passes them by, too
+        if name not in (*_ROPE_FIELDS[kind], "rope_type", "type") and value is not None and not unread:
             raise NotSupportedError(
-                f"decoder_config: the backbone must be one of {', '.join(MODEL_TYPES)} with SwiGLU, full attention and "
-                f"no extra biases, but has {what}"
+                f"{rope.where}: {name} must be absent for rope_type {kind}, but is {shortened(value)}"
             )
-
-
-def _rope_options(hf: dict[str, Any]) -> "_core.models.RopeOptions":
+    if rope.values.get("partial_rotary_factor") not in (None, 1):
+        raise rope.unsupported("partial_rotary_factor", "1 (a part of each head cannot be rotated here)")
     options = _core.models.RopeOptions()
-    options.head_dim = hf.get("head_dim") or hf["hidden_size"] // hf["num_attention_heads"]
-    # transformers 5 moved rope_theta and rope_scaling into rope_parameters
-    scaling = hf.get("rope_parameters") or hf.get("rope_scaling") or {}
-    options.theta = scaling.get("rope_theta") or hf.get("rope_theta", 10000.0)
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    options.theta = rope.number("rope_theta", fields.number("rope_theta", 10000.0))
+    if fields.values.get("rope_theta") not in (None, options.theta):
+        raise DataError(
+            f"{fields.where}: rope_theta must be the same everywhere, but is {fields.values['rope_theta']} and "
+            f"{options.theta}"
+        )
     if kind == "llama3":
         options.is_llama3 = True
-        options.factor = scaling["factor"]
-        options.low_frequency_factor = scaling["low_freq_factor"]
-        options.high_frequency_factor = scaling["high_freq_factor"]
-        options.original_max_positions = scaling["original_max_position_embeddings"]
-    elif kind != "default":
-        raise NotSupportedError(f"decoder_config: rope_type must be default or llama3, but is {kind!r}")
+        options.factor = rope.number("factor")
+        options.low_frequency_factor = rope.number("low_freq_factor")
+        options.high_frequency_factor = rope.number("high_freq_factor")
+        options.original_max_positions = _original_positions(fields, rope)
+        if options.high_frequency_factor <= options.low_frequency_factor:
+            raise DataError(
+                f"{rope.where}: high_freq_factor must be above low_freq_factor, but is "
+                f"{options.high_frequency_factor} against {options.low_frequency_factor}"
+            )
     return options
+
+
+def _rope_kind(values: dict[str, Any]) -> Any:
+    return values.get("rope_type") or values.get("type") or "default"
+
+
+def _rope_fields(fields: Fields) -> Fields:
+    """The one object that describes rotary positions: transformers 5 calls it ``rope_parameters``."""
+    new, old = fields.part("rope_parameters"), fields.part("rope_scaling")
+    if not new.values or not old.values:
+        return new if new.values else old
+
+    def said(values: dict[str, Any]) -> dict[str, Any]:
+        rest = {k: v for k, v in values.items() if k not in ("rope_type", "type", "rope_theta")}
+        return {"kind": _rope_kind(values)} | rest
+
+    if said(new.values) != said(old.values):
+        raise DataError(
+            f"{fields.where}: rope_parameters and rope_scaling must say the same, but are {shortened(new.values)} and "
+            f"{shortened(old.values)}; try without the one that is wrong"
+        )
+    return new
+
+
+def _original_positions(fields: Fields, rope: Fields) -> int:
+    """The positions that the model was first trained for; transformers takes the outer field before the inner."""
+    name = "original_max_position_embeddings"
+    inner = rope.whole(name, fields.whole(name, fields.whole("max_position_embeddings")))
+    if fields.values.get(name) not in (None, inner):
+        raise DataError(
+            f"{fields.where}: {name} must be the same everywhere, but is {fields.values[name]} and {inner}"
+        )
+    return inner

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from notellm import _core
 from notellm.models import adapter
-from notellm.models.config import decoder_config
+from notellm.models.config import BlockParts, block_parts, decoder_config
 
 
 def check_plain(module: nn.Module, kind: type[nn.Module], name: str) -> None:
@@ -28,15 +28,14 @@ def check_plain(module: nn.Module, kind: type[nn.Module], name: str) -> None:
 class _Attention(nn.Module):
     """Weights of one attention block; never called."""
 
-    def __init__(self, hf: dict[str, Any], config: "_core.models.DecoderConfig") -> None:
+    def __init__(self, parts: BlockParts, config: "_core.models.DecoderConfig") -> None:
         super().__init__()
         width, head_dim = config.width, config.rope.head_dim
-        has_bias = hf["model_type"] == "qwen2"
-        self.q_proj = nn.Linear(width, config.heads * head_dim, bias=has_bias)
-        self.k_proj = nn.Linear(width, config.key_heads * head_dim, bias=has_bias)
-        self.v_proj = nn.Linear(width, config.key_heads * head_dim, bias=has_bias)
-        self.o_proj = nn.Linear(config.heads * head_dim, width, bias=False)
-        if hf["model_type"] == "qwen3":
+        self.q_proj = nn.Linear(width, config.heads * head_dim, bias=parts.qkv_bias)
+        self.k_proj = nn.Linear(width, config.key_heads * head_dim, bias=parts.qkv_bias)
+        self.v_proj = nn.Linear(width, config.key_heads * head_dim, bias=parts.qkv_bias)
+        self.o_proj = nn.Linear(config.heads * head_dim, width, bias=parts.output_bias)
+        if parts.head_norms:
             self.q_norm = _Norm(head_dim)
             self.k_norm = _Norm(head_dim)
 
@@ -44,11 +43,11 @@ class _Attention(nn.Module):
 class _FeedForward(nn.Module):
     """Weights of one SwiGLU block; never called."""
 
-    def __init__(self, config: "_core.models.DecoderConfig") -> None:
+    def __init__(self, parts: BlockParts, config: "_core.models.DecoderConfig") -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.inner_width, bias=False)
-        self.up_proj = nn.Linear(config.width, config.inner_width, bias=False)
-        self.down_proj = nn.Linear(config.inner_width, config.width, bias=False)
+        self.gate_proj = nn.Linear(config.width, config.inner_width, bias=parts.mlp_bias)
+        self.up_proj = nn.Linear(config.width, config.inner_width, bias=parts.mlp_bias)
+        self.down_proj = nn.Linear(config.inner_width, config.width, bias=parts.mlp_bias)
 
 
 class _Norm(nn.Module):
@@ -62,10 +61,10 @@ class _Norm(nn.Module):
 class DecoderLayer(nn.Module):
     """One block: holds its weights; ``forward`` is one call into the core."""
 
-    def __init__(self, hf: dict[str, Any], config: "_core.models.DecoderConfig", number: int) -> None:
+    def __init__(self, parts: BlockParts, config: "_core.models.DecoderConfig", number: int) -> None:
         super().__init__()
-        self.self_attn = _Attention(hf, config)
-        self.mlp = _FeedForward(config)
+        self.self_attn = _Attention(parts, config)
+        self.mlp = _FeedForward(parts, config)
         self.input_layernorm = _Norm(config.width)
         self.post_attention_layernorm = _Norm(config.width)
         self.adapters = nn.ModuleDict()  # by target; empty without LoRA
@@ -79,25 +78,20 @@ class DecoderLayer(nn.Module):
         Raises:
             TypeError: If a projection has been replaced by another module: the core would silently pass it by.
         """
-        for part in (self.self_attn, self.mlp):
-            for name, child in part.named_children():
+        for module in (self.self_attn, self.mlp):
+            for name, child in module.named_children():
                 check_plain(child, _Norm if name.endswith("norm") else nn.Linear, name)
         check_plain(self.input_layernorm, _Norm, "input_layernorm")
         check_plain(self.post_attention_layernorm, _Norm, "post_attention_layernorm")
         weights = _core.models.LayerWeights()
-        attention, mlp = self.self_attn, self.mlp
         weights.input_norm = self.input_layernorm.weight
         weights.post_norm = self.post_attention_layernorm.weight
-        weights.query, weights.key = attention.q_proj.weight, attention.k_proj.weight
-        weights.value, weights.output = attention.v_proj.weight, attention.o_proj.weight
-        weights.gate, weights.up, weights.down = (
-            mlp.gate_proj.weight,
-            mlp.up_proj.weight,
-            mlp.down_proj.weight,
-        )
-        if attention.q_proj.bias is not None:
-            weights.query_bias, weights.key_bias = attention.q_proj.bias, attention.k_proj.bias
-            weights.value_bias = attention.v_proj.bias
+        for name, (holder, part) in adapter.PARTS.items():
+            linear = getattr(getattr(self, holder), name)
+            setattr(weights, part, linear.weight)
+            if linear.bias is not None:
+                setattr(weights, f"{part}_bias", linear.bias)
+        attention = self.self_attn
         if hasattr(attention, "q_norm"):
             weights.query_norm, weights.key_norm = attention.q_norm.weight, attention.k_norm.weight
         if self.adapters:
@@ -116,15 +110,16 @@ class Decoder(nn.Module):
         hf: A parsed Hugging Face ``config.json``.
 
     Raises:
-        NotSupportedError: See `decoder_config`.
+        DataError, NotSupportedError: See `decoder_config`.
     """
 
     def __init__(self, hf: dict[str, Any]) -> None:
         super().__init__()
         self.config = decoder_config(hf)
         self.embed_tokens = nn.Embedding(self.config.vocabulary, self.config.width)
+        parts = block_parts(hf)
         self.layers = nn.ModuleList(
-            DecoderLayer(hf, self.config, number) for number in range(self.config.layers)
+            DecoderLayer(parts, self.config, number) for number in range(self.config.layers)
         )
         self.norm = _Norm(self.config.width)
         self.emb_token_id = -1

@@ -1,21 +1,29 @@
 """Hugging Face model folders: ``config.json``, safetensors in one or several files, ``tokenizer.json``."""
 
-from pathlib import Path
+from collections.abc import Collection
+from pathlib import Path, PurePath
 
 import torch
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from notellm.errors import DataError
+from notellm.errors import DataError, NotSupportedError
 from notellm.json_files import read_json_object
+from notellm.json_tree import shortened
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
+KEPT = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+"""Files of a folder that others read, and that stay with its model when it is saved."""
+
 
 def read_weights(folder: Path, single: str = SINGLE) -> dict[str, Tensor]:
     """Reads every tensor of a folder's safetensors, sharded or not.
+
+    Where a folder has both a single file and an index, the index is an older one's, and the file is read. Of shards,
+    each tensor is read from the one that the index names.
 
     Args:
         folder: The model folder.
@@ -26,33 +34,107 @@ def read_weights(folder: Path, single: str = SINGLE) -> dict[str, Tensor]:
         whether a weight was loaded or trained).
 
     Raises:
-        DataError: If a file is missing or damaged.
+        DataError: If a file is missing or damaged, or the index contradicts the files.
     """
     index = folder / INDEX
-    is_sharded = single == SINGLE and index.exists()
-    files = sorted(set(read_json_object(index)["weight_map"].values())) if is_sharded else [single]
+    if single != SINGLE or (folder / SINGLE).exists() or not index.exists():
+        return _read_file(folder / single)
+    shards = _read_index(index)
+    indexed = {name for names in shards.values() for name in names}
     weights: dict[str, Tensor] = {}
-    for name in files:
-        try:
-            with safe_open(folder / name, framework="pt") as file:
-                weights |= {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
-        except (FileNotFoundError, SafetensorError) as error:
-            raise DataError(f"{folder / name}: must be a readable safetensors file, but: {error}") from None
+    for shard, names in shards.items():
+        weights |= _read_shard(folder / shard, names, indexed)
     return weights
+
+
+def _read_index(path: Path) -> dict[str, list[str]]:
+    """The tensors of each shard that an index names."""
+    weight_map = read_json_object(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise DataError(
+            f"{path}: must have weight_map, an object of file names by tensor, but has {shortened(weight_map)}"
+        )
+    shards: dict[str, list[str]] = {}
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or not shard or "\0" in shard:
+            raise DataError(f"{path}: weight_map[{name!r}] must be a file name, but is {shortened(shard)}")
+        if PurePath(shard).is_absolute() or ".." in PurePath(shard).parts:
+            raise DataError(
+                f"{path}: weight_map[{name!r}] must stay in the folder, but is {shortened(shard)}"
+            )
+        shards.setdefault(shard, []).append(name)
+    return shards
+
+
+def _read_shard(path: Path, names: list[str], indexed: Collection[str]) -> dict[str, Tensor]:
+    """The tensors that the index takes from this shard; every other one in it must be taken from another."""
+    content = _read_file(path)
+    for name in names:
+        if name not in content:
+            raise DataError(f"{path}: must hold the tensor {name}, which {INDEX} takes from it, but lacks it")
+    for name in content:
+        if name not in indexed:
+            raise DataError(f"{path}: must hold tensors that {INDEX} names, but holds {name}")
+    return {name: content[name] for name in names}
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"{path}: must be a readable safetensors file, but: {error}{_other_weights(path)}"
+        ) from None
+
+
+def _other_weights(path: Path) -> str:
+    """What to do about a folder that has its weights in another form."""
+    others = [] if path.exists() else sorted(path.parent.glob("*.bin"))
+    return (
+        f"; {others[0].name} is another form, try model.save_pretrained(...) of transformers"
+        if others
+        else ""
+    )
+
+
+def check_tensor(tensor: Tensor, name: str, shape: Collection[int], where: Path) -> None:
+    """Refuses a checkpoint's tensor that is no set of weights of this shape.
+
+    Raises:
+        NotSupportedError: If it holds anything but numbers of 16 bits or more: quantised weights, say.
+        DataError: If the shapes differ, or a number is not finite.
+    """
+    if not tensor.is_floating_point() or tensor.element_size() < 2:
+        raise NotSupportedError(
+            f"{where}: tensor {name} must be of floating-point numbers of 16 bits or more, but is "
+            f"{str(tensor.dtype).removeprefix('torch.')}; try a checkpoint that is not quantised"
+        )
+    if tuple(tensor.shape) != tuple(shape):
+        raise DataError(
+            f"{where}: tensor {name} must have shape {tuple(shape)}, but has {tuple(tensor.shape)}"
+        )
+    if not bool(torch.isfinite(tensor).all()):
+        wrong = int((~torch.isfinite(tensor)).sum())
+        raise DataError(
+            f"{where}: tensor {name} must be finite, but has {wrong} values that are not, of {tensor.numel()}"
+        )
 
 
 def load_tensor(target: Tensor, source: Tensor, name: str, folder: Path) -> None:
     """Copies a checkpoint's tensor into a parameter of the same shape.
 
     Raises:
-        DataError: If the shapes differ.
+        DataError, NotSupportedError: See `check_tensor`.
     """
-    if target.shape != source.shape:
-        raise DataError(
-            f"{folder}: tensor {name} must have shape {tuple(target.shape)}, but has {tuple(source.shape)}"
-        )
+    check_tensor(source, name, target.shape, folder)
     with torch.no_grad():
         target.copy_(source)
+
+
+def read_kept(folder: Path) -> dict[str, bytes]:
+    """The contents of those files in ``KEPT`` that the folder has."""
+    return {name: (folder / name).read_bytes() for name in KEPT if (folder / name).is_file()}
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

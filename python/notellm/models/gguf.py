@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from notellm.errors import DataError, NotSupportedError
 from notellm.files import atomic_folder
+from notellm.models.folder import check_tensor
 from notellm.progress import ProgressFn
 
 __all__ = ["gguf_to_folder"]
@@ -40,6 +41,51 @@ _PRE_TOKENIZERS: dict[str, Callable[[], list[Any]]] = {
 """What stands before the byte level, by ``tokenizer.ggml.pre``."""
 
 
+_READ = frozenset(
+    [
+        *("block_count", "context_length", "embedding_length", "feed_forward_length", "attention.head_count"),
+        *("attention.head_count_kv", "attention.key_length", "attention.layer_norm_rms_epsilon"),
+        *("rope.dimension_count", "rope.freq_base", "rope.scaling.type"),
+    ]
+)
+"""Keys behind ``llama.`` that decide what is computed."""
+
+_HARMLESS = {
+    "llama.vocab_size": "the embedding's rows say it",
+    "llama.pooling_type": "is of vectors that others make of the states",
+    "llama.rope.scaling.original_context_length": "is of scalings, of which there is none",
+    "llama.rope.scaling.finetuned": "says how the model was trained",
+    "tokenizer.ggml.add_eos_token": "ends are set by prompts here",
+    "tokenizer.ggml.add_sep_token": "no separators are added",
+    "tokenizer.ggml.scores": "is of unigram tokenizers; BPE has merges",
+    "tokenizer.ggml.token_type_count": "counts what is listed",
+    "tokenizer.huggingface.json": "is the tokenizer once more",
+    "split.no": "counts from 0 where there is one file",
+    "split.tensors.count": "is checked against the tensors themselves",
+}
+"""Keys that change no number computed here, each with the reason. So do all that are neither the architecture's nor the
+tokenizer's, by the format's own rule, and the ids of tokens that nothing inserts."""
+
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "llama.attention.causal": (True,),
+    "llama.use_parallel_residual": (False,),
+    "llama.expert_count": (0,),
+    "llama.expert_used_count": (0,),
+    "llama.attention.sliding_window": (0,),
+    "llama.logit_scale": (1, 0),
+    "llama.embedding_scale": (1, 0),
+    "llama.residual_scale": (1, 0),
+    "llama.attention.scale": (0,),
+    "llama.rope.scaling.factor": (1, 0),
+    "tokenizer.ggml.add_space_prefix": (False,),
+    "tokenizer.ggml.remove_extra_whitespaces": (False,),
+    "split.count": (0, 1),
+}
+"""Values under which a key changes nothing; 0 is how the format writes that a scale is not set."""
+
+_TOKENIZER_READ = frozenset(["model", "pre", "tokens", "token_type", "merges", "add_bos_token"])
+
+
 def gguf_to_folder(gguf_path: str | Path, folder: str | Path, *, progress: ProgressFn | None = None) -> Path:
     """Writes a Hugging Face folder with the weights, configuration and tokenizer of a GGUF file.
 
@@ -56,18 +102,19 @@ def gguf_to_folder(gguf_path: str | Path, folder: str | Path, *, progress: Progr
         and tokenizer_config.json.
 
     Raises:
-        DataError: If the file is no GGUF file, or lacks or repeats a tensor.
-        NotSupportedError: If the architecture, the tokenizer or the RoPE scaling is not known here,
-            or the ``gguf`` package is not installed.
+        DataError: If the file is no GGUF file, lacks or repeats a tensor, or has a weight that is not finite.
+        NotSupportedError: If the architecture, the tokenizer or the RoPE scaling is not known here, a key of them
+            is not, or the ``gguf`` package is not installed.
         FileExistsError: If ``folder`` holds files.
     """
     source = _Source(Path(gguf_path))
     config = _model_config(source)
+    source.refuse_unknown(config["head_dim"])
     tokenizer = _tokenizer(source)
     with atomic_folder(folder) as out:
         save_file(_weights(source, config, progress), out / "model.safetensors", {"format": "pt"})
         _write_json(out / "config.json", config)
-        _write_json(out / "generation_config.json", _special_ids(source))
+        _write_json(out / "generation_config.json", _special_ids(source) | _end_ids(source))
         _write_json(out / "tokenizer_config.json", _tokenizer_config(source, config))
         tokenizer.save(str(out / "tokenizer.json"))
         # safetensors makes its file private; a model folder is as readable as its neighbours.
@@ -105,6 +152,33 @@ class _Source:
             raise DataError(f"{self.path}: must have the key {key}, but has not")
         return self.get(key)
 
+    def refuse_unknown(self, head_dim: int) -> None:
+        """Accounts for every key of the architecture and the tokenizer: read, harmless, neutral, or refused."""
+        known = {f"llama.{name}" for name in _READ} | {f"tokenizer.ggml.{name}" for name in _TOKENIZER_READ}
+        neutral = _NEUTRAL | {"llama.attention.value_length": (head_dim,)}
+        for key in self._fields:
+            is_ours = key.startswith(("llama.", "tokenizer.", "split."))
+            is_id = key.startswith("tokenizer.ggml.") and key.endswith("_token_id")
+            if (
+                not is_ours
+                or is_id
+                or key in known
+                or key in _HARMLESS
+                or key.startswith("tokenizer.chat_template")
+            ):
+                continue
+            if key not in neutral:
+                raise self.unsupported("every key", key, "known here")
+            if self.get(key) not in neutral[key]:
+                raise self.unsupported(key, self.get(key), neutral[key][0])
+
+    def whole(self, key: str, default: Any = None) -> int:
+        """A positive whole number."""
+        value = self.need(key) if default is None else self.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise DataError(f"{self.path}: {key} must be a whole number above 0, but is {value!r}")
+        return value
+
     def values(self, tensor: Any) -> npt.NDArray[np.float32]:
         """The tensor's numbers, shape as in PyTorch, float32."""
         return np.array(self._dequantize(tensor.data, tensor.tensor_type), np.float32, order="C")
@@ -117,9 +191,9 @@ def _model_config(source: _Source) -> dict[str, Any]:
     architecture = source.need("general.architecture")
     if architecture != "llama":
         raise source.unsupported("general.architecture", architecture, "llama")
-    heads = source.need("llama.attention.head_count")
-    width = source.need("llama.embedding_length")
-    head_width = source.get("llama.attention.key_length", width // heads)
+    heads = source.whole("llama.attention.head_count")
+    width = source.whole("llama.embedding_length")
+    head_width = source.whole("llama.attention.key_length", width // heads)
     if source.get("llama.rope.dimension_count", head_width) != head_width:
         raise source.unsupported("rope.dimension_count", "part of the head", head_width)
     scaling = source.get("llama.rope.scaling.type", "none")
@@ -133,12 +207,12 @@ def _model_config(source: _Source) -> dict[str, Any]:
         "model_type": "llama",
         "vocab_size": int(names["token_embd.weight"].shape[1]),
         "hidden_size": width,
-        "intermediate_size": source.need("llama.feed_forward_length"),
-        "num_hidden_layers": source.need("llama.block_count"),
+        "intermediate_size": source.whole("llama.feed_forward_length"),
+        "num_hidden_layers": source.whole("llama.block_count"),
         "num_attention_heads": heads,
-        "num_key_value_heads": source.get("llama.attention.head_count_kv", heads),
+        "num_key_value_heads": source.whole("llama.attention.head_count_kv", heads),
         "head_dim": head_width,
-        "max_position_embeddings": source.need("llama.context_length"),
+        "max_position_embeddings": source.whole("llama.context_length"),
         "rms_norm_eps": _shortest(source.need("llama.attention.layer_norm_rms_epsilon")),
         "rope_theta": _shortest(source.get("llama.rope.freq_base", 10000.0)),
         "hidden_act": "silu",
@@ -161,6 +235,13 @@ def _special_ids(source: _Source) -> dict[str, int]:
     return {name: int(value) for name, value in ids.items() if value is not None}
 
 
+def _end_ids(source: _Source) -> dict[str, list[int]]:
+    """The ends where there are several: of a text, of a turn, of a message. llama.cpp stops at each."""
+    ids = [source.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
+    ends = list(dict.fromkeys(int(number) for number in ids if number is not None))
+    return {"eos_token_id": ends} if len(ends) > 1 else {}
+
+
 def _weights(source: _Source, config: dict[str, Any], progress: ProgressFn | None) -> dict[str, torch.Tensor]:
     heads = {"q": config["num_attention_heads"], "k": config["num_key_value_heads"]}
     weights = {}
@@ -171,6 +252,7 @@ def _weights(source: _Source, config: dict[str, Any], progress: ProgressFn | Non
         if projection:
             values = _unpermute(values, heads[projection[1]])
         weights[name] = torch.from_numpy(values)
+        check_tensor(weights[name], tensor.name, values.shape, source.path)
         if progress:
             progress(done, len(source.tensors))
     expected = 9 * config["num_hidden_layers"] + (2 if config["tie_word_embeddings"] else 3)

@@ -31,6 +31,7 @@ class LanguageModel(Protocol):
     model: Decoder
     tokenizer: Tokenizer
     prompt: Prompt
+    end_tokens: tuple[int, ...]
     pooling: str | PoolingFn
 
     @property
@@ -41,8 +42,8 @@ class LanguageModel(Protocol):
     def device(self) -> torch.device:
         """Where the weights are."""
 
-    def language_model(self) -> "_core.models.LanguageModel":
-        """The weights as they are now, as the core takes them."""
+    def language_model(self, *, with_head: bool = True) -> "_core.models.LanguageModel":
+        """The weights as they are now, as the core takes them; embedding does without the head."""
 
     def __call__(self, batch: "_core.prompts.PackedBatch", dtype: torch.dtype, /) -> Any:
         """`TrainingStates` of a packed batch; called where a pooling is a function."""

@@ -1,6 +1,7 @@
 """NoteLLM: one backbone, read at the compression position for embeddings and at the output for categories and tags."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,11 +15,10 @@ from torch import Tensor, nn
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.embedding import embed
-from notellm.errors import DataError
+from notellm.errors import NotSupportedError
 from notellm.files import atomic_folder
 from notellm.generation import generate_category, generate_hashtags
-from notellm.json_files import read_json_object
-from notellm.models import backbone
+from notellm.models import backbone, tensors
 from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
@@ -44,9 +44,12 @@ class NoteLLM(Adapted):
         tau: Initial log-scale of the contrastive loss.
         pooling: ``"compression"``, ``"mean"``, or a function of the states of a note's tokens: see
             `notellm.models.pooling.PoolingFn`.
+        end_tokens: Ids that end an output; the first is the one that training teaches. Default: those of ``hf``.
+        has_head: Whether there is a head; without one the model embeds, but neither writes nor learns to.
 
     Attributes:
-        model: The decoder. lm_head: its head, or None where it is tied to the token embedding.
+        model: The decoder. lm_head: its head, or None where it is tied to the token embedding or there is none.
+        eos_token_id: The first of ``end_tokens``.
         projection: Linear ``(d, D)`` without bias. tau: Scalar parameter.
         pooling: As given; may be set. lora: What `add_lora` was called with, or None.
     """
@@ -60,6 +63,8 @@ class NoteLLM(Adapted):
         dim: int = 128,
         tau: float = 3.0,
         pooling: str | PoolingFn = COMPRESSION,
+        end_tokens: Sequence[int] | None = None,
+        has_head: bool = True,
     ) -> None:
         super().__init__()
         if dim < 1:
@@ -69,14 +74,18 @@ class NoteLLM(Adapted):
         self.tokenizer = tokenizer
         self.model = Decoder(hf)
         width, vocabulary = self.model.config.width, self.model.config.vocabulary
-        self.lm_head = None if hf.get("tie_word_embeddings") else nn.Linear(width, vocabulary, bias=False)
+        has_own_head = has_head and not hf.get("tie_word_embeddings")
+        self.lm_head = nn.Linear(width, vocabulary, bias=False) if has_own_head else None
+        self.has_head = has_head
         self.projection = nn.Linear(width, dim, bias=False)
         self.tau = nn.Parameter(torch.tensor(float(tau)))
         self.emb_token_id = backbone.emb_token_id(tokenizer)
-        self.eos_token_id = backbone.first_eos(hf)
+        self.end_tokens = tuple(end_tokens or backbone.end_tokens(hf))
+        self.eos_token_id = self.end_tokens[0]
         self.prompt = Prompt(
             prompt, tokenizer, emb_token_id=self.emb_token_id, eos_token_id=self.eos_token_id
         )
+        self._kept: dict[str, bytes] = {}
 
     @classmethod
     def from_pretrained(
@@ -111,8 +120,11 @@ class NoteLLM(Adapted):
             The model on the CPU in fp32, in evaluation mode.
 
         Raises:
-            DataError: If a file is missing or damaged, or ``dim``, ``layers`` or ``pooling`` contradicts the folder.
-            NotSupportedError: If the backbone is of a family the core cannot compute.
+            DataError: If a file is missing, damaged or contradicts another one, a weight is not finite, or ``dim``,
+                ``layers`` or ``pooling`` contradicts the folder.
+            NotSupportedError: If the backbone is of a family the core cannot compute, is quantised, or has a tensor or
+                a field that nothing here knows; names it.
+            ConfigError: If neither ``config.json`` nor ``generation_config.json`` names an end token.
         """
         path = backbone.resolve(path, progress)
         if (path / backbone.EXTRA_CONFIG).exists():
@@ -125,17 +137,7 @@ class NoteLLM(Adapted):
     def _load_backbone(
         cls, path: Path, prompt: PromptConfig, layers: int, seed: int, options: dict[str, Any]
     ) -> Self:
-        hf = backbone.first_layers(read_json_object(path / "config.json"), layers, path)
-        tokenizer = backbone.read_tokenizer(path)
-        rows = hf["vocab_size"]
-        # some checkpoints have spare rows behind their tokenizer's last id; [EMB] takes the first of them
-        hf = hf | {"vocab_size": max(rows, backbone.emb_token_id(tokenizer) + 1)}
-        model = cls(hf, tokenizer, prompt, **options)
-        weights = model_folder.read_weights(path)
-        for name in ("model.embed_tokens.weight", "lm_head.weight"):
-            if name in weights:
-                weights[name] = backbone.with_emb_row(weights[name], model.emb_token_id)
-        model._copy_backbone(weights, path)
+        model = cls._of(backbone.read(path, layers), prompt, **options)
         generator = torch.Generator().manual_seed(seed)
         nn.init.orthogonal_(
             model.projection.weight, generator=generator
@@ -152,45 +154,49 @@ class NoteLLM(Adapted):
         layers: int,
     ) -> Self:
         extra = backbone.read_extra(path)
-        hf, tokenizer = read_json_object(path / "config.json"), model_folder.read_tokenizer(path)
-        for name, there, asked in (("dim", extra["dim"], dim), ("layers", hf["num_hidden_layers"], layers)):
-            if asked and asked != there:
-                raise DataError(f"{path}: {name} must be {there} as it was trained, but {asked} is asked for")
-        trained = extra["pooling"]
-        if pooling is None and trained is None:
-            raise DataError(
-                f"{path}: pooling must be given, since it was trained with a function, but is not"
-            )
-        if isinstance(pooling, str) and pooling != trained:
-            raise DataError(
-                f"{path}: pooling must be {trained or 'a function'} as it was trained, but {pooling} is asked for"
-            )
-        config = PromptConfig.from_dict(extra["prompt"]) if prompt is None else _as_prompt(prompt)
-        model = cls(hf, tokenizer, config, dim=extra["dim"], pooling=pooling or trained)
-        model._copy_backbone(model_folder.read_weights(path), path)
-        own = model_folder.read_weights(path, single=backbone.EXTRA_WEIGHTS)
-        for name, parameter in model.own_parameters().items():
-            if name not in own:
-                raise DataError(f"{path / backbone.EXTRA_WEIGHTS}: must hold the tensor {name}, but lacks it")
-            model_folder.load_tensor(parameter, own[name], name, path)
+        found = backbone.read(path)
+        backbone.check_asked(path, extra, found.outline.hf, dim, layers, pooling)
+        where = str(path / backbone.EXTRA_CONFIG)
+        config = (
+            PromptConfig.from_dict(extra["prompt"], where=where) if prompt is None else _as_prompt(prompt)
+        )
+        model = cls._of(found, config, dim=extra["dim"], pooling=pooling or extra["pooling"])
+        own, parameters = (
+            model_folder.read_weights(path, single=backbone.EXTRA_WEIGHTS),
+            model.own_parameters(),
+        )
+        tensors.check_places(own, parameters, path / backbone.EXTRA_WEIGHTS)
+        for name, parameter in parameters.items():
+            model_folder.load_tensor(parameter, own[name], name, path / backbone.EXTRA_WEIGHTS)
         return model.eval()
+
+    @classmethod
+    def _of(cls, found: backbone.Backbone, prompt: PromptConfig, **options: Any) -> Self:
+        outline = found.outline
+        model = cls(
+            outline.hf,
+            outline.tokenizer,
+            prompt,
+            end_tokens=outline.end_tokens,
+            has_head=found.has_head,
+            **options,
+        )
+        model._kept = found.kept
+        with torch.no_grad():
+            for name, parameter in model._backbone_parameters().items():
+                parameter.copy_(found.weights[name])
+        return model
 
     def own_parameters(self) -> dict[str, Tensor]:
         """What is not the backbone's: projection, tau, and the parameters of a pooling that is a module."""
         pooling = {name: p for name, p in self.named_parameters() if name.startswith("pooling.")}
         return {"projection.weight": self.projection_weight, "tau": self.tau, **pooling}
 
-    def _copy_backbone(self, weights: dict[str, Tensor], path: Path) -> None:
+    def _backbone_parameters(self) -> dict[str, Tensor]:
         parameters: dict[str, Tensor] = {f"model.{name}": p for name, p in self.model.named_parameters()}
         if self.lm_head is not None:
-            parameters["lm_head.weight"] = self.lm_head.weight
-        missing = sorted(parameters.keys() - weights.keys())
-        if missing:
-            raise DataError(
-                f"{path}: must hold the tensor {missing[0]}, but lacks it and {len(missing) - 1} others"
-            )
-        for name, parameter in parameters.items():
-            model_folder.load_tensor(parameter, weights[name], name, path)
+            parameters[tensors.HEAD] = self.lm_head.weight
+        return parameters
 
     def save_pretrained(self, path: str | Path) -> None:
         """Writes a folder that `from_pretrained` reads, and whose backbone part transformers reads too.
@@ -207,14 +213,15 @@ class NoteLLM(Adapted):
         path = Path(path)
         if path.is_dir() and any(path.iterdir()) and not (path / backbone.EXTRA_CONFIG).exists():
             raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
+        hf = backbone.with_dtype(self.hf_config, self.model.embed_tokens.weight.dtype)
         with atomic_folder(path, replace=True) as target:
             weights = {f"model.{name}": value for name, value in merged_parameters(self.model)}
             if self.lm_head is not None:
-                weights["lm_head.weight"] = self.lm_head.weight.detach()
+                weights[tensors.HEAD] = self.lm_head.weight.detach()
             save_file(weights, target / model_folder.SINGLE, metadata={"format": "pt"})
             own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
             save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})
-            (target / "config.json").write_text(json.dumps(self.hf_config, indent=2), encoding="utf-8")
+            (target / backbone.CONFIG).write_text(json.dumps(hf, indent=2), encoding="utf-8")
             extra = {
                 "format": backbone.FORMAT,
                 "dim": self.dim,
@@ -224,6 +231,8 @@ class NoteLLM(Adapted):
             text = json.dumps(extra, indent=2, ensure_ascii=False)
             (target / backbone.EXTRA_CONFIG).write_text(text, encoding="utf-8")
             self.tokenizer.save(str(target / "tokenizer.json"))
+            for name, content in self._kept.items():
+                (target / name).write_bytes(content)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As torch's, but that pooling by a module and by a name can follow each other."""
@@ -240,7 +249,16 @@ class NoteLLM(Adapted):
 
     @property
     def head_weight(self) -> Tensor:
-        """Shape ``(V, D)``: the LM head, which is the token embedding where the two are tied."""
+        """Shape ``(V, D)``: the LM head, which is the token embedding where the two are tied.
+
+        Raises:
+            NotSupportedError: If the backbone came without one.
+        """
+        if not self.has_head:
+            raise NotSupportedError(
+                "NoteLLM: writing, and learning to write, needs a head, but the backbone has no lm_head.weight and "
+                "does not tie one to its token embedding; try its checkpoint with a head (...ForCausalLM)"
+            )
         if self.lm_head is None:
             self.model.sync_emb_row()
             return self.model.embed_tokens.weight
@@ -253,10 +271,18 @@ class NoteLLM(Adapted):
         check_plain(self.projection, nn.Linear, "projection")
         return self.projection.weight
 
-    def language_model(self) -> "_core.models.LanguageModel":
-        """What embedding and generation read: the weights as they are now, not copied."""
+    def language_model(self, *, with_head: bool = True) -> "_core.models.LanguageModel":
+        """What embedding and generation read: the weights as they are now, not copied.
+
+        Args:
+            with_head: Whether the head is among them, which embedding does without.
+
+        Raises:
+            NotSupportedError: If it shall be, but the backbone came without one.
+        """
+        head = self.head_weight if with_head else self.tau.new_empty(0, self.model.config.width)
         return _core.models.LanguageModel(
-            self.model.config, self.model.weights(), self.head_weight, self.projection_weight
+            self.model.config, self.model.weights(), head, self.projection_weight
         )
 
     @property

@@ -17,6 +17,7 @@ from notellm.errors import DataError, NotSupportedError
 from notellm.files import atomic_folder
 from notellm.json_files import read_json_object
 from notellm.models import folder as model_folder
+from notellm.models import tensors
 from notellm.models.adapter import PARTS, LoraOptions, checked
 from notellm.models.decoder import Decoder
 from notellm.models.lora import linears
@@ -91,8 +92,8 @@ def load(
         add: Adds adapters to the model.
 
     Raises:
-        DataError: If a file is missing or damaged, or a tensor is missing or of another shape.
-        NotSupportedError: If the adapter does something that the core cannot compute.
+        DataError: If a file is missing or damaged, or a tensor is missing, of another shape or not finite.
+        NotSupportedError: If the adapter does something that the core cannot compute, or has a tensor without a place.
         ValueError: If the model has LoRA already. In every case the model stays as it was.
     """
     options = read_options(path / CONFIG)
@@ -189,21 +190,14 @@ def _read_matrices(path: Path) -> dict[str, Tensor]:
             raise NotSupportedError(
                 f"{path / WEIGHTS}: must hold lora_A and lora_B of a decoder's layers only, but holds {name}"
             )
+        if match[1] in found:
+            raise DataError(f"{path / WEIGHTS}: must hold {match[1]} once, but holds it by two names")
         found[match[1]] = value
     return found
 
 
 def _check(path: Path, found: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
-    """Refuses tensors that are not those of the given names and shapes."""
-    missing, spare = sorted(shapes.keys() - found.keys()), sorted(found.keys() - shapes.keys())
-    if missing:
-        raise DataError(
-            f"{path}: must hold the tensor {missing[0]}, but lacks it and {len(missing) - 1} others"
-        )
-    if spare:
-        raise DataError(f"{path}: must hold what the model has a place for only, but holds {spare[0]}")
+    """Refuses tensors that are not those of the given names and shapes, or not finite."""
+    tensors.check_places(found, shapes, path)
     for name, shape in shapes.items():
-        if found[name].shape != shape:
-            raise DataError(
-                f"{path}: tensor {name} must have shape {shape}, but has {tuple(found[name].shape)}"
-            )
+        model_folder.check_tensor(found[name], name, shape, path)

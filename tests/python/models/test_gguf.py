@@ -52,13 +52,25 @@ def names(number):
     return {f"{block}.{ours}.weight": f"{layer}.{theirs}.weight" for ours, theirs in pairs.items()}
 
 
+def add_keys(writer, more):
+    """Further keys, by the kinds of their values."""
+    kinds = {
+        bool: writer.add_bool,
+        int: writer.add_uint32,
+        float: writer.add_float32,
+        str: writer.add_string,
+    }
+    for name, value in more.items():
+        kinds[type(value)](name, value)
+
+
 def write_gguf(path, model, *, quantise=None, drop=(), extra=(), arch="llama", **keys):
     writer = gguf.GGUFWriter(path, arch)
     writer.add_block_count(LAYERS)
     writer.add_context_length(128)
     writer.add_embedding_length(WIDTH)
     writer.add_feed_forward_length(64)
-    writer.add_head_count(HEADS)
+    writer.add_head_count(keys.get("heads", HEADS))
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(5000.0)
@@ -81,10 +93,15 @@ def write_gguf(path, model, *, quantise=None, drop=(), extra=(), arch="llama", *
             value = permute(value, HEADS if ".attn_q." in ours else KV_HEADS)
         if ours in drop:
             continue
+        if ours == keys.get("nan"):
+            value = np.where(np.arange(value.size).reshape(value.shape) == 5, np.nan, value).astype(
+                value.dtype
+            )
         if quantise is not None and value.ndim == 2:
             writer.add_tensor(ours, gguf.quants.quantize(value, quantise), raw_dtype=quantise)
         else:
             writer.add_tensor(ours, np.ascontiguousarray(value))
+    add_keys(writer, keys.get("more", {}))
     for name in extra:
         writer.add_tensor(name, np.zeros(4, np.float32))
     writer.write_header_to_file()
@@ -172,6 +189,45 @@ def test_begin_token_is_added_only_where_the_file_says_so(model, tmp_path, add_b
         ({"extra": ["blk.0.attn_q.bias"]}, NotSupportedError, "is blk.0.attn_q.bias"),
         ({"drop": ["blk.1.attn_q.weight"]}, DataError, "must have 21 tensors, but has 20"),
         ({"drop": ["token_embd.weight"]}, DataError, "must have the tensor token_embd.weight"),
+        (
+            {"more": {"llama.attention.causal": False}},
+            NotSupportedError,
+            "attention.causal must be True, but is Fa",
+        ),
+        ({"more": {"llama.logit_scale": 0.5}}, NotSupportedError, "llama.logit_scale must be 1, but is 0.5"),
+        ({"more": {"llama.expert_count": 8}}, NotSupportedError, "llama.expert_count must be 0, but is 8"),
+        (
+            {"more": {"llama.attention.value_length": 4}},
+            NotSupportedError,
+            "value_length must be 8, but is 4",
+        ),
+        (
+            {"more": {"llama.attn_logit_softcapping": 5.0}},
+            NotSupportedError,
+            "is llama.attn_logit_softcapping",
+        ),
+        (
+            {"more": {"llama.rope.scaling.type": "yarn"}},
+            NotSupportedError,
+            "rope.scaling.type must be none, but is y",
+        ),
+        (
+            {"more": {"tokenizer.ggml.add_space_prefix": True}},
+            NotSupportedError,
+            "add_space_prefix must be False",
+        ),
+        (
+            {"more": {"tokenizer.ggml.new": 1}},
+            NotSupportedError,
+            "every key must be known here, but is tokenizer.ggm",
+        ),
+        ({"more": {"split.count": 2}}, NotSupportedError, "split.count must be 0, but is 2"),
+        ({"heads": 0}, DataError, "llama.attention.head_count must be a whole number above 0, but is 0"),
+        (
+            {"nan": "blk.1.ffn_up.weight"},
+            DataError,
+            "tensor blk.1.ffn_up.weight must be finite, but has 1 values",
+        ),
     ],
 )
 def test_what_cannot_be_converted_is_named_and_leaves_no_folder(model, tmp_path, options, error, text):
@@ -179,6 +235,20 @@ def test_what_cannot_be_converted_is_named_and_leaves_no_folder(model, tmp_path,
     with pytest.raises(error, match=rf"m\.gguf: .*{text}"):
         gguf_to_folder(path, tmp_path / "hf")
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.gguf"]
+
+
+def test_what_changes_nothing_is_let_through(model, tmp_path):
+    more = {"llama.vocab_size": len(TOKENS), "llama.attention.value_length": 8, "llama.logit_scale": 1.0}
+    more |= {"general.name": "x", "tokenizer.chat_template": "x", "someone.note": 5, "llama.expert_count": 0}
+    folder = gguf_to_folder(write_gguf(tmp_path / "m.gguf", model, more=more), tmp_path / "hf")
+    assert load_file(folder / "model.safetensors").keys() == model.state_dict().keys()
+
+
+def test_ends_of_turns_are_ends_too(model, tmp_path):
+    path = write_gguf(tmp_path / "m.gguf", model, more={"tokenizer.ggml.eot_token_id": 2})
+    folder = gguf_to_folder(path, tmp_path / "hf")
+    assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"] == [1, 2]
+    assert json.loads((folder / "config.json").read_text())["eos_token_id"] == 1
 
 
 def test_a_file_of_another_kind_is_a_data_error(tmp_path):

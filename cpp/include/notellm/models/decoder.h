@@ -30,17 +30,18 @@ struct LayerAdapters {
 struct LayerWeights {
   at::Tensor input_norm;                        ///< (D)
   at::Tensor query, key, value;                 ///< (H E, D), (K E, D), (K E, D)
-  at::Tensor query_bias, key_bias, value_bias;  ///< (H E), (K E), (K E): Qwen2
+  at::Tensor query_bias, key_bias, value_bias;  ///< (H E), (K E), (K E): Qwen2, some of Llama's kin
   at::Tensor query_norm, key_norm;  ///< (E): Qwen3 normalises every head before the rotation
-  at::Tensor output;                ///< (D, H E)
+  at::Tensor output, output_bias;   ///< (D, H E), (D)
   at::Tensor post_norm;             ///< (D), before the feed-forward block
   at::Tensor gate, up, down;        ///< (inner, D), (inner, D), (D, inner)
-  LayerAdapters adapters;           ///< beside the matrices above
+  at::Tensor gate_bias, up_bias, down_bias;  ///< (inner), (inner), (D)
+  LayerAdapters adapters;                    ///< beside the matrices above
 
   /// What `prepare_weights` makes: the matrices above as the products want them, in the compute
   /// dtype, those of one input side by side. Undefined in training: made from the above each pass.
-  at::Tensor packed, packed_bias;  ///< ((H + 2 K) E, D) and ((H + 2 K) E)
-  at::Tensor gate_up;              ///< (2 inner, D)
+  at::Tensor packed, packed_bias;    ///< ((H + 2 K) E, D) and ((H + 2 K) E)
+  at::Tensor gate_up, gate_up_bias;  ///< (2 inner, D) and (2 inner)
 
   /// Where `prepare_weights` made the matrices int8: what each of their rows is multiplied by.
   struct Scales {

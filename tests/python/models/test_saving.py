@@ -1,0 +1,81 @@
+"""What of a backbone's folder survives `save_pretrained`, as transformers sees it."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from model_folders import changed
+from notellm.models.notellm import NoteLLM
+
+FILES = {
+    "tokenizer_config.json": {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|end|>",
+        "pad_token": "<|end|>",
+        "model_max_length": 512,
+        "padding_side": "left",
+        "chat_template": "{{ messages[0].content }}",
+    },
+    "generation_config.json": {"eos_token_id": [0, 7], "temperature": 0.6, "do_sample": True},
+    "special_tokens_map.json": {"eos_token": "<|end|>"},
+}
+
+
+@pytest.fixture
+def saved(tiny_folder, tmp_path):
+    folder = changed(tiny_folder, tmp_path / "backbone", config={"torch_dtype": "bfloat16"}, files=FILES)
+    model = NoteLLM.from_pretrained(folder)
+    with torch.no_grad():  # as training does: less than bfloat16 could tell apart
+        model.model.layers[0].self_attn.q_proj.weight.add_(1e-5)
+    model.save_pretrained(tmp_path / "saved")
+    return model, tmp_path / "saved"
+
+
+def test_its_files_stay_with_it(saved, tmp_path):
+    _, folder = saved
+    for name, content in FILES.items():
+        assert json.loads((folder / name).read_text()) == content
+    NoteLLM.from_pretrained(folder).save_pretrained(tmp_path / "again")
+    for name in FILES:
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_what_the_folder_had_not_is_not_made_up(tiny, tmp_path):
+    tiny.save_pretrained(tmp_path / "saved")
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {
+        *("config.json", "model.safetensors", "notellm.json", "notellm.safetensors", "tokenizer.json")
+    }
+
+
+def test_the_tokenizer_of_transformers_pads_and_knows_emb(saved):
+    model, folder = saved
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert (tokenizer.pad_token, tokenizer.padding_side, tokenizer.model_max_length) == (
+        "<|end|>",
+        "left",
+        512,
+    )
+    assert tokenizer.convert_tokens_to_ids("[EMB]") == model.emb_token_id
+    padded = tokenizer(["a tool", "a"], padding=True)["input_ids"]
+    assert len(padded[0]) == len(padded[1])
+    assert padded[1][0] == 0
+
+
+def test_transformers_reads_the_dtype_that_was_written_and_the_generation_options(saved):
+    model, folder = saved
+    hf = AutoModelForCausalLM.from_pretrained(folder)
+    assert hf.dtype == torch.float32
+    weight = hf.model.layers[0].self_attn.q_proj.weight
+    assert torch.equal(weight, model.model.layers[0].self_attn.q_proj.weight)
+    assert hf.generation_config.eos_token_id == [0, 7]
+    assert hf.generation_config.temperature == 0.6
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_model_in_another_dtype_says_so(tiny, tmp_path, dtype):
+    tiny.to(dtype).save_pretrained(tmp_path / "saved")
+    hf = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert hf["dtype"] == str(dtype).removeprefix("torch.")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "saved").dtype == dtype
