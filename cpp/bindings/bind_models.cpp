@@ -5,6 +5,7 @@
 #include "notellm/ops/quantise.h"
 #include "notellm/ops/rms_norm.h"
 #include "option_values.h"
+#include "record.h"
 
 namespace notellm::python {
 namespace {
@@ -12,26 +13,22 @@ namespace {
 using release_gil = py::call_guard<py::gil_scoped_release>;
 
 void bind_config_struct(py::module_& m) {
-  py::class_<RopeOptions>(m, "RopeOptions")
-      .def(py::init<>())
-      .def_readwrite("head_dim", &RopeOptions::head_dim)
-      .def_readwrite("theta", &RopeOptions::theta)
-      .def_readwrite("is_llama3", &RopeOptions::is_llama3)
-      .def_readwrite("factor", &RopeOptions::factor)
-      .def_readwrite("low_frequency_factor", &RopeOptions::low_frequency_factor)
-      .def_readwrite("high_frequency_factor", &RopeOptions::high_frequency_factor)
-      .def_readwrite("original_max_positions", &RopeOptions::original_max_positions);
-  py::class_<DecoderConfig>(m, "DecoderConfig")
-      .def(py::init<>())
-      .def_readwrite("width", &DecoderConfig::width)
-      .def_readwrite("inner_width", &DecoderConfig::inner_width)
-      .def_readwrite("layers", &DecoderConfig::layers)
-      .def_readwrite("heads", &DecoderConfig::heads)
-      .def_readwrite("key_heads", &DecoderConfig::key_heads)
-      .def_readwrite("vocabulary", &DecoderConfig::vocabulary)
-      .def_readwrite("max_positions", &DecoderConfig::max_positions)
-      .def_readwrite("norm_epsilon", &DecoderConfig::norm_epsilon)
-      .def_readwrite("rope", &DecoderConfig::rope);
+  def_fields(py::class_<RopeOptions>(m, "RopeOptions"),
+             std::pair{"head_dim", &RopeOptions::head_dim}, std::pair{"theta", &RopeOptions::theta},
+             std::pair{"is_llama3", &RopeOptions::is_llama3},
+             std::pair{"factor", &RopeOptions::factor},
+             std::pair{"low_frequency_factor", &RopeOptions::low_frequency_factor},
+             std::pair{"high_frequency_factor", &RopeOptions::high_frequency_factor},
+             std::pair{"original_max_positions", &RopeOptions::original_max_positions});
+  def_fields(py::class_<DecoderConfig>(m, "DecoderConfig"),
+             std::pair{"width", &DecoderConfig::width},
+             std::pair{"inner_width", &DecoderConfig::inner_width},
+             std::pair{"layers", &DecoderConfig::layers}, std::pair{"heads", &DecoderConfig::heads},
+             std::pair{"key_heads", &DecoderConfig::key_heads},
+             std::pair{"vocabulary", &DecoderConfig::vocabulary},
+             std::pair{"max_positions", &DecoderConfig::max_positions},
+             std::pair{"norm_epsilon", &DecoderConfig::norm_epsilon},
+             std::pair{"rope", &DecoderConfig::rope});
 }
 
 void bind_adapters(py::module_& m) {
@@ -40,41 +37,31 @@ void bind_adapters(py::module_& m) {
              return Adapter{std::move(down), std::move(up), scale};
            }),
            py::arg("down"), py::arg("up"), py::arg("scale"));
-  py::class_<LayerAdapters>(m, "LayerAdapters")
-      .def(py::init<>())
-      .def_readwrite("query", &LayerAdapters::query)
-      .def_readwrite("key", &LayerAdapters::key)
-      .def_readwrite("value", &LayerAdapters::value)
-      .def_readwrite("output", &LayerAdapters::output)
-      .def_readwrite("gate", &LayerAdapters::gate)
-      .def_readwrite("up", &LayerAdapters::up)
-      .def_readwrite("down", &LayerAdapters::down)
-      .def_readwrite("dropout", &LayerAdapters::dropout)
-      .def_readwrite("layer", &LayerAdapters::layer);
+  def_fields(py::class_<LayerAdapters>(m, "LayerAdapters"),
+             std::pair{"query", &LayerAdapters::query}, std::pair{"key", &LayerAdapters::key},
+             std::pair{"value", &LayerAdapters::value}, std::pair{"output", &LayerAdapters::output},
+             std::pair{"gate", &LayerAdapters::gate}, std::pair{"up", &LayerAdapters::up},
+             std::pair{"down", &LayerAdapters::down}, std::pair{"dropout", &LayerAdapters::dropout},
+             std::pair{"layer", &LayerAdapters::layer});
 }
 
 void bind_weights(py::module_& m) {
-  py::class_<LayerWeights>(m, "LayerWeights")
-      .def(py::init<>())
-      .def_readwrite("input_norm", &LayerWeights::input_norm)
-      .def_readwrite("query", &LayerWeights::query)
-      .def_readwrite("key", &LayerWeights::key)
-      .def_readwrite("value", &LayerWeights::value)
-      .def_readwrite("query_bias", &LayerWeights::query_bias)
-      .def_readwrite("key_bias", &LayerWeights::key_bias)
-      .def_readwrite("value_bias", &LayerWeights::value_bias)
-      .def_readwrite("query_norm", &LayerWeights::query_norm)
-      .def_readwrite("key_norm", &LayerWeights::key_norm)
-      .def_readwrite("output", &LayerWeights::output)
-      .def_readwrite("output_bias", &LayerWeights::output_bias)
-      .def_readwrite("post_norm", &LayerWeights::post_norm)
-      .def_readwrite("gate", &LayerWeights::gate)
-      .def_readwrite("up", &LayerWeights::up)
-      .def_readwrite("down", &LayerWeights::down)
-      .def_readwrite("gate_bias", &LayerWeights::gate_bias)
-      .def_readwrite("up_bias", &LayerWeights::up_bias)
-      .def_readwrite("down_bias", &LayerWeights::down_bias)
-      .def_readwrite("adapters", &LayerWeights::adapters);
+  def_fields(
+      py::class_<LayerWeights>(m, "LayerWeights"),
+      std::pair{"input_norm", &LayerWeights::input_norm}, std::pair{"query", &LayerWeights::query},
+      std::pair{"key", &LayerWeights::key}, std::pair{"value", &LayerWeights::value},
+      std::pair{"query_bias", &LayerWeights::query_bias},
+      std::pair{"key_bias", &LayerWeights::key_bias},
+      std::pair{"value_bias", &LayerWeights::value_bias},
+      std::pair{"query_norm", &LayerWeights::query_norm},
+      std::pair{"key_norm", &LayerWeights::key_norm}, std::pair{"output", &LayerWeights::output},
+      std::pair{"output_bias", &LayerWeights::output_bias},
+      std::pair{"post_norm", &LayerWeights::post_norm}, std::pair{"gate", &LayerWeights::gate},
+      std::pair{"up", &LayerWeights::up}, std::pair{"down", &LayerWeights::down},
+      std::pair{"gate_bias", &LayerWeights::gate_bias},
+      std::pair{"up_bias", &LayerWeights::up_bias},
+      std::pair{"down_bias", &LayerWeights::down_bias},
+      std::pair{"adapters", &LayerWeights::adapters});
   py::class_<DecoderWeights>(m, "DecoderWeights")
       .def(py::init([](at::Tensor embedding, std::vector<LayerWeights> layers, at::Tensor norm) {
              return DecoderWeights{std::move(embedding), std::move(layers), std::move(norm)};

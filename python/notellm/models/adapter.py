@@ -5,7 +5,7 @@ the projection, tau and the input row of [EMB] learn.
 """
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -94,8 +94,8 @@ def checked(modules: nn.ModuleDict) -> dict[str, Adapter]:
 
 def for_core(modules: nn.ModuleDict, *, dropout: float, layer: int) -> _core.models.LayerAdapters:
     """A block's adapters as the core takes them."""
-    result = _core.models.LayerAdapters()
-    for name, adapter in checked(modules).items():
-        setattr(result, PARTS[name][1], _core.models.Adapter(adapter.lora_A, adapter.lora_B, adapter.scale))
-    result.dropout, result.layer = dropout, layer
-    return result
+    own: dict[str, Any] = {
+        PARTS[name][1]: _core.models.Adapter(adapter.lora_A, adapter.lora_B, adapter.scale)
+        for name, adapter in checked(modules).items()
+    }
+    return _core.models.LayerAdapters(**own, dropout=dropout, layer=layer)

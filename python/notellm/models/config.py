@@ -69,18 +69,18 @@ def decoder_config(hf: dict[str, Any], where: str = "config.json") -> "_core.mod
     fields = Fields(hf, where)
     family = _family(fields)
     _check_supported(fields, family)
-    config = _core.models.DecoderConfig()
-    config.width = fields.whole("hidden_size")
-    config.inner_width = fields.whole("intermediate_size")
-    config.layers = fields.whole("num_hidden_layers")
-    config.heads = fields.whole("num_attention_heads")
-    config.key_heads = _key_heads(fields, family, config.heads)
-    config.vocabulary = fields.whole("vocab_size")
-    config.max_positions = fields.whole("max_position_embeddings", 0, least=0)
-    config.norm_epsilon = fields.number("rms_norm_eps", 1e-6)
-    config.rope = _rope_options(fields)
-    config.rope.head_dim = _head_dim(fields, family)
-    return config
+    heads = fields.whole("num_attention_heads")
+    return _core.models.DecoderConfig(
+        width=fields.whole("hidden_size"),
+        inner_width=fields.whole("intermediate_size"),
+        layers=fields.whole("num_hidden_layers"),
+        heads=heads,
+        key_heads=_key_heads(fields, family, heads),
+        vocabulary=fields.whole("vocab_size"),
+        max_positions=fields.whole("max_position_embeddings", 0, least=0),
+        norm_epsilon=fields.number("rms_norm_eps", 1e-6),
+        rope=_rope_options(fields, _head_dim(fields, family)),
+    )
 
 
 def block_parts(hf: dict[str, Any], where: str = "config.json") -> BlockParts:
@@ -181,7 +181,7 @@ def _head_dim(fields: Fields, family: Family) -> int:
     return head_dim
 
 
-def _rope_options(fields: Fields) -> "_core.models.RopeOptions":
+def _rope_options(fields: Fields, head_dim: int) -> "_core.models.RopeOptions":
     rope = _rope_fields(fields)
     kind = _rope_kind(rope.values)
     if kind not in tuple(_ROPE_FIELDS):
@@ -196,25 +196,27 @@ def _rope_options(fields: Fields) -> "_core.models.RopeOptions":
             )
     if rope.values.get("partial_rotary_factor") not in (None, 1):
         raise rope.unsupported("partial_rotary_factor", "1 (a part of each head cannot be rotated here)")
-    options = _core.models.RopeOptions()
-    options.theta = rope.number("rope_theta", fields.number("rope_theta", 10000.0))
-    if fields.values.get("rope_theta") not in (None, options.theta):
+    theta = rope.number("rope_theta", fields.number("rope_theta", 10000.0))
+    if fields.values.get("rope_theta") not in (None, theta):
         raise DataError(
-            f"{fields.where}: rope_theta must be the same everywhere, but is {fields.values['rope_theta']} and "
-            f"{options.theta}"
+            f"{fields.where}: rope_theta must be the same everywhere, but is {fields.values['rope_theta']} and {theta}"
         )
-    if kind == "llama3":
-        options.is_llama3 = True
-        options.factor = rope.number("factor")
-        options.low_frequency_factor = rope.number("low_freq_factor")
-        options.high_frequency_factor = rope.number("high_freq_factor")
-        options.original_max_positions = _original_positions(fields, rope)
-        if options.high_frequency_factor <= options.low_frequency_factor:
-            raise DataError(
-                f"{rope.where}: high_freq_factor must be above low_freq_factor, but is "
-                f"{options.high_frequency_factor} against {options.low_frequency_factor}"
-            )
-    return options
+    if kind == "default":
+        return _core.models.RopeOptions(head_dim=head_dim, theta=theta)
+    low, high = rope.number("low_freq_factor"), rope.number("high_freq_factor")
+    if high <= low:
+        raise DataError(
+            f"{rope.where}: high_freq_factor must be above low_freq_factor, but is {high} against {low}"
+        )
+    return _core.models.RopeOptions(
+        head_dim=head_dim,
+        theta=theta,
+        is_llama3=True,
+        factor=rope.number("factor"),
+        low_frequency_factor=low,
+        high_frequency_factor=high,
+        original_max_positions=_original_positions(fields, rope),
+    )
 
 
 def _rope_kind(values: dict[str, Any]) -> Any:

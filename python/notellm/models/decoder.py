@@ -83,20 +83,21 @@ class DecoderLayer(nn.Module):
                 check_plain(child, _Norm if name.endswith("norm") else nn.Linear, name)
         check_plain(self.input_layernorm, _Norm, "input_layernorm")
         check_plain(self.post_attention_layernorm, _Norm, "post_attention_layernorm")
-        weights = _core.models.LayerWeights()
-        weights.input_norm = self.input_layernorm.weight
-        weights.post_norm = self.post_attention_layernorm.weight
+        parts: dict[str, Any] = {
+            "input_norm": self.input_layernorm.weight,
+            "post_norm": self.post_attention_layernorm.weight,
+        }
         for name, (holder, part) in adapter.PARTS.items():
             linear = getattr(getattr(self, holder), name)
-            setattr(weights, part, linear.weight)
+            parts[part] = linear.weight
             if linear.bias is not None:
-                setattr(weights, f"{part}_bias", linear.bias)
+                parts[f"{part}_bias"] = linear.bias
         attention = self.self_attn
         if hasattr(attention, "q_norm"):
-            weights.query_norm, weights.key_norm = attention.q_norm.weight, attention.k_norm.weight
+            parts |= {"query_norm": attention.q_norm.weight, "key_norm": attention.k_norm.weight}
         if self.adapters:
-            weights.adapters = adapter.for_core(self.adapters, dropout=self.lora_dropout, layer=self.number)
-        return weights
+            parts["adapters"] = adapter.for_core(self.adapters, dropout=self.lora_dropout, layer=self.number)
+        return _core.models.LayerWeights(**parts)
 
     def forward(self, x: Tensor, plan: "_core.models.DecoderPlan", is_last: bool = False) -> Tensor:
         """Residual stream ``(T, D)`` or an earlier block's in, residual stream out; of the last only what is read."""

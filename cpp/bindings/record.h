@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "bindings.h"
+
+namespace notellm::python {
+
+/// Makes a struct a Python class of read-only attributes, all of which are keyword arguments with
+/// the struct's defaults:
+///
+///   def_fields(py::class_<RopeOptions>(m, "RopeOptions"), std::pair{"theta",
+///   &RopeOptions::theta});
+template <typename Struct, typename... Members>
+void def_fields(py::class_<Struct> cls, std::pair<const char*, Members>... fields) {
+  const auto name = cls.attr("__name__").template cast<std::string>();
+  cls.def(py::init([name, fields...](const py::kwargs& given) {
+    Struct made;
+    size_t known = 0;
+    const auto take = [&](const char* key, auto member) {
+      if (!given.contains(key)) return;
+      using Member = std::remove_cvref_t<decltype(made.*member)>;
+      made.*member = given[key].template cast<Member>();
+      ++known;
+    };
+    (take(fields.first, fields.second), ...);
+    if (known != given.size()) {
+      throw py::type_error(name + ": knows the arguments " +
+                           ((std::string(fields.first) + " ") + ...) + "alone");
+    }
+    return made;
+  }));
+  (cls.def_readonly(fields.first, fields.second), ...);
+}
+
+}  // namespace notellm::python
