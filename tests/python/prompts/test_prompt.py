@@ -35,9 +35,10 @@ class NaivePrompt:
     def tags(self, topics):
         tags = []
         for topic in topics:
-            cut = topic.replace("\r\n", "\n")[: self.config.max_hashtag_chars]
-            if self.value(cut) and self.value(cut) not in tags:
-                tags.append(self.value(cut))
+            for part in topic.replace("\r\n", "\n").split(self.config.hashtag_separator):
+                cut = part.strip()[: self.config.max_hashtag_chars].strip()
+                if self.value(cut) and self.value(cut) not in tags:
+                    tags.append(self.value(cut))
         return tags[: self.config.max_hashtags]
 
     def join(self, tags):
