@@ -77,7 +77,9 @@ class Prompt:
         """Tokenises and truncates every field of every note, once for all prompts that show it.
 
         Newlines in a value become spaces, and special tokens written in one are plain text; hashtags are
-        limited and cut as the configuration says, repeated ones dropped; empty values have no tokens.
+        limited and cut as the configuration says, repeated ones dropped; empty values have no tokens. Of titles and
+        contents only the beginning is read, far enough that the tokens kept are those of the whole text: at first
+        max(2048, 32 times the limit in tokens) characters, and never more than 2^20.
 
         Args:
             notes: N notes.

@@ -19,7 +19,7 @@ from notellm.prompts.config import PromptConfig
 NOTES_PER_CHUNK = 512
 """Notes tokenised between two reports of progress."""
 
-LEAST_CHARS, CHARS_PER_TOKEN, MOST_CHARS = 8_192, 32, 1 << 20
+LEAST_CHARS, CHARS_PER_TOKEN, MOST_CHARS = 2_048, 32, 1 << 20
 """Of a text whose first tokens are wanted: how much of it is read at first, and the most that ever is."""
 
 
@@ -74,10 +74,10 @@ class PieceTokenizer:
 
         A note cannot write special tokens: their names are plain text in it.
 
-        With a limit, only the beginning of a long text is read: max(8192, 32 x limit) characters, and twice as many
+        With a limit, only the beginning of a long text is read: max(2048, 32 x limit) characters, and twice as many
         as long as the kept tokens might still depend on what comes then; never more than 2^20. They do not, where the
         last kept token is in a word (of the tokenizer's own pre-tokenizer) that ends before the last one read, or ends
-        in the first half of what is read, so that merges would have to reach over 4096 characters.
+        in the first half of what is read, so that merges would have to reach over 1024 characters.
 
         Args:
             values: N texts.
@@ -87,16 +87,16 @@ class PieceTokenizer:
         Returns:
             N lists of ids.
         """
-        if limit is None:
-            texts = [_slot_text(value, lead) for value in values]
-            return [each.ids for each in self._plain.encode_batch_fast(texts, add_special_tokens=False)]
-        chars = max(LEAST_CHARS, CHARS_PER_TOKEN * limit)
-        texts = [_slot_text(value, lead, chars) for value in values]
-        found = [each.ids[:limit] for each in self._plain.encode_batch_fast(texts, add_special_tokens=False)]
-        for row, value in enumerate(values):
-            if len(value) > chars:
-                found[row] = self._first_ids(value, lead, limit, chars)
-        return found
+        chars = None if limit is None else max(LEAST_CHARS, CHARS_PER_TOKEN * limit)
+        is_short = [chars is None or len(value) <= chars for value in values]
+        texts = [_slot_text(value, lead) for value, short in zip(values, is_short, strict=True) if short]
+        found = iter(self._plain.encode_batch_fast(texts, add_special_tokens=False))
+        if limit is None or chars is None:
+            return [encoding.ids for encoding in found]
+        return [
+            next(found).ids[:limit] if short else self._first_ids(value, lead, limit, chars)
+            for value, short in zip(values, is_short, strict=True)
+        ]
 
     def _first_ids(self, value: str, lead: str, limit: int, chars: int) -> list[int]:
         """The first ids of a text that is longer than ``chars``."""
@@ -104,7 +104,7 @@ class PieceTokenizer:
             text = _slot_text(value, lead, chars)
             encoding = self._plain.encode(text, add_special_tokens=False)
             ids: list[int] = encoding.ids[:limit]
-            if chars >= min(len(value), MOST_CHARS):
+            if not text or chars >= min(len(value), MOST_CHARS):
                 return ids
             if len(ids) == limit:
                 words, end = encoding.word_ids, encoding.offsets[limit - 1][1]

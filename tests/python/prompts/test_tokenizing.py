@@ -2,7 +2,13 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from notellm.prompts import Prompt, load_prompt
-from notellm.prompts.tokenizing import LEAST_CHARS, MOST_CHARS, NOTES_PER_CHUNK, PieceTokenizer
+from notellm.prompts.tokenizing import (
+    CHARS_PER_TOKEN,
+    LEAST_CHARS,
+    MOST_CHARS,
+    NOTES_PER_CHUNK,
+    PieceTokenizer,
+)
 
 
 def lists(tokens):
@@ -139,26 +145,38 @@ LONG = {
     "line breaks": "\r\n" * 30_000 + "tea",
     "combining": "e\u0301" * 20_000,
     "white space alone": " \n" * 20_000,
+    "tokens of many letters": "\u7b14" * 30_000 + "ab\u7b14" * 200,
 }
 
 
-@pytest.mark.parametrize("form", ["byte level", "sentencepiece", "no words"])
+def fusing_tokenizer():
+    """Makes one token of any run of letters that it does not know."""
+    vocabulary = {token: i for i, token in enumerate(["<unk>", "\u2581", "a", "b", "ab"])}
+    return Tokenizer(models.BPE(vocabulary, [("a", "b")], unk_token="<unk>", fuse_unk=True))
+
+
+def long_tokenizer(form, byte_level):
+    if form == "byte level":
+        return byte_level
+    tokenizer = fusing_tokenizer() if form == "fusing" else word_tokenizer()
+    if form == "sentencepiece":
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    return tokenizer
+
+
+@pytest.mark.parametrize("form", ["byte level", "sentencepiece", "no words", "fusing"])
 @pytest.mark.parametrize("name", LONG)
 @pytest.mark.parametrize("limit", [1, 80, 400])
 def test_what_is_kept_of_a_long_text_is_as_if_all_were_read(tokenizer, form, name, limit):
-    pieces = PieceTokenizer(tokenizer if form == "byte level" else word_tokenizer())
-    if form != "byte level":
-        other = word_tokenizer()
-        if form == "sentencepiece":
-            other.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
-        pieces = PieceTokenizer(other)
+    pieces = PieceTokenizer(long_tokenizer(form, tokenizer))
     assert pieces.encode_values([LONG[name]], " ", limit)[0] == whole(pieces, LONG[name], limit)
 
 
 def test_texts_within_the_bound_are_read_whole(paper, notes, monkeypatch):
     seen = []
     monkeypatch.setattr(PieceTokenizer, "_first_ids", lambda *arguments: seen.append(arguments))
-    notes.contents[0] = "tea " * (LEAST_CHARS // 4)
+    notes.contents[0] = "tea " * (CHARS_PER_TOKEN * paper.config.content_tokens // 4)
+    notes.titles[0] = "tea " * (LEAST_CHARS // 4)
     paper.tokenize(notes)
     assert seen == []
 
@@ -170,7 +188,7 @@ def test_a_note_of_twenty_megabytes_is_read_in_part(paper, notes, monkeypatch):
     notes.contents = ["tea and mud " * (20_000_000 // 12)] * 4
     read.clear()
     assert lists(paper.tokenize(notes).contents)[0] == expected
-    assert max(read) == LEAST_CHARS
+    assert max(read) == CHARS_PER_TOKEN * paper.config.content_tokens
     notes.contents = ["tea" + " " * 20_000_000] * 4  # its tokens may not end before the text does
     read.clear()
     paper.tokenize(notes)
