@@ -100,9 +100,10 @@ def one_line(text: str) -> str:
 
 
 def _split(topic: str, separators: tuple[str, ...]) -> list[str]:
-    """The parts between separators, also those that only the normal form has: of a line break, say, it makes a space."""
-    for separator in separators:
-        if separator in topic or separator in hashtag_key(topic):
-            parts = [hashtag_key(part) for part in topic.split(separator)]
-            return [one for part in parts for whole in part.split(separator) for one in _split(whole, separators)]
-    return [topic]
+    """The parts between separators, also those that only the normal form has: it makes a space of a line break."""
+    form = hashtag_key(topic)
+    separator = next((one for one in separators if one in topic or one in form), None)
+    if separator is None:
+        return [topic]
+    parts = [hashtag_key(part) for part in topic.split(separator)]
+    return [one for part in parts for whole in part.split(separator) for one in _split(whole, separators)]

@@ -118,7 +118,7 @@ def test_lists_and_text_give_the_same_hashtags(tmp_path, suffix):
     assert read.topics == [["Salt Lake City", "Utah", "tea", "a|b", "two lines"]]
     assert dict(read.report.changes) == {
         "hashtags split at a separator": 1,
-        "hashtags without the white space around them or the line breaks in them": 3,
+        "hashtags rid of needless white space, or put in normal form C": 3,
         "hashtags left out as repeated": 1,
         "hashtags left out as empty": 2,
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import unicodedata
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,8 +36,9 @@ class NaivePrompt:
     def tags(self, topics):
         tags = []
         for topic in topics:
-            for part in topic.replace("\r\n", "\n").split(self.config.hashtag_separator):
-                cut = part.strip()[: self.config.max_hashtag_chars].strip()
+            for part in topic.split(self.config.hashtag_separator):
+                words = unicodedata.normalize("NFC", part).split()
+                cut = " ".join(words)[: self.config.max_hashtag_chars].strip()
                 if self.value(cut) and self.value(cut) not in tags:
                     tags.append(self.value(cut))
         return tags[: self.config.max_hashtags]
