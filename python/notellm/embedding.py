@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -152,40 +153,62 @@ def _embed_with_function(
     return Embedded(vectors, computed, len(laid_out.ids), len(rows) - (len(groups) - 1), weight_bytes)
 
 
+def check_ids(path: str | Path, ids: Sequence[str]) -> None:
+    """Checks before any work that a file can hold these ids: ``.safetensors`` any text, ``.npy`` one line each.
+
+    Raises:
+        ValueError: If the suffix is another one, or an id cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in (".safetensors", ".npy"):
+        raise ValueError(f"save_embeddings: the file must end in .safetensors or .npy, but is {path.name}")
+    for row, name in enumerate(ids):
+        if path.suffix == ".npy" and "\n" in name:
+            raise ValueError(
+                f"save_embeddings: ids in a text file must be without line breaks, but number {row} is {name!r}; "
+                "try .safetensors"
+            )
+        if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+            raise ValueError(f"save_embeddings: ids must be Unicode text, but number {row} is {name!r}")
+
+
 def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> None:
     """Writes embeddings, complete or not at all.
 
     Args:
-        path: ``*.safetensors`` (tensor ``embeddings`` with the ids in its metadata) or ``*.npy`` (the matrix, with
-            the ids a line each in ``*.ids.txt`` beside it).
-        ids: ``n`` note ids without line breaks.
+        path: ``*.safetensors`` (tensor ``embeddings``; the ids, of any length and number, as tensors, too: ``ids``,
+            their UTF-8 end to end, and ``id_offsets``, ``n + 1`` int64) or ``*.npy`` (the matrix, with the ids a
+            line each in ``*.ids.txt`` beside it).
+        ids: ``n`` note ids; for ``.npy`` without line breaks.
         vectors: Shape ``(n, d)``.
 
     Raises:
-        ValueError: If the suffix is another one, or the numbers of ids and rows differ.
+        ValueError: If the suffix is another one, an id cannot be written (`check_ids`), or the numbers of ids and rows
+            differ.
     """
     path = Path(path)
+    check_ids(path, ids)
     if len(ids) != len(vectors):
         raise ValueError(
             f"save_embeddings: ids and rows must be as many, but are {len(ids)} and {len(vectors)}"
         )
-    listing = "\n".join(ids)
     if path.suffix == ".safetensors":
         with atomic_write(path) as temporary:
-            save_file({"embeddings": vectors.contiguous()}, temporary, metadata={"ids": listing})
-    elif path.suffix == ".npy":
-        with finishing("file", then_stop=True):  # both: ids alone are of no use
-            path.unlink(missing_ok=True)  # never an old matrix beside new ids
-            with atomic_write(path.with_suffix(".ids.txt")) as temporary:
-                temporary.write_text(listing, encoding="utf-8")
-            with atomic_write(path) as temporary, temporary.open("wb") as file:
-                np.save(file, vectors.numpy())
-    else:
-        raise ValueError(f"save_embeddings: the file must end in .safetensors or .npy, but is {path.name}")
+            save_file({"embeddings": vectors.contiguous()} | _packed(ids), temporary)
+        return
+    with finishing("file", then_stop=True):  # both: ids alone are of no use
+        path.unlink(missing_ok=True)  # never an old matrix beside new ids
+        with atomic_write(path.with_suffix(".ids.txt")) as temporary:
+            listing = "\n".join(ids)
+            # An editor's byte order mark is no part of the first id; one that is has one before it.
+            marked = listing.startswith("\ufeff")
+            temporary.write_bytes(listing.encode("utf-8-sig" if marked else "utf-8"))
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.save(file, vectors.numpy())
 
 
 def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
-    """Reads what `save_embeddings` wrote.
+    """Reads what `save_embeddings` wrote, also older files, with the ids in the metadata.
 
     Returns:
         The ids and the vectors, shape ``(n, d)``.
@@ -197,13 +220,43 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
     try:
         if path.suffix == ".npy":
             vectors = torch.from_numpy(np.load(path))
-            listing = path.with_suffix(".ids.txt").read_text(encoding="utf-8")
+            # Not as text: that would take a carriage return for the end of a line.
+            ids = path.with_suffix(".ids.txt").read_bytes().decode("utf-8-sig").split("\n")
         else:
             with safe_open(path, framework="pt") as file:
-                vectors, listing = file.get_tensor("embeddings"), file.metadata()["ids"]
+                vectors = file.get_tensor("embeddings")
+                ids = _unpacked(file) if "ids" in file.keys() else file.metadata()["ids"].split("\n")  # noqa: SIM118
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise DataError(f"{path}: must be a file of save_embeddings, but: {error}") from None
-    ids = listing.split("\n") if listing else []
+    if len(vectors) == 0 and ids == [""]:
+        ids = []
     if len(ids) != len(vectors):
         raise DataError(f"{path}: must have an id for every row, but has {len(ids)} and {len(vectors)}")
     return ids, vectors
+
+
+def _packed(ids: Sequence[str]) -> dict[str, Tensor]:
+    """Texts as two tensors, whatever their number: a header of the file would hold only so many bytes."""
+    column = pa.array(ids, pa.large_string())
+    _, offsets, content = column.buffers()
+    starts = np.frombuffer(offsets, np.int64, len(ids) + 1) if len(ids) else np.zeros(1, np.int64)
+    letters = np.frombuffer(content, np.uint8, int(starts[-1])) if starts[-1] else np.zeros(0, np.uint8)
+    return {"ids": torch.from_numpy(letters.copy()), "id_offsets": torch.from_numpy(starts.copy())}
+
+
+def _unpacked(file: Any) -> list[str]:
+    """The texts of `_packed`.
+
+    Raises:
+        ValueError: If the two tensors do not fit together, or hold no UTF-8.
+    """
+    letters, offsets = file.get_tensor("ids").numpy(), file.get_tensor("id_offsets").numpy()
+    is_sound = letters.dtype == np.uint8 and offsets.dtype == np.int64 and letters.ndim == offsets.ndim == 1
+    if not (is_sound and len(offsets) and offsets[0] == 0 and offsets[-1] == len(letters)):
+        raise ValueError("ids and id_offsets do not fit together")
+    if (np.diff(offsets) < 0).any():
+        raise ValueError("id_offsets do not ascend")
+    column = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(letters))
+    column.validate(full=True)  # pyarrow's error is a ValueError
+    names: list[str] = column.to_pylist()
+    return names

@@ -1,13 +1,26 @@
 """JSON in files: written completely or not at all, and read with the line of every fault."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from notellm.errors import DataError
 from notellm.files import atomic_write
 
-__all__ = ["read_json", "read_json_lines", "read_json_object", "read_text", "write_json", "write_text"]
+__all__ = [
+    "LARGEST_LINE",
+    "bounded_lines",
+    "read_json",
+    "read_json_lines",
+    "read_json_object",
+    "read_text",
+    "write_json",
+    "write_text",
+]
+
+LARGEST_LINE = 256 << 20
+"""The most bytes of one line of JSON lines, and of one row of CSV; a longer one is refused."""
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -51,7 +64,7 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
 
 
 def read_json_lines(path: str | Path) -> list[tuple[int, Any]]:
-    """Reads one JSON value a line, empty lines aside.
+    """Reads one JSON value a line of at most `LARGEST_LINE` bytes, empty lines aside.
 
     Returns:
         Each value with its line's number, from 1.
@@ -60,23 +73,45 @@ def read_json_lines(path: str | Path) -> list[tuple[int, Any]]:
         FileNotFoundError: If there is no such file.
         DataError: If it is damaged; names file and line.
     """
-    lines = enumerate(read_text(path).split("\n"), start=1)
-    return [(number, _parsed(line, path, number)) for number, line in lines if line.strip()]
+    found = []
+    with Path(path).open("rb") as file:
+        for number, line in bounded_lines(file, path):
+            if line.strip():
+                found.append((number, _parsed(_text(line, path, number), path, number)))
+    return found
+
+
+def bounded_lines(file: IO[bytes], path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file with their numbers, from 1, and their ends.
+
+    Raises:
+        DataError: If a line has more than `LARGEST_LINE` bytes; names file and line.
+    """
+    number = 0
+    while line := file.readline(LARGEST_LINE + 1):
+        number += 1
+        if len(line) > LARGEST_LINE:
+            raise DataError(f"{path}:{number}: a line must have at most {LARGEST_LINE:,} bytes, but has more")
+        yield number, line
 
 
 def read_text(path: str | Path) -> str:
-    """Reads UTF-8.
+    """Reads UTF-8, with or without a byte order mark, which is no part of the text.
 
     Raises:
         FileNotFoundError: If there is no such file.
         DataError: If it is not UTF-8; names file and line.
     """
-    data = Path(path).read_bytes()
+    return _text(Path(path).read_bytes(), path, 1)
+
+
+def _text(data: bytes, path: str | Path, first_line: int) -> str:
     try:
-        return data.decode()
+        return data.decode("utf-8-sig" if first_line == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{line}: must be UTF-8, but byte {error.start} is not") from error
+        line = first_line + data.count(b"\n", 0, error.start)
+        remedy = "; try to save it as UTF-8"
+        raise DataError(f"{path}:{line}: must be UTF-8, but byte {error.start} is not{remedy}") from error
 
 
 def _parsed(text: str, path: str | Path, first_line: int) -> Any:
@@ -85,3 +120,7 @@ def _parsed(text: str, path: str | Path, first_line: int) -> Any:
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(f"{path}:{line}: must be JSON, but is damaged: {error.msg}") from error
+    except RecursionError as error:
+        raise DataError(f"{path}:{first_line}: must be JSON, but is nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{path}:{first_line}: must be JSON, but {error}") from error

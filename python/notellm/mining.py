@@ -5,6 +5,7 @@ the number of distinct notes that user clicked. The votes are summed exactly, so
 any number of threads.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,7 +38,8 @@ class InteractionLog(Protocol):
         notes: Shape ``(E,)`` int64, indices into ``note_ids``.
         user_ids: One name per user.
         note_ids: One name per note.
-        times: Shape ``(E,)`` int64 in any unit, or None: the order of the rows is the order of the events.
+        times: Shape ``(E,)`` int64 in any unit, or None: the order of the rows is the order of the events. Where it
+            is no second, ``ticks_per_second`` (1 where a log has no such attribute) says how many make one.
         events: Shape ``(E,)`` int8, 0 view and 1 click, or None: each event is both.
         ordered: False if each user's events are a set, a basket; scores are then symmetric.
     """
@@ -122,6 +124,27 @@ class MiningReport:
                 f"{self.notes_without_partner:,} without a partner",
             )
         )
+
+    def remedy(self) -> str:
+        """What to try where no pair was kept: by where most were lost.
+
+        Example:
+            >>> mine_pairs(_example_log(), lower=2.0).report.remedy()
+            'a lower mining.lower: 6 pairs score below it'
+        """
+        losses = {
+            "a lower mining.lower": (self.pairs_below_lower, "score below it"),
+            "a higher mining.upper": (self.pairs_above_upper, "score above it"),
+            "a lower mining.min_users": (self.pairs_under_min_users, "have fewer users"),
+        }
+        what, (count, why) = max(losses.items(), key=lambda item: item[1][0])
+        if count:
+            return f"{what}: {count:,} pairs {why}"
+        if self.users_too_long:
+            return f"a higher mining.max_user_events, or 0: {self.users_too_long:,} users are left out by it"
+        if self.users_with_one_note == self.users:
+            return "a log in which users have several notes: each has one"
+        return "larger mining.max_gap_seconds and mining.max_gap_events, or 0: no two events are near enough"
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +243,10 @@ def mine_pairs(
 
     Raises:
         ValueError: If an option is out of range, a gap limit is asked of a log without order (or, in seconds,
-            without times), or the log's columns do not fit together.
+            without times), times are no integers, or the log's columns do not fit together.
+
+    Warns:
+        UserWarning: If a gap is limited in seconds, but the times seem to be in a smaller unit.
 
     Example:
         >>> pairs = mine_pairs(_example_log())
@@ -230,6 +256,8 @@ def mine_pairs(
         array([0.833, 0.333, 0.833, 0.333, 0.333, 0.333])
     """
     options = (options or MiningOptions()).replace(**changes)
+    _check_times(log.times)
+    ticks, limit = int(getattr(log, "ticks_per_second", 1)), options.max_gap_seconds
     mined = _core.mine_cooccurrence(
         log.users,
         log.notes,
@@ -238,10 +266,12 @@ def mine_pairs(
         len(log.user_ids),
         len(log.note_ids),
         log.ordered,
-        options,
+        options.replace(max_gap_seconds=min(limit * ticks, int(np.iinfo(np.int64).max))),
         threads=threads,
         progress=progress,
     )
+    if limit and ticks == 1:
+        _warn_of_unit(log, limit, mined.report.pairs_found)
     count = len(log.note_ids)
     source = np.repeat(np.arange(count), np.diff(mined.indptr))
     order = np.lexsort((-mined.scores, source))  # stable: equal scores stay in column order
@@ -254,6 +284,46 @@ def mine_pairs(
         report=_report(mined.report, count),
         _mined=_csr(mined.scores, mined.indices, mined.indptr, count),
     )
+
+
+def _check_times(times: object) -> None:
+    """The core would cut fractions off, and so lose the order."""
+    if times is not None and not np.issubdtype(np.asarray(times).dtype, np.integer):
+        raise ValueError(
+            f"mine_pairs: times must be integers, but are {np.asarray(times).dtype}; try notellm.Interactions, which "
+            "converts them exactly"
+        )
+
+
+_LATEST_SECOND = 10**11
+"""In seconds since 1970 the year 5138: later times are in a smaller unit."""
+
+
+def _warn_of_unit(log: InteractionLog, limit: int, pairs_found: int) -> None:
+    """Warns where a limit in seconds meets times that seem to be in a smaller unit."""
+    if log.times is None or len(log.times) == 0:
+        return
+    middle = int(np.median(log.times))
+    factor = next((10**power for power in (9, 6, 3) if abs(middle) > _LATEST_SECOND * 10 ** (power - 3)), 1)
+    gap = _smallest_gap(log) if factor == 1 and pairs_found == 0 else 0
+    if gap > limit and (gap >= 50 * limit or not np.any(log.times % 1000)):
+        factor = 1000
+    if factor > 1:
+        found = f"no two events of a user are nearer than {gap:,}" if gap else f"the middle one is {middle}"
+        unit = {10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}[factor]
+        warnings.warn(
+            f"mine_pairs: with max_gap_seconds={limit} times must be in seconds, but {found}; if they are "
+            f"{unit}, try max_gap_seconds={limit * factor}",
+            stacklevel=3,
+        )
+
+
+def _smallest_gap(log: InteractionLog) -> int:
+    """The smallest time between two events of one user that are not at the same time; 0 where there are none."""
+    assert log.times is not None
+    order = np.lexsort((log.times, log.users))
+    gaps = np.diff(log.times[order])[np.diff(log.users[order]) == 0]
+    return int(gaps[gaps > 0].min(initial=np.iinfo(np.int64).max)) if (gaps > 0).any() else 0
 
 
 def _csr(data: FloatArray, indices: IntArray, indptr: IntArray, count: int) -> csr_matrix:

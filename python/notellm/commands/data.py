@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"  {tagged:,} have hashtags; {categories:,} categories")
     kind = "users" if dataset.interactions.ordered else "baskets"
     print(f"{len(dataset.interactions):,} events of {len(dataset.interactions.user_ids):,} {kind}")
+    for report in (notes.report, dataset.interactions.report):
+        if report is not None and report.changes:
+            print(report.describe())
     first = notes.take([0])
     print(
         f"the first note: {first.titles[0]!r}, category {first.categories[0]!r}, hashtags {first.topics[0]}"

@@ -39,15 +39,16 @@ def _vectors_file(text: str) -> Path:
 def run(arguments: argparse.Namespace) -> None:
     """Embeds and says what it saved."""
     from notellm.data import Notes
-    from notellm.embedding import embed, save_embeddings
+    from notellm.embedding import check_ids, embed, save_embeddings
     from notellm.pipeline import load_trained
     from notellm.progress import console_progress
 
     config = read_config(arguments)
     if show_config(arguments, config):
         return
-    model = load_trained(config, arguments.model or Path(config.run_dir) / "model")
     notes = Notes.read(arguments.notes)
+    check_ids(arguments.output, notes.ids)  # before work that could not be written
+    model = load_trained(config, arguments.model or Path(config.run_dir) / "model")
     with console_progress("embedding", "notes", part="batch") as progress:
         result = embed(
             model,

@@ -93,10 +93,11 @@ def run(arguments: argparse.Namespace) -> None:
 def _lines(path: Path | None) -> list[str] | None:
     if path is None:
         return None
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        from notellm.errors import DataError
+    from notellm.errors import DataError
+    from notellm.json_files import read_text
 
+    lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
+    if not lines:
         raise DataError(f"{path}: must hold one name a line, but holds none")
     return lines
 

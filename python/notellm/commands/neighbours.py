@@ -47,4 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
     for note, near, scores in zip(arguments.ids, found.indices.tolist(), found.scores.tolist(), strict=True):
         for rank, (index, score) in enumerate(zip(near, scores, strict=True), 1):
             if index >= 0:
-                print(f"{note}\t{rank}\t{ids[index]}\t{score:.4f}")
+                print(f"{_cell(note)}\t{rank}\t{_cell(ids[index])}\t{score:.4f}")
+
+
+def _cell(text: str) -> str:
+    """A text in a table of lines and tabs: what would break it is written as an escape."""
+    return "".join(repr(letter)[1:-1] if letter in "\t\n\r" else letter for letter in text)

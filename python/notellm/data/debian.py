@@ -19,7 +19,8 @@ from notellm.data import apt
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
 from notellm.data.split import union_groups
-from notellm.data.tables import Column, Kind, read_table, write_table
+from notellm.data.tables import Column, Kind, read_table
+from notellm.data.writing import write_table
 from notellm.errors import DataError
 from notellm.files import make_once
 from notellm.progress import ProgressFn

@@ -1,7 +1,7 @@
 """Interactions: the log of who viewed and clicked which note, or which notes were used together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from notellm.data.notes import Notes
-from notellm.data.tables import Column, Kind, Table, read_table, write_table
+from notellm.data.reading import ReadingReport
+from notellm.data.tables import Column, Kind, Table, read_table
+from notellm.data.times import TICKS, exact_times
+from notellm.data.writing import write_table
+from notellm.errors import DataError
 
 __all__ = ["CLICK", "VIEW", "Interactions"]
 
@@ -22,7 +26,7 @@ _EVENTS = ["view", "click"]
 _SCHEMA = {
     "user": Column(Kind.KEY),
     "note": Column(Kind.KEY),
-    "time": Column(Kind.INTEGER, is_required=False),
+    "time": Column(Kind.TIME, is_required=False),
     "event": Column(Kind.KEY, is_required=False),
 }
 
@@ -32,17 +36,22 @@ class Interactions:
     """E interactions of users with notes, in the order of the file.
 
     Attributes:
-        users: Shape ``(E,)`` int64; indices into ``user_ids``.
+        users: Shape ``(E,)`` int64 (any integers may be given); indices into ``user_ids``.
         notes: Shape ``(E,)`` int64; indices into ``note_ids``.
         user_ids: The users' names.
         note_ids: The notes' names; those of a ``Notes`` where one was given.
-        times: Shape ``(E,)`` int64 in seconds or any unit; None where the log has no times.
+        times: Shape ``(E,)`` int64; None where the log has no times. Fractions of seconds, dates and NumPy's or
+            Python's timestamps may be given, too: they become whole numbers, exactly.
         events: Shape ``(E,)`` int8, 0 a view and 1 a click; None where every row is both.
         ordered: Whether later rows happened later (a log); otherwise each user is a set of notes
             (a basket) and relations are symmetric.
+        ticks_per_second: How many units of ``times`` a second has; 1 where they are seconds, or a unit that only
+            their owner knows. Found where times are given that are no whole seconds.
+        report: What reading the log found to change; None where it was not read from a file.
 
     Raises:
-        ValueError: If the arrays differ in length, or a code is out of range.
+        ValueError: If the arrays differ in length, a code is no integer or out of range, or a time cannot be told
+            exactly.
     """
 
     users: npt.NDArray[np.int64]
@@ -52,8 +61,11 @@ class Interactions:
     times: npt.NDArray[np.int64] | None = None
     events: npt.NDArray[np.int8] | None = None
     ordered: bool = True
+    ticks_per_second: int = 1
+    report: ReadingReport | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        self._settle_arrays()
         arrays = {"users": self.users, "notes": self.notes, "times": self.times, "events": self.events}
         limits = {"users": len(self.user_ids), "notes": len(self.note_ids), "events": len(_EVENTS)}
         for name, array in arrays.items():
@@ -68,6 +80,26 @@ class Interactions:
                 raise ValueError(
                     f"Interactions: {name} must be in [0, {limit}), but are in [{array.min()}, {array.max()}]"
                 )
+
+    def _settle_arrays(self) -> None:
+        """Makes what was given arrays of integers, where that loses nothing."""
+        if self.ticks_per_second < 1:
+            raise ValueError(
+                f"Interactions: ticks_per_second must be at least 1, but is {self.ticks_per_second}"
+            )
+        for name, kind in (("users", np.int64), ("notes", np.int64), ("events", np.int8)):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, _whole_numbers(name, given, kind))
+        if self.times is None:
+            return
+        times, ticks = _whole_times(self.times)
+        if ticks != 1 and self.ticks_per_second != 1:
+            raise ValueError(
+                f"Interactions: times in ticks of {self.ticks_per_second} a second must be whole numbers, but are not"
+            )
+        object.__setattr__(self, "times", times)
+        object.__setattr__(self, "ticks_per_second", max(ticks, self.ticks_per_second))
 
     def __len__(self) -> int:
         return len(self.users)
@@ -98,8 +130,10 @@ class Interactions:
     ) -> "Interactions":
         """Reads a log from a Parquet, CSV or JSON lines file.
 
-        The columns are ``user`` and ``note`` (text or integers), and where the log has them ``time``
-        (whole numbers, or timestamps of whole seconds) and ``event`` (``view`` or ``click``).
+        The columns are ``user`` and ``note`` (text or integers), and where the log has them ``time`` and ``event``
+        (``view`` or ``click``). A time is a number, of seconds unless it means something else to you; or a date, or a
+        date and time (``2024-01-02 03:04:05.25``, with a zone or, read as UTC, without), as text or as what Parquet
+        has for it. Nothing is rounded: where seconds are not whole, ``ticks_per_second`` says in what times are told.
 
         Args:
             path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
@@ -111,8 +145,8 @@ class Interactions:
 
         Raises:
             DataError: If the file is malformed, empty or no UTF-8, a column is missing or has
-                another type, a value is missing, or a note or an event is unknown. It names the file
-                and the row.
+                another type, a value is missing, a time cannot be told exactly, or a note or an event is
+                unknown. It names the file and the row.
             ValueError: If the suffix or a key of ``columns`` is not known.
             FileNotFoundError: If there is no such file.
         """
@@ -122,21 +156,28 @@ class Interactions:
             items, note_ids = _coded(table.columns["note"])
         else:
             items, note_ids = _known(table, "note", notes.ids, "an id of the notes"), notes.ids
-        times = table.columns["time"].to_numpy() if "time" in table.columns else None
+        times, ticks = None, 1
+        if "time" in table.columns:
+            there = (columns or {}).get("time", "time")
+            times, ticks = exact_times(
+                table.columns["time"], lambda row, why: _bad_time(table, there, row, why)
+            )
         events = None
         if "event" in table.columns:
             events = _known(table, "event", _EVENTS, "view or click").astype(np.int8)
-        return cls(users, items, user_ids, note_ids, times, events, ordered)
+        return cls(users, items, user_ids, note_ids, times, events, ordered, ticks, table.report())
 
     def write(self, path: str | Path) -> None:
         """Writes the log to a ``.parquet``, ``.csv`` or ``.jsonl`` file, whole or not at all.
+
+        Times in parts of seconds are written as decimal numbers of seconds.
 
         Raises:
             ValueError: If the suffix is not known.
         """
         columns = {"user": _named(self.users, self.user_ids), "note": _named(self.notes, self.note_ids)}
         if self.times is not None:
-            columns["time"] = pa.array(self.times, pa.int64())
+            columns["time"] = _seconds(self.times, self.ticks_per_second)
         if self.events is not None:
             columns["event"] = _named(self.events, _EVENTS)
         write_table(path, pa.table(columns))
@@ -157,4 +198,55 @@ def _known(table: Table, name: str, known: list[str], what: str) -> npt.NDArray[
 
 
 def _named(codes: npt.NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.large_string()))
+
+
+def _whole_numbers(name: str, given: object, kind: type[np.integer]) -> npt.NDArray[np.integer]:
+    array = np.asarray(given)
+    if array.size == 0:
+        return array.astype(kind)
+    if not np.issubdtype(array.dtype, np.integer) or not np.can_cast(array.dtype, kind):
+        limits = np.iinfo(kind)
+        if not np.issubdtype(array.dtype, np.integer) or array.min() < limits.min or array.max() > limits.max:
+            raise ValueError(
+                f"Interactions: {name} must be integers ({kind.__name__}), but are {array.dtype}"
+            )
+    return array.astype(kind, copy=False)
+
+
+def _whole_times(given: object) -> tuple[npt.NDArray[np.int64], int]:
+    array = np.asarray(given)
+    if array.dtype == np.int64 or array.ndim != 1 or array.size == 0:
+        return array.astype(np.int64, copy=False), 1
+
+    def fail(row: int | None, problem: str) -> ValueError:
+        return ValueError(f"Interactions: times{'' if row is None else f'[{row}]'} {problem}")
+
+    try:
+        column = pa.chunked_array([pa.array(array)])
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise fail(None, f"must be times of one kind, but {error}") from error
+    return exact_times(column, fail)
+
+
+def _bad_time(table: Table, there: str, row: int | None, problem: str) -> Exception:
+    if row is None:
+        return DataError(f"{table.path}: column {there!r} {problem}")
+    return table.fail(row, f"{there} {problem}")
+
+
+def _seconds(times: npt.NDArray[np.int64], ticks_per_second: int) -> pa.Array:
+    """Times as they are written: whole numbers, or decimals of seconds where a tick is a known part of one."""
+    if ticks_per_second == 1:
+        return pa.array(times, pa.int64())
+    places = {ticks: 3 * power for power, ticks in enumerate(TICKS.values())}
+    if ticks_per_second not in places:
+        known = ", ".join(map(str, places))
+        raise ValueError(
+            f"Interactions.write: ticks_per_second must be one of {known}, but is {ticks_per_second}"
+        )
+    return pa.Array.from_buffers(
+        pa.decimal128(38, places[ticks_per_second]),
+        len(times),
+        [None, pa.py_buffer(np.stack([times, times >> 63], axis=1).tobytes())],
+    )

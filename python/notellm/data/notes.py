@@ -1,7 +1,7 @@
 """Notes: what the model reads, embeds and describes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -9,8 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from notellm.data.tables import Column, Kind, read_table, write_table
+from notellm.data.reading import ReadingReport
+from notellm.data.tables import Column, Kind, read_table
+from notellm.data.writing import write_table
 from notellm.errors import DataError
+from notellm.hashtags import HashtagRule, clean_hashtags
 from notellm.text.normal import all_normalized
 
 __all__ = ["Notes"]
@@ -34,6 +37,7 @@ class Notes:
         contents: N texts.
         topics: N lists of hashtags, without the ``#``; an empty list where a note has none.
         categories: N names; ``""`` where a note has none.
+        report: What reading them found to change; None where they were not read from a file.
 
     Raises:
         ValueError: If the columns differ in length.
@@ -49,6 +53,7 @@ class Notes:
     contents: list[str]
     topics: list[list[str]]
     categories: list[str]
+    report: ReadingReport | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         lengths = [len(column) for column in self._columns().values()]
@@ -86,22 +91,37 @@ class Notes:
             raise DataError(f"Notes.index: ids must be those of notes, but one is {error}") from None
 
     @classmethod
-    def read(cls, path: str | Path, *, columns: Mapping[str, str] | None = None) -> "Notes":
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        columns: Mapping[str, str] | None = None,
+        hashtags: HashtagRule = HashtagRule(),  # noqa: B008 - it is frozen
+    ) -> "Notes":
         """Reads notes from a Parquet, CSV or JSON lines file.
 
-        The columns are ``id`` (text or integers), ``title``, ``content``, ``topics`` (a list; in CSV
-        joined by ``|``) and ``category``. A missing value is an empty one, except for the id; blank
-        topics are left out; further columns are ignored. Texts come in Unicode's normal form C, so that
-        what reads the same is the same; ids, which the log repeats, come as they are.
+        The columns are ``id`` (text or integers, of any length and with any character), ``title``, ``content``,
+        ``topics`` and ``category``. A missing value is an empty one, except for the id; further columns are ignored.
+        Texts come in Unicode's normal form C, so that what reads the same is the same; ids, which the log repeats,
+        come as they are.
+
+        Topics are a list, or text: joined by ``|``, or a list as JSON or Python writes it (``["tea", "hot drink"]``).
+        They are cleaned here, once: without needless white space, split where a comma stands in one, without empty
+        ones and repetitions; ``report`` says how often.
+
+        CSV may have commas, semicolons or tabs between its columns, or what a first line ``sep=`` names; a quote
+        inside a quoted field is written twice. Text is UTF-8, with or without a byte order mark.
 
         Args:
             path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
             columns: The file's name of a column where it is another, as in ``{"id": "sku"}``;
                 ``{"topics": ""}`` says that the file has no topics.
+            hashtags: How topics are cleaned; with ``HashtagRule(separators=())`` none is split.
 
         Raises:
-            DataError: If the file is malformed, empty or no UTF-8, a column is missing or has
-                another type, or an id is missing or comes twice. It names the file and the row.
+            DataError: If the file is malformed, empty or no UTF-8, has a row of more than 256 MiB (CSV, JSON
+                lines), a column is missing or has another type, or an id is missing or comes twice. It
+                names the file and the row.
             ValueError: If the suffix or a key of ``columns`` is not known.
             FileNotFoundError: If there is no such file.
         """
@@ -123,16 +143,18 @@ class Notes:
         topics: list[list[str]] = [[] for _ in empty]
         if "topics" in table.columns:
             topics = [
-                all_normalized(topic for topic in row or () if topic and not topic.isspace())
+                clean_hashtags(row or (), hashtags, table.changes)
                 for row in table.columns["topics"].to_pylist()
             ]
-        return cls(ids.to_pylist(), texts["title"], texts["content"], topics, texts["category"])
+        return cls(
+            ids.to_pylist(), texts["title"], texts["content"], topics, texts["category"], table.report()
+        )
 
     def write(self, path: str | Path) -> None:
         """Writes the notes to a ``.parquet``, ``.csv`` or ``.jsonl`` file, whole or not at all.
 
         Raises:
-            ValueError: If the suffix is not known, or a topic holds ``|``, which CSV needs.
+            ValueError: If the suffix is not known.
         """
         types = {"topics": pa.list_(pa.large_string())}
         columns = {

@@ -1,4 +1,4 @@
-"""Reads and writes tables as Parquet, CSV or JSON lines; whatever is wrong is one DataError.
+"""Reads tables from Parquet, CSV or JSON lines; whatever is wrong is one DataError.
 
 Every message names the file and, where it can be known, the row: the line (counted from 1, with the
 header) of CSV and JSON lines, the row (counted from 1) of Parquet.
@@ -6,12 +6,13 @@ header) of CSV and JSON lines, the row (counted from 1) of Parquet.
 
 import difflib
 import enum
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -19,16 +20,16 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from notellm.data import lines
+from notellm.data.csv_form import SEPARATORS, CsvForm, check_quotes, find_form
+from notellm.data.list_cells import TOPIC_SEPARATOR, split_cell
+from notellm.data.reading import ReadingReport
+from notellm.data.writing import suffix_of
 from notellm.errors import DataError
-from notellm.files import atomic_write
 
-__all__ = ["Column", "Kind", "Table", "TOPIC_SEPARATOR", "parquet_header", "read_table", "write_table"]
+__all__ = ["Column", "Kind", "Table", "parquet_header", "read_table"]
 
-TOPIC_SEPARATOR = "|"
-"""Joins the topics of a note in CSV, which has no lists."""
-
-_BLOCK_BYTES = 16 << 20
-"""Read size; pyarrow needs each row to fit in one."""
+_BLOCK_BYTES = (16 << 20, lines.LARGEST_LINE)
+"""Sizes of what is read at once, in turn: pyarrow needs each row to fit in one, and reads small ones in parallel."""
 
 
 class Kind(enum.Enum):
@@ -38,6 +39,7 @@ class Kind(enum.Enum):
     TEXT = "text"  # large_string, null becomes ""
     TOPICS = "lists of text"  # list of large_string, null becomes []
     INTEGER = "integers"  # int64, no nulls
+    TIME = "times"  # as it is read: `exact_times` makes whole numbers of it
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,20 @@ class Table:
 
     path: Path
     columns: dict[str, pa.ChunkedArray]
+    form: CsvForm | None = None
+    """How the file is written, if it is CSV."""
+    changes: Counter[str] = field(default_factory=Counter)
+    """What is read otherwise than it stands there, in words, and how often."""
 
     def fail(self, row: int, problem: str) -> DataError:
         """The error for a row (from 0), naming the file and the line or row."""
-        return DataError(f"{lines.place(self.path, row)}: {problem}")
+        return DataError(f"{lines.place(self.path, self.form, row)}: {problem}")
+
+    def report(self) -> ReadingReport:
+        """What became of the file."""
+        rows = len(next(iter(self.columns.values())))
+        changes = {what: count for what, count in self.changes.items() if count}
+        return ReadingReport(self.path, rows, changes)
 
     def check(self, is_bad: pa.ChunkedArray, problem: Callable[[int], str]) -> None:
         """Raises for the first row where ``is_bad``; ``problem`` words it from the row number."""
@@ -72,7 +84,8 @@ def read_table(
     """Reads the columns of a schema, checked and converted.
 
     Args:
-        path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
+        path: A file ending in ``.parquet``, ``.csv`` (its columns separated by commas, semicolons or tabs, or by
+            what a first line ``sep=`` names) or ``.jsonl``.
         schema: The columns wanted, by their names here.
         columns: The file's name of a column where it differs from the schema's; ``""`` says that
             the file has no such column.
@@ -81,8 +94,9 @@ def read_table(
         The columns that are there, in the types of their kinds.
 
     Raises:
-        DataError: If the file is malformed, empty or no UTF-8, or a column is missing, has another
-            type, or holds a null where none may be.
+        DataError: If the file is malformed, empty or no UTF-8, has a row of more than
+            `json_files.LARGEST_LINE` bytes (CSV, JSON lines), or a column is missing, has another type,
+            or holds a null where none may be.
         ValueError: If the file's suffix or a name in ``columns`` is not known.
         FileNotFoundError: If there is no such file.
     """
@@ -90,38 +104,20 @@ def read_table(
     names = _names(schema, columns or {})
     if not path.is_file():
         raise FileNotFoundError(f"{path}: must be a file, but does not exist")
-    present = {name: schema[name].kind for name in _present(path, schema, names, columns or {})}
-    wanted = {names[name]: kind for name, kind in present.items()}
-    try:
-        data = _READERS[_suffix(path)](path, wanted)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise lines.diagnose(path, {name: kind.value for name, kind in wanted.items()}, error) from error
+    suffix = suffix_of(path)
+    form = find_form(path, names.values()) if suffix == ".csv" else None
+    header = form.header if form else (lines.jsonl_header if suffix == ".jsonl" else parquet_header)(path)
+    present = {name: schema[name].kind for name in _present(path, header, schema, names, columns or {})}
+    data = _read(path, form, {names[name]: kind for name, kind in present.items()})
     if data.num_rows == 0:
         raise DataError(f"{path}: must hold at least one row, but is empty")
-    raw = Table(path, {name: data[names[name]] for name in present})
-    return Table(path, {name: _convert(raw, name, names[name], kind) for name, kind in present.items()})
-
-
-def write_table(path: str | Path, table: pa.Table) -> None:
-    """Writes a table in the format of the file's suffix, atomically.
-
-    Args:
-        path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
-        table: Columns of text, integers, or lists of text.
-
-    Raises:
-        ValueError: If the suffix is not known, or a topic holds the separator that CSV needs.
-    """
-    path = Path(path)
-    write = _WRITERS[_suffix(path)]
-    with atomic_write(path) as temporary:
-        write(temporary, table)
-
-
-def _suffix(path: Path) -> str:
-    if path.suffix not in _READERS:
-        raise ValueError(f"{path}: must end in .parquet, .csv or .jsonl, but ends in {path.suffix!r}")
-    return path.suffix
+    raw = Table(path, {name: data[names[name]] for name in present}, form)
+    if form is not None and (form.separator != "," or form.skipped_lines):
+        raw.changes[f"rows with {SEPARATORS.get(form.separator, repr(form.separator))} between columns"] = (
+            data.num_rows
+        )
+    converted = {name: _convert(raw, name, names[name], kind) for name, kind in present.items()}
+    return Table(path, converted, form, raw.changes)
 
 
 def _names(schema: Mapping[str, Column], columns: Mapping[str, str]) -> dict[str, str]:
@@ -134,10 +130,14 @@ def _names(schema: Mapping[str, Column], columns: Mapping[str, str]) -> dict[str
 
 
 def _present(
-    path: Path, schema: Mapping[str, Column], names: Mapping[str, str], columns: Mapping[str, str]
+    path: Path,
+    header: Collection[str],
+    schema: Mapping[str, Column],
+    names: Mapping[str, str],
+    columns: Mapping[str, str],
 ) -> list[str]:
     """The schema's names whose columns the file has; a missing one is an error, a misspelt one too."""
-    header = _HEADERS[_suffix(path)](path)
+    header = list(header)
     present = []
     for name, there in names.items():
         if header.count(there) > 1:
@@ -147,16 +147,24 @@ def _present(
         if there in header:
             present.append(name)
             continue
-        spare = [other for other in header if other not in names.values()]
-        near = difflib.get_close_matches(there.lower(), spare, n=1, cutoff=0.6)
+        near = _nearest(there, [other for other in header if other not in names.values()])
         if schema[name].is_required or name in columns or near:
-            hint = f"columns={{{name!r}: {near[0]!r}}}" if near else f"columns={{{name!r}: <its name there>}}"
+            hint = f"columns={{{name!r}: {near!r}}}" if near else f"columns={{{name!r}: <its name there>}}"
             absent = f", or {name!r}: '' if there is none" if schema[name].kind is not Kind.KEY else ""
+            if suffix_of(path) == ".csv" and len(header) == 1 and len(names) > 1:
+                hint, absent = "commas, semicolons or tabs between the columns", ""
             raise DataError(
                 f"{path}: column {there!r} must be there, but the columns are {', '.join(header) or 'none'}; "
                 f"try {hint}{absent}"
             )
     return present
+
+
+def _nearest(name: str, others: list[str]) -> str:
+    """The name that is likely meant, whatever its case; or none."""
+    by_form = {other.strip().casefold(): other for other in reversed(others)}
+    near = difflib.get_close_matches(name.casefold(), by_form, n=1, cutoff=0.6)
+    return by_form[near[0]] if near else ""
 
 
 def parquet_header(path: Path) -> list[str]:
@@ -171,23 +179,33 @@ def parquet_header(path: Path) -> list[str]:
         raise DataError(f"{path}: must be a Parquet file, but {' '.join(str(error).split())}") from error
 
 
-_HEADERS: dict[str, Callable[[Path], list[str]]] = {
-    ".parquet": parquet_header,
-    ".csv": lines.csv_header,
-    ".jsonl": lines.jsonl_header,
-}
+def _read(path: Path, form: CsvForm | None, wanted: Mapping[str, Kind]) -> pa.Table:
+    """Reads columns by their names in the file, in types that keep what stands there."""
+    kinds: dict[str, lines.Holds] = {}
+    if form is not None:
+        check_quotes(path, form)
+    elif suffix_of(path) == ".jsonl":
+        kinds = _json_kinds(lines.first_values(path), wanted)
+    try:
+        if suffix_of(path) == ".parquet":
+            # Without partitioning=None a folder called "time=1" would add a column.
+            return pq.read_table(path, columns=list(wanted), partitioning=None)
+        for block in _BLOCK_BYTES:
+            try:
+                return _read_csv(path, form, wanted, block) if form else _read_jsonl(path, kinds, block)
+            except pa.ArrowInvalid as error:
+                if "straddling" not in str(error) or block == _BLOCK_BYTES[-1]:
+                    raise
+    except (pa.ArrowInvalid, OSError) as error:
+        raise lines.diagnose(path, form, kinds, error) from error
+    raise AssertionError
 
 
-def _read_parquet(path: Path, wanted: Mapping[str, Kind]) -> pa.Table:
-    # Without partitioning=None a folder called "time=1" would add a column.
-    return pq.read_table(path, columns=list(wanted), partitioning=None)
-
-
-def _read_csv(path: Path, wanted: Mapping[str, Kind]) -> pa.Table:
+def _read_csv(path: Path, form: CsvForm, wanted: Mapping[str, Kind], block: int) -> pa.Table:
     return pyarrow.csv.read_csv(
         path,
-        read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        read_options=pyarrow.csv.ReadOptions(block_size=block, skip_rows=form.skipped_lines),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
         # Everything comes as text: a guessed type would turn the id 007 into 7 and "NA" into a null.
         convert_options=pyarrow.csv.ConvertOptions(
             include_columns=list(wanted), column_types=dict.fromkeys(wanted, pa.large_string())
@@ -195,26 +213,31 @@ def _read_csv(path: Path, wanted: Mapping[str, Kind]) -> pa.Table:
     )
 
 
-def _read_jsonl(path: Path, wanted: Mapping[str, Kind]) -> pa.Table:
-    types = {Kind.TEXT: pa.large_string(), Kind.TOPICS: pa.list_(pa.large_string()), Kind.INTEGER: pa.int64()}
-    first = lines.first_object(path)
-    for_keys = {
-        name: pa.int64() if lines.is_integer(first.get(name)) else pa.large_string() for name in wanted
-    }
+def _json_kinds(first: Mapping[str, Any], wanted: Mapping[str, Kind]) -> dict[str, lines.Holds]:
+    """What each column of JSON lines holds: one type through the file, that of its first value."""
+
+    def holds(name: str, kind: Kind) -> lines.Holds:
+        value, as_first = first.get(name), f"{kind.value}, as in the first row"
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if kind is Kind.INTEGER or (kind is Kind.KEY and is_number):
+            return lines.Holds(as_first if kind is Kind.KEY else kind.value, int, pa.int64())
+        if kind is Kind.TIME and is_number:
+            return lines.Holds(as_first, (int, float), pa.decimal256(76, 38))  # a float would round integers
+        if kind is Kind.TOPICS and not isinstance(value, str):
+            return lines.Holds(kind.value, list, pa.list_(pa.large_string()))
+        return lines.Holds(kind.value if kind is Kind.TEXT else as_first, str, pa.large_string())
+
+    return {name: holds(name, kind) for name, kind in wanted.items()}
+
+
+def _read_jsonl(path: Path, kinds: Mapping[str, lines.Holds], block: int) -> pa.Table:
     # The types are said, not guessed: pyarrow would make timestamps of titles that look like dates.
-    schema = pa.schema([(name, types.get(kind, for_keys[name])) for name, kind in wanted.items()])
+    schema = pa.schema([(name, holds.read_as) for name, holds in kinds.items()])
     return pyarrow.json.read_json(
         path,
-        read_options=pyarrow.json.ReadOptions(block_size=_BLOCK_BYTES),
+        read_options=pyarrow.json.ReadOptions(block_size=block),
         parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
     )
-
-
-_READERS: dict[str, Callable[[Path, Mapping[str, Kind]], pa.Table]] = {
-    ".parquet": _read_parquet,
-    ".csv": _read_csv,
-    ".jsonl": _read_jsonl,
-}
 
 
 def _convert(table: Table, name: str, there: str, kind: Kind) -> pa.ChunkedArray:
@@ -222,7 +245,13 @@ def _convert(table: Table, name: str, there: str, kind: Kind) -> pa.ChunkedArray
     column = table.columns[name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    convert = {Kind.KEY: _keys, Kind.TEXT: _text, Kind.TOPICS: _topics, Kind.INTEGER: _integers}[kind]
+    convert = {
+        Kind.KEY: _keys,
+        Kind.TEXT: _text,
+        Kind.TOPICS: _topics,
+        Kind.INTEGER: _integers,
+        Kind.TIME: lambda *_: column,
+    }[kind]
     return convert(table, there, column)
 
 
@@ -239,8 +268,8 @@ def _check_utf8(table: Table, there: str, column: pa.ChunkedArray) -> None:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
-        if table.path.suffix != ".parquet":
-            raise lines.diagnose(table.path, {}, error) from error
+        if suffix_of(table.path) != ".parquet":
+            raise lines.diagnose(table.path, table.form, {}, error) from error
         is_list = not _is_text(column.type)
         raw = column.cast(pa.list_(pa.large_binary()) if is_list else pa.large_binary())
         for row, value in enumerate(raw.to_pylist()):
@@ -275,8 +304,8 @@ def _text(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _topics(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
-    if _is_text(kind) and table.path.suffix == ".csv":
-        return pc.split_pattern(column, TOPIC_SEPARATOR)
+    if _is_text(kind):
+        return _topics_of_text(table, there, column)
     if pa.types.is_null(kind):
         return column.cast(pa.list_(pa.large_string()))
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
@@ -286,12 +315,31 @@ def _topics(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArra
     return column.cast(pa.list_(pa.large_string()))
 
 
+def _topics_of_text(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Cells to lists; only those that look like lists are read one by one."""
+    _check_utf8(table, there, column)
+    column = column.cast(pa.large_string()).fill_null("")
+    begins = pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(column), 0, 1)
+    is_list = pc.is_in(begins, value_set=pa.array(list("[({"), pa.large_string()))
+    split = pc.split_pattern(column, TOPIC_SEPARATOR)
+    if not pc.any(is_list).as_py():
+        return split
+    rows = split.to_pylist()
+    for row in np.flatnonzero(is_list.to_numpy()).tolist():
+        cell = column[row].as_py()
+        items = split_cell(cell)
+        if items is None:
+            form = f'be joined by {TOPIC_SEPARATOR!r} or a list like ["tea", "hot drink"]'
+            raise table.fail(row, f"{there} must {form}, but is {cell[:200]!r}")
+        rows[row] = items
+        table.changes["cells read as lists"] += items != cell.split(TOPIC_SEPARATOR)
+    return pa.chunked_array([pa.array(rows, pa.list_(pa.large_string()))])
+
+
 def _integers(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     table.check(column.is_null(), lambda row: f"{there} must be given, but is null")
-    kind, is_csv = column.type, table.path.suffix == ".csv"
-    if pa.types.is_timestamp(kind):
-        column = _converted(table, there, column, pa.timestamp("s", kind.tz))
-    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or (is_csv and _is_text(kind))):
+    kind, is_csv = column.type, table.form is not None
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or (is_csv and _is_text(kind))):
         raise _wrong_type(table, there, Kind.INTEGER, kind)
     return _converted(table, there, column, pa.int64())
 
@@ -307,44 +355,3 @@ def _converted(table: Table, there: str, column: pa.ChunkedArray, kind: pa.DataT
             except pa.ArrowInvalid as error:
                 raise table.fail(row, f"{there} must be a whole number, but is {value.as_py()!r}") from error
         raise
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """The table with its dictionary columns written out, for formats that have none."""
-    for index, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(index, field.name, table[field.name].cast(field.type.value_type))
-    return table
-
-
-def _write_csv(path: Path, table: pa.Table) -> None:
-    for index, field in enumerate(table.schema):
-        if not pa.types.is_list(field.type):
-            continue
-        for topic in pc.list_flatten(table[field.name]).to_pylist():
-            if TOPIC_SEPARATOR in topic:
-                raise ValueError(
-                    f"{field.name}: topics in CSV must not contain {TOPIC_SEPARATOR!r}, but one is "
-                    f"{topic!r}; try .parquet or .jsonl"
-                )
-        joined = pc.binary_join(table[field.name].cast(pa.list_(pa.string())), TOPIC_SEPARATOR)
-        table = table.set_column(index, field.name, joined)
-    pyarrow.csv.write_csv(_plain(table), path)
-
-
-def _write_jsonl(path: Path, table: pa.Table) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for batch in _plain(table).to_batches(max_chunksize=10_000):
-            rows: list[dict[str, Any]] = batch.to_pylist()
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _write_parquet(path: Path, table: pa.Table) -> None:
-    pq.write_table(table, path, compression="zstd")
-
-
-_WRITERS: dict[str, Callable[[Path, pa.Table], None]] = {
-    ".parquet": _write_parquet,
-    ".csv": _write_csv,
-    ".jsonl": _write_jsonl,
-}

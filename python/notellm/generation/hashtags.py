@@ -1,16 +1,17 @@
 """The hashtags of a note: written freely, or out of a known vocabulary."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.generation.decoding import Decoding, write
+from notellm.hashtags import clean_hashtags
 from notellm.models.language_model import LanguageModel
 from notellm.progress import ProgressFn
-from notellm.prompts.tokenizing import cut_hashtag, token_lists
+from notellm.prompts.tokenizing import hashtag_rule, token_lists
 from notellm.text.analyzers import OVERLAP_TOKENS
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def generate_hashtags(
         notes: Their hashtags are not looked at.
         count: How many to ask for, from 1 to the prompt's ``max_hashtags``. Freely, the model may write fewer or more;
             from a vocabulary at most so many.
-        vocabulary: Only these may be written, each once, cut as the prompt cuts hashtags: at every step the tokens
-            that go on to one of them. Default: anything may be written.
+        vocabulary: Only these may be written, each once, cleaned as the prompt cleans hashtags (one that holds the
+            separator is several): at every step the tokens that go on to one of them. Default: anything may be written.
         banned: By note: hashtags that it must not get, cut like all. From a vocabulary they are never written; of what
             was written freely they are left out.
         ban_in_text: Whether those that stand in the note's title or content are banned, too (`hashtags_in_text`).
@@ -71,7 +72,7 @@ def generate_hashtags(
         raise ValueError(
             f"generate_hashtags: banned must hold a collection for each of {len(notes)} notes, but holds {len(banned)}"
         )
-    cut = partial(_cut, model)
+    clean = partial(_clean, model)
     grammar, numbers = None, dict[str, int]()
     if vocabulary is not None:
         numbers = _numbered(model, vocabulary)
@@ -83,7 +84,7 @@ def generate_hashtags(
         )
     given = [()] * len(notes) if banned is None else banned
     present = hashtags_in_text(notes, vocabulary) if ban_in_text and vocabulary is not None else given
-    bans = [{cut(tag) for tag in (*own, *there)} for own, there in zip(given, present, strict=True)]
+    bans = [set(clean((*own, *there))) for own, there in zip(given, present, strict=True)]
     tokenized = model.prompt.tokenize(notes)
     outputs = write(
         model,
@@ -100,27 +101,20 @@ def generate_hashtags(
     written = [model.prompt.parse_hashtags(output) for output in outputs]
     if vocabulary is None and ban_in_text:
         for i, tags in enumerate(written):
-            bans[i] |= set(map(cut, hashtags_in_text(notes.take([i]), tags)[0]))
-    return [[tag for tag in tags if cut(tag) not in own] for tags, own in zip(written, bans, strict=True)]
+            bans[i] |= hashtags_in_text(notes.take([i]), tags)[0]
+    return [[tag for tag in tags if tag not in own] for tags, own in zip(written, bans, strict=True)]
 
 
-def _cut(model: LanguageModel, tag: str) -> str:
-    """A hashtag as the prompt shows it, and so as the model writes it."""
-    return cut_hashtag(tag.strip(), model.prompt.config).strip()
+def _clean(model: LanguageModel, tags: Iterable[str]) -> list[str]:
+    """Hashtags as the prompt shows them, and so as the model writes them."""
+    return clean_hashtags(tags, hashtag_rule(model.prompt.config))
 
 
 def _numbered(model: LanguageModel, vocabulary: Sequence[str]) -> dict[str, int]:
     """The distinct hashtags as the prompt would show them, and their numbers."""
     if isinstance(vocabulary, str):
         raise ValueError("generate_hashtags: vocabulary must be a list of hashtags, but is a text")
-    tags = [tag for tag in dict.fromkeys(_cut(model, tag) for tag in vocabulary) if tag]
-    separator = model.prompt.config.hashtag_separator
-    joined = next((tag for tag in tags if separator in tag), None)
-    if joined is not None:
-        raise ValueError(
-            f"generate_hashtags: hashtags must not hold the prompt's separator {separator!r}, "
-            f"but {joined!r} does"
-        )
+    tags = _clean(model, vocabulary)
     if not tags:
         raise ValueError(
             "generate_hashtags: vocabulary must have a hashtag that can be written, but has none"

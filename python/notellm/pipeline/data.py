@@ -25,9 +25,11 @@ from notellm.data import (
     union_groups,
     within_groups,
 )
-from notellm.data.tables import Column, Kind, read_table, write_table
+from notellm.data.tables import Column, Kind, read_table
+from notellm.data.writing import write_table
 from notellm.errors import DataError
 from notellm.fingerprints import Fingerprint
+from notellm.hashtags import HashtagRule
 from notellm.json_files import read_json, write_json
 from notellm.mining import Pairs, mine_pairs
 from notellm.progress import console_progress
@@ -42,6 +44,7 @@ __all__ = [
     "load_data",
     "mine",
     "prepare",
+    "reading_reports",
     "read_pairs",
     "select_queries",
     "training_pairs",
@@ -122,7 +125,7 @@ def load_data(config: Config) -> Dataset:
             catalogue = debian.fetch(folder, progress)
         notes, log, groups = catalogue.notes, catalogue.interactions, catalogue.groups
     else:
-        notes = Notes.read(data.notes)
+        notes = Notes.read(data.notes, hashtags=_hashtag_rule(config))
         log = Interactions.read(data.interactions, notes=notes, ordered=data.ordered)
         groups = _read_groups(data.notes, data.groups_column, len(notes))
     if data.split == "users":
@@ -162,6 +165,9 @@ def prepare(run: RunFolder, dataset: Dataset) -> MinedPairs:
 
     Writes ``pairs.parquet`` (ids of source and target, score, users), where users are held out also
     ``held_out_pairs.parquet``, and ``data.json`` (what was found, by numbers).
+
+    Raises:
+        DataError: If the log gives no pair; with what mining did.
     """
     path, held_out_path = run.file("pairs.parquet"), run.file("held_out_pairs.parquet")
     held_out_log = dataset.held_out_interactions
@@ -172,15 +178,29 @@ def prepare(run: RunFolder, dataset: Dataset) -> MinedPairs:
                 "try another run_dir"
             )
     else:
-        pairs = mine(run.config, dataset.interactions)
+        pairs = _some(mine(run.config, dataset.interactions), "data.interactions")
         write_pairs(path, pairs, dataset.notes)
         held_out = pairs
         if held_out_log is not None:
-            held_out = mine(run.config, held_out_log)
+            held_out = _some(mine(run.config, held_out_log), "data.interactions of the users held out")
             write_pairs(held_out_path, held_out, dataset.notes)
         write_json(run.file("data.json"), describe_data(dataset, pairs, held_out))
     known = read_pairs(path, dataset.notes)
     return MinedPairs(known, known if held_out_log is None else read_pairs(held_out_path, dataset.notes))
+
+
+def _some(pairs: Pairs, where: str) -> Pairs:
+    """The pairs, of which there must be one.
+
+    Raises:
+        DataError: If there is none; with the report of mining.
+    """
+    if len(pairs) == 0:
+        report = pairs.report
+        raise DataError(
+            f"{where}: must relate notes, but mining keeps no pair; try {report.remedy()}\n{report.describe()}"
+        )
+    return pairs
 
 
 def training_pairs(
@@ -264,7 +284,7 @@ def _shuffled(values: IntArray, names: Sequence[str], seed: int) -> IntArray:
 
 def write_pairs(path: str | Path, pairs: Pairs, notes: Notes) -> None:
     """Writes pairs with the ids of their notes, so that the file says what it means by itself."""
-    ids = pa.array(notes.ids)
+    ids = pa.array(notes.ids, pa.large_string())
     columns = {"source": ids.take(pa.array(pairs.source)), "target": ids.take(pa.array(pairs.target))}
     write_table(path, pa.table(columns | {"score": pairs.score, "users": pairs.users}))
 
@@ -285,6 +305,8 @@ def fingerprint(dataset: Dataset) -> str:
     notes, log = dataset.notes, dataset.interactions
     fields = (notes.ids, notes.titles, notes.contents, notes.topics, notes.categories, log.user_ids)
     found = Fingerprint().add_json(fields)
+    if log.ticks_per_second != 1:
+        found.add_json(log.ticks_per_second)
     arrays = [log.users, log.notes, log.times, log.events, dataset.groups, dataset.is_test]
     if not np.array_equal(dataset.is_train, ~dataset.is_test):
         arrays.append(dataset.is_train)
@@ -309,6 +331,7 @@ def describe_data(dataset: Dataset, pairs: Pairs, held_out: Pairs) -> dict[str, 
         "groups": len(np.unique(dataset.groups)),
         "baskets": len(dataset.interactions.user_ids),
         "events": len(dataset.interactions),
+        "reading": reading_reports(dataset),
         "hashtag_notes": sum(map(bool, dataset.notes.topics)),
         "categories": len({name for name in dataset.notes.categories if name}),
         "pairs_mined": len(pairs),
@@ -318,6 +341,17 @@ def describe_data(dataset: Dataset, pairs: Pairs, held_out: Pairs) -> dict[str, 
         "pairs_across_the_split_left_out": len(pairs) - int(inside.sum()) - used,
         "mining": pairs.report.to_dict(),
     }
+
+
+def reading_reports(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """What reading the files changed, in words and how often, by what they hold."""
+    reports = {"notes": dataset.notes.report, "interactions": dataset.interactions.report}
+    return {what: dict(report.changes) for what, report in reports.items() if report is not None}
+
+
+def _hashtag_rule(config: Config) -> HashtagRule:
+    """Hashtags are split where the prompt has its separator, too; the prompt cuts them, not the data."""
+    return HashtagRule(tuple(dict.fromkeys((*HashtagRule().separators, config.prompt.hashtag_separator))))
 
 
 def _read_groups(path: str, column: str, count: int) -> IntArray:

@@ -10,9 +10,10 @@ from tokenizers import Tokenizer
 
 from notellm._core import prompts as core
 from notellm.errors import ConfigError
+from notellm.hashtags import clean_hashtags
 from notellm.progress import ProgressFn
 from notellm.prompts.config import END_MARK, PromptConfig
-from notellm.prompts.tokenizing import NoteTexts, PieceTokenizer, tokenize_notes
+from notellm.prompts.tokenizing import NoteTexts, PieceTokenizer, hashtag_rule, tokenize_notes
 
 UNIFORM_LIMIT = 5
 """The most hashtags that ``hashtag_count: uniform`` asks for."""
@@ -76,7 +77,9 @@ class Prompt:
         """Tokenises and truncates every field of every note, once for all prompts that show it.
 
         Newlines in a value become spaces, and special tokens written in one are plain text; hashtags are
-        limited and cut as the configuration says, repeated ones dropped; empty values have no tokens.
+        limited and cut as the configuration says, repeated ones dropped; empty values have no tokens. Of titles and
+        contents only the beginning is read, far enough that the tokens kept are those of the whole text: at first
+        max(2048, 32 times the limit in tokens) characters, and never more than 2^20.
 
         Args:
             notes: N notes.
@@ -216,9 +219,8 @@ class Prompt:
         return self._strip_tail(output, "category")
 
     def parse_hashtags(self, output: str) -> list[str]:
-        """Reads generated hashtags: cut at the separator, without repetitions and empty ones."""
-        parts = self._strip_tail(output, "hashtags").split(self.config.hashtag_separator)
-        return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+        """Reads generated hashtags: one text with separators between, cleaned as those that prompts show."""
+        return clean_hashtags([self._strip_tail(output, "hashtags")], hashtag_rule(self.config))
 
     def _strip_tail(self, output: str, task: str) -> str:
         pieces = self.config.pieces(task)

@@ -1,7 +1,6 @@
 """Text to token ids, piece by piece: what a tokenizer does to a text that stands alone."""
 
 import json
-import re
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -12,13 +11,16 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from notellm._core.prompts import TokenizedNotes, TokenLists
+from notellm.hashtags import HashtagRule, one_line
+from notellm.hashtags import clean_hashtags as clean_by_rule
 from notellm.progress import ProgressFn
 from notellm.prompts.config import PromptConfig
 
 NOTES_PER_CHUNK = 512
 """Notes tokenised between two reports of progress."""
 
-_NEWLINE = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
+LEAST_CHARS, CHARS_PER_TOKEN, MOST_CHARS = 2_048, 32, 1 << 20
+"""Of a text whose first tokens are wanted: how much of it is read at first, and the most that ever is."""
 
 
 class NoteTexts(Protocol):
@@ -67,13 +69,48 @@ class PieceTokenizer:
         """The ids of a fixed piece; names of special tokens in it are those tokens."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def encode_values(self, values: Sequence[str], lead: str) -> list[list[int]]:
+    def encode_values(self, values: Sequence[str], lead: str, limit: int | None = None) -> list[list[int]]:
         """The ids of slot values: ``lead`` put before, newlines made spaces, empty ones without tokens.
 
         A note cannot write special tokens: their names are plain text in it.
+
+        With a limit, only the beginning of a long text is read: max(2048, 32 x limit) characters, and twice as many
+        as long as the kept tokens might still depend on what comes then; never more than 2^20. They do not, where the
+        last kept token is in a word (of the tokenizer's own pre-tokenizer) that ends before the last one read, or ends
+        in the first half of what is read, so that merges would have to reach over 1024 characters.
+
+        Args:
+            values: N texts.
+            lead: Before each.
+            limit: How many tokens of each are kept; None: all.
+
+        Returns:
+            N lists of ids.
         """
-        texts = [lead + clean if (clean := clean_value(value)) else "" for value in values]
-        return [encoding.ids for encoding in self._plain.encode_batch_fast(texts, add_special_tokens=False)]
+        chars = None if limit is None else max(LEAST_CHARS, CHARS_PER_TOKEN * limit)
+        is_short = [chars is None or len(value) <= chars for value in values]
+        texts = [_slot_text(value, lead) for value, short in zip(values, is_short, strict=True) if short]
+        found = iter(self._plain.encode_batch_fast(texts, add_special_tokens=False))
+        if limit is None or chars is None:
+            return [encoding.ids for encoding in found]
+        return [
+            next(found).ids[:limit] if short else self._first_ids(value, lead, limit, chars)
+            for value, short in zip(values, is_short, strict=True)
+        ]
+
+    def _first_ids(self, value: str, lead: str, limit: int, chars: int) -> list[int]:
+        """The first ids of a text that is longer than ``chars``."""
+        while True:
+            text = _slot_text(value, lead, chars)
+            encoding = self._plain.encode(text, add_special_tokens=False)
+            ids: list[int] = encoding.ids[:limit]
+            if not text or chars >= min(len(value), MOST_CHARS):
+                return ids
+            if len(ids) == limit:
+                words, end = encoding.word_ids, encoding.offsets[limit - 1][1]
+                if words[limit - 1] != words[-1] or end <= len(text) // 2:
+                    return ids
+            chars *= 2
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens included."""
@@ -92,27 +129,32 @@ def clean_value(value: str) -> str:
         >>> clean_value("one\ntwo"), clean_value(" \n")
         ('one two', '')
     """
-    return _NEWLINE.sub(" ", value) if value.strip() else ""
+    return one_line(value) if value and not value.isspace() else ""
 
 
-def cut_hashtag(topic: str, config: PromptConfig) -> str:
-    """A hashtag as it goes into a slot: `clean_value`, cut to ``max_hashtag_chars`` characters."""
-    return clean_value(topic)[: config.max_hashtag_chars]
+def hashtag_rule(config: PromptConfig) -> HashtagRule:
+    """What a prompt can show, and read back, as a hashtag: without its separator, of ``max_hashtag_chars`` at most."""
+    return HashtagRule((config.hashtag_separator,), config.max_hashtag_chars)
 
 
 def clean_hashtags(topics: Iterable[str], config: PromptConfig) -> list[str]:
-    """The hashtags of a note as prompts show them.
+    """The hashtags of a note as prompts show them, and as they are read from an output that is perfect.
 
-    Each is cut to ``max_hashtag_chars`` characters; empty ones and repetitions are left out; the first
+    Each is cleaned by `notellm.hashtags.clean_hashtags`: split at the prompt's separator, without white space around
+    it, cut to ``max_hashtag_chars`` characters; empty ones and repetitions are left out; the first
     ``max_hashtags`` remain.
 
     Example:
         >>> from notellm.prompts import load_prompt
-        >>> clean_hashtags(["games", "", "games", "role-playing-and-adventure"], load_prompt("paper"))
+        >>> clean_hashtags(["games", "", "games ", "role-playing-and-adventure"], load_prompt("paper"))
         ['games', 'role-playing-and']
     """
-    cut = (cut_hashtag(topic, config) for topic in topics)
-    return list(dict.fromkeys(topic for topic in cut if topic.strip()))[: config.max_hashtags]
+    return clean_by_rule(topics, hashtag_rule(config))[: config.max_hashtags]
+
+
+def _slot_text(value: str, lead: str, chars: int | None = None) -> str:
+    """What is tokenised of a value; it is empty by what it is as a whole, not by what is read of it."""
+    return "" if not value or value.isspace() else lead + one_line(value[:chars])
 
 
 def tokenize_notes(
@@ -125,8 +167,8 @@ def tokenize_notes(
     total = len(notes.titles)
     for begin in range(0, total, NOTES_PER_CHUNK):
         chunk = slice(begin, begin + NOTES_PER_CHUNK)
-        titles.extend(encode(notes.titles[chunk]), config.title_tokens)
-        contents.extend(encode(notes.contents[chunk]), config.content_tokens)
+        titles.extend(encode(notes.titles[chunk], limit=config.title_tokens))
+        contents.extend(encode(notes.contents[chunk], limit=config.content_tokens))
         categories.extend(encode(notes.categories[chunk]))
         tags = [clean_hashtags(topics, config) for topics in notes.topics[chunk]]
         hashtags.extend(encode(list(chain.from_iterable(tags))))
@@ -157,9 +199,9 @@ class _ListBuilder:
         self._ids = array("i")
         self._offsets = array("q", [0])
 
-    def extend(self, lists: Iterable[Sequence[int]], limit: int | None = None) -> None:
+    def extend(self, lists: Iterable[Sequence[int]]) -> None:
         for ids in lists:
-            self._ids.extend(ids[:limit])
+            self._ids.extend(ids)
             self._offsets.append(len(self._ids))
 
     def build(self) -> TokenLists:

@@ -4,10 +4,15 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from notellm import cli
 from notellm.cli import main
+from notellm.commands import generate
 from notellm.config import load_config
+from notellm.data import Notes
+from notellm.embedding import save_embeddings
+from notellm.errors import DataError
 from notellm.json_files import read_json
 
 NOTES = "id,title,content,topics,category,family\n" + "".join(
@@ -181,3 +186,32 @@ def test_what_is_nobody_s_fault_but_ours_shows_where_it_happened(monkeypatch):
     monkeypatch.setattr(doctor, "run", fail)
     with pytest.raises(ValueError, match="too many values"):
         main(["doctor"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"food\ncraft\n", b"food\r\ncraft\r\n", b"\xef\xbb\xbffood\r\n\r\n craft"]
+)
+def test_names_in_a_file_are_those_that_an_editor_shows(tmp_path, content):
+    (tmp_path / "names.txt").write_bytes(content)
+    assert generate._lines(tmp_path / "names.txt") == ["food", "craft"]
+
+
+def test_names_in_another_encoding_are_refused_with_their_line(tmp_path):
+    (tmp_path / "names.txt").write_bytes("food\ncaf\u00e9".encode("cp1252"))
+    with pytest.raises(
+        DataError, match=r"names\.txt:2: must be UTF-8, but byte 8 is not; try to save it as UTF-8"
+    ):
+        generate._lines(tmp_path / "names.txt")
+
+
+def test_ids_that_cannot_be_written_are_refused_before_anything_is_loaded(tmp_path, capsys):
+    Notes(["a\nz"], ["t"], ["c"], [[]], [""]).write(tmp_path / "n.parquet")
+    call = ["embed", "--notes", str(tmp_path / "n.parquet"), "--output", str(tmp_path / "v.npy")]
+    assert cli.main([*call, "--model", str(tmp_path / "none")]) == 2
+    assert "ids in a text file must be without line breaks" in capsys.readouterr().err
+
+
+def test_ids_with_line_breaks_keep_to_their_cells(tmp_path, capsys):
+    save_embeddings(tmp_path / "v.safetensors", ["a\nz", "b\tc"], torch.eye(2))
+    assert cli.main(["neighbours", "--vectors", str(tmp_path / "v.safetensors"), "--id=a\nz", "-k", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["a\\nz\t1\tb\\tc\t0.0000"]

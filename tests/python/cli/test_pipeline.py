@@ -1,3 +1,6 @@
+import json
+import re
+
 import numpy as np
 import pytest
 
@@ -207,3 +210,58 @@ def test_groups_come_from_a_column(tmp_path):
     assert data.is_test[0] == data.is_test[2]
     with pytest.raises(DataError, match="'kind' must be there"):
         load_data(compose(["data=files", *files, "data.groups_column=kind"]))
+
+
+def log_of(folder, rows, count=6):
+    """A run on ``count`` notes and a log of rows ``user,note[,time]``."""
+    header = "user,note,time" if rows and rows[0].count(",") == 2 else "user,note"
+    notes = Notes(
+        [f"n{i}" for i in range(count)], ["t"] * count, ["c"] * count, [[" a,b", "a"]] * count, [""] * count
+    )
+    notes.write(folder / "notes.jsonl")
+    (folder / "log.csv").write_text("\n".join([header, *rows, ""]))
+    files = ["data=files", f"data.notes={folder / 'notes.jsonl'}", f"data.interactions={folder / 'log.csv'}"]
+    return [*files, f"run_dir={folder / 'run'}"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "option", "remedy", "report"),
+    [
+        (
+            [f"u{i},n{i}" for i in range(6)],
+            [],
+            "a log in which users have several",
+            "6 users .*, 6 with one note",
+        ),
+        ([f"u,n{i}" for i in range(6)], ["mining.lower=1"], "a lower mining.lower", "15 pairs found"),
+        (["u,n0,5", "u,n1,90"], ["mining.max_gap_seconds=2"], "larger mining.max_gap", "0 pairs found"),
+    ],
+)
+def test_a_log_without_pairs_shows_what_mining_did(tmp_path, rows, option, remedy, report):
+    config = compose([*log_of(tmp_path, rows), *option])
+    run = RunFolder.open(config, command=["test"])
+    for _ in range(2):  # nothing half-written is taken for a result
+        with pytest.raises(
+            DataError, match=rf"data.interactions: must relate notes, .* try {remedy}"
+        ) as caught:
+            prepare(run, load_data(config))
+        assert re.search(report, str(caught.value))
+    assert not run.file("pairs.parquet").exists()
+
+
+def test_what_reading_changed_is_kept_with_the_data(tmp_path):
+    config = compose(log_of(tmp_path, [f"u,n{i}" for i in range(6)]))
+    data = load_data(config)
+    assert data.notes.topics[0] == ["a", "b"]
+    prepare(run := RunFolder.open(config, command=["test"]), data)
+    found = json.loads(run.file("data.json").read_text())["reading"]
+    assert found == {
+        "notes": {"hashtags split at a separator": 6, "hashtags left out as repeated": 6},
+        "interactions": {},
+    }
+
+
+def test_parts_of_seconds_are_part_of_the_data(tmp_path):
+    rows = ["u,n0,1.5", "u,n1,3.0"]
+    whole = fingerprint(load_data(compose(log_of(tmp_path, ["u,n0,1500", "u,n1,3000"]))))
+    assert fingerprint(load_data(compose(log_of(tmp_path, rows)))) != whole

@@ -327,3 +327,26 @@ def test_the_real_files():
     assert captions.ids == [str(number) for number in range(10728)]
     for content, tags in zip(captions.contents, captions.topics, strict=True):
         assert not any(f"#{tag}" in content for tag in tags)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".json.gz"])
+def test_json_lines_may_begin_with_a_byte_order_mark_and_must_be_utf8(tmp_path, suffix):
+    def write(content):
+        path = tmp_path / f"meta{suffix}"
+        path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+        return path
+
+    row = json.dumps({"asin": "A", "category": ["a", "b"], "title": "T"}).encode()
+    assert amazon_2018(write(b"\xef\xbb\xbf" + row), None)[0].ids == ["A"]
+    with pytest.raises(DataError, match=rf"meta{suffix}:2: must be UTF-8, but"):
+        amazon_2018(write(row + b'\n{"asin": "caf\xe9"}'), None)
+    with pytest.raises(DataError, match=rf"meta{suffix}:2: must be a JSON object, but"):
+        amazon_2018(write(row + b"\n" + b"[" * 100_000), None)
+
+
+def test_a_csv_in_another_encoding_is_refused_with_its_line(tmp_path):
+    (tmp_path / "v.csv").write_bytes(
+        b"video_id,manual_cover_text,caption,topic_tag,first_level_category_name\n1,\xe9,,,\n"
+    )
+    with pytest.raises(DataError, match=r"v\.csv:2: must be UTF-8, but byte 3 is 0xe9"):
+        kuairec(tmp_path / "v.csv", None)

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from notellm import _core
 from notellm.data.notes import Notes
-from notellm.embedding import embed, load_embeddings, save_embeddings
+from notellm.embedding import check_ids, embed, load_embeddings, save_embeddings
 from notellm.errors import DataError
 from notellm.models.notellm import NoteLLM
 from notellm.prompts import explain_prompt
@@ -198,6 +199,75 @@ def test_files_hold_ids_and_rows(name, tmp_path):
     ids, rows = load_embeddings(tmp_path / name)
     assert ids == ["a", "b b", "ü"]
     np.testing.assert_array_equal(rows.numpy(), np.arange(6.0).reshape(3, 2))
+
+
+ODD_IDS = ["a", "", " a ", "a\rb", "b\r", "u\u2028l\x85", "\ufeff", "\U0001f375", "-1", "a\tb", "x" * 5000]
+
+
+@pytest.mark.parametrize("ids", [ODD_IDS, ODD_IDS[::-1], ["\ufeffa", "b"], [""], []])
+@pytest.mark.parametrize("name", ["e.safetensors", "e.npy"])
+def test_ids_of_any_form_come_back(name, ids, tmp_path):
+    if name == "e.safetensors":
+        ids = [*ids, "line\nbreak", "\n", "nul\0"]
+    save_embeddings(tmp_path / name, ids, torch.zeros(len(ids), 2))
+    assert load_embeddings(tmp_path / name)[0] == ids
+
+
+def test_ids_are_no_part_of_the_header(tmp_path):
+    """A header has room for 100 MB at most; that of a million ids of 100 characters had too many."""
+    ids = [f"{i:0100d}" for i in range(1_000_000)]
+    save_embeddings(tmp_path / "e.safetensors", ids, torch.zeros(len(ids), 1))
+    with (tmp_path / "e.safetensors").open("rb") as file:
+        assert int.from_bytes(file.read(8), "little") < 1000
+    assert load_embeddings(tmp_path / "e.safetensors")[0] == ids
+
+
+def test_files_with_ids_in_the_header_are_read(tmp_path):
+    save_file({"embeddings": torch.ones(2, 3)}, tmp_path / "e.safetensors", metadata={"ids": "a\nb b"})
+    ids, rows = load_embeddings(tmp_path / "e.safetensors")
+    assert (ids, rows.shape) == (["a", "b b"], (2, 3))
+
+
+def test_an_editor_s_mark_is_no_part_of_an_id(tmp_path):
+    save_embeddings(tmp_path / "e.npy", ["a", "b"], torch.zeros(2, 2))
+    (tmp_path / "e.ids.txt").write_bytes(b"\xef\xbb\xbfa\nb")
+    assert load_embeddings(tmp_path / "e.npy")[0] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "message"),
+    [
+        (
+            "e.npy",
+            "a\nz",
+            r"ids in a text file must be without line breaks, but number 1 is 'a\\nz'; try .safetensors",
+        ),
+        ("e.npy", "\udc80", "ids must be Unicode text, but number 1 is"),
+        ("e.safetensors", "\udc80", "ids must be Unicode text, but number 1 is"),
+        ("e.txt", "a", "must end in .safetensors or .npy, but is e.txt"),
+    ],
+)
+def test_ids_that_cannot_be_written_are_refused_before_anything_is(name, row, message, tmp_path):
+    for check in (check_ids, lambda path, ids: save_embeddings(path, ids, torch.zeros(2, 2))):
+        with pytest.raises(ValueError, match=message):
+            check(tmp_path / name, ["b", row])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"ids": torch.tensor([97, 98], dtype=torch.uint8)},
+        {"ids": torch.tensor([97, 98], dtype=torch.uint8), "id_offsets": torch.tensor([0, 1, 3])},
+        {"ids": torch.tensor([97, 98], dtype=torch.uint8), "id_offsets": torch.tensor([0, 2, 1, 2])},
+        {"ids": torch.tensor([97, 255], dtype=torch.uint8), "id_offsets": torch.tensor([0, 1, 2])},
+        {"ids": torch.tensor([97, 98]), "id_offsets": torch.tensor([0, 1, 2])},
+    ],
+)
+def test_damaged_ids_are_refused(tensors, tmp_path):
+    save_file({"embeddings": torch.ones(2, 3)} | tensors, tmp_path / "e.safetensors")
+    with pytest.raises(DataError, match="must be a file of save_embeddings"):
+        load_embeddings(tmp_path / "e.safetensors")
 
 
 def test_bad_files_are_refused(tmp_path):

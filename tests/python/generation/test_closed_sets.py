@@ -159,13 +159,19 @@ def test_vocabulary_is_cut_as_the_prompt_cuts_hashtags(tiny, notes):
     assert written == [[cut]] * len(notes)
 
 
+def test_a_hashtag_of_the_vocabulary_that_holds_the_separator_is_several(tiny, notes):
+    whole = generate_hashtags(tiny, notes, 3, vocabulary=["web, c", "x11 "])
+    assert whole == generate_hashtags(tiny, notes, 3, vocabulary=["web", "c", "x11"])
+    assert all(tags for tags in whole)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"vocabulary": []}, "vocabulary must have a hashtag that can be written, but has none"),
         ({"vocabulary": ["", " "]}, "vocabulary must have a hashtag that can be written, but has none"),
         ({"vocabulary": "web"}, "vocabulary must be a list of hashtags, but is a text"),
-        ({"vocabulary": ["a, b"]}, "must not hold the prompt's separator ',', but 'a, b' does"),
+        ({"vocabulary": [",", " , "]}, "vocabulary must have a hashtag that can be written, but has none"),
         ({"vocabulary": ["terminal games"], "max_new_tokens": 1}, "max_new_tokens must be at least"),
         ({"banned": [set()]}, "banned must hold a collection for each of 12 notes, but holds 1"),
     ],

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from notellm.data.interactions import Interactions
 from notellm.mining import mine_pairs
 
 UNIT = 2**40
@@ -263,3 +264,60 @@ def test_rejects_codes_out_of_range():
     log = make_log([0, 0], [0, 1])
     with pytest.raises(ValueError, match=r"notes must be in \[0, 1\), but row 1 is 1"):
         mine_pairs(replace(log, note_ids=["a"]))
+
+
+def test_a_gap_in_seconds_holds_in_any_unit_of_the_times():
+    seconds = [10.0, 20.5, 30.0]
+    whole = Interactions([0] * 3, [0, 1, 2], ["u"], ["a", "b", "c"], times=seconds)
+    assert whole.ticks_per_second == 1000
+    pairs = mine_pairs(whole, max_gap_seconds=10, lower=0)
+    assert list(zip(pairs.source, pairs.target, strict=True)) == [(1, 2)]
+    assert len(mine_pairs(whole, max_gap_seconds=2**62, lower=0)) == 3
+
+
+@pytest.mark.parametrize(
+    ("times", "unit"),
+    [
+        (
+            [1_700_000_000_123, 1_700_000_001_000],
+            "the middle one is .*milliseconds, try max_gap_seconds=12000",
+        ),
+        ([1_700_000_000_123_000, 1_700_000_001_000_000], "microseconds, try max_gap_seconds=12000000"),
+        ([1_700_000_000_000_000_123, 1_700_000_001_000_000_000], "nanoseconds"),
+        ([5000, 25_000], "no two events of a user are nearer than 20,000; if they are milliseconds"),
+        ([5001, 6003], "nearer than 1,002; .*milliseconds"),
+    ],
+)
+def test_times_that_seem_to_be_no_seconds_are_warned_of(times, unit):
+    with pytest.warns(UserWarning, match=f"max_gap_seconds=12 times must be in seconds, but .*{unit}"):
+        mine_pairs(make_log([0, 0], [0, 1], times), max_gap_seconds=12)
+
+
+def test_times_that_seem_to_be_seconds_are_not_warned_of():
+    for times in ([1_700_000_000, 1_700_000_010], [5, 30], [0, 0]):
+        mine_pairs(make_log([0, 0], [0, 1], times), max_gap_seconds=12)
+    mine_pairs(make_log([0, 0], [0, 1], [1_700_000_000_123, 1_700_000_001_000]))
+
+
+def test_times_with_fractions_are_refused_of_a_log_of_one_s_own():
+    log = replace(make_log([0, 0], [0, 1], [1, 2]), times=np.array([0.9, 0.2]))
+    with pytest.raises(
+        ValueError, match="mine_pairs: times must be integers, but are float64; try notellm.Inter"
+    ):
+        mine_pairs(log)
+
+
+@pytest.mark.parametrize(
+    ("users", "options", "remedy"),
+    [
+        ([0, 1], {}, "a log in which users have several notes: each has one"),
+        ([0, 0], {"min_users": 2}, "a lower mining.min_users: 1 pairs have fewer users"),
+        ([0, 0], {"upper": 0.1}, "a higher mining.upper: 1 pairs score above it"),
+        ([0, 0], {"max_user_events": 1}, "a higher mining.max_user_events, or 0: 1 users are left out by it"),
+        ([0, 0], {"max_gap_seconds": 1}, "larger mining.max_gap_seconds and mining.max_gap_events, or 0"),
+    ],
+)
+def test_the_report_says_what_to_try_where_no_pair_is_kept(users, options, remedy):
+    pairs = mine_pairs(make_log(users, [0, 1], [1, 20]), **options)
+    assert len(pairs) == 0
+    assert pairs.report.remedy().startswith(remedy)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import unicodedata
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,9 +36,11 @@ class NaivePrompt:
     def tags(self, topics):
         tags = []
         for topic in topics:
-            cut = topic.replace("\r\n", "\n")[: self.config.max_hashtag_chars]
-            if self.value(cut) and self.value(cut) not in tags:
-                tags.append(self.value(cut))
+            for part in topic.split(self.config.hashtag_separator):
+                words = unicodedata.normalize("NFC", part).split()
+                cut = " ".join(words)[: self.config.max_hashtag_chars].strip()
+                if self.value(cut) and self.value(cut) not in tags:
+                    tags.append(self.value(cut))
         return tags[: self.config.max_hashtags]
 
     def join(self, tags):

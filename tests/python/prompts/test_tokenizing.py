@@ -2,7 +2,13 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from notellm.prompts import Prompt, load_prompt
-from notellm.prompts.tokenizing import NOTES_PER_CHUNK, PieceTokenizer
+from notellm.prompts.tokenizing import (
+    CHARS_PER_TOKEN,
+    LEAST_CHARS,
+    MOST_CHARS,
+    NOTES_PER_CHUNK,
+    PieceTokenizer,
+)
 
 
 def lists(tokens):
@@ -123,3 +129,67 @@ def test_bos_comes_first_in_every_root(tokenizer, paper, notes):
 def test_a_tokenizer_without_the_compression_token_is_refused(tokenizer):
     with pytest.raises(ValueError, match=r"must have the compression token 100000.*add_special_tokens"):
         Prompt(load_prompt("paper"), tokenizer, 100000, 0)
+
+
+def whole(pieces, text, limit):
+    """What tokenising all of a text keeps."""
+    return pieces.encode_values([text], " ")[0][:limit]
+
+
+LONG = {
+    "words": "Notes of tea, 2024-01-02: green & black.\n" * 3000,
+    "spaces before words": " " * 70_000 + "tea and mud " * 2000,
+    "one word": "abcab" * 20_000,
+    "no spaces": "\u7b14\u8bb0\u7684\u5185\u5bb9\uff0c" * 8000,
+    "a letter": "a" * 50_000,
+    "line breaks": "\r\n" * 30_000 + "tea",
+    "combining": "e\u0301" * 20_000,
+    "white space alone": " \n" * 20_000,
+    "tokens of many letters": "\u7b14" * 30_000 + "ab\u7b14" * 200,
+}
+
+
+def fusing_tokenizer():
+    """Makes one token of any run of letters that it does not know."""
+    vocabulary = {token: i for i, token in enumerate(["<unk>", "\u2581", "a", "b", "ab"])}
+    return Tokenizer(models.BPE(vocabulary, [("a", "b")], unk_token="<unk>", fuse_unk=True))
+
+
+def long_tokenizer(form, byte_level):
+    if form == "byte level":
+        return byte_level
+    tokenizer = fusing_tokenizer() if form == "fusing" else word_tokenizer()
+    if form == "sentencepiece":
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    return tokenizer
+
+
+@pytest.mark.parametrize("form", ["byte level", "sentencepiece", "no words", "fusing"])
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("limit", [1, 80, 400])
+def test_what_is_kept_of_a_long_text_is_as_if_all_were_read(tokenizer, form, name, limit):
+    pieces = PieceTokenizer(long_tokenizer(form, tokenizer))
+    assert pieces.encode_values([LONG[name]], " ", limit)[0] == whole(pieces, LONG[name], limit)
+
+
+def test_texts_within_the_bound_are_read_whole(paper, notes, monkeypatch):
+    seen = []
+    monkeypatch.setattr(PieceTokenizer, "_first_ids", lambda *arguments: seen.append(arguments))
+    notes.contents[0] = "tea " * (CHARS_PER_TOKEN * paper.config.content_tokens // 4)
+    notes.titles[0] = "tea " * (LEAST_CHARS // 4)
+    paper.tokenize(notes)
+    assert seen == []
+
+
+def test_a_note_of_twenty_megabytes_is_read_in_part(paper, notes, monkeypatch):
+    read = []
+    monkeypatch.setattr("notellm.prompts.tokenizing.one_line", lambda text: read.append(len(text)) or text)
+    expected = whole(paper.piece_tokenizer, "tea and mud " * 1000, paper.config.content_tokens)
+    notes.contents = ["tea and mud " * (20_000_000 // 12)] * 4
+    read.clear()
+    assert lists(paper.tokenize(notes).contents)[0] == expected
+    assert max(read) == CHARS_PER_TOKEN * paper.config.content_tokens
+    notes.contents = ["tea" + " " * 20_000_000] * 4  # its tokens may not end before the text does
+    read.clear()
+    paper.tokenize(notes)
+    assert max(read) <= MOST_CHARS

@@ -4,7 +4,6 @@ An item is a note; the second level of its category path is the category, deeper
 level is the same for all items of a file, and brands are left out: they would tell items apart by name.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from notellm.data.converters.reading import distinct, json_lines, log_of, name, 
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
 from notellm.errors import DataError
+from notellm.json_files import read_json
 
 
 class _Item(NamedTuple):
@@ -128,10 +128,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: must be one JSON object, but {error}") from error
+    tree = read_json(path)
     if not isinstance(tree, dict):
         raise DataError(f"{path}: must be one JSON object, but is {type(tree).__name__}")
     return tree

@@ -14,7 +14,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from notellm.data.converters.reading import csv_rows, log_of, name, plain, whole
+from notellm.data.converters.reading import as_data_errors, csv_rows, log_of, name, plain, whole
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
 from notellm.errors import DataError
@@ -74,7 +74,7 @@ def _log(path: Path, note_ids: list[str]) -> Interactions:
 
 
 def _sequences(path: Path) -> Iterator[tuple[str, list[str]]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file, as_data_errors(path):
         for number, line in enumerate(file, 1):
             user, _, items = line.partition("\t")
             if not user.strip() or not items.split():

@@ -8,14 +8,17 @@ import math
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO, cast
 
 import numpy as np
 
+from notellm.data.csv_form import not_utf8
 from notellm.data.interactions import Interactions
 from notellm.data.tables import parquet_header
 from notellm.errors import DataError
+from notellm.json_files import bounded_lines
 
 _TAG = re.compile(r"<[^<>]*>")
 _SPACE = re.compile(r"\s+")
@@ -26,22 +29,27 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and object of each line of a JSON Lines file, which may be gzipped.
 
     Raises:
-        DataError: With file and line, where a line is no JSON object.
+        DataError: With file and line, where a line is no JSON object in UTF-8, or has more than 256 MiB.
     """
-    opening = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
-        with opening(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                yield number, _object(line, f"{path}:{number}")
+        with _opened(path) as file:
+            for number, line in bounded_lines(file, path):
+                yield number, _object(line, f"{path}:{number}", "utf-8-sig" if number == 1 else "utf-8")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: must be a whole gzip file, but after line {number} {error}") from error
 
 
-def _object(line: str, where: str) -> dict[str, Any]:
+def _opened(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def _object(line: bytes, where: str, encoding: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except ValueError as error:
+        row = json.loads(line.decode(encoding))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: must be UTF-8, but {error}; try to save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: must be a JSON object, but {error}") from error
     if not isinstance(row, dict):
         raise DataError(f"{where}: must be a JSON object, but is {type(row).__name__}")
@@ -54,7 +62,7 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     Raises:
         DataError: If a column is missing, or a row has a wrong number of fields.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file, as_data_errors(path):
         lines = (_BARE_RETURN.sub(" ", line) for line in _lines(file))
         reader = csv.DictReader(lines)
         missing = [name for name in columns if name not in (reader.fieldnames or [])]
@@ -67,6 +75,21 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
             if None in row or None in row.values():
                 raise DataError(f"{path}:{reader.line_num}: must have {len(reader.fieldnames or [])} fields")
             yield reader.line_num, row
+
+
+@contextmanager
+def as_data_errors(path: Path) -> Iterator[None]:
+    """Makes DataErrors of what reading a text table raises: no UTF-8, or no CSV.
+
+    Raises:
+        DataError: With the line where it can be known.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise not_utf8(path) or DataError(f"{path}: must be UTF-8, but {error}") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: must be CSV, but {error}") from error
 
 
 def parquet_parts(path: Path, columns: Sequence[str]) -> list[Path]:

@@ -1,0 +1,55 @@
+"""Lists in one cell of a table that has no lists: joined by ``|``, or as JSON and Python write them."""
+
+import ast
+import json
+import re
+
+__all__ = ["TOPIC_SEPARATOR", "list_cell", "split_cell"]
+
+TOPIC_SEPARATOR = "|"
+"""Joins the items of a cell."""
+
+_BRACKETS = {"[": "]", "(": ")", "{": "}"}
+_ITEM = r"""\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|None|null|nan|NaN)\s*"""
+_LIST = re.compile(rf"[\[({{](?:{_ITEM}(?:,{_ITEM})*,?)?\s*[\])}}]", re.DOTALL)
+_ITEMS = re.compile(_ITEM, re.DOTALL)
+
+
+def split_cell(cell: str) -> list[str] | None:
+    """The items of a cell; None where it is in square brackets but no list of quoted texts.
+
+    Example:
+        >>> split_cell("tea|hot drink"), split_cell('["tea", "a|b"]'), split_cell("['tea']"), split_cell("")
+        (['tea', 'hot drink'], ['tea', 'a|b'], ['tea'], [])
+        >>> split_cell("['tea' 'mud']"), split_cell("(tea)")
+        (None, ['(tea)'])
+    """
+    text = cell.strip()
+    if not text:
+        return []
+    if _BRACKETS.get(text[0]) == text[-1]:
+        if _LIST.fullmatch(text):
+            return [_unquoted(item.strip()) for item in _ITEMS.findall(text, 1, len(text) - 1)]
+        if text[0] == "[":
+            return None
+    return cell.split(TOPIC_SEPARATOR)
+
+
+def list_cell(items: list[str]) -> str:
+    """A cell that `split_cell` reads as these items: joined where that is plain, or else JSON."""
+    joined = TOPIC_SEPARATOR.join(items)
+    return joined if split_cell(joined) == items else json.dumps(items, ensure_ascii=False)
+
+
+def _unquoted(item: str) -> str:
+    if item[0] not in "\"'":
+        return ""  # a null
+    if item[0] == '"':
+        try:
+            return str(json.loads(item, strict=False))
+        except ValueError:  # an escape that only Python knows
+            pass
+    try:
+        return str(ast.literal_eval(item))
+    except (ValueError, SyntaxError):  # no escape at all, as in a Windows path
+        return item[1:-1]

@@ -1,0 +1,33 @@
+"""What reading a file found to change, in words and numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ReadingReport"]
+
+
+@dataclass(frozen=True)
+class ReadingReport:
+    """What became of a file that was read.
+
+    Attributes:
+        path: The file.
+        rows: Its rows.
+        changes: What was read otherwise than it stands there, in words, and how often.
+    """
+
+    path: Path
+    rows: int
+    changes: Mapping[str, int]
+
+    def describe(self) -> str:
+        """The report in a few lines for people.
+
+        Example:
+            >>> print(ReadingReport(Path("n.csv"), 12, {"hashtags left out as repeated": 3}).describe())
+            n.csv: 12 rows
+              3 hashtags left out as repeated
+        """
+        lines = [f"  {count:,} {what}" for what, count in self.changes.items()]
+        return "\n".join([f"{self.path}: {self.rows:,} rows", *lines])

@@ -1,0 +1,137 @@
+"""Times of any form as whole numbers of one unit, exactly or not at all.
+
+A unit is a second, or the thousandth, millionth or billionth part of one: the longest in which every time of the column
+is a whole number. So no order and no distance is lost.
+"""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["TICKS", "exact_times"]
+
+TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Units of a second, by the name that pyarrow gives them."""
+
+Fail = Callable[[int | None, str], Exception]
+"""Makes the error for a row, from 0, or for the whole column."""
+
+_FORMS = "a number with at most nine decimals, or a date and time like 2024-01-02 03:04:05"
+_ZONE = re.compile(r"(?:Z|[+-]\d\d(?::?\d\d)?)$")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
+
+
+def exact_times(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int64], int]:
+    """Times as whole numbers.
+
+    Numbers are seconds, or whatever unit their owner means; dates begin at midnight; dates and times without a zone are
+    read as if they were UTC, with one as what they are in UTC: both in seconds since 1970.
+
+    Args:
+        column: E integers, floating-point or decimal numbers, timestamps, dates, or text of either sort.
+        fail: Makes the error.
+
+    Returns:
+        Shape ``(E,)`` int64, and how many of its units a second (or what the numbers mean) has: 1, 10^3, 10^6 or 10^9.
+
+    Raises:
+        Exception: What ``fail`` makes, for the first time that cannot be told exactly, or a column of another type.
+    """
+    missing = pc.index(column.is_null(), True).as_py()
+    if missing >= 0:
+        raise fail(missing, "must be given, but is null")
+    kind = column.type
+    if pa.types.is_integer(kind):
+        return _cast(column, pa.int64(), fail), 1
+    if pa.types.is_floating(kind):
+        # The shortest decimal that is this number: 1700000000.9 is meant, not the binary fraction beside it.
+        return _decimals(column.cast(pa.float64()).cast(pa.string()), fail)
+    if pa.types.is_decimal(kind):
+        return _decimals(column, fail)
+    if pa.types.is_date(kind):
+        return _instants(column.cast(pa.date32()).cast(pa.timestamp("s")), None, fail)
+    if pa.types.is_timestamp(kind):
+        return _instants(column, kind.tz, fail)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return _texts(pc.utf8_trim_whitespace(column.cast(pa.large_string())), fail)
+    raise fail(None, f"must hold times (numbers, text, dates or timestamps), but holds {kind}")
+
+
+def _texts(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int64], int]:
+    first = column[0].as_py() if len(column) else ""
+    if not _DATE.fullmatch(first):
+        return _decimals(column, fail)
+    return _instants(column, "UTC" if _ZONE.search(first, 10) else None, fail)
+
+
+def _decimals(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int64], int]:
+    for scale, ticks in zip((0, 3, 6, 9), TICKS.values(), strict=True):
+        with suppress(pa.ArrowInvalid):
+            found = _unscaled(column.cast(pa.decimal128(38, scale)))
+            if found is not None:
+                return found, ticks
+    for row, value in enumerate(column):
+        try:
+            value.cast(pa.decimal128(38, 9))
+        except pa.ArrowInvalid as error:
+            raise fail(row, f"must be {_FORMS}, but is {_shown(value)}") from error
+    raise fail(None, "must fit in 64 bits in one unit, but do not; try whole seconds")
+
+
+def _unscaled(column: pa.ChunkedArray) -> npt.NDArray[np.int64] | None:
+    """The whole numbers behind decimals of one scale; None where one has more than 64 bits."""
+    parts = [np.empty(0, np.int64)]
+    for chunk in column.chunks:
+        words = np.frombuffer(chunk.buffers()[1], np.int64).reshape(-1, 2)  # low word, high word
+        low, high = words[chunk.offset : chunk.offset + len(chunk)].T
+        if not np.array_equal(high, low >> 63):
+            return None
+        parts.append(low)
+    return np.concatenate(parts)
+
+
+def _instants(column: pa.ChunkedArray, zone: str | None, fail: Fail) -> tuple[npt.NDArray[np.int64], int]:
+    """Timestamps, or their text, in the longest unit that loses nothing."""
+    for unit, ticks in TICKS.items():
+        with suppress(pa.ArrowInvalid):
+            return column.cast(pa.timestamp(unit, zone)).cast(pa.int64()).to_numpy(), ticks
+    for row, value in enumerate(column):
+        if not _is_instant(value, zone):
+            problem = f"must be a date and time like 2024-01-02 03:04:05, but is {_shown(value)}"
+            if _is_instant(value, None if zone else "UTC"):
+                has = (
+                    "a time zone, as the first one has" if zone else "no time zone, as the first one has none"
+                )
+                problem = f"must have {has}, but is {_shown(value)}"
+            raise fail(row, problem)
+    raise fail(None, "must fit in 64 bits in one unit, but do not; try times without nanoseconds")
+
+
+def _is_instant(value: pa.Scalar, zone: str | None) -> bool:
+    for unit in TICKS:
+        with suppress(pa.ArrowInvalid):
+            value.cast(pa.timestamp(unit, zone))
+            return True
+    return False
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType, fail: Fail) -> npt.NDArray[np.int64]:
+    try:
+        found: npt.NDArray[np.int64] = column.cast(kind).to_numpy()
+        return found
+    except pa.ArrowInvalid:
+        for row, value in enumerate(column):
+            try:
+                value.cast(kind)
+            except pa.ArrowInvalid as error:
+                raise fail(row, f"must fit in 64 bits, but is {_shown(value)}") from error
+        raise
+
+
+def _shown(value: pa.Scalar) -> str:
+    return repr(str(value.as_py()) if not isinstance(value.as_py(), str) else value.as_py())[:200]

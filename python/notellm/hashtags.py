@@ -1,0 +1,109 @@
+"""What a hashtag is: one rule that cleans those of notes, of prompts, of vocabularies and of outputs alike.
+
+A model writes hashtags as one text, with a separator between them. What cannot be told from that text again (spaces at
+the ends, a separator inside, an empty one, one that comes twice) is no hashtag: truth and output pass `clean_hashtags`,
+so that what is written perfectly is what is asked for.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from notellm.text.normal import hashtag_key
+
+__all__ = ["HashtagRule", "clean_hashtags", "one_line"]
+
+_NEWLINE = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
+
+STRIPPED = "hashtags rid of needless white space, or put in normal form C"
+SPLIT = "hashtags split at a separator"
+CUT = "hashtags cut to the largest number of characters"
+EMPTY = "hashtags left out as empty"
+REPEATED = "hashtags left out as repeated"
+
+
+@dataclass(frozen=True)
+class HashtagRule:
+    """How hashtags are cleaned.
+
+    Attributes:
+        separators: Where one of these stands in a hashtag, it is split; by default the comma and the wide comma of
+            Chinese, between which prompts write hashtags.
+        max_chars: A hashtag is cut to this many characters; 0: to no number.
+
+    Raises:
+        ValueError: If a separator is empty, or ``max_chars`` negative.
+    """
+
+    separators: tuple[str, ...] = (",", "\uff0c")
+    max_chars: int = 0
+
+    def __post_init__(self) -> None:
+        if not all(self.separators):
+            raise ValueError("HashtagRule: separators must have a character each, but one is empty")
+        if self.max_chars < 0:
+            raise ValueError(f"HashtagRule: max_chars must be at least 0, but is {self.max_chars}")
+
+
+def clean_hashtags(
+    topics: Iterable[str | None], rule: HashtagRule, changes: Counter[str] | None = None
+) -> list[str]:
+    """The hashtags of a note, cleaned: doing it again changes nothing.
+
+    Each is split at the separators and put in its normal form (`text.normal.hashtag_key`: no white space around it,
+    one space for any within); then what is beyond ``max_chars`` goes, with the space that the cut leaves at the end;
+    empty ones and repetitions are left out.
+
+    Args:
+        topics: Hashtags as they were given; None is an empty one.
+        rule: Separators and limit.
+        changes: Counts what was changed, by what it is in words.
+
+    Returns:
+        The hashtags, in order.
+
+    Example:
+        >>> changes = Counter()
+        >>> clean_hashtags([" games", "rock,pop", "games", ""], HashtagRule(), changes)
+        ['games', 'rock', 'pop']
+        >>> clean_hashtags(["science fiction and fantasy"], HashtagRule(max_chars=16))
+        ['science fiction']
+        >>> sum(changes.values())
+        4
+    """
+    counted = Counter[str]() if changes is None else changes
+    found: dict[str, None] = {}
+    for topic in topics:
+        parts = _split(topic or "", rule.separators)
+        counted[SPLIT] += len(parts) > 1
+        for part in parts:
+            text = hashtag_key(part)
+            short = text[: rule.max_chars].rstrip() if rule.max_chars else text
+            counted[STRIPPED] += text != part and bool(text) and len(parts) == 1
+            counted[CUT] += short != text
+            counted[EMPTY] += not short
+            counted[REPEATED] += short in found
+            if short:
+                found[short] = None
+    return list(found)
+
+
+def one_line(text: str) -> str:
+    r"""A text whose line breaks, of any kind, are spaces.
+
+    Example:
+        >>> one_line("one\r\ntwo")
+        'one two'
+    """
+    return _NEWLINE.sub(" ", text)
+
+
+def _split(topic: str, separators: tuple[str, ...]) -> list[str]:
+    """The parts between separators, also those that only the normal form has: it makes a space of a line break."""
+    form = hashtag_key(topic)
+    separator = next((one for one in separators if one in topic or one in form), None)
+    if separator is None:
+        return [topic]
+    parts = [hashtag_key(part) for part in topic.split(separator)]
+    return [one for part in parts for whole in part.split(separator) for one in _split(whole, separators)]
