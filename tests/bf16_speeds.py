@@ -40,12 +40,6 @@ Call = Callable[[], object]
 Product = Callable[[torch.dtype], Call]
 
 
-def for_products(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """A weight as the core prepares it: rounded to bf16, but kept in fp32 where the processor multiplies no bf16."""
-    rounded = weight.to(dtype)
-    return rounded if dtype == torch.float32 or _core.models.multiplies_bf16() else rounded.float()
-
-
 def products() -> Iterator[tuple[str, Product]]:
     """x W^T of every matrix and number of rows; for training also what goes back to x, and to W."""
     head = {"LM head": (VOCABULARY, WIDTH)}
@@ -57,15 +51,25 @@ def products() -> Iterator[tuple[str, Product]]:
         if name not in head:
             gradient, x = torch.randn(TRAINED, outs), torch.randn(TRAINED, ins)
             yield f"{name}, backward to its input", multiplying(gradient, weight.t())
-            yield f"{name}, backward to itself", multiplying(gradient.t(), x.t())
+            yield f"{name}, backward to itself", going_back(gradient, x)
 
 
 def multiplying(x: Tensor, weight: Tensor) -> Product:
     """One product of the core's."""
 
     def of(dtype: torch.dtype) -> Call:
-        left, right = x.to(dtype), for_products(weight, dtype)
+        left, right = x.to(dtype), _core.models.for_products(weight, dtype)
         return lambda: _core.models.matmul_transposed(left, right)
+
+    return of
+
+
+def going_back(gradient: Tensor, x: Tensor) -> Product:
+    """The gradient of a weight, which is fp32 whatever multiplies."""
+
+    def of(dtype: torch.dtype) -> Call:
+        left, right = gradient.to(dtype), x.to(dtype)
+        return lambda: _core.models.weight_gradient(left, right, torch.float32)
 
     return of
 
@@ -84,12 +88,15 @@ def training_parts(model: NoteLLM) -> Iterator[tuple[str, Product]]:
     def layer_of(dtype: torch.dtype) -> Tensor:
         return layer(x, model.model.plan(segments, dtype))
 
+    def dropping(dtype: torch.dtype) -> Tensor:
+        plan = model.model.plan(segments, dtype)
+        return layer(x, _core.models.with_dropout(plan, segments, range(TRAINED), 0))
+
     yield "a layer", there_and_back(layer_of, x, *layer.parameters())
-    model.add_lora(LoraOptions(r=RANK))  # from here on only they learn
-    yield (
-        "a layer with adapters",
-        there_and_back(layer_of, x, *(p for p in layer.parameters() if p.requires_grad)),
-    )
+    model.add_lora(LoraOptions(r=RANK, dropout=0.1))  # from here on only they learn
+    learning = [x, *(p for p in layer.parameters() if p.requires_grad)]
+    yield "a layer with adapters", there_and_back(layer_of, *learning)
+    yield "a layer with adapters apart, for dropout", there_and_back(dropping, *learning)
     states = torch.randn(LABELS, WIDTH, requires_grad=True)
     head = (torch.randn(VOCABULARY, WIDTH) / WIDTH**0.5).requires_grad_()
     labels, offsets = torch.randint(0, VOCABULARY, (LABELS,)), torch.arange(0, LABELS + 1, 8)

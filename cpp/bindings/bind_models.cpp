@@ -129,10 +129,15 @@ void bind_passes(py::module_& m) {
 void bind_products(py::module_& m) {
   m.def("state_dtype", &state_dtype, py::arg("compute"));
   m.def("multiplies_bf16", &multiplies_bf16);
+  m.def("for_products", &for_products, py::arg("factor"), py::arg("compute"), release_gil());
   m.def(
       "matmul_transposed",
       [](const at::Tensor& x, const at::Tensor& weight) { return matmul_transposed(x, weight); },
       py::arg("x"), py::arg("weight"), release_gil());
+  m.def("wide_product", &wide_product, py::arg("x"), py::arg("weight"), py::arg("compute"),
+        release_gil());
+  m.def("weight_gradient", &weight_gradient, py::arg("a"), py::arg("b"), py::arg("dtype"),
+        release_gil());
   m.def("head_logits", &head_logits, py::arg("states"), py::arg("head"), py::arg("compute"),
         release_gil());
 }

@@ -37,6 +37,8 @@ constexpr Table<Scalar> make_table() {
           &swiglu_backward<Scalar>,
           &add<Scalar>,
           &convert<Scalar>,
+          &convert_back<Scalar>,
+          &round<Scalar>,
           &dequantise<Scalar>,
           &unrotate<Scalar>,
           &gradient_width<Scalar>,

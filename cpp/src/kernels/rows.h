@@ -153,8 +153,25 @@ template <typename Scalar>
 inline void convert(const Accumulator<Scalar>* x, int64_t n, Scalar* out) {
   constexpr int kStep = kLanes<Accumulator<Scalar>>;
   int64_t i = 0;
+  for (; i + 2 * kStep <= n; i += 2 * kStep) store(out + i, load(x + i), load(x + i + kStep));
   for (; i + kStep <= n; i += kStep) store(out + i, load(x + i));
   for (; i < n; ++i) narrow(out + i, x[i]);
+}
+
+template <typename Scalar>
+inline void convert_back(const Scalar* x, int64_t n, Accumulator<Scalar>* out) {
+  constexpr int kStep = kLanes<Accumulator<Scalar>>;
+  int64_t i = 0;
+  for (; i + kStep <= n; i += kStep) store(out + i, load(x + i));
+  for (; i < n; ++i) out[i] = widen(x[i]);
+}
+
+template <typename Scalar>
+inline void round(const Accumulator<Scalar>* x, int64_t n, Accumulator<Scalar>* out) {
+  constexpr int kStep = kLanes<Accumulator<Scalar>>;
+  int64_t i = 0;
+  for (; i + kStep <= n; i += kStep) store(out + i, rounded<Scalar>(load(x + i)));
+  if (i < n) store_part(out + i, rounded<Scalar>(load_part(x + i, n - i)), n - i);
 }
 
 template <typename Scalar>

@@ -63,6 +63,15 @@ template <typename T>
 inline void store(T* to, const Vector<T>& value) {
   __builtin_memcpy(to, &value, sizeof(value));
 }
+// Bf16 numbers in the upper halves, to nearest, ties to even; the lower halves are left over.
+inline BitVector nearest_bf16_bits(const Vector<float>& numbers) {
+  const auto bits = bits_as<BitVector>(numbers);
+  return bits + 0x7fff + ((bits >> 16) & 1);
+}
+inline BitVector bf16_bits(const Vector<float>& value) {
+  const BitVector is_number = bits_as<BitVector>(value == value);
+  return is_number ? nearest_bf16_bits(value) : BitVector{} + 0x7fc00000;
+}
 #if defined(__AVX512BF16__)
 inline void store(Bf16* to, const Vector<float>& value) {
   const __m256bh rounded = _mm512_cvtneps_pbh(bits_as<__m512>(value));
@@ -70,14 +79,43 @@ inline void store(Bf16* to, const Vector<float>& value) {
 }
 #else
 inline void store(Bf16* to, const Vector<float>& value) {
-  const auto bits = bits_as<BitVector>(value);
-  const BitVector rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;  // to nearest, ties to even
-  const BitVector is_nan = bits_as<BitVector>(value != value);
-  const HalfVector half =
-      __builtin_convertvector((rounded & ~is_nan) | (is_nan & 0x7fc0), HalfVector);
+  const HalfVector half = __builtin_convertvector(bf16_bits(value) >> 16, HalfVector);
   __builtin_memcpy(to, &half, sizeof(half));
 }
 #endif
+
+// Two vectors, one behind the other.
+template <typename Scalar>
+inline void store(Scalar* to,
+                  const Vector<Accumulator<Scalar>>& first,
+                  const Vector<Accumulator<Scalar>>& second) {
+  store(to, first);
+  store(to + kLanes<Accumulator<Scalar>>, second);
+}
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// Of both one instruction makes halves, and one asks for NaNs, which are rare.
+inline void store(Bf16* to, const Vector<float>& first, const Vector<float>& second) {
+  if (_mm256_movemask_ps(_mm256_cmp_ps(first, second, _CMP_UNORD_Q))) {
+    store(to, first);
+    store(to + kLanes<float>, second);
+    return;
+  }
+  const BitVector low = nearest_bf16_bits(first) >> 16, high = nearest_bf16_bits(second) >> 16;
+  const __m256i halves = _mm256_packus_epi32(bits_as<__m256i>(low), bits_as<__m256i>(high));
+  const __m256i in_order = _mm256_permute4x64_epi64(halves, 0b11'01'10'00);
+  __builtin_memcpy(to, &in_order, sizeof(in_order));
+}
+#endif
+
+// Numbers as they are after having been stored.
+template <typename Scalar>
+inline Vector<Accumulator<Scalar>> rounded(const Vector<Accumulator<Scalar>>& value) {
+  return value;
+}
+template <>
+inline Vector<float> rounded<Bf16>(const Vector<float>& value) {
+  return bits_as<Vector<float>>(bf16_bits(value) & 0xffff0000);
+}
 
 // The same for one number.
 template <typename T>

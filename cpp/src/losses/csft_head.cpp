@@ -34,21 +34,22 @@ TileShape tile_shape(int64_t positions, int64_t vocabulary, int64_t max_logits) 
 
 // Everything the tiles are computed from.
 struct Head {
-  at::Tensor states;  // (M, D) in the compute dtype
+  at::Tensor states;  // (M, D) for products of the compute dtype
   at::Tensor weight;  // (V, D) as it is kept
   at::Tensor labels;  // (M)
   TileShape shape;
-  at::ScalarType wide;  // what is summed in
+  at::ScalarType compute, wide;  // what is multiplied and what is summed in
 
   Head(const at::Tensor& all_states,
        const at::Tensor& head,
        const at::Tensor& all_labels,
-       at::ScalarType compute,
+       at::ScalarType compute_dtype,
        int64_t max_logits)
-      : states(all_states.to(compute)),
+      : states(for_products(all_states, compute_dtype)),
         weight(head),
         labels(all_labels),
         shape(tile_shape(states.size(0), head.size(0), max_logits)),
+        compute(compute_dtype),
         wide(state_dtype(compute)) {}
 
   at::TensorOptions wide_options() const {
@@ -74,15 +75,13 @@ void for_each_tile(const Head& head, const Visit& visit) {
   if (positions == 0) return;
   for (int64_t word = 0; word < vocabulary; word += head.shape.vocabulary) {
     const int64_t words = std::min(head.shape.vocabulary, vocabulary - word);
-    const at::Tensor weight =
-        for_products(head.weight.narrow(0, word, words), head.states.scalar_type());
+    const at::Tensor weight = for_products(head.weight.narrow(0, word, words), head.compute);
     for (int64_t position = 0; position < positions; position += head.shape.positions) {
       Tile tile{position, std::min(head.shape.positions, positions - position),
                 word,     words,
                 {},       weight,
                 {},       {}};
-      tile.scores = matmul_transposed(tile.of_positions(head.states), weight)
-                        .to(head.wide)
+      tile.scores = wide_product(tile.of_positions(head.states), weight, head.compute)
                         .mul_(std::numbers::log2e);
       const at::Tensor columns = tile.of_positions(head.labels).unsqueeze(1) - word;
       tile.has = (columns >= 0).logical_and_(columns < words);
@@ -126,7 +125,7 @@ HeadGradients head_gradients(const Head& head,
   at::Tensor weighed;  // (M, D): weighing here rather than in every tile
   if (needs_states) result.states = at::zeros(head.states.sizes(), options);
   if (needs_head) {
-    weighed = (head.states * weights.unsqueeze(1)).to(head.states.scalar_type());
+    weighed = for_products(head.states * weights.unsqueeze(1), head.compute);
     result.head = head.states.size(0) == 0 ? at::zeros(head.weight.sizes(), options)
                                            : at::empty(head.weight.sizes(), options);
   }
@@ -134,10 +133,10 @@ HeadGradients head_gradients(const Head& head,
     const at::Tensor softmax =
         tile.scores.sub_(tile.of_positions(log_sums).unsqueeze(1)).exp2_();  // (P, C)
     softmax.scatter_add_(1, tile.columns, tile.has.to(head.wide).neg_());
-    const at::Tensor by_logits = softmax.to(head.states.scalar_type());
+    const at::Tensor by_logits = for_products(softmax, head.compute);
     if (needs_states) {
       tile.of_positions(result.states)
-          .add_(matmul_transposed(by_logits, tile.weight.t()));  // (P, D)
+          .add_(wide_product(by_logits, tile.weight.t(), head.compute));  // (P, D)
     }
     if (!needs_head) return;
     const at::Tensor part =

@@ -310,9 +310,8 @@ at::Tensor decoder_states(const at::Tensor& tokens,
 }
 
 at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::ScalarType compute) {
-  const at::Tensor weight = for_products(head, compute);
-  const at::Tensor rounded = states.to(compute).to(weight.scalar_type());
-  return at::linear(rounded, weight).to(compute).to(state_dtype(compute));
+  const at::Tensor logits = at::linear(for_products(states, compute), for_products(head, compute));
+  return for_products(logits, compute).to(state_dtype(compute));
 }
 
 DecoderWeights prepare_weights(const DecoderWeights& weights,

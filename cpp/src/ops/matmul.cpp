@@ -10,7 +10,9 @@
 #include <optional>
 #include <string_view>
 
+#include "autograd/differentiable.h"
 #include "on_kernels.h"
+#include "rounding.h"
 
 namespace notellm {
 namespace {
@@ -66,6 +68,23 @@ at::Tensor fp32_product(const at::Tensor& x,
   return at::linear(x, weight, maybe_bias);
 }
 
+// Whether products of `compute` there are fp32 products of rounded numbers.
+bool is_emulated(at::ScalarType compute, const at::Tensor& x) {
+  return compute == at::kBFloat16 && x.is_cpu() && !multiplies_bf16();
+}
+// The same of a factor of `for_products`, which shows it.
+bool is_emulated_by(const at::Tensor& weight, at::ScalarType compute) {
+  return is_emulated(compute, weight) ||
+         (compute == at::kBFloat16 && weight.scalar_type() == at::kFloat);
+}
+
+// x W^T of bf16 numbers, however they are kept, before it is rounded.
+at::Tensor emulated_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  std::optional<at::Tensor> maybe_bias;
+  if (bias.defined()) maybe_bias = internal::widened(bias);
+  return fp32_product(internal::widened(x), internal::widened(weight), maybe_bias);
+}
+
 }  // namespace
 
 bool multiplies_bf16() {
@@ -73,31 +92,53 @@ bool multiplies_bf16() {
   return libraries_do && has_bf16_products(instruction_set());
 }
 
-at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute) {
-  const at::Tensor rounded = weight.to(compute);
-  const bool is_emulated = compute == at::kBFloat16 && weight.is_cpu() && !multiplies_bf16();
-  return is_emulated ? rounded.to(at::kFloat) : rounded;
+at::Tensor for_products(const at::Tensor& factor, at::ScalarType compute) {
+  if (!is_emulated(compute, factor)) return factor.to(compute);
+  const bool has_graph = factor.requires_grad() && at::GradMode::is_enabled();
+  const bool is_wide = factor.scalar_type() == at::kFloat;
+  if (!has_graph)
+    return is_wide ? internal::rounded(factor) : internal::widened(factor.to(compute));
+  if (!is_wide) return factor.to(compute).to(at::kFloat);
+  return internal::differentiable(
+      {factor},
+      [&]() -> internal::Forward {
+        return {internal::rounded(factor), {}};
+      },
+      [](const internal::Backward& given) {
+        return std::vector{for_products(given.gradient, at::kBFloat16)};
+      });
 }
 
 at::Tensor matmul_transposed(const at::Tensor& x,
                              const at::Tensor& weight,
-                             const at::Tensor& bias) {
+                             const at::Tensor& bias,
+                             std::optional<at::ScalarType> maybe_compute) {
   const at::AutoDispatchBelowAutograd no_graph;
+  const at::ScalarType compute = maybe_compute.value_or(x.scalar_type());
+  if (is_emulated_by(weight, compute)) {
+    return internal::narrowed(emulated_product(x, weight, bias));
+  }
   const std::optional<at::Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
-  if (x.scalar_type() == at::kFloat) return fp32_product(x, weight, maybe_bias);
-  const bool is_native = weight.scalar_type() == x.scalar_type() &&
-                         (x.scalar_type() != at::kBFloat16 || !x.is_cpu() || multiplies_bf16());
-  if (is_native) return at::linear(x, weight, maybe_bias);
-  const std::optional<at::Tensor> wide_bias =
-      bias.defined() ? std::optional(bias.to(at::kFloat)) : std::nullopt;
-  return fp32_product(x.to(at::kFloat), weight.to(at::kFloat), wide_bias).to(x.scalar_type());
+  return compute == at::kFloat ? fp32_product(x, weight, maybe_bias)
+                               : at::linear(x, weight, maybe_bias);
+}
+
+at::Tensor wide_product(const at::Tensor& x, const at::Tensor& weight, at::ScalarType compute) {
+  const at::AutoDispatchBelowAutograd no_graph;
+  if (!is_emulated_by(weight, compute)) {
+    const at::Tensor product = matmul_transposed(x, weight);
+    return compute == at::kDouble ? product : product.to(at::kFloat);
+  }
+  at::Tensor product = emulated_product(x, weight, {});
+  internal::round_in_place(product);
+  return product;
 }
 
 at::Tensor weight_gradient(const at::Tensor& a, const at::Tensor& b, at::ScalarType dtype) {
   const at::AutoDispatchBelowAutograd no_graph;
-  const bool is_emulated = a.scalar_type() == at::kBFloat16 && a.is_cpu() && !multiplies_bf16();
-  if (!is_emulated) return at::mm(a.t(), b).to(dtype);
-  return at::mm(a.to(at::kFloat).t(), b.to(at::kFloat)).to(dtype);
+  const bool is_native = a.scalar_type() == b.scalar_type() && !is_emulated(a.scalar_type(), a);
+  if (is_native) return at::mm(a.t(), b).to(dtype);
+  return at::mm(internal::widened(a).t(), internal::widened(b)).to(dtype);
 }
 
 int64_t whole_rows(int64_t rows) {

@@ -123,8 +123,10 @@ internal::Forward forward(const ProjectionInput& given,
            low_rank.dropout.keys}};
 }
 
-// The gradients of down and up, and what goes back through them to h if it is not in the matrix.
+// The gradients of down and up, and what goes back through them to h if it is not in the matrix;
+// `gradient` is for products of the compute dtype.
 void go_back(const LowRank& low_rank,
+             at::ScalarType compute,
              const at::Tensor& gradient,
              const at::Tensor& h,
              const std::vector<bool>& needs,
@@ -132,15 +134,15 @@ void go_back(const LowRank& low_rank,
              std::vector<at::Tensor>& result) {
   const bool adds_to_h = h_gradient.defined() && !low_rank.is_merged;
   at::Tensor inner;  // (T, R): the gradient of what goes up
-  if (needs[kDown] || adds_to_h) inner = matmul_transposed(gradient, low_rank.up.t());
+  if (needs[kDown] || adds_to_h) inner = matmul_transposed(gradient, low_rank.up.t(), {}, compute);
   if (adds_to_h)
     h_gradient.add_(dropped(matmul_transposed(inner, low_rank.down.t()), low_rank.dropout));
   if (!needs[kDown] && !needs[kUp]) return;
-  const at::Tensor went_down = dropped(h, low_rank.dropout);
+  const at::Tensor went_down = for_products(dropped(h, low_rank.dropout), compute);
   if (needs[kDown]) result[kDown] = weight_gradient(inner, went_down, low_rank.down.scalar_type());
   if (needs[kUp]) {
-    result[kUp] = weight_gradient(gradient, matmul_transposed(went_down, low_rank.down),
-                                  low_rank.up.scalar_type());
+    const at::Tensor before_up = matmul_transposed(went_down, low_rank.down, {}, compute);
+    result[kUp] = weight_gradient(gradient, before_up, low_rank.up.scalar_type());
   }
 }
 
@@ -149,22 +151,22 @@ std::vector<at::Tensor> backward(const internal::Backward& given, const Recipe& 
   const auto& [out_gradient, saved, needs] = given;
   const at::Tensor &source = saved[kSource], &matrix = saved[kMatrix];
   const ProjectionInput input{recipe.prologue, source, saved[kNormWeight], recipe.epsilon};
-  const at::Tensor gradient = out_gradient.to(recipe.compute).contiguous();  // (T, out)
+  const at::ScalarType compute = recipe.compute;
+  const at::Tensor gradient = for_products(out_gradient, compute).contiguous();  // (T, out)
   std::vector<at::Tensor> result(needs.size());
-  if (needs[kBias]) result[kBias] = gradient.sum(0);
+  if (needs[kBias]) result[kBias] = gradient.sum(0).to(compute);
   if (needs[kResidual]) result[kResidual] = out_gradient;
 
   at::Tensor h, inverse_rms;
-  if (needs[kMatrix] || needs[kDown] || needs[kUp])
-    h = prepared(input, recipe.compute, inverse_rms);
+  if (needs[kMatrix] || needs[kDown] || needs[kUp]) h = prepared(input, compute, inverse_rms);
   if (needs[kMatrix]) result[kMatrix] = weight_gradient(gradient, h, matrix.scalar_type());
   const bool wants_source = needs[kSource] || needs[kNormWeight];
   at::Tensor h_gradient;  // (T, n)
-  if (wants_source) h_gradient = matmul_transposed(gradient, matrix.t());
+  if (wants_source) h_gradient = matmul_transposed(gradient, matrix.t(), {}, compute);
   if (saved[kDown].defined()) {
     LowRank low_rank{saved[kDown], saved[kUp], recipe.dropout_of_input, recipe.is_merged};
     low_rank.dropout.keys = saved[kKeys];
-    go_back(low_rank, gradient, h, needs, h_gradient, result);
+    go_back(low_rank, compute, gradient, h, needs, h_gradient, result);
   }
   if (!wants_source) return result;
   if (input.prologue == Prologue::kRmsNorm) {

@@ -57,6 +57,69 @@ def test_logits_and_their_gradients(name, use):
     torch.testing.assert_close(head.grad, states.detach().sum(0).expand(OUT, INNER), rtol=0.02, atol=0.05)
 
 
+SHAPES = [(1, 40, 24), (8, 576, 16), (64, 16, 960), (257, 16, 576), (33, 576, 100)]
+"""(rows, in, out), those of adapters among them."""
+
+
+def every_kind_of_float():
+    """Each bf16 number, with what is below, on and above the middle between two: infinite and not a number, too."""
+    upper = torch.arange(-(2**15), 2**15).unsqueeze(1) * 2**16
+    return (upper + torch.tensor([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF])).int().view(torch.float32)
+
+
+@pytest.mark.parametrize(
+    "name", ["baseline", "avx2", pytest.param("avx512", marks=pytest.mark.needs_set("avx512"))]
+)
+def test_factors_are_rounded_as_torch_rounds(name, use):
+    use(name)
+    x = every_kind_of_float()
+    x = x[:, torch.arange(6).repeat(3)][: 2**16 - 3]  # no whole number of vectors
+    for given in (x, x.t(), x[:, ::2]):
+        kept, torchs = _core.models.for_products(given, torch.bfloat16), given.bfloat16().float()
+        assert kept.dtype == torch.float32
+        assert kept.isnan().equal(torchs.isnan())
+        is_number = torchs.isnan().logical_not()
+        assert kept.view(torch.int32)[is_number].equal(torchs.view(torch.int32)[is_number])
+    halves = x.bfloat16()
+    assert _core.models.for_products(halves, torch.bfloat16).nan_to_num(7).equal(halves.float().nan_to_num(7))
+
+
+@pytest.mark.parametrize("name", ["baseline", "avx2"])
+@pytest.mark.parametrize(("rows", "inner", "out"), SHAPES)
+def test_products_are_bit_by_bit_those_of_rounded_factors(name, rows, inner, out, use):
+    """However the factors are kept, rounding them and the result is all that is done to the fp32 product."""
+    use(name)
+    generator = torch.Generator().manual_seed(rows)
+    x, weight, gradient = (
+        torch.randn(*shape, generator=generator) for shape in ((rows, inner), (out, inner), (rows, out))
+    )
+    small, wide = x.bfloat16(), weight.bfloat16().float()
+    exact = torch.nn.functional.linear(small.float(), wide)
+    weight = _core.models.for_products(weight, torch.bfloat16)
+    assert weight.equal(wide)
+    assert _core.models.matmul_transposed(small, weight).equal(exact.bfloat16())
+    for factor in (small, _core.models.for_products(x, torch.bfloat16)):
+        kept = _core.models.wide_product(factor, weight, torch.bfloat16)
+        assert kept.equal(exact.bfloat16().float())
+        by_weight = _core.models.weight_gradient(gradient.bfloat16(), factor, torch.float32)
+        assert by_weight.equal(gradient.bfloat16().float().t() @ small.float())
+
+
+@pytest.mark.parametrize("name", ["baseline", "avx2"])
+def test_rounded_factors_have_rounded_gradients(name, use):
+    """As torch's own rounding has them, to the second derivative."""
+    use(name)
+    weight = torch.randn(5, 7, requires_grad=True)
+    by_core, by_torch = (
+        torch.autograd.grad((rounded**3).sum(), weight, create_graph=True)[0]
+        for rounded in (_core.models.for_products(weight, torch.bfloat16), weight.bfloat16().float())
+    )
+    assert by_core.equal(by_torch)
+    again, of_torch = (torch.autograd.grad(first.sum(), weight)[0] for first in (by_core, by_torch))
+    assert again.equal(of_torch)
+    assert again.abs().sum() > 0
+
+
 def test_states_are_those_of_the_best_set(use, tiny):
     """On a processor that multiplies bf16, of its own products."""
     tokens, forest = torch.arange(1, 9), _core.models.Segments([0, 8], [-1])

@@ -99,6 +99,9 @@ struct Table {
   /// sum = residual + branch, n numbers.
   void (*add)(const Acc* residual, const Scalar* branch, int64_t n, Acc* sum);
   void (*convert)(const Acc* x, int64_t n, Scalar* out);
+  void (*convert_back)(const Scalar* x, int64_t n, Acc* out);
+  /// Both in one pass; `out` may be `x`.
+  void (*round)(const Acc* x, int64_t n, Acc* out);
   /// out = value * scale of its row, (rows, width).
   void (*dequantise)(
       const int8_t* values, const float* scales, int64_t rows, int64_t width, Scalar* out);

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
 namespace notellm {
 
 /// Whether this processor multiplies bf16 numbers itself (AVX-512 bf16, AMX), and nothing forbids
@@ -10,9 +12,10 @@ namespace notellm {
 /// times slower than fp32.
 bool multiplies_bf16();
 
-/// A weight as products of `compute` are fastest with: in that dtype; but where the processor does
-/// not multiply bf16, the same numbers, rounded to bf16, kept in fp32. Differentiable.
-at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute);
+/// A factor as products of `compute` are fastest with: in that dtype; but where the processor does
+/// not multiply bf16, the same numbers, rounded to bf16, kept in fp32. Differentiable. Products
+/// take bf16 as it is, too, and widen it each time.
+at::Tensor for_products(const at::Tensor& factor, at::ScalarType compute);
 
 /// x W^T, without a graph, by the fastest library product there is.
 ///
@@ -20,19 +23,24 @@ at::Tensor for_products(const at::Tensor& weight, at::ScalarType compute);
 /// leaves unused, on processors that are not Intel's; everywhere else at::linear. Of bf16, on a
 /// processor that does not multiply it, the fp32 product, rounded to bf16.
 ///
-/// @param x     (T, in). @param weight  (out, in) in the dtype of x, or `for_products` of it;
-/// either
-///              may be a transposed view.
-/// @param bias  (out) or undefined.
-/// @return      (T, out) in the dtype of x.
+/// @param x        (T, in). @param weight  (out, in). Either in the compute dtype, or
+///                 `for_products` of it, and may be a transposed view.
+/// @param bias     (out) in the compute dtype, or undefined.
+/// @param compute  that of x where not given.
+/// @return         (T, out) in the compute dtype.
 at::Tensor matmul_transposed(const at::Tensor& x,
                              const at::Tensor& weight,
-                             const at::Tensor& bias = {});
+                             const at::Tensor& bias = {},
+                             std::optional<at::ScalarType> maybe_compute = {});
+
+/// The same numbers, x W^T rounded to `compute`, but kept in fp32 (fp64 for fp64): a tensor that
+/// nobody else reads.
+at::Tensor wide_product(const at::Tensor& x, const at::Tensor& weight, at::ScalarType compute);
 
 /// a^T b, without a graph: the gradient of a weight, of `a` (T, out) by what it multiplied, `b`
 /// (T, in). By at::mm, which for long sums of rows is up to twice as fast as oneDNN's product.
 ///
-/// @param dtype  of the result.
+/// @param a, b   in the compute dtype, or `for_products` of it. @param dtype  of the result.
 /// @return       (out, in).
 at::Tensor weight_gradient(const at::Tensor& a, const at::Tensor& b, at::ScalarType dtype);
 
