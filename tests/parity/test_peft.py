@@ -200,7 +200,7 @@ class TestBadFolders:
         config = json.loads((folder / "adapter_config.json").read_text())
         (folder / "adapter_config.json").write_text(json.dumps(config | {"r": 0}))
         self.refuse(
-            tiny_folder, folder, DataError, "must describe an adapter, but: LoraOptions: r must be a whole"
+            tiny_folder, folder, DataError, "must describe an adapter, but: r must be at least 1, but is 0"
         )
         del config["lora_alpha"]
         (folder / "adapter_config.json").write_text(json.dumps(config))

@@ -134,6 +134,8 @@ def read_options(path: Path) -> LoraOptions:
     known = bool(names) and all(name in PARTS for name in names)
     _require(path, fields, "target_modules", f"a list of {', '.join(PARTS)}", known)
     try:
+        if fields["r"] == 0:  # no adapter, though options may say so
+            raise ValueError("r must be at least 1, but is 0")
         return LoraOptions(
             r=fields["r"],
             alpha=float(fields["lora_alpha"]),

@@ -288,7 +288,7 @@ SAVED = [
     ({"pooling": "best"}, DataError, "notellm.json: pooling: must be one of compression, mean"),
     ({"prompt": ...}, DataError, "must hold 'prompt', but holds"),
     ({"prompt": "paper"}, DataError, "notellm.json: prompt must be an object, but is 'paper'"),
-    ({"prompt": {}}, ConfigError, "notellm.json: key 'name' must be given, but is missing"),
+    ({"prompt": {}}, ConfigError, "notellm.json: name must not be empty"),
 ]
 
 
