@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import notellm
-from notellm.cache import cache_folder
 from notellm.data.notes import Notes
 from notellm.errors import DataError
+from notellm.io.cache import cache_folder
 from notellm.models import smollm2
 from notellm.models.decoder import Decoder
 from notellm.models.notellm import NoteLLM

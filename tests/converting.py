@@ -1,6 +1,6 @@
 """What tests of converters do to a data set's files: convert them by the verb, and read what came out."""
 
-from notellm.cli import main
+from notellm.app.cli import main
 from notellm.data import Interactions, Notes
 from notellm.data.converters import CONVERTERS
 from notellm.mining import mine_pairs

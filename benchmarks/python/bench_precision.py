@@ -27,11 +27,11 @@ from workloads import MODEL, backbone
 import notellm
 from notellm import NoteLLM
 from notellm._core import prompts as core
-from notellm.config import compose
+from notellm.app.config import compose
+from notellm.app.pipeline.data import Queries, load_data, mine, select_queries
 from notellm.data import Notes
 from notellm.embedding import embed
 from notellm.metrics import recall_at
-from notellm.pipeline.data import Queries, load_data, mine, select_queries
 from notellm.retrieval import target_ranks
 
 CUT = 100

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from records import Run
 
 from notellm._core import prompts as core
-from notellm.cache import cache_folder
 from notellm.data import debian
+from notellm.io.cache import cache_folder
 from notellm.models.notellm import NoteLLM
 
 BUDGETS, MIN_SHARED = (2048, 4096), (1, 2, 4, 8, 16)

@@ -12,9 +12,9 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 
 from notellm import NoteLLM
-from notellm.cache import cache_folder
 from notellm.data import Notes, debian
 from notellm.embedding import Embedded, embed
+from notellm.io.cache import cache_folder
 from notellm.models import smollm2
 from notellm.prompts import load_prompt
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from notellm.cli import main
+from notellm.app.cli import main
 
 sys.exit(main())

@@ -16,8 +16,8 @@ from torch import Tensor
 from notellm import _core
 from notellm._core.options import EmbedOptions
 from notellm.errors import DataError
-from notellm.files import atomic_write
 from notellm.interrupts import finishing
+from notellm.io.files import atomic_write
 from notellm.models.language_model import LanguageModel
 from notellm.precision import compute_dtype
 from notellm.progress import ProgressFn

@@ -17,13 +17,15 @@ NAME = "notellm._core"
 LIGHT = {
     f"notellm.{module}"
     for module in (
-        "cache",
-        "cli",
-        "commands",
-        "commands.doctor",
-        "doctor",
+        "app",
+        "app.cli",
+        "app.commands",
+        "app.commands.doctor",
+        "app.doctor",
         "extension",
         "interrupts",
+        "io",
+        "io.cache",
         "machine",
         "older_cpu",
     )

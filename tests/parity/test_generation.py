@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from notellm import NoteLLM, _core
 from notellm._core import prompts as core
-from notellm.cache import cache_folder
 from notellm.data import debian
 from notellm.errors import DataError
 from notellm.generation import Decoding
+from notellm.io.cache import cache_folder
 
 NEAR_TIE = 1e-4
 

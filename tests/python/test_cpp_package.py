@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import notellm
-from notellm.config import compose, to_yaml
+from notellm.app.config import compose, to_yaml
 
 ROOT = Path(notellm.__file__).parents[2]
 BUILD = ROOT / "build/py"

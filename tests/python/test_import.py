@@ -77,7 +77,7 @@ for statement in (
     "notellm.NoteLLM", "from notellm import Notes", "from notellm import _core", "import notellm._core",
     "import notellm.losses", "import notellm.retrieval", "from notellm._core.util import num_threads",
     "notellm.errors", "notellm.__version__", "import notellm.errors", "import notellm.models.notellm",
-    "import notellm.commands.mine",
+    "import notellm.app.commands.mine",
 ):
     try:
         exec(statement)
@@ -100,7 +100,7 @@ def test_every_way_to_import_fails_with_one_sentence(broken):
     assert "\n" not in found[0]
 
 
-@pytest.mark.parametrize("module", [["notellm.doctor"], ["notellm.cli", "doctor"]], ids=" ".join)
+@pytest.mark.parametrize("module", [["notellm.app.doctor"], ["notellm.app.cli", "doctor"]], ids=" ".join)
 def test_doctor_reports_what_is_broken(broken, module):
     call, sentence, remedy = broken
     result = call("-m", *module, "--json")
@@ -116,10 +116,10 @@ def test_doctor_reports_what_is_broken(broken, module):
 def test_the_command_line_explains_itself_and_what_is_broken(broken):
     call, sentence, _ = broken
     for option in ("--help", "--version"):
-        result = call("-m", "notellm.cli", option)
+        result = call("-m", "notellm.app.cli", option)
         assert (result.returncode, result.stderr) == (0, "")
         assert result.stdout.startswith(("usage: notellm", "notellm "))
-    result = call("-m", "notellm.cli", "mine")
+    result = call("-m", "notellm.app.cli", "mine")
     assert result.returncode == 2
     assert re.match(rf"notellm: .*{sentence}", result.stderr)
     assert result.stderr.count("\n") == 1
@@ -127,7 +127,7 @@ def test_the_command_line_explains_itself_and_what_is_broken(broken):
 
 def test_errors_of_ours_keep_their_traceback_where_the_core_is_broken(broken):
     call, *_ = broken
-    bug = "from notellm import cli, doctor\ndef fail(arguments): raise RuntimeError('a bug')\ndoctor.run = fail\n"
+    bug = "from notellm.app import cli, doctor\ndef fail(arguments): raise RuntimeError('a bug')\ndoctor.run = fail\n"
     result = call("-c", f"{bug}cli.main(['doctor'])")
     assert (result.returncode, result.stderr.splitlines()[-1]) == (1, "RuntimeError: a bug")
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from notellm._core.prompts import CountPolicy, PairSampler
 from notellm.errors import NotSupportedError
-from notellm.files import atomic_folder, make_once, scratch_folder
+from notellm.io.files import atomic_folder, make_once, scratch_folder
 from notellm.losses import gcl_loss
 from notellm.models.wheel import fetch_wheel, unpack
 from notellm.precision import multiplies_bf16, resolve_dtype

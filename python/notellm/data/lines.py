@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from notellm.data.csv_form import CsvForm, RowError, csv_rows, not_utf8
 from notellm.errors import DataError
-from notellm.json_files import LARGEST_LINE, bounded_lines
+from notellm.io.json_files import LARGEST_LINE, bounded_lines
 
 __all__ = ["LARGEST_LINE", "Holds", "diagnose", "first_values", "jsonl_header", "place"]
 

@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from notellm.data.list_cells import list_cell
-from notellm.files import atomic_write
+from notellm.io.files import atomic_write
 
 __all__ = ["suffix_of", "write_table"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from notellm.errors import DataError
-from notellm.json_files import write_text
-from notellm.json_tree import Node, shortened
+from notellm.io.json_files import write_text
+from notellm.io.json_tree import Node, shortened
 from notellm.metrics import Interval
 
 

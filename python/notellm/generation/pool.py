@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from notellm.data.notes import Notes
-from notellm.fingerprints import Fingerprint
+from notellm.io.fingerprints import Fingerprint
 from notellm.progress import ProgressFn
 
 Describe = Callable[[Notes, ProgressFn], Sequence[Mapping[str, Any]]]

@@ -8,10 +8,10 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 from torch import Tensor
 
-from notellm.cache import cache_folder
 from notellm.errors import ConfigError, DataError
-from notellm.json_files import read_json_object
-from notellm.json_tree import Node, shortened
+from notellm.io.cache import cache_folder
+from notellm.io.json_files import read_json_object
+from notellm.io.json_tree import Node, shortened
 from notellm.models import folder as model_folder
 from notellm.models import smollm2, tensors
 from notellm.models.config import decoder_config

@@ -5,7 +5,7 @@ from typing import Any
 
 from notellm import _core
 from notellm.errors import DataError, NotSupportedError
-from notellm.json_tree import shortened
+from notellm.io.json_tree import shortened
 from notellm.models.fields import Fields
 
 

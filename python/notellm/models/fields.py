@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 from notellm.errors import DataError, NotSupportedError
-from notellm.json_tree import shortened
+from notellm.io.json_tree import shortened
 
 LARGEST = 2**31 - 1
 """No size of a decoder is larger: beyond, products of sizes overflow."""

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from notellm.errors import DataError, NotSupportedError
-from notellm.json_files import read_json_object
-from notellm.json_tree import shortened
+from notellm.io.json_files import read_json_object
+from notellm.io.json_tree import shortened
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from notellm.errors import DataError, NotSupportedError
-from notellm.files import atomic_folder
+from notellm.io.files import atomic_folder
 from notellm.models.folder import check_tensor
 from notellm.progress import ProgressFn
 

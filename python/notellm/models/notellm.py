@@ -16,8 +16,8 @@ from notellm import _core
 from notellm.data.notes import Notes
 from notellm.embedding import embed
 from notellm.errors import NotSupportedError
-from notellm.files import atomic_folder
 from notellm.generation import generate_category, generate_hashtags
+from notellm.io.files import atomic_folder
 from notellm.models import backbone, tensors
 from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted

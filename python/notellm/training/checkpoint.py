@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from notellm.errors import DataError
-from notellm.files import atomic_folder
-from notellm.json_files import read_json_object
+from notellm.io.files import atomic_folder
+from notellm.io.json_files import read_json_object
 from notellm.models import folder as model_folder
 from notellm.precision import DTYPES
 from notellm.training.optimizer import Optimizer

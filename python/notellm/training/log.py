@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from notellm.errors import DataError
-from notellm.files import atomic_write
+from notellm.io.files import atomic_write
 
 FILE = "train.jsonl"
 SCALARS = ("loss", "contrastive", "generative", "tau", "scale", "lr", "grad_norm")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from notellm import _core
 from notellm.data.notes import Notes
-from notellm.fingerprints import Fingerprint
+from notellm.io.fingerprints import Fingerprint
 from notellm.losses import LossTerm, joint_loss
 from notellm.models.notellm import NoteLLM
 from notellm.models.pooling import pooling_name

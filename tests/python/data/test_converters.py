@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from converting import converted, events, run_verb
-from notellm.cli import main
+from notellm.app.cli import main
 from notellm.data import Interactions, Notes
 from notellm.data.converters import (
     CONVERTERS,

@@ -353,7 +353,7 @@ def test_the_largest_row_is_stated(tmp_path, suffix, monkeypatch):
     assert len(Notes.read(path).contents[1]) == 40_000
     monkeypatch.setattr(tables, "_BLOCK_BYTES", (1024, 16 << 10))
     monkeypatch.setattr(lines, "LARGEST_LINE", 16 << 10)
-    monkeypatch.setattr("notellm.json_files.LARGEST_LINE", 16 << 10)
+    monkeypatch.setattr("notellm.io.json_files.LARGEST_LINE", 16 << 10)
     where, what = (":2", "a line") if suffix == ".jsonl" else ("", "a row")
     with pytest.raises(DataError, match=rf"n{suffix}{where}: {what} must have at most 16,384 bytes, but"):
         Notes.read(path)

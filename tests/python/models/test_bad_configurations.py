@@ -75,7 +75,11 @@ CONFIGURATIONS = [
         DataError,
         "rope_theta must be the same everywhere, but is 10000.0 and 5.0",
     ),
-    ({"rope_scaling": {"rope_type": "llama3"}}, DataError, "rope_scaling: must have low_freq_factor, a number"),
+    (
+        {"rope_scaling": {"rope_type": "llama3"}},
+        DataError,
+        "rope_scaling: must have low_freq_factor, a number",
+    ),
     (
         {
             "rope_scaling": {

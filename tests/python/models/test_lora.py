@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from notellm.config import compose
+from notellm.app.config import compose
+from notellm.app.pipeline.data import Dataset
+from notellm.app.pipeline.training import lora_options, train
+from notellm.app.run import RunFolder
 from notellm.errors import DataError
 from notellm.models import lora
 from notellm.models.adapter import TARGETS, LoraOptions
 from notellm.models.notellm import NoteLLM
-from notellm.pipeline.data import Dataset
-from notellm.pipeline.training import lora_options, train
-from notellm.run import RunFolder
 from notellm.training import Trainer, TrainOptions
 
 pytestmark = pytest.mark.instruction_set

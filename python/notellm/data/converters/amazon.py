@@ -13,7 +13,7 @@ from notellm.data.converters.reading import distinct, json_lines, log_of, name, 
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
 from notellm.errors import DataError
-from notellm.json_files import read_json
+from notellm.io.json_files import read_json
 
 
 class _Item(NamedTuple):

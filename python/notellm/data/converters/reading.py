@@ -18,7 +18,7 @@ from notellm.data.csv_form import not_utf8
 from notellm.data.interactions import Interactions
 from notellm.data.tables import parquet_header
 from notellm.errors import DataError
-from notellm.json_files import bounded_lines
+from notellm.io.json_files import bounded_lines
 
 _TAG = re.compile(r"<[^<>]*>")
 _SPACE = re.compile(r"\s+")

@@ -1,0 +1,165 @@
+"""The command line: ``notellm VERB [options] [key=value ...]``.
+
+This module loads no verb before it is called, so that help is quick and needs neither PyTorch nor the
+extension; ``notellm doctor`` works without them, too.
+"""
+
+import argparse
+import contextlib
+import importlib
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from notellm.extension import ExtensionError
+from notellm.interrupts import INTERRUPTED, answered
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "demo": "everything below on the default data: a table and a report",
+    "data": "fetch or read notes and behaviour, and split them",
+    "convert": "make notes and a log of a public data set's files",
+    "mine": "find related pairs of notes",
+    "train": "train the model on the pairs",
+    "embed": "turn notes into vectors",
+    "evaluate": "compare the trained model with what it began as and with TF-IDF",
+    "generate": "write categories and hashtags",
+    "neighbours": "find the nearest notes",
+    "sweep": "run a study: every row of a table with every seed",
+    "table": "print the table of a study",
+    "plot": "draw the table of a study",
+    "report": "write report.html from a run folder",
+    "show-prompt": "show what the model sees of one pair, and both losses",
+    "options": "list the keys of a configuration: default, meaning, range",
+    "doctor": "look at this machine: what is there, what is missing, what that disables",
+}
+"""The verbs, each a module of ``notellm.app.commands``, and what they do."""
+
+TOGETHER = ("train", "demo")
+"""The verbs that several processes share, under ``torchrun``."""
+
+WRONG_INPUT = 2
+"""Exit code."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+        arguments: The command line without the program's name; that of this process by default.
+
+    Returns:
+        The verb's own code, mostly 0; 2 after an error of the user's or where PyTorch or the extension
+        cannot be used, which is one line on standard error; 130 after Ctrl-C, see `notellm.interrupts`.
+    """
+    is_whole_process = arguments is None
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    verb = _parse_verb(arguments[:1])
+    again = shlex.join(["notellm", *arguments])
+    stopped = f"stopped; nothing is half-written, and `{again}` goes on from what is kept"
+    try:
+        with answered(stopped, is_silent=int(os.environ.get("RANK", "0")) > 0) as interrupts:
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                return _run_together(verb, arguments[1:])
+            return _run(verb, arguments[1:])
+    except KeyboardInterrupt:
+        if _speaks():
+            print(f"\nnotellm: {stopped}", file=sys.stderr, flush=True)
+        if is_whole_process and interrupts.must_stop:  # at once: the interpreter's own end may take seconds
+            os._exit(INTERRUPTED)
+        return INTERRUPTED
+    except Exception as error:
+        if not _speaks():
+            return WRONG_INPUT
+        if not _is_ours(error):
+            raise
+        print(f"notellm: {error}", file=sys.stderr)
+        return WRONG_INPUT
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    module = importlib.import_module(f"notellm.app.commands.{verb.replace('-', '_')}")
+    code: int | None = module.run(_verb_parser(verb, module).parse_intermixed_args(arguments))
+    return code or 0
+
+
+def _run_together(verb: str, arguments: list[str]) -> int:
+    """Runs a verb as one of the processes that ``torchrun`` started; the first one prints."""
+    from notellm.errors import ConfigError
+    from notellm.training.processes import leave, started
+
+    if verb not in TOGETHER:
+        raise ConfigError(
+            f"notellm {verb} must run in one process, but torchrun started {started().count}; "
+            f"the verbs for several are {', '.join(TOGETHER)}"
+        )
+    silence = contextlib.nullcontext() if started().is_first else open(os.devnull, "w")  # noqa: SIM115
+    with silence as output, contextlib.redirect_stdout(output or sys.stdout):
+        code = _run(verb, arguments)
+    leave()
+    return code
+
+
+def _speaks() -> bool:
+    """Whether an error is for this process to report: of several, the one that failed first does."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return True
+    from notellm.training.processes import fails_first
+
+    return fails_first()
+
+
+def _parse_verb(arguments: list[str]) -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items())
+    parser = argparse.ArgumentParser(
+        prog="notellm",
+        usage="notellm VERB [options] [key=value ...]",
+        description="NoteLLM: mine related notes, train one model to embed and describe them.",
+        epilog=f"verbs:\n{verbs}\n\n`notellm VERB --help` says what a verb reads and writes, with examples.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("verb", metavar="VERB", choices=list(VERBS), help="what to do, see below")
+    return str(parser.parse_args(arguments or ["--help"]).verb)
+
+
+def _verb_parser(verb: str, module: ModuleType) -> argparse.ArgumentParser:
+    summary, _, description = (module.__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        prog=f"notellm {verb}",
+        description=f"{summary}\n{description}".rstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"notellm {version('notellm')}"
+    except PackageNotFoundError:
+        return "notellm (not installed)"
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether the message alone tells the user what to change; anything else shows its traceback."""
+    if isinstance(error, ExtensionError | OSError | UnicodeDecodeError | FloatingPointError):
+        return True
+    if isinstance(error, ValueError) and re.match(r"[^\s:]+: ", str(error)):
+        return True  # the library's form: where: what must hold
+    try:
+        from notellm.errors import ConfigError, DataError, NotSupportedError
+    except ExtensionError:  # without the core there are no errors of the core
+        return False
+    return isinstance(error, ConfigError | DataError | NotSupportedError)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""What the verbs share that work in a run folder: their options, and how they open it."""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from notellm._core.util import set_num_threads
+from notellm.app.config import Config, compose, load_config, override, replace, to_yaml
+from notellm.app.run import RunFolder, settle_dtype
+from notellm.errors import ConfigError
+from notellm.precision import remark_on_speed
+
+__all__ = [
+    "add_run_arguments",
+    "open_run",
+    "prepare_process",
+    "read_config",
+    "remark_on_dtype",
+    "show_config",
+]
+
+HELP = """
+configuration (key=value changes a key, group=option takes another file of a group):
+{groups}
+  most used: run_dir=FOLDER  seed=0  threads=0  device=cpu|cuda  dtype=auto|fp32|bf16
+{keys}
+  --cfg prints all keys.
+"""
+
+COMMON_KEYS = {
+    "data": "data.queries=400 data.pool_notes=paired|all data.pool=0 data.test_fraction=0.3",
+    "mining": "mining.lower=0.01 mining.upper=30 mining.top=10 mining.min_users=1",
+    "train": "train.max_steps=0 train.lr=3e-6 train.pairs_per_step=64 loss.alpha=0.01 loss.hashtag_ratio=0.4",
+    "model": "model.path=FOLDER model.dim=128 prompt.content_tokens=80",
+    "evaluation": "evaluation.ks=[1,10,100,1000] evaluation.generation_notes=200",
+    "embed": "embed.batch_tokens=4096",
+    "generation": "generation.hashtag_count=5 generation.max_new_tokens=32",
+}
+"""Some keys worth knowing, by the topic that a verb's help asks for."""
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, *topics: str) -> None:
+    """Adds the options and the overrides that all verbs with a run folder take.
+
+    Args:
+        parser: Of the verb.
+        topics: Whose keys the help lists, of ``COMMON_KEYS``.
+    """
+    parser.add_argument(
+        "--run",
+        metavar="DIR",
+        type=Path,
+        help="work in this run folder; if it has a configuration, key=value changes that one",
+    )
+    parser.add_argument(
+        "--cfg", action="store_true", help="print the resolved configuration and do nothing else"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="changes to the configuration, in Hydra's grammar"
+    )
+    groups = "\n".join(f"  {group}={'|'.join(options)}" for group, options in _options().items())
+    keys = "\n".join(f"  {COMMON_KEYS[topic]}" for topic in topics)
+    parser.epilog = HELP.format(groups=groups, keys=keys)
+
+
+def read_config(arguments: argparse.Namespace, *defaults: str) -> Config:
+    """The configuration that the arguments ask for, with what ``dtype=auto`` becomes.
+
+    Args:
+        arguments: As parsed with `add_run_arguments`.
+        defaults: Overrides that come before the user's.
+
+    Raises:
+        ConfigError: See `notellm.app.config.compose`.
+    """
+    return settle_dtype(_asked_config(arguments, *defaults))
+
+
+def _asked_config(arguments: argparse.Namespace, *defaults: str) -> Config:
+    if arguments.run is None:
+        return compose([*defaults, *arguments.overrides])
+    file = arguments.run / "config.yaml"
+    names_group = any(text.partition("=")[0] in _groups() for text in arguments.overrides)
+    if file.exists() and not names_group:  # with a group it is composed anew, and the folder compares the two
+        config = override(load_config(file), arguments.overrides)
+    else:
+        config = compose([*defaults, f"name={_quoted(arguments.run.resolve().name)}", *arguments.overrides])
+    return replace(config, {"run_dir": str(arguments.run)})
+
+
+def _quoted(text: str) -> str:
+    """A text as a value in Hydra's grammar, whatever is in it."""
+    escaped = re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + end[2].replace("'", "\\'"), text)
+    return "'" + escaped.replace("${", "\\${") + "'"
+
+
+def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
+    """Opens the run folder that the arguments ask for, joins other processes and sets the number of threads.
+
+    Args:
+        arguments: As parsed with `add_run_arguments`.
+        defaults: Overrides that come before the user's, such as ``"experiment=demo"``.
+
+    Returns:
+        The folder, or None if the user asked for the configuration only, which is printed.
+
+    Raises:
+        ConfigError: If the configuration is wrong, or not that of the folder.
+    """
+    from notellm.training.processes import Processes, first_process_first
+
+    config = _asked_config(arguments, *defaults)
+    if arguments.cfg:
+        _print_config(settle_dtype(config))
+        return None
+    prepare_process(config)
+    # dtype=auto becomes what the first process has written, whatever the others' machines are
+    with first_process_first():
+        folder = RunFolder.open(config, writes=Processes.current().is_first)
+    remark_on_dtype(folder.config)
+    return folder
+
+
+def show_config(arguments: argparse.Namespace, config: Config) -> bool:
+    """Prints the configuration if the user asked for nothing else; otherwise prepares this process for it.
+
+    Args:
+        arguments: As parsed with `add_run_arguments`.
+        config: From `read_config`.
+
+    Returns:
+        Whether the configuration was all that is wanted.
+
+    Raises:
+        ConfigError: If the configured device is not there.
+    """
+    if arguments.cfg:
+        _print_config(config)
+        return True
+    prepare_process(config)
+    remark_on_dtype(config)
+    return False
+
+
+def _print_config(config: Config) -> None:
+    print(to_yaml(config), end="")
+
+
+def remark_on_dtype(config: Config) -> None:
+    """Says on standard error, once for all processes, if the machine does not multiply the run's dtype natively."""
+    from notellm.training.processes import Processes
+
+    remark = remark_on_speed(config.dtype, config.device)
+    if remark and Processes.current().is_first:
+        print(f"notellm: {remark}", file=sys.stderr)
+
+
+def prepare_process(config: Config) -> None:
+    """Joins other processes, and sets the number of threads: with ``threads=0`` those of one machine share its cores.
+
+    Raises:
+        ConfigError: If the configured device is not there.
+    """
+    from notellm.training.processes import join, local_count
+
+    if config.device == "cuda":
+        _check_cuda()
+    join(config.device)
+    fair = max(1, (os.cpu_count() or 1) // local_count()) if local_count() > 1 else 0
+    set_num_threads(config.threads or fair)
+
+
+def _check_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            "device=cuda needs a GPU that PyTorch can use; `notellm doctor` says what is missing"
+        )
+
+
+def _groups() -> dict[str, list[str]]:
+    """The groups of the configuration, and their options."""
+    folder = Path(__file__).parents[2] / "conf"
+    groups = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    return {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in groups}
+
+
+def _options() -> dict[str, list[str]]:
+    """The groups that offer a choice, and their options."""
+    return {group: names for group, names in _groups().items() if len(names) > 1 or group == "experiment"}

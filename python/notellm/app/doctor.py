@@ -1,0 +1,230 @@
+"""Looks at this machine: what is there, what is missing, what that disables and how to get it.
+
+It also runs where much is missing: whatever cannot be imported, PyTorch and our own extension included,
+is a finding, not a failure. Call it as ``notellm doctor`` or ``python -m notellm.app.doctor``.
+"""
+
+import argparse
+import ctypes.util
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from notellm.extension import ExtensionError, torch_version
+from notellm.io.cache import cache_folder
+from notellm.machine import describe_machine, openmp_libraries, version_of
+
+__all__ = ["Finding", "add_arguments", "examine", "main", "run"]
+
+State = Literal["ok", "missing", "broken"]
+
+PACKAGES = {
+    "hydra-core": ("hydra", "the command line's configurations"),
+    "gguf": ("gguf", "making the SmolLM2 folder; any other model folder works"),
+    "scikit-learn": ("sklearn", "the TF-IDF baseline"),
+    "matplotlib": ("matplotlib", "figures in notebooks"),
+    "tensorboard": ("tensorboard", "TensorBoard logs (train.tensorboard=true)"),
+}
+"""Packages that can be absent: what is imported, and what their absence disables."""
+
+MARKS = {"ok": "ok      ", "missing": "missing ", "broken": "BROKEN  "}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        name: What it is.
+        state: ``"ok"``; ``"missing"``: an option that is not there; ``"broken"``: something is wrong.
+        value: What was found.
+        disables: What does not work, or works worse; empty if all is well.
+        remedy: How to get it; empty if all is well or nothing can be done.
+    """
+
+    name: str
+    state: State
+    value: str
+    disables: str = ""
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Looks at everything, without changing anything.
+
+    Returns:
+        The findings, in the order to read them in.
+    """
+    return [*_torch(), *_core(), *_machine(), *_packages(), *_sources(), *_caches()]
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        version = torch_version()
+    except ExtensionError as error:
+        yield Finding("PyTorch", "broken", error.problem, "everything", error.remedy)
+        return
+    import torch
+
+    build = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for the CPU only"
+    yield Finding("PyTorch", "ok", f"{version}, built {build}")
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        yield Finding("CUDA", "ok", ", ".join(names))
+    else:
+        yield _no_cuda(torch.version.cuda is not None)
+
+
+def _no_cuda(is_built_for_it: bool) -> Finding:
+    has_driver = ctypes.util.find_library("cuda") is not None or Path("/dev/nvidiactl").exists()
+    if not has_driver:
+        return Finding("CUDA", "missing", "no NVIDIA driver", "device=cuda", "a GPU and its driver")
+    if not is_built_for_it:
+        remedy = "install a CUDA build of the same torch version into .venv, then make clean setup"
+        return Finding(
+            "CUDA", "missing", "a driver, but PyTorch is built without CUDA", "device=cuda", remedy
+        )
+    return Finding("CUDA", "broken", "PyTorch cannot use the driver", "device=cuda", "a newer driver")
+
+
+def _core() -> Iterator[Finding]:
+    try:
+        from notellm import _core
+    except ExtensionError as error:
+        yield Finding("notellm._core", "broken", error.problem, "everything", error.remedy)
+        return
+    yield Finding("notellm._core", "ok", f"{_core.__version__}, built with PyTorch {_core.__torch_version__}")
+    if _core.has_faiss:
+        yield Finding("FAISS", "ok", "built in")
+    else:
+        remedy = "apt-get install libfaiss-dev libopenblas-pthread-dev, then make clean setup"
+        yield Finding(
+            "FAISS", "missing", "not built in", "approximate neighbour indexes (exact search works)", remedy
+        )
+    yield _openmp(openmp_libraries())
+    yield Finding("dtype=auto", "ok", ", ".join(_chosen_dtypes()))
+
+
+def _chosen_dtypes() -> Iterator[str]:
+    import torch
+
+    from notellm.precision import resolve_dtype
+
+    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+        yield f"{resolve_dtype(device=device)} with device={device}"
+
+
+def _openmp(libraries: Sequence[str]) -> Finding:
+    value = f"{len(libraries)} loaded: {', '.join(libraries) or 'none'}"
+    if len(libraries) == 1:
+        return Finding("OpenMP", "ok", value)
+    if not libraries:
+        return Finding("OpenMP", "broken", value, "more than one thread", "a PyTorch built with OpenMP")
+    remedy = "find which package brings the second one, and import torch before it"
+    return Finding("OpenMP", "broken", value, "speed: thread pools compete", remedy)
+
+
+def _machine() -> Iterator[Finding]:
+    machine = describe_machine()
+    sets = machine["instruction_sets"]
+    yield Finding("CPU", "ok", f"{machine['cpu']}, {machine['cores']} cores for us")
+    yield Finding("instruction sets", "ok", ", ".join(sets) or "none known")
+    if not any(name.endswith("bf16") for name in sets):
+        slow = "the gain of dtype=bf16, which works at about fp32's speed; dtype=auto takes fp32"
+        yield Finding("bf16 instructions", "missing", "not in this CPU", slow)
+    yield Finding("threads", "ok", _thread_settings(machine["cores"]))
+    yield _memory(machine["memory_gib"])
+
+
+def _thread_settings(cores: int) -> str:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    settings = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+    return ", ".join([f"threads=0 means {cores}", *settings])
+
+
+def _memory(gib: float) -> Finding:
+    if gib >= 6:
+        return Finding("memory", "ok", f"{gib} GiB")
+    return Finding(
+        "memory", "missing", f"{gib} GiB", "training SmolLM2-135M (about 5 GiB)", "train.pairs_per_step=8"
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    for package, (module, disables) in PACKAGES.items():
+        if importlib.util.find_spec(module) is None:
+            yield Finding(package, "missing", "not installed", disables, f"pip install {package}")
+        else:
+            yield Finding(package, "ok", version_of(package) or "version unknown")
+
+
+def _sources() -> Iterator[Finding]:
+    if shutil.which("apt-get"):
+        yield Finding("apt", "ok", str(shutil.which("apt-get")))
+    else:
+        disables = "fetching the Debian catalogue (data=debian)"
+        remedy = "bring your own notes: data=files data.notes=FILE data.interactions=FILE"
+        yield Finding("apt", "missing", "not on this machine", disables, remedy)
+
+
+def _caches() -> Iterator[Finding]:
+    folder = cache_folder()
+    kept = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    sizes = ", ".join(f"{path.name} {_megabytes(path)} MB" for path in kept if not path.name.startswith("."))
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        yield Finding("cache", "broken", f"{folder} cannot be written", "fetching", "set XDG_CACHE_HOME")
+        return
+    free = shutil.disk_usage(nearest).free / 1e9
+    yield Finding("cache", "ok", f"{folder}: {sizes or 'empty'}; {free:.0f} GB free")
+
+
+def _megabytes(folder: Path) -> int:
+    return round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``notellm doctor``."""
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints what `examine` finds.
+
+    Returns:
+        1 if anything is broken, otherwise 0.
+    """
+    findings = examine()
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        print("\n".join(_lines(findings)))
+    return int(any(finding.state == "broken" for finding in findings))
+
+
+def _lines(findings: Sequence[Finding]) -> Iterator[str]:
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        yield f"{MARKS[finding.state]}{finding.name:<{width}}  {finding.value}"
+        indent = " " * (len(MARKS["ok"]) + width + 2)
+        if finding.disables:
+            yield f"{indent}without it: {finding.disables}"
+        if finding.remedy:
+            yield f"{indent}to get it: {finding.remedy}"
+
+
+def main(arguments: Sequence[str] | None = None) -> Any:
+    """Runs ``python -m notellm.app.doctor``; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="notellm doctor", description="Looks at this machine.")
+    add_arguments(parser)
+    return run(parser.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

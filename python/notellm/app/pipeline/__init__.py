@@ -1,0 +1,46 @@
+"""What the verbs of the command line do, step by step; every step keeps its result in the run folder.
+
+Read in the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `generating` (what it
+writes), `systems` (what each system makes of the held-out notes), `evaluating` (the tables), `first_step` (one pair
+under the magnifying glass). `steps` runs them all.
+"""
+
+from notellm.app.pipeline.data import (
+    Dataset,
+    MinedPairs,
+    Queries,
+    load_data,
+    mine,
+    prepare,
+    read_pairs,
+    select_queries,
+    training_pairs,
+    write_pairs,
+)
+from notellm.app.pipeline.encoder import train_encoder
+from notellm.app.pipeline.evaluating import evaluate
+from notellm.app.pipeline.generating import Describer, generation_options
+from notellm.app.pipeline.steps import TRAINERS, run_steps
+from notellm.app.pipeline.training import load_backbone, load_trained, train
+
+__all__ = [
+    "TRAINERS",
+    "Dataset",
+    "Describer",
+    "MinedPairs",
+    "Queries",
+    "evaluate",
+    "load_backbone",
+    "load_data",
+    "load_trained",
+    "mine",
+    "prepare",
+    "read_pairs",
+    "run_steps",
+    "select_queries",
+    "train",
+    "train_encoder",
+    "training_pairs",
+    "generation_options",
+    "write_pairs",
+]

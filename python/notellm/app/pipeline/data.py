@@ -1,0 +1,361 @@
+"""The first half of every run: notes and behaviour, the split, related pairs, queries and their pool.
+
+Each function takes what it needs of the configuration and gives plain data; `prepare` strings them
+together and keeps the result in the run folder.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from notellm.app.config import Config
+from notellm.app.run import RunFolder
+from notellm.data import (
+    Interactions,
+    Notes,
+    debian,
+    select_pairs,
+    split_by_group,
+    union_groups,
+    within_groups,
+)
+from notellm.data.tables import Column, Kind, read_table
+from notellm.data.writing import write_table
+from notellm.errors import DataError
+from notellm.hashtags import HashtagRule
+from notellm.io.cache import cache_folder
+from notellm.io.fingerprints import Fingerprint
+from notellm.io.json_files import read_json, write_json
+from notellm.mining import Pairs, mine_pairs
+from notellm.progress import console_progress
+from notellm.training.processes import first_process_first
+
+__all__ = [
+    "Dataset",
+    "MinedPairs",
+    "Queries",
+    "describe_data",
+    "load_data",
+    "mine",
+    "prepare",
+    "reading_reports",
+    "read_pairs",
+    "select_queries",
+    "training_pairs",
+    "write_pairs",
+]
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Notes, what people did with them, and the split.
+
+    Attributes:
+        notes: N notes.
+        interactions: The log, over these notes; where users are held out, without them.
+        groups: Shape ``(N,)``: notes of one group are never on both sides of a split of notes.
+        is_test: Shape ``(N,)``: true for notes that are measured on.
+        is_train: Shape ``(N,)``: true for notes that are trained on. No note is both, unless users are held out:
+            then all are.
+        held_out_interactions: Of the users held out; None where notes are.
+    """
+
+    notes: Notes
+    interactions: Interactions
+    groups: IntArray
+    is_test: npt.NDArray[np.bool_]
+    is_train: npt.NDArray[np.bool_]
+    held_out_interactions: Interactions | None = None
+
+    @property
+    def exposure(self) -> IntArray:
+        """Shape ``(N,)``: how many events, or baskets, of ``interactions`` each note is in."""
+        return np.bincount(self.interactions.notes, minlength=len(self.notes)).astype(np.int64)
+
+
+class MinedPairs(NamedTuple):
+    """Related pairs of a run; source and target are positions in the notes, shape ``(P,)`` each."""
+
+    train: tuple[IntArray, IntArray]
+    """What training pairs are taken from."""
+    test: tuple[IntArray, IntArray]
+    """What queries are taken from: the same pairs, or, where users are held out, those of their log."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What retrieval is measured on.
+
+    Attributes:
+        pool: Shape ``(M,)``: the test notes that are ranked, as positions in the notes, ascending.
+        source: Shape ``(Q,)``: the queries, as positions in the pool; none comes twice.
+        target: Shape ``(Q,)``: their ground truths, as positions in the pool.
+    """
+
+    pool: IntArray
+    source: IntArray
+    target: IntArray
+
+
+def load_data(config: Config) -> Dataset:
+    """Reads the notes and the log, fetching them if they are not there, and splits the notes.
+
+    Args:
+        config: Its ``data`` group says where from.
+
+    Returns:
+        The data.
+
+    Raises:
+        DataError: If a file is malformed, or the data cannot be fetched.
+        FileNotFoundError: If a file is not there.
+    """
+    data = config.data
+    if data.source == "debian":
+        folder = Path(data.folder) if data.folder else cache_folder("debian")
+        with first_process_first(), console_progress("Debian catalogue", "%") as progress:
+            catalogue = debian.fetch(folder, progress)
+        notes, log, groups = catalogue.notes, catalogue.interactions, catalogue.groups
+    else:
+        notes = Notes.read(data.notes, hashtags=_hashtag_rule(config))
+        log = Interactions.read(data.interactions, notes=notes, ordered=data.ordered)
+        groups = _read_groups(data.notes, data.groups_column, len(notes))
+    if data.split == "users":
+        known, held_out = _hold_out(np.arange(len(log.user_ids)), config)
+        everything = np.ones(len(notes), np.bool_)
+        parts = log.of_users(known), log.of_users(held_out)
+        return Dataset(notes, parts[0], groups, everything, everything, parts[1])
+    is_train, is_test = _hold_out(groups, config)
+    return Dataset(notes, log, groups, is_test, is_train)
+
+
+def _hold_out(groups: IntArray, config: Config) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """What is trained on and what is measured on, shape ``(N,)`` each; groups stay whole.
+
+    For validation the test side is set aside, and as large a share of the rest is drawn in its place.
+    """
+    data = config.data
+    is_test = split_by_group(groups, data.test_fraction, data.split_seed)
+    if data.held_out == "test":
+        return ~is_test, is_test
+    rest = np.flatnonzero(~is_test)
+    is_drawn = split_by_group(groups[rest], data.test_fraction, data.split_seed)
+    is_train, is_validation = np.zeros_like(is_test), np.zeros_like(is_test)
+    is_train[rest[~is_drawn]] = is_validation[rest[is_drawn]] = True
+    return is_train, is_validation
+
+
+def mine(config: Config, interactions: Interactions) -> Pairs:
+    """Mines related pairs of a log, by the ``mining`` group of the configuration."""
+    with console_progress("mining pairs", "notes") as progress:
+        return mine_pairs(interactions, config.mining, threads=config.threads, progress=progress)
+
+
+@first_process_first()
+def prepare(run: RunFolder, dataset: Dataset) -> MinedPairs:
+    """The related pairs of a run: mined and kept in its folder, or read from there.
+
+    Writes ``pairs.parquet`` (ids of source and target, score, users), where users are held out also
+    ``held_out_pairs.parquet``, and ``data.json`` (what was found, by numbers).
+
+    Raises:
+        DataError: If the log gives no pair; with what mining did.
+    """
+    path, held_out_path = run.file("pairs.parquet"), run.file("held_out_pairs.parquet")
+    held_out_log = dataset.held_out_interactions
+    if run.file("data.json").exists():
+        if read_json(run.file("data.json")).get("fingerprint") != fingerprint(dataset):
+            raise DataError(
+                f"{run.path}: must be a run on these data, but notes, log or split have changed since; "
+                "try another run_dir"
+            )
+    else:
+        pairs = _some(mine(run.config, dataset.interactions), "data.interactions")
+        write_pairs(path, pairs, dataset.notes)
+        held_out = pairs
+        if held_out_log is not None:
+            held_out = _some(mine(run.config, held_out_log), "data.interactions of the users held out")
+            write_pairs(held_out_path, held_out, dataset.notes)
+        write_json(run.file("data.json"), describe_data(dataset, pairs, held_out))
+    known = read_pairs(path, dataset.notes)
+    return MinedPairs(known, known if held_out_log is None else read_pairs(held_out_path, dataset.notes))
+
+
+def _some(pairs: Pairs, where: str) -> Pairs:
+    """The pairs, of which there must be one.
+
+    Raises:
+        DataError: If there is none; with the report of mining.
+    """
+    if len(pairs) == 0:
+        report = pairs.report
+        raise DataError(
+            f"{where}: must relate notes, but mining keeps no pair; try {report.remedy()}\n{report.describe()}"
+        )
+    return pairs
+
+
+def training_pairs(
+    config: Config, dataset: Dataset, source: IntArray, target: IntArray
+) -> tuple[IntArray, IntArray]:
+    """The pairs to train on: both notes on the training side, in different groups.
+
+    Args:
+        config: Its ``data.pairs`` says whether both notes must have hashtags; ``data.train_pairs`` how many there are
+            at most, drawn by ``data.split_seed``.
+        dataset: The notes' sides and groups.
+        source: Shape ``(P,)``, positions in the notes.
+        target: Shape ``(P,)``, positions in the notes.
+
+    Returns:
+        Source and target of the pairs kept.
+
+    Raises:
+        DataError: If there is none.
+    """
+    chosen = select_pairs(source, target, dataset.groups, ~dataset.is_train, "train")
+    if config.data.pairs == "tagged":
+        has_tags = np.array([bool(topics) for topics in dataset.notes.topics])
+        chosen &= has_tags[source] & has_tags[target]
+    if not chosen.any():
+        raise DataError(
+            f"data: there must be pairs of training notes (data.pairs={config.data.pairs}), but there are none; "
+            "try lower mining.lower"
+        )
+    kept = np.flatnonzero(chosen)
+    if config.data.train_pairs and len(kept) > config.data.train_pairs:
+        ids = dataset.notes.ids
+        # not the draw of the queries, which may know the same pairs where users are held out
+        names = [f"train {ids[source[p]]} {ids[target[p]]}" for p in kept]
+        kept = np.sort(_shuffled(kept, names, config.data.split_seed)[: config.data.train_pairs])
+    return source[kept], target[kept]
+
+
+def select_queries(config: Config, dataset: Dataset, source: IntArray, target: IntArray) -> Queries:
+    """Draws the queries and the pool from the test side; depends on ``data.split_seed`` only.
+
+    Each query is another note, with one of its partners in another group as ground truth. The pool
+    holds both notes of every query, and others drawn at random up to ``data.pool``: of the notes that
+    are in a test pair, or of all test notes, as ``data.pool_notes`` says.
+
+    Args:
+        config: ``data.queries``, ``data.pool`` and ``data.pool_notes``.
+        dataset: The notes' sides and groups.
+        source: Shape ``(P,)``, positions in the notes.
+        target: Shape ``(P,)``, positions in the notes.
+
+    Returns:
+        Queries and pool.
+
+    Raises:
+        DataError: If no test note has a partner.
+    """
+    chosen = np.flatnonzero(select_pairs(source, target, dataset.groups, dataset.is_test, "test"))
+    if len(chosen) == 0:
+        raise DataError(
+            "data: there must be pairs of test notes, but there are none; try a larger data.test_fraction"
+        )
+    ids, data = dataset.notes.ids, config.data
+    chosen = _shuffled(chosen, [f"{ids[source[p]]} {ids[target[p]]}" for p in chosen], data.split_seed)
+    _, first = np.unique(source[chosen], return_index=True)  # one pair a query
+    kept = chosen[np.sort(first)][: data.queries or None]
+    needed = np.union1d(source[kept], target[kept])
+    paired = np.union1d(source[chosen], target[chosen])
+    others = np.setdiff1d(paired if data.pool_notes == "paired" else np.flatnonzero(dataset.is_test), needed)
+    others = _shuffled(others, [ids[note] for note in others], data.split_seed)
+    room = max(data.pool - len(needed), 0) if data.pool else len(others)
+    pool = np.sort(np.concatenate([needed, others[:room]]))
+    return Queries(pool, np.searchsorted(pool, source[kept]), np.searchsorted(pool, target[kept]))
+
+
+def _shuffled(values: IntArray, names: Sequence[str], seed: int) -> IntArray:
+    """Orders values by a hash of their names: a shuffle that no library's version changes."""
+    keys = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest() for name in names]
+    return values[np.array(sorted(range(len(values)), key=keys.__getitem__), dtype=np.int64)]
+
+
+def write_pairs(path: str | Path, pairs: Pairs, notes: Notes) -> None:
+    """Writes pairs with the ids of their notes, so that the file says what it means by itself."""
+    ids = pa.array(notes.ids, pa.large_string())
+    columns = {"source": ids.take(pa.array(pairs.source)), "target": ids.take(pa.array(pairs.target))}
+    write_table(path, pa.table(columns | {"score": pairs.score, "users": pairs.users}))
+
+
+def read_pairs(path: str | Path, notes: Notes) -> tuple[IntArray, IntArray]:
+    """Reads source and target of pairs, shape ``(P,)`` each, as positions in ``notes``.
+
+    Raises:
+        DataError: If the file is damaged or names a note that is not there.
+    """
+    schema = {"source": Column(Kind.KEY), "target": Column(Kind.KEY)}
+    columns = read_table(path, schema).columns
+    return notes.index(columns["source"].to_pylist()), notes.index(columns["target"].to_pylist())
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A name for the content of all data: whatever a run keeps was made from data of this name."""
+    notes, log = dataset.notes, dataset.interactions
+    fields = (notes.ids, notes.titles, notes.contents, notes.topics, notes.categories, log.user_ids)
+    found = Fingerprint().add_json(fields)
+    if log.ticks_per_second != 1:
+        found.add_json(log.ticks_per_second)
+    arrays = [log.users, log.notes, log.times, log.events, dataset.groups, dataset.is_test]
+    if not np.array_equal(dataset.is_train, ~dataset.is_test):
+        arrays.append(dataset.is_train)
+    if (held_out := dataset.held_out_interactions) is not None:
+        arrays += [held_out.users, held_out.notes, held_out.times, held_out.events]
+    for array in arrays:
+        found.add_array(array)
+    return found.name()
+
+
+def describe_data(dataset: Dataset, pairs: Pairs, held_out: Pairs) -> dict[str, Any]:
+    """What ``data.json`` holds: sizes of the data, of the split and of what mining found."""
+    inside = within_groups(pairs.source, pairs.target, dataset.groups)
+    train = select_pairs(pairs.source, pairs.target, dataset.groups, ~dataset.is_train, "train")
+    test = select_pairs(held_out.source, held_out.target, dataset.groups, dataset.is_test, "test")
+    used = int(train.sum()) + int(test.sum()) if held_out is pairs else int(train.sum())
+    return {
+        "fingerprint": fingerprint(dataset),
+        "notes": len(dataset.notes),
+        "train_notes": int(dataset.is_train.sum()),
+        "test_notes": int(dataset.is_test.sum()),
+        "groups": len(np.unique(dataset.groups)),
+        "baskets": len(dataset.interactions.user_ids),
+        "events": len(dataset.interactions),
+        "reading": reading_reports(dataset),
+        "hashtag_notes": sum(map(bool, dataset.notes.topics)),
+        "categories": len({name for name in dataset.notes.categories if name}),
+        "pairs_mined": len(pairs),
+        "pairs_train": int(train.sum()),
+        "pairs_test": int(test.sum()),
+        "pairs_within_groups_left_out": int(inside.sum()),
+        "pairs_across_the_split_left_out": len(pairs) - int(inside.sum()) - used,
+        "mining": pairs.report.to_dict(),
+    }
+
+
+def reading_reports(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """What reading the files changed, in words and how often, by what they hold."""
+    reports = {"notes": dataset.notes.report, "interactions": dataset.interactions.report}
+    return {what: dict(report.changes) for what, report in reports.items() if report is not None}
+
+
+def _hashtag_rule(config: Config) -> HashtagRule:
+    """Hashtags are split where the prompt has its separator, too; the prompt cuts them, not the data."""
+    return HashtagRule(tuple(dict.fromkeys((*HashtagRule().separators, config.prompt.hashtag_separator))))
+
+
+def _read_groups(path: str, column: str, count: int) -> IntArray:
+    if not column:
+        return np.arange(count)
+    labels = read_table(path, {"group": Column(Kind.KEY)}, {"group": column}).columns["group"]
+    return union_groups(labels.to_pylist())

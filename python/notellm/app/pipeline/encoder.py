@@ -1,0 +1,66 @@
+"""SentenceBERT in a run folder: trained on the run's pairs, over the text that the prompt shows."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from notellm.app.config import Config
+from notellm.app.pipeline.data import Dataset, IntArray
+from notellm.app.pipeline.texts import truncated_texts
+from notellm.app.pipeline.training import train_options
+from notellm.app.run import RunFolder
+from notellm.baselines.sentence_bert import SentenceBert, prepare
+from notellm.data.notes import Notes
+from notellm.errors import DataError
+from notellm.io.cache import cache_folder
+from notellm.progress import console_progress
+
+ENCODER = "sentence_bert"
+"""Folder of the trained encoder in a run folder."""
+
+
+def load_encoder(config: Config, folder: Path | None = None) -> SentenceBert:
+    """An encoder on the configured device: of a folder, or as its makers trained it.
+
+    Raises:
+        DataError: If it cannot be fetched.
+        NotSupportedError: If ``sentence-transformers`` is not installed.
+    """
+    if folder is None:
+        with console_progress("encoder", "MiB") as progress:
+            folder = prepare(cache_folder("minilm"), progress)
+    return SentenceBert(folder, tau=config.model.tau).to(torch.device(config.device))
+
+
+def train_encoder(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) -> Path:
+    """Trains the encoder on pairs, by the configuration's ``train`` group; keeps it in the run folder.
+
+    Args:
+        run: Gets ``sentence_bert/``; nothing is done where it is there already.
+        dataset: The notes.
+        source: Shape ``(P,)``: training pairs, positions in the notes.
+        target: Shape ``(P,)``.
+
+    Raises:
+        DataError: If there are fewer pairs than one step takes.
+    """
+    folder = run.file(ENCODER)
+    if folder.exists():
+        return folder
+    needed = run.config.train.pairs_per_step
+    if len(source) < needed:
+        raise DataError(f"train: there must be at least {needed} training pairs, but there are {len(source)}")
+    encoder = load_encoder(run.config)
+    texts = truncated_texts(run.config, dataset.notes)
+    with console_progress("training SentenceBERT", "steps", part="step") as progress:
+        encoder.fit(texts, source, target, train_options(run.config), progress=progress)
+    encoder.save(folder)
+    return folder
+
+
+def encode(config: Config, notes: Notes, folder: Path | None = None) -> Tensor:
+    """Embedding by the encoder of a folder, or by the untrained one: ``(N, D)`` unit rows."""
+    if folder is not None and not folder.exists():
+        raise DataError(f"{folder}: must hold a trained encoder, but is not there; try `notellm sweep`")
+    return load_encoder(config, folder).embed(truncated_texts(config, notes))

@@ -1,0 +1,243 @@
+"""From the systems' vectors and words to ``evaluation.json`` and the examples of the report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from notellm.app.pipeline import systems
+from notellm.app.pipeline.data import Dataset, Queries
+from notellm.app.pipeline.training import MODEL, check_trained, prompt_config
+from notellm.app.run import RunFolder
+from notellm.baselines import CooccurrenceIndex, SparseIndex
+from notellm.data.notes import Notes
+from notellm.errors import DataError
+from notellm.evaluation import (
+    NAMES,
+    Bootstrap,
+    Evaluation,
+    Generated,
+    Generation,
+    evaluate_generation,
+    evaluate_retrieval,
+)
+from notellm.io.files import atomic_write
+from notellm.io.json_files import write_json
+from notellm.metrics import ExposureSplit, Ties, exposure_split
+from notellm.metrics.arrays import FloatArray
+from notellm.metrics.ranking import mid_ranks
+from notellm.models.backbone import backbone_name
+from notellm.prompts.tokenizing import clean_hashtags, clean_value
+from notellm.retrieval import Ranks, neighbours, target_ranks
+from notellm.text import check_analyzer
+
+RANKS = "ranks.safetensors"
+"""How many notes rank before each query's target, by system."""
+
+SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 5
+WRITERS = ("zero_shot_prompt", "trained")
+
+
+def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
+    """Compares the configuration's systems on the held-out pool.
+
+    Writes ``evaluation.json``, ``ranks.safetensors``, ``neighbours.json``, ``generation.jsonl`` and what they are made
+    from (``embeddings/``), which a further call reuses.
+
+    Args:
+        run: A run whose model has been trained.
+        dataset: The notes.
+        queries: The pool and its queries.
+
+    Returns:
+        What ``evaluation.json`` holds.
+
+    Raises:
+        DataError: If the run has not been trained, and its model is among the systems.
+        NotSupportedError: If ``evaluation.analyzer`` needs a package that is not installed.
+    """
+    check_analyzer(run.config.evaluation.analyzer, "evaluation")
+    config = run.config
+    wanted = config.evaluation.systems
+    if "trained" in wanted:
+        check_trained(run.file(MODEL))
+    pool = dataset.notes.take(queries.pool)
+    vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items() if key in wanted}
+    ranks, analyzers = _ranks(run, dataset, queries, pool, vectors)
+    split = exposure_split(
+        dataset.exposure[queries.pool][queries.target],
+        dataset.exposure[queries.pool],
+        low=config.evaluation.low_fraction,
+        high=config.evaluation.high_fraction,
+    )
+    _save_ranks(run.file(RANKS), ranks, split, mid_ranks(dataset.exposure[queries.pool])[queries.target])
+    bootstrap = Bootstrap(samples=config.evaluation.bootstrap_samples, seed=config.seed)
+    retrieval = evaluate_retrieval(
+        ranks,
+        queries.target,
+        dataset.exposure[queries.pool],
+        ks=config.evaluation.ks,
+        ties=cast(Ties, config.evaluation.ties),
+        low_fraction=config.evaluation.low_fraction,
+        high_fraction=config.evaluation.high_fraction,
+        bootstrap=bootstrap,
+        analyzers=analyzers,
+    )
+    write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))
+    generation = None
+    if config.evaluation.generation_notes and set(WRITERS) & set(wanted):
+        generation = _evaluate_generation(run, dataset, pool, bootstrap)
+    else:
+        run.file("generation.jsonl").unlink(missing_ok=True)
+    evaluation = replace(
+        retrieval,
+        generation=generation,
+        model=backbone_name(config.model.path, config.model.layers),
+        dtype=config.dtype,
+        prompt=config.prompt.name,
+        truncation={"title": config.prompt.title_tokens, "content": config.prompt.content_tokens},
+    )
+    evaluation.write(run.file("evaluation.json"))
+    return evaluation
+
+
+def _ranks(
+    run: RunFolder,
+    dataset: Dataset,
+    queries: Queries,
+    pool: Notes,
+    vectors: Mapping[str, Tensor],
+) -> tuple[dict[str, Ranks], dict[str, str]]:
+    """How many notes rank before each query's target, by system: by words, by behaviour, by vectors.
+
+    And what the texts of those that go by words were cut into.
+    """
+    indices: dict[str, Callable[[], SparseIndex]] = {
+        key: partial(make, run.config, pool) for key, make in systems.WORD_INDICES.items()
+    }
+    indices["cooccurrence"] = partial(_cooccurrence, dataset, queries)
+    wanted = run.config.evaluation.systems
+    ranks, analyzers = dict[str, Ranks](), dict[str, str]()
+    for key, make in indices.items():
+        if key in wanted:
+            index = make()
+            ranks[key], analyzers[key] = index.ranks(queries.source, queries.target), index.analyzer
+    by_vectors = {
+        key: target_ranks(*_for_ranking(rows, queries), exclude=torch.from_numpy(queries.source))
+        for key, rows in vectors.items()
+    }
+    return ranks | by_vectors, analyzers
+
+
+def _for_ranking(rows: Tensor, queries: Queries) -> tuple[Tensor, Tensor, Tensor]:
+    return rows[torch.from_numpy(queries.source)], rows, torch.from_numpy(queries.target)
+
+
+def _cooccurrence(dataset: Dataset, queries: Queries) -> CooccurrenceIndex:
+    """What users have done who are not held out; where notes are, the log would tell what is asked for.
+
+    Raises:
+        DataError: If notes are held out.
+    """
+    if dataset.held_out_interactions is None:
+        raise DataError("evaluate: co-occurrence must be measured on held-out users; try data.split=users")
+    return CooccurrenceIndex(dataset.interactions, queries.pool)
+
+
+def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, places: FloatArray) -> None:
+    """Keeps what every number of the retrieval tables comes from, query by query."""
+    tensors = {
+        f"{key}.{part}": getattr(own, part) for key, own in ranks.items() for part in ("greater", "equal")
+    }
+    tensors |= {
+        f"exposure.{side}": torch.from_numpy(np.asarray(of, dtype=np.uint8))
+        for side, of in zip(("low", "high"), (split.low, split.high), strict=True)
+    }
+    tensors["exposure.place"] = torch.from_numpy(places)
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def _evaluate_generation(run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap) -> Generation:
+    notes = pool.take(systems.evaluated_notes(run.config, pool))
+    known = sorted(set(_shown(dataset.notes.categories)) - {""})
+    writers = [key for key in WRITERS if key in run.config.evaluation.systems]
+    written = systems.generate(run, notes, known, writers)
+    by_system = {key: _generated([written[note][key] for note in notes.ids]) for key in writers}
+    prompt = prompt_config(run.config)
+    return evaluate_generation(
+        by_system,
+        _shown(notes.categories),
+        [clean_hashtags(topics, prompt) for topics in notes.topics],
+        known_categories=known,
+        known_hashtags={tag for topics in dataset.notes.topics for tag in clean_hashtags(topics, prompt)},
+        analyzer=run.config.evaluation.analyzer,
+        hashtag_count=run.config.generation.hashtag_count,
+        bootstrap=bootstrap,
+    )
+
+
+def _shown(categories: Sequence[str]) -> list[str]:
+    """Categories as the prompt shows them, and so as a model can write them; hashtags are cut like that, too."""
+    return [clean_value(category).strip() for category in categories]
+
+
+def _generated(rows: Sequence[Mapping[str, Any]]) -> Generated:
+    categories, hashtags = [row["category"] for row in rows], [row["hashtags"] for row in rows]
+    if not all("best_category" in row for row in rows):  # no note has a category
+        return Generated(categories, hashtags)
+    confidence = [row["confidence"] for row in rows]
+    return Generated(categories, hashtags, [row["best_category"] for row in rows], confidence)
+
+
+def _examples(
+    pool: Notes, queries: Queries, vectors: Mapping[str, Tensor], ranks: Mapping[str, Ranks]
+) -> list[dict[str, Any]]:
+    """A few queries with their nearest notes before and after training.
+
+    They are drawn evenly over the trained model's ranks, from best to worst, so that they flatter nobody.
+    """
+    shown = [key for key in WRITERS if key in vectors]
+    if not shown:
+        return []
+    order = np.argsort(ranks[shown[-1]].greater.numpy(), kind="stable")
+    rows = order[np.linspace(0, len(order) - 1, min(SHOWN_QUERIES, len(order))).astype(int)]
+    found = {
+        key: neighbours(
+            vectors[key][torch.from_numpy(queries.source[rows])],
+            vectors[key],
+            SHOWN_NEIGHBOURS,
+            exclude=torch.from_numpy(queries.source[rows]),
+        )
+        for key in shown
+    }
+    return [
+        {
+            "query": _describe(pool, int(queries.source[row])),
+            "target": _describe(pool, int(queries.target[row])),
+            "systems": [
+                {
+                    "key": key,
+                    "name": NAMES[key],
+                    "neighbours": [
+                        _describe(pool, int(index)) | {"score": float(score)}
+                        for index, score in zip(near.indices[i], near.scores[i], strict=True)
+                        if index >= 0  # a small pool has fewer
+                    ],
+                    "target_rank": int(ranks[key].greater[row]) + 1,
+                }
+                for key, near in found.items()
+            ],
+        }
+        for i, row in enumerate(rows)
+    ]
+
+
+def _describe(pool: Notes, position: int) -> dict[str, Any]:
+    return {"id": pool.ids[position], "title": pool.titles[position], "category": pool.categories[position]}

@@ -1,0 +1,107 @@
+"""What a model says of notes, as a configuration asks for it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from notellm.app.config import Config, cost_keys
+from notellm.data.notes import Notes
+from notellm.generation import generate_category, generate_hashtags, score_categories
+from notellm.models.notellm import NoteLLM
+from notellm.precision import resolve_dtype
+from notellm.progress import ProgressFn
+
+
+def generation_options(config: Config) -> dict[str, Any]:
+    """The options that decide what is written."""
+    options = config.generation.to_dict()
+    decisive = {key: value for key, value in options.items() if f"generation.{key}" not in cost_keys()}
+    return decisive | {"seed": config.seed, "dtype": resolve_dtype(config.dtype, config.device)}
+
+
+class Describer:
+    """Says of notes what the configuration's ``generation`` group asks for.
+
+    Args:
+        config: The configuration.
+        model: The model.
+        known_categories: Of which the best is found for each note, with its probability among them all; none: not.
+        closed: Whether ``category`` is that best one, instead of being written freely.
+        vocabulary: Hashtags that may be written; default: any.
+        ban_in_text: Whether hashtags that stand in the note's text are left out.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        model: NoteLLM,
+        *,
+        known_categories: Sequence[str] = (),
+        closed: bool = False,
+        vocabulary: Sequence[str] | None = None,
+        ban_in_text: bool = False,
+    ) -> None:
+        self.model, self.known, self.closed = model, known_categories, closed
+        self.vocabulary, self.ban_in_text = vocabulary, ban_in_text
+        asked = config.generation
+        self.count = min(asked.hashtag_count, model.prompt.config.max_hashtags)
+        self.written: dict[str, Any] = {
+            "decoding": asked,
+            "seed": config.seed,
+            "dtype": config.dtype,
+        }
+
+    def __call__(self, notes: Notes, progress: ProgressFn) -> list[dict[str, Any]]:
+        """What it says of each note.
+
+        Args:
+            notes: Their own categories are not looked at; the category prompt shows their hashtags.
+            progress: Called with (outputs done, outputs).
+
+        Returns:
+            ``{"category", "hashtags"}`` of each note; with known categories also ``best_category`` (unless that is
+            the category) and ``confidence``.
+        """
+        parts = [self._hashtags]
+        if self.known:
+            parts.insert(0, self._best_categories)
+        if not (self.known and self.closed):
+            parts.insert(0, self._categories)
+        rows: list[dict[str, Any]] = [{} for _ in range(len(notes))]
+        for number, part in enumerate(parts):
+            for row, own in zip(rows, part(notes, _part_of(progress, number, len(parts))), strict=True):
+                row |= own
+        return rows
+
+    def _categories(self, notes: Notes, progress: ProgressFn) -> list[dict[str, Any]]:
+        written = generate_category(self.model, notes, progress=progress, **self.written)
+        return [{"category": category} for category in written]
+
+    def _best_categories(self, notes: Notes, progress: ProgressFn) -> list[dict[str, Any]]:
+        scored = score_categories(
+            self.model,
+            notes,
+            self.known,
+            dtype=self.written["dtype"],
+            batch_tokens=self.written["decoding"].batch_tokens,
+            progress=progress,
+        )
+        key = "category" if self.closed else "best_category"
+        both = zip(scored.best, scored.confidence.tolist(), strict=True)
+        return [{key: best, "confidence": round(confidence, 6)} for best, confidence in both]
+
+    def _hashtags(self, notes: Notes, progress: ProgressFn) -> list[dict[str, Any]]:
+        written = generate_hashtags(
+            self.model,
+            notes,
+            self.count,
+            vocabulary=self.vocabulary,
+            ban_in_text=self.ban_in_text,
+            progress=progress,
+            **self.written,
+        )
+        return [{"hashtags": tags} for tags in written]
+
+
+def _part_of(progress: ProgressFn, number: int, parts: int) -> ProgressFn:
+    """Reports one of several passes over the same notes."""
+    return lambda done, total: progress(number * total + done, parts * total)

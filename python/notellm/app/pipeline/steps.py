@@ -1,0 +1,35 @@
+"""All steps of a run, from its data to its tables."""
+
+from __future__ import annotations
+
+from notellm.app.pipeline.data import Dataset, Queries, prepare, select_queries, training_pairs
+from notellm.app.pipeline.encoder import train_encoder
+from notellm.app.pipeline.evaluating import evaluate
+from notellm.app.pipeline.training import train
+from notellm.app.run import RunFolder
+from notellm.evaluation import Evaluation
+
+TRAINERS = {"trained": train, "sentence_bert": train_encoder}
+"""How the systems that are trained are."""
+
+
+def run_steps(run: RunFolder, dataset: Dataset) -> tuple[Evaluation, Queries]:
+    """Mines, trains what is among the configuration's systems, and evaluates; goes on where it was interrupted.
+
+    Args:
+        run: Its folder.
+        dataset: Its data.
+
+    Returns:
+        The evaluation, and the queries it is of.
+
+    Raises:
+        DataError: If the folder is of other data, or there are fewer pairs than one step takes.
+        FloatingPointError: If a training diverges.
+    """
+    mined = prepare(run, dataset)
+    for system, trainer in TRAINERS.items():
+        if system in run.config.evaluation.systems:
+            trainer(run, dataset, *training_pairs(run.config, dataset, *mined.train))
+    queries = select_queries(run.config, dataset, *mined.test)
+    return evaluate(run, dataset, queries), queries

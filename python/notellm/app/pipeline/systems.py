@@ -1,0 +1,203 @@
+"""The systems that a run compares: what each makes of the held-out notes, kept in the run folder."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from notellm.app.config import Config
+from notellm.app.pipeline.data import IntArray
+from notellm.app.pipeline.encoder import ENCODER, encode
+from notellm.app.pipeline.generating import Describer, generation_options
+from notellm.app.pipeline.texts import full_texts, truncated_texts
+from notellm.app.pipeline.training import MODEL, load_backbone, load_trained, prompt_config
+from notellm.app.run import RunFolder
+from notellm.baselines import Bm25Index, SparseIndex, TfidfIndex
+from notellm.data.notes import Notes
+from notellm.embedding import embed, load_embeddings, save_embeddings
+from notellm.io.files import atomic_write
+from notellm.io.fingerprints import Fingerprint, json_fingerprint
+from notellm.models.notellm import NoteLLM
+from notellm.progress import console_progress
+from notellm.prompts import PromptConfig, load_prompt
+
+Written = dict[str, dict[str, Any]]
+"""By system: what it says of one note, see `Describer`."""
+
+
+def zero_shot_mean(run: RunFolder, notes: Notes) -> Tensor:
+    """Mean state of the untrained backbone over the note, without a prompt: ``(N, D)`` unit rows."""
+    return _kept(run, "zero_shot_mean", notes, lambda: _embed_bare(run.config, notes, "mean"))
+
+
+def zero_shot_prompt(run: RunFolder, notes: Notes) -> Tensor:
+    """State of the untrained backbone at the compression position (or pooled), unprojected: ``(N, D)`` unit rows."""
+    return _kept(
+        run,
+        "zero_shot_prompt",
+        notes,
+        lambda: _embed(run.config, load_backbone(run.config), notes, "zero-shot prompt", projected=False),
+    )
+
+
+def zero_shot_last(run: RunFolder, notes: Notes) -> Tensor:
+    """State of the untrained backbone at the full stop behind the note, without a prompt: ``(N, D)`` unit rows."""
+    return _kept(run, "zero_shot_last", notes, lambda: _embed_bare(run.config, notes, "compression"))
+
+
+def trained(run: RunFolder, notes: Notes) -> Tensor:
+    """Embedding by the run's trained model: ``(N, d)`` unit rows.
+
+    Without the contrastive loss the projection is as random as it began, so the state itself is taken: ``(N, D)``.
+    """
+    folder = run.file(MODEL)
+    projected = run.config.loss.contrastive
+
+    def make() -> Tensor:
+        model = load_trained(run.config, folder)
+        return _embed(run.config, model, notes, "trained model", projected=projected)
+
+    return _kept(run, f"trained-{model_key(folder)}", notes, make)
+
+
+def sentence_bert_zero_shot(run: RunFolder, notes: Notes) -> Tensor:
+    """Embedding by a bidirectional encoder as its makers trained it: ``(N, D)`` unit rows."""
+    return _kept(run, "sentence_bert_zero_shot", notes, lambda: encode(run.config, notes))
+
+
+def sentence_bert(run: RunFolder, notes: Notes) -> Tensor:
+    """The same, trained on the run's pairs."""
+    return _kept(run, "sentence_bert", notes, lambda: encode(run.config, notes, run.file(ENCODER)))
+
+
+def model_key(folder: Path) -> str:
+    """A name for a trained model: what is kept of it bears this name, and is made anew for another."""
+    return Fingerprint(8).add_files([*folder.glob("*.safetensors"), *folder.glob("*.json")]).name()
+
+
+EMBEDDERS: dict[str, Callable[[RunFolder, Notes], Tensor]] = {
+    "zero_shot_mean": zero_shot_mean,
+    "zero_shot_last": zero_shot_last,
+    "zero_shot_prompt": zero_shot_prompt,
+    "sentence_bert_zero_shot": sentence_bert_zero_shot,
+    "sentence_bert": sentence_bert,
+    "trained": trained,
+}
+
+
+def tfidf(config: Config, notes: Notes, *, full: bool) -> TfidfIndex:
+    """TF-IDF over title, hashtags and content; truncated to the tokens that the model sees unless ``full``."""
+    return TfidfIndex(
+        full_texts(notes) if full else truncated_texts(config, notes), analyzer=config.evaluation.analyzer
+    )
+
+
+def bm25(config: Config, notes: Notes) -> Bm25Index:
+    """BM25 over title, hashtags and content, in full."""
+    return Bm25Index(full_texts(notes), analyzer=config.evaluation.analyzer)
+
+
+WORD_INDICES: dict[str, Callable[[Config, Notes], SparseIndex]] = {
+    "tfidf": partial(tfidf, full=False),
+    "tfidf_full": partial(tfidf, full=True),
+    "bm25": bm25,
+}
+
+
+def evaluated_notes(config: Config, pool: Notes) -> IntArray:
+    """Positions in the pool of the notes that categories and hashtags are generated for, drawn by the split's seed."""
+    draw = np.random.default_rng(config.data.split_seed)
+    return np.sort(draw.permutation(len(pool))[: config.evaluation.generation_notes])
+
+
+def generate(
+    run: RunFolder, notes: Notes, known_categories: Sequence[str], writers: Sequence[str]
+) -> dict[str, Written]:
+    """What the untrained and the trained model write for some notes; kept in ``generation.jsonl``.
+
+    Args:
+        run: The run.
+        notes: The notes; their own categories are not looked at, but kept beside.
+        known_categories: Of which the best is found, too.
+        writers: ``"zero_shot_prompt"``, ``"trained"`` or both.
+
+    Returns:
+        By note id: what each system wrote.
+    """
+    path, made_by = run.file("generation.jsonl"), _made_by(run, known_categories, writers)
+    if path.exists():
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        if [(row["id"], row["made_by"]) for row in rows] == [(note, made_by) for note in notes.ids]:
+            return {row["id"]: row["systems"] for row in rows}
+    systems: dict[str, list[dict[str, Any]]] = {}
+    for key in writers:
+        is_trained = key == "trained"
+        who = "the trained model" if is_trained else "the untrained model"
+        model = load_trained(run.config, run.file(MODEL)) if is_trained else load_backbone(run.config)
+        describer = Describer(run.config, model, known_categories=known_categories)
+        with console_progress(f"categories and hashtags by {who}", "outputs", part="batch") as progress:
+            systems[key] = describer(notes, progress)
+    written = {
+        note: {key: outputs[i] for key, outputs in systems.items()} for i, note in enumerate(notes.ids)
+    }
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for i, note in enumerate(notes.ids):
+            row = {
+                "id": note,
+                "title": notes.titles[i],
+                "category": notes.categories[i],
+                "topics": notes.topics[i],
+                "made_by": made_by,
+                "systems": written[note],
+            }
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return written
+
+
+def _made_by(run: RunFolder, known_categories: Sequence[str], writers: Sequence[str]) -> dict[str, Any]:
+    """What decides the words; kept with them, so that with other options or another model they are made anew."""
+    known = json_fingerprint(list(known_categories))
+    model = model_key(run.file(MODEL)) if "trained" in writers else ""
+    decided = {"model": model, "writers": list(writers), "known_categories": known}
+    return decided | generation_options(run.config)
+
+
+def _embed_bare(config: Config, notes: Notes, pooling: str) -> Tensor:
+    prompt = prompt_config(config)
+    cut = {name: getattr(prompt, name) for name in ("title_tokens", "content_tokens", "max_hashtags")}
+    bare: PromptConfig = replace(load_prompt("bare"), **cut)
+    model = load_backbone(config, bare)
+    return _embed(config, model, notes, "zero-shot, no prompt", pooling=pooling, projected=False)
+
+
+def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: Any) -> Tensor:
+    with console_progress("tokenising", "notes") as progress:
+        tokenized = model.prompt.tokenize(notes, progress=progress)
+    with console_progress(f"embedding, {title}", "notes", part="batch") as progress:
+        return embed(
+            model,
+            tokenized,
+            dtype=config.dtype,
+            options=config.embed,
+            progress=progress,
+            **options,
+        ).vectors
+
+
+def _kept(run: RunFolder, key: str, notes: Notes, make: Callable[[], Tensor]) -> Tensor:
+    """Reads ``embeddings/<key>.safetensors`` if it holds these notes, otherwise makes and writes it."""
+    path: Path = run.file("embeddings") / f"{key}.safetensors"
+    if path.exists():
+        ids, vectors = load_embeddings(path)
+        if ids == notes.ids:
+            return vectors
+    for outdated in path.parent.glob(f"{key.partition('-')[0]}*.safetensors"):
+        outdated.unlink()
+    vectors = make()
+    save_embeddings(path, notes.ids, vectors)
+    return vectors

@@ -1,0 +1,140 @@
+"""From related pairs to a trained model in the run folder."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from notellm.app.config import Config
+from notellm.app.pipeline.data import Dataset, IntArray
+from notellm.app.pipeline.length import LengthNotice
+from notellm.app.run import RunFolder
+from notellm.errors import DataError
+from notellm.models.adapter import LoraOptions
+from notellm.models.backbone import EXTRA_CONFIG
+from notellm.models.notellm import NoteLLM
+from notellm.progress import console_progress
+from notellm.prompts import PromptConfig
+from notellm.training import Trainer, TrainOptions
+from notellm.training.checkpoint import CHECKPOINTS
+from notellm.training.processes import Processes, first_process_first
+
+MODEL = "model"
+"""Folder of the trained model in a run folder."""
+
+
+def prompt_config(config: Config) -> PromptConfig:
+    """The configuration's prompt."""
+    return config.prompt
+
+
+def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM:
+    """The untrained model of a configuration, fetched where it must be, on the configured device.
+
+    Args:
+        config: Its ``model`` group, seed and device.
+        prompt: Instead of the configuration's own.
+
+    Raises:
+        DataError: If the model folder is missing or damaged, or cannot be fetched.
+        NotSupportedError: If the backbone is of another family, or CUDA is asked for and not there.
+    """
+    with first_process_first(), console_progress("backbone", "MiB") as progress:
+        model = NoteLLM.from_pretrained(
+            config.model.path,
+            dim=config.model.dim,
+            prompt=prompt or prompt_config(config),
+            tau=config.model.tau,
+            pooling=config.model.pooling,
+            layers=config.model.layers,
+            seed=config.seed,
+            progress=progress,
+        )
+    return model.to(torch.device(config.device))
+
+
+def lora_options(config: Config) -> LoraOptions | None:
+    """The LoRA that a configuration asks for, or None."""
+    return config.lora if config.lora.r else None
+
+
+def train_options(config: Config) -> TrainOptions:
+    """The options of a training run that a configuration describes."""
+    return TrainOptions(
+        **config.train.to_dict(), **config.loss.to_dict(), dtype=config.dtype, seed=config.seed
+    )
+
+
+def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) -> Path:
+    """Trains on pairs, going on from a checkpoint where there is one, and keeps the model in the run folder.
+
+    Several processes call it together; the first writes.
+
+    Args:
+        run: Gets ``model/``, ``train.jsonl`` and, while it lasts, ``checkpoints/``.
+        dataset: The notes.
+        source: Shape ``(P,)``: training pairs, positions in the notes.
+        target: Shape ``(P,)``.
+
+    Returns:
+        The model's folder; nothing is done where it is there already.
+
+    Raises:
+        DataError: If there are fewer pairs than one step takes.
+        FloatingPointError: If the training diverges.
+    """
+    processes = Processes.current()
+    folder = run.file(MODEL)
+    if folder.exists():
+        if processes.is_first:
+            _drop_checkpoints(run)
+        return folder
+    needed = run.config.train.pairs_per_step
+    if len(source) < needed:
+        raise DataError(
+            f"train: there must be at least train.pairs_per_step={needed} training pairs, but there are {len(source)}"
+        )
+    model = load_backbone(run.config)
+    lora = lora_options(run.config)
+    if lora is not None:
+        model.add_lora(lora, seed=run.config.seed)
+    trainer = Trainer(model, dataset.notes, source, target, train_options(run.config), folder=run.path)
+    with console_progress("training", "steps", part="step") as display:
+        trainer.train(resume=True, progress=LengthNotice(display, run.config, model.model.config.layers))
+    if processes.is_first:
+        model.save_pretrained(folder)
+        _drop_checkpoints(run)
+    processes.wait()  # until the folder is there for all
+    return folder
+
+
+def _drop_checkpoints(run: RunFolder) -> None:
+    """The model is complete: no step will be repeated."""
+    shutil.rmtree(run.file(CHECKPOINTS), ignore_errors=True)
+
+
+def load_trained(config: Config, folder: Path) -> NoteLLM:
+    """A trained model, on the configured device.
+
+    Args:
+        config: Its device.
+        folder: A run's ``model``, or another that `NoteLLM.save_pretrained` made.
+
+    Raises:
+        DataError: If the folder holds no trained model.
+    """
+    check_trained(folder)
+    return NoteLLM.from_pretrained(folder).to(torch.device(config.device))
+
+
+def check_trained(folder: Path) -> None:
+    """Refuses a folder without a trained model; a bare backbone has only a random projection.
+
+    Raises:
+        DataError: As it says.
+    """
+    if not (folder / EXTRA_CONFIG).exists():
+        raise DataError(
+            f"{folder}: must hold a trained NoteLLM, but has no {EXTRA_CONFIG}; "
+            "try `notellm train` first, or another --run or --model"
+        )

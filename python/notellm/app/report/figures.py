@@ -1,0 +1,290 @@
+"""Figures as SVG to stand in a page: real text, and colours that the page's style sheet decides.
+
+matplotlib draws each colour of ``COLOURS`` as it is; the style sheet finds it by its number and puts the page's own in
+its place. Each panel is drawn at the size it is read at, so that a phone stacks panels instead of shrinking letters.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from notellm.app.drawing import load_matplotlib
+from notellm.app.report.findings import TRAINED, interval_text, percent
+from notellm.evaluation.results import CalibrationBin
+from notellm.metrics import Interval
+
+COLOURS = {
+    "ink": "#111111",
+    "muted": "#666666",
+    "line": "#dddddd",
+    "card": "#ffffff",
+    TRAINED: "#1f77b4",
+    "zero_shot_prompt": "#7f7f7f",
+    "zero_shot_mean": "#c7c7c7",
+    "tfidf": "#ff7f0e",
+    "tfidf_full": "#ffbb78",
+    "other": "#aec7e8",
+}
+"""By CSS variable of the page (there with hyphens), the colour that a figure is drawn in, each another one."""
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # names come from files: a $ is a $
+    "font.family": "sans-serif",
+    "font.size": 11.0,
+    "text.color": COLOURS["ink"],
+    "axes.edgecolor": COLOURS["line"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": COLOURS["line"],
+    "ytick.color": COLOURS["line"],
+    "xtick.labelcolor": COLOURS["muted"],
+    "ytick.labelcolor": COLOURS["muted"],
+    "grid.color": COLOURS["line"],
+    "grid.linewidth": 0.7,
+}
+WIDTH = 360
+"""Width of a panel in SVG units; one unit is one CSS pixel at full size."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure.
+
+    Attributes:
+        title: What it shows.
+        description: What there is to see, in words.
+        width: In SVG units. height: As well.
+        content: What is to stand inside an ``<svg>`` element.
+    """
+
+    title: str
+    description: str
+    width: int
+    height: int
+    content: str
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Room around the axes, in SVG units."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float = 12.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: whose it is and how long, as a share."""
+
+    key: str
+    name: str
+    interval: Interval
+
+
+def bars(title: str, rows: Sequence[Bar]) -> Drawing:
+    """Horizontal bars from 0, each with its interval and its value.
+
+    Args:
+        title: What is measured, for example ``"Recall@100"``.
+        rows: From top to bottom.
+
+    Returns:
+        ``WIDTH`` units wide.
+
+    Raises:
+        NotSupportedError: If matplotlib is not installed.
+    """
+    summary = "; ".join(f"{r.name} {percent(r.interval.value)} ({interval_text(r.interval)})" for r in rows)
+    description = f"{title}, percent, with 95 % intervals: {summary}."
+    margins = Margins(left=124, right=44, bottom=22)
+    return _draw(title, description, 42 + 25 * len(rows), margins, partial(_paint_bars, rows=rows))
+
+
+def curve(
+    title: str, steps: Sequence[int], values: Sequence[float], reference: tuple[str, float] | None = None
+) -> Drawing:
+    """A quantity over training: every step thin, the running mean thick.
+
+    Args:
+        title: What is measured.
+        steps: Step numbers, ascending.
+        values: One value a step.
+        reference: Name and height of a level to compare with, drawn dashed.
+
+    Returns:
+        ``WIDTH`` units wide.
+
+    Raises:
+        NotSupportedError: If matplotlib is not installed.
+    """
+    summary = f"from {values[0]:.3g} at step {steps[0]} to {values[-1]:.3g} at step {steps[-1]}"
+    paint = partial(_paint_curve, steps=steps, values=values, reference=reference)
+    description = f"{title} over {len(steps)} steps: {summary}."
+    return _draw(title, description, 215, Margins(left=46, right=8, bottom=40), paint)
+
+
+def histogram(title: str, edges: Sequence[float], counts: Sequence[int]) -> Drawing:
+    """How many things fall between each two edges, every bin as wide as the next.
+
+    Args:
+        title: What is counted.
+        edges: Ascending, one more than counts.
+        counts: Of each bin.
+
+    Returns:
+        ``WIDTH`` units wide.
+
+    Raises:
+        NotSupportedError: If matplotlib is not installed.
+    """
+    bins = zip(edges[:-1], edges[1:], counts, strict=True)
+    summary = "; ".join(f"{low:g} to {high:g}: {count:,}" for low, high, count in bins)
+    paint = partial(_paint_histogram, edges=edges, counts=counts)
+    return _draw(title, f"{title}. {summary}.", 215, Margins(left=58, right=12, bottom=24), paint)
+
+
+def reliability(title: str, key: str, bins: Sequence[CalibrationBin]) -> Drawing:
+    """How often answers are right, against how sure the model was of them.
+
+    Args:
+        title: Whose answers.
+        key: Of the system: its colour.
+        bins: The answers, by confidence.
+
+    Returns:
+        ``WIDTH`` units wide.
+
+    Raises:
+        NotSupportedError: If matplotlib is not installed.
+    """
+    summary = "; ".join(f"{one.confidence:.2f}: {one.accuracy:.2f} of {one.notes:,}" for one in bins)
+    paint = partial(_paint_reliability, colour=COLOURS.get(key, COLOURS["other"]), bins=bins)
+    description = f"{title}. Share that is right, by mean confidence: {summary}."
+    return _draw(title, description, 250, Margins(left=58, right=12, bottom=40), paint)
+
+
+def running_mean(values: Sequence[float], share: float = 0.05) -> list[float]:
+    """Mean over the steps around each step, so that it neither lags nor leads.
+
+    Args:
+        values: One value a step.
+        share: How far it looks to either side, as a share of all steps; less at the ends.
+
+    Returns:
+        As many values.
+
+    Example:
+        >>> running_mean([4.0, 2.0, 3.0], share=0.34)
+        [4.0, 3.0, 3.0]
+    """
+    reach = int(share * len(values))
+    means = []
+    for step in range(len(values)):
+        side = min(reach, step, len(values) - 1 - step)
+        window = values[step - side : step + side + 1]
+        means.append(sum(window) / len(window))
+    return means
+
+
+def _paint_bars(axes: Any, rows: Sequence[Bar]) -> None:
+    reach = max((row.interval.high for row in rows), default=0.0)
+    for place, row in enumerate(rows):
+        shares, weight = row.interval, "bold" if row.key == TRAINED else "normal"
+        colour = COLOURS.get(row.key, COLOURS["other"])
+        axes.barh(place, shares.value, height=0.62, color=colour, linewidth=0)
+        for name, width in (("card", 3.6), ("ink", 1.4)):  # a halo keeps the line visible on its bar
+            axes.plot([shares.low, shares.high], [place, place], color=COLOURS[name], linewidth=width)
+        edges = {"va": "center_baseline", "weight": weight, "transform": axes.get_yaxis_transform()}
+        axes.text(-0.03, place, row.name, ha="right", **edges)
+        axes.text(1.16, place, percent(shares.value), ha="right", **edges)
+    axes.set(xlim=(0, min(1.0, 1.05 * reach) or 1.0), ylim=(len(rows) - 0.4, -0.6), yticks=[])
+    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}")
+    axes.xaxis.set_major_locator(_locator(5))
+    axes.grid(axis="x")
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def _paint_curve(
+    axes: Any, steps: Sequence[int], values: Sequence[float], reference: tuple[str, float] | None
+) -> None:
+    axes.plot(steps, values, color=COLOURS["other"], linewidth=0.9)
+    axes.plot(steps, running_mean(values), color=COLOURS[TRAINED], linewidth=2.2, solid_capstyle="round")
+    if len(steps) == 1:  # a line needs two points
+        axes.plot(steps, values, "o", color=COLOURS[TRAINED])
+    axes.set_xlabel("step")
+    axes.grid(axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(_locator(6, integer=True))
+    axes.yaxis.set_major_locator(_locator(5))
+    axes.margins(x=0.02, y=0.12)
+    if reference is not None:
+        name, height = reference
+        axes.axhline(height, color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
+        at_right = axes.get_yaxis_transform()
+        axes.text(1, height, name, ha="right", va="bottom", color=COLOURS["muted"], transform=at_right)
+
+
+def _paint_histogram(axes: Any, edges: Sequence[float], counts: Sequence[int]) -> None:
+    axes.bar(range(len(counts)), counts, align="edge", width=0.9, color=COLOURS[TRAINED], linewidth=0)
+    every = -(-len(edges) // 6)  # at most six labels
+    axes.set_xticks(range(0, len(edges), every), [_short(edge) for edge in edges[::every]])
+    axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
+    axes.margins(x=0.02)
+    axes.grid(axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _short(edge: float) -> str:
+    """Two digits, or all before the point: a power of ten would not fit under the last bar."""
+    return f"{edge:,.0f}" if edge >= 100 else f"{edge:.2g}"
+
+
+def _paint_reliability(axes: Any, colour: str, bins: Sequence[CalibrationBin]) -> None:
+    axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=1, linestyle=(0, (4, 3)))
+    most = max((one.notes for one in bins), default=1)
+    sure, right = [one.confidence for one in bins], [one.accuracy for one in bins]
+    axes.plot(sure, right, color=colour, linewidth=1.4)
+    axes.scatter(sure, right, [20 + 120 * one.notes / most for one in bins], color=colour, linewidth=0)
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="confidence", ylabel="share right")
+    axes.grid()
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _locator(count: int, *, integer: bool = False) -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(count, integer=integer, steps=[1, 2, 2.5, 5, 10])
+
+
+def _draw(
+    title: str, description: str, height: int, margins: Margins, paint: Callable[[Any], None]
+) -> Drawing:
+    """Axes in a figure of ``WIDTH`` x ``height`` units, painted and written in our style."""
+    matplotlib = load_matplotlib("report")
+    buffer = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
+        figure = matplotlib.figure.Figure(figsize=(WIDTH / 72, height / 72))
+        across, up = WIDTH - margins.left - margins.right, height - margins.bottom - margins.top
+        paint(figure.add_axes((margins.left / WIDTH, margins.bottom / height, across / WIDTH, up / height)))
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
+    return Drawing(title, description, WIDTH, height, _content(buffer.getvalue()))
+
+
+def _content(svg: str) -> str:
+    """What is inside the outermost element; without the groups' names, which those of other figures have, too."""
+    inside = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
+    return re.sub(r'<g id="[^"]*"', "<g", inside)  # in a text, < is escaped

@@ -1,0 +1,123 @@
+"""The evaluation as tables on a terminal, and as plain text elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from notellm.app.report.findings import (
+    TRAINED,
+    cutting,
+    interval_text,
+    main_cutoff,
+    percent,
+    tfidf_verdicts,
+    training_verdict,
+    undefined_metrics,
+)
+from notellm.evaluation.results import Evaluation
+from notellm.metrics import Interval
+
+PLAIN_WIDTH = 100
+"""Columns where the output is no terminal, such as a log file."""
+
+
+def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> None:
+    """Prints the tables of an evaluation and what they say.
+
+    Args:
+        evaluation: What to show.
+        stream: Where to print; standard output by default. Colours only where it is a terminal.
+    """
+    console = Console(file=stream, highlight=False)
+    if not console.is_terminal:
+        console = Console(file=stream, highlight=False, width=PLAIN_WIDTH, color_system=None)
+    for table in _tables(evaluation, box.SIMPLE_HEAD if console.is_terminal else box.ASCII2):
+        console.print(table)
+        console.print()
+    console.print(
+        Text("Percent (MRR: 0 to 1), with 95 % bootstrap intervals over queries or notes.\n", "dim")
+    )
+    if evaluation.language_model:
+        console.print(Text(f"Language model: {evaluation.language_model}.\n", "dim"))
+    for note in (cutting(evaluation), undefined_metrics(evaluation)):
+        if note is not None:
+            console.print(Text(f"{note}\n", "dim"))
+    verdict = training_verdict(evaluation)
+    for sentence in (verdict, *tfidf_verdicts(evaluation)):
+        if sentence is not None:
+            console.print(Text(f"{sentence}"))
+
+
+def _tables(evaluation: Evaluation, edges: box.Box) -> list[Table]:
+    ks, k = evaluation.ks, main_cutoff(evaluation)
+    title = f"Retrieval: {evaluation.queries:,} queries, {evaluation.pool:,} notes"
+    retrieval = _table(title, [*(f"R@{k}" for k in ks), "MRR"], edges)
+    exposure = _table(f"Recall@{k} by the target's exposure", ["low", "high"], edges)
+    for system in evaluation.systems:
+        shares = [_share(system.recall[k]) for k in ks]
+        _row(retrieval, system.key, system.name, [*shares, _mrr(system.mrr)])
+        if system.exposure:
+            parts = [system.exposure.get(side) for side in ("low", "high")]
+            _row(
+                exposure,
+                system.key,
+                system.name,
+                [_share(part.recall[k] if part else None) for part in parts],
+            )
+    return [table for table in (retrieval, exposure, *_generation(evaluation, edges)) if table.row_count]
+
+
+def _generation(evaluation: Evaluation, edges: box.Box) -> tuple[Table, Table]:
+    tagged = max((writer.hashtag_notes for writer in evaluation.writers), default=0)
+    notes = evaluation.generation.notes if evaluation.generation else 0
+    closed = ["Closed-set Acc.", "Calib. error"]
+    categories = _table(f"Categories: {notes:,} notes", ["Acc.", "Ill.", "Macro F1", *closed], edges)
+    columns = ["BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "F1"]
+    hashtags = _table(f"Hashtags: {tagged:,} notes", columns, edges)
+    for writer in evaluation.writers:
+        best = writer.closed_set
+        cells = [_share(writer.category_accuracy), _share(writer.illusory), _number(writer.macro_f1)]
+        cells += [_share(best.accuracy if best else None)]
+        cells.append(_number(best.calibration_error if best else None))
+        _row(categories, writer.key, writer.name, cells)
+        scores = (
+            writer.bleu4,
+            writer.rouge1,
+            writer.rouge2,
+            writer.rouge_l,
+            writer.hashtags.f1 if writer.hashtags else None,
+        )
+        _row(hashtags, writer.key, writer.name, [_share(score) for score in scores])
+    return categories, hashtags
+
+
+def _table(title: str, columns: Sequence[str], edges: box.Box) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=edges)
+    table.add_column("System", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _row(table: Table, key: str, name: str, cells: Sequence[Text]) -> None:
+    table.add_row(Text(name), *cells, style="bold" if key == TRAINED else "")
+
+
+def _share(interval: Interval | None) -> Text:
+    if interval is None:
+        return Text("-")
+    return Text(percent(interval.value)) + Text(f"\n{interval_text(interval)}", "dim")
+
+
+def _number(share: float | None) -> Text:
+    return Text("-" if share is None else percent(share))
+
+
+def _mrr(interval: Interval) -> Text:
+    return Text(f"{interval.value:.3f}") + Text(f"\n{interval.low:.3f}\u2013{interval.high:.3f}", "dim")

@@ -1,0 +1,131 @@
+"""The run folder: what one configuration produced, step by step.
+
+Every verb of the command line works in a run folder. Its ``config.yaml`` is the resolved
+configuration and ``run.json`` says with what it was made; all other files are results. Files appear
+complete or not at all.
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from notellm.app.config import Config, cost_keys, differences, load_config, replace, to_yaml
+from notellm.errors import ConfigError
+from notellm.io.json_files import read_json, write_json, write_text
+from notellm.machine import describe_machine, versions
+from notellm.models.backbone import backbone_name
+from notellm.precision import AUTO, resolve_dtype
+
+__all__ = ["RunFolder", "settle_dtype"]
+
+AFTER_TRAINING = ("embed.", "evaluation.", "generation.")
+"""Groups that may differ between calls on one run folder, like keys that decide costs: what is there stays true.
+
+All other keys say what was mined and trained; with another value it would be another run.
+"""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder that is ready to be worked in.
+
+    Attributes:
+        path: The folder.
+        config: Its configuration, with what ``dtype=auto`` has become.
+    """
+
+    path: Path
+    config: Config
+
+    @classmethod
+    def open(
+        cls, config: Config, *, command: Sequence[str] | None = None, writes: bool = True
+    ) -> "RunFolder":
+        """Opens the run folder of a configuration, making it if it is not there.
+
+        Args:
+            config: The configuration; ``config.run_dir`` is the folder. ``dtype=auto`` becomes what the folder has,
+                see `settle_dtype`.
+            command: What the user called; by default this process's own command line.
+            writes: Whether to write ``config.yaml`` and ``run.json``; of several processes one does.
+
+        Returns:
+            The run folder.
+
+        Raises:
+            ConfigError: If the folder was made with another configuration, but for what it may differ in; lists
+                the keys that differ.
+        """
+        path, config = Path(config.run_dir), settle_dtype(config)
+        if (path / "config.yaml").exists():
+            _refuse_other_run(path, config)
+        elif path.is_dir() and any(path.iterdir()):
+            raise ConfigError(
+                f"{path}: must be a run folder or empty, but holds other files; try another run_dir"
+            )
+        run = cls(path, config)
+        if writes:
+            write_text(path / "config.yaml", to_yaml(config))
+            run._record(list(command) if command is not None else _command_line())
+        return run
+
+    def file(self, name: str) -> Path:
+        """The path of one of the folder's files."""
+        return self.path / name
+
+    def _record(self, command: list[str]) -> None:
+        """Writes run.json: the first call in full, later ones as a list."""
+        path, now = self.file("run.json"), datetime.now(UTC).isoformat(timespec="seconds")
+        call = {"command": shlex.join(command), "started": now}
+        if path.exists():
+            record = read_json(path)
+            record["calls"] = [*record.get("calls", []), call]
+        else:
+            record = call | {
+                "seed": self.config.seed,
+                "versions": versions(),
+                "machine": describe_machine(self.config.device),
+                "threads": self.config.threads,
+                "model": backbone_name(self.config.model.path, self.config.model.layers),
+                "dtype": self.config.dtype,
+                "calls": [call],
+            }
+        write_json(path, record)
+
+
+def settle_dtype(config: Config) -> Config:
+    """The configuration with what ``dtype=auto`` becomes: what its run folder has, or else `resolve_dtype` says."""
+    if config.dtype != AUTO:
+        return config
+    file = Path(config.run_dir) / "config.yaml"
+    try:
+        kept = load_config(file).dtype if file.exists() else AUTO
+    except ConfigError:  # `RunFolder.open` complains of it; a verb that only reads another model need not
+        kept = AUTO
+    return replace(config, {"dtype": resolve_dtype(kept, config.device)})
+
+
+def _refuse_other_run(path: Path, config: Config) -> None:
+    before = load_config(path / "config.yaml")
+    changes = differences(before, config)
+    if before.dtype == AUTO:  # a file made by hand: no run has begun
+        changes.pop("dtype", None)
+    changes.pop("run_dir", None)  # the folder may have been moved
+    fixed = {
+        key: values
+        for key, values in changes.items()
+        if key not in cost_keys() and not key.startswith(AFTER_TRAINING)
+    }
+    if fixed:
+        listed = "; ".join(f"{key} was {old!r}, is now {new!r}" for key, (old, new) in fixed.items())
+        raise ConfigError(
+            f"{path}: must be called with the configuration it was made with, but {listed}; try another "
+            "run_dir for the new one"
+        )
+
+
+def _command_line() -> list[str]:
+    return ["notellm", *sys.argv[1:]]

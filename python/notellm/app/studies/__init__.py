@@ -1,0 +1,31 @@
+"""Studies: a table's rows as configurations, run one after the other, and the table that comes of them.
+
+Read in the order of the work: `ledger` (what has been run), `search` (how an option is
+chosen), `study` (what is to be run), `loading` (of a file or plain data, checked), `sweep` (running what is missing),
+`table`, `plot` and `embedding_map` (what came out).
+"""
+
+from notellm.app.studies.cell import Cell
+from notellm.app.studies.embedding_map import plot_map
+from notellm.app.studies.ledger import Ledger
+from notellm.app.studies.loading import load_study, make_study
+from notellm.app.studies.plot import plot_exposure, plot_recall, plot_table
+from notellm.app.studies.study import METRICS, Study
+from notellm.app.studies.sweep import sweep
+from notellm.app.studies.table import Table, make_table
+
+__all__ = [
+    "METRICS",
+    "Cell",
+    "Ledger",
+    "Study",
+    "Table",
+    "load_study",
+    "make_study",
+    "make_table",
+    "plot_exposure",
+    "plot_map",
+    "plot_recall",
+    "plot_table",
+    "sweep",
+]

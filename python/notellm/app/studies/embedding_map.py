@@ -1,0 +1,89 @@
+"""The embeddings of a finished run on a plane, coloured by category."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from notellm.app.pipeline import load_data
+from notellm.app.studies.cell import Cell
+from notellm.app.studies.figures import draw
+from notellm.app.studies.study import Study
+from notellm.app.studies.table import runs_of
+from notellm.embedding import load_embeddings
+from notellm.errors import NotSupportedError
+
+SHOWN = 9
+"""So many categories have a colour of their own, the most frequent ones."""
+
+
+def plot_map(study: Study, row: str, path: str | Path) -> Path:
+    """Draws the pool's embeddings on a plane, by t-SNE (van der Maaten and Hinton 2008) of their cosines.
+
+    Near points are near notes; distances between groups say little. Equal embeddings give the same picture.
+
+    Args:
+        study: The study.
+        row: Key of a row whose system makes embeddings; its first finished run is shown.
+        path: The file: ``.svg``, ``.png`` or ``.pdf``.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If there is no such row, or it has no embeddings in its run folder; or the file has another ending.
+        NotSupportedError: If matplotlib or scikit-learn is not installed.
+    """
+    runs = runs_of(study, study.ledger.newest())
+    if row not in runs:
+        raise ValueError(f"plot_map: the row must be one of {', '.join(runs)}, but is {row!r}")
+    cells = [run.cell for run in runs[row] if run.is_done]
+    if not cells:
+        raise ValueError(f"plot_map: {row} must have a finished run, but has none; try `notellm sweep` first")
+    ids, vectors = load_embeddings(_embeddings_of(cells[0]))
+    notes = load_data(cells[0].config).notes
+    category_of = dict(zip(notes.ids, notes.categories, strict=True))
+    categories = np.array([category_of.get(note, "") for note in ids])
+    points = _on_a_plane(vectors.numpy())
+    names, counts = np.unique(categories[categories != ""], return_counts=True)
+    shown = names[np.argsort(-counts, kind="stable")][:SHOWN]
+
+    def paint(figure: Any) -> None:
+        axes = figure.subplots()
+        others = ~np.isin(categories, shown)
+        axes.scatter(*points[others].T, s=4, color="0.8", label="others", linewidths=0)
+        for name in shown:
+            axes.scatter(*points[categories == name].T, s=7, label=name, linewidths=0)
+        axes.set_axis_off()
+        axes.legend(
+            frameon=False, fontsize="small", markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5)
+        )
+
+    title = f"{cells[0].row.name}: {len(ids):,} notes, by t-SNE (scale: {study.scale})"
+    return draw(path, title, (8, 6), paint)
+
+
+def _embeddings_of(cell: Cell) -> Path:
+    folder = cell.folder / "embeddings"
+    exact = folder / f"{cell.row.system}.safetensors"
+    files = [exact] if exact.exists() else sorted(folder.glob(f"{cell.row.system}-*.safetensors"))
+    if not files:
+        raise ValueError(
+            f"plot_map: {cell.row.key} must have embeddings in {folder}, but has none; try "
+            f"`notellm sweep --again {cell.row.key}`, or a row whose system is not one of words"
+        )
+    return files[-1]
+
+
+def _on_a_plane(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError as error:
+        raise NotSupportedError(
+            "plot_map: scikit-learn must be installed, but is not; try `pip install scikit-learn`"
+        ) from error
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    reducer = TSNE(metric="cosine", init="pca", perplexity=perplexity, random_state=0)
+    return np.asarray(reducer.fit_transform(vectors))

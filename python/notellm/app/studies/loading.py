@@ -1,0 +1,249 @@
+"""Makes studies: of files and of plain data, with every configuration composed and checked before the first run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from notellm.app.config import compose, compose_study
+from notellm.app.pipeline.training import prompt_config
+from notellm.app.studies.cell import TRAINED, Cell, Row, placed
+from notellm.app.studies.ledger import Ledger
+from notellm.app.studies.search import Search, SearchOptions
+from notellm.app.studies.study import METRICS, Study
+from notellm.errors import ConfigError
+
+NODE = frozenset({"title", "columns", "seeds", "against", "rows", "tune"})
+"""What a ``study`` node may hold."""
+
+SET_BY_US = ("seed", "name", "run_dir", "evaluation.systems", "experiment", "scale")
+
+
+def load_study(
+    name: str,
+    *,
+    scale: str = "laptop",
+    overrides: Sequence[str] = (),
+    folder: str | Path = "runs/studies",
+    seeds: Sequence[int] | None = None,
+) -> Study:
+    """Reads a study and composes every configuration that it will run.
+
+    Args:
+        name: The experiment, a file ``experiment/NAME.yaml`` with a ``study`` node.
+        scale: An option of the group ``scale``.
+        overrides: Changes to all rows, in Hydra's grammar.
+        folder: Runs and ledger go to ``folder/SCALE``; a cell that several studies have is run once.
+        seeds: Instead of the study's own.
+
+    Raises:
+        ConfigError: If there is no such study, or a row's configuration is wrong; names the row.
+    """
+    taken = [text for text in overrides if text.lstrip("+~").split("=")[0] in SET_BY_US]
+    if taken:
+        raise ConfigError(f"{taken[0]}: is set by the study itself; try --seeds, or another row")
+    node = compose_study([f"experiment={name}", f"scale={scale}", *overrides])
+    if node is None or "rows" not in node:
+        raise ConfigError(f"experiment={name}: must be a study, but its file has no `study` node with rows")
+    return make_study(
+        name, node, scale=scale, overrides=[f"experiment={name}", *overrides], folder=folder, seeds=seeds
+    )
+
+
+def make_study(
+    name: str,
+    node: Mapping[str, Any],
+    *,
+    scale: str = "laptop",
+    overrides: Sequence[str] = (),
+    folder: str | Path = "runs/studies",
+    seeds: Sequence[int] | None = None,
+) -> Study:
+    """Makes a study of plain data, as they stand in a file's ``study`` node, and composes every configuration.
+
+    Args:
+        name: What the ledger calls it.
+        node: ``rows`` and, if wanted, ``title``, ``columns``, ``seeds``, ``against`` and ``tune``, which changes the
+            scale's own.
+        scale: As in `load_study`.
+        overrides: Changes to all rows, in Hydra's grammar.
+        folder: As in `load_study`.
+        seeds: Instead of the node's own.
+
+    Raises:
+        ConfigError: If the node or a row's configuration is wrong; names the row.
+
+    Example:
+        >>> study = make_study("tau", {"rows": {f"tau_{t}": {"set": [f"model.tau={t}"]} for t in (2, 3, 4)}})
+        >>> [cell.config.model.tau for cell in study.cells]
+        [2.0, 3.0, 4.0]
+    """
+    unknown = set(node) - NODE
+    if unknown:
+        raise ConfigError(
+            f"experiment={name}: a study may hold {', '.join(sorted(NODE))}, but holds {', '.join(sorted(unknown))}"
+        )
+    rows = _rows(name, node)
+    common = [f"scale={scale}", *overrides]
+    tune = {**(compose_study([f"scale={scale}"]) or {}).get("tune", {}), **node.get("tune", {})}
+    root = Path(folder) / scale
+    chosen = tuple(node.get("seeds", [0]) if seeds is None else seeds)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ConfigError(f"experiment={name}: seeds must be one or more, each once, but are {list(chosen)}")
+    cells = tuple(
+        _cell(root, row, [*common, *row.overrides, f"seed={seed}"], seed)
+        for place, seed in enumerate(chosen)
+        for row in rows
+        if place == 0 or row.system in TRAINED
+    )
+    study = Study(
+        name=name,
+        scale=scale,
+        title=str(node.get("title", name)),
+        columns=tuple(node.get("columns", ["recall@avg", "mrr"])),
+        rows=rows,
+        seeds=chosen,
+        against=_against(name, node, rows),
+        cells=cells,
+        searches=_searches(root, name, tune, cells, common),
+        ledger=Ledger(root / "ledger.jsonl"),
+    ).in_one_dtype()
+    _check_distinct(study)
+    _check_columns(study)
+    return study.settled()
+
+
+def _check_distinct(study: Study) -> None:
+    rows: dict[str, str] = {}
+    for cell in study.cells:
+        other = rows.setdefault(cell.key, cell.row.key)
+        if other != cell.row.key:
+            raise ConfigError(
+                f"experiment={study.name}: rows must differ, but {other} and {cell.row.key} come to the same at "
+                f"scale={study.scale}"
+            )
+
+
+def _check_columns(study: Study) -> None:
+    for search in study.searches.values():
+        _check_metric(study, search)
+    for cell in study.cells:
+        ks = cell.config.evaluation.ks
+        recalls = {f"{side}recall@{k}" for k in [*ks, "avg"] for side in ("", "low.", "high.")}
+        for column in study.columns:
+            if column not in recalls | set(METRICS):
+                raise ConfigError(
+                    f"experiment={study.name}: columns must be measured, but {column} is not in row {cell.row.key}; "
+                    f"there are recall@K for K of evaluation.ks={ks} and avg, their mean (with low. or high. before "
+                    f"it: by exposure), {', '.join(METRICS)}"
+                )
+    written = [column for column in study.columns if column in set(METRICS) - {"mrr"}]
+    if written and not any(cell.config.evaluation.generation_notes for cell in study.cells):
+        raise ConfigError(
+            f"experiment={study.name}: columns must be measured, but {', '.join(written)} need notes to write words "
+            "for; try evaluation.generation_notes=200"
+        )
+
+
+def _check_metric(study: Study, search: Search) -> None:
+    """A search must measure what it chooses by, and more of it must be better."""
+    evaluation, by = search.cells[0].config.evaluation, search.options.by
+    known = {f"recall@{k}" for k in [*evaluation.ks, "avg"]} | {"mrr"}
+    if evaluation.generation_notes and search.cells[0].row.system == "trained":
+        known |= set(METRICS) - {"illusory"}
+    if by not in known:
+        raise ConfigError(
+            f"experiment={study.name}, row {search.row}: tune.by must be a metric that the search measures and of "
+            f"which more is better, but is {by!r}; there are {', '.join(sorted(known))} (generated words need "
+            "tune.set=[evaluation.generation_notes=...])"
+        )
+
+
+def _rows(name: str, node: Mapping[str, Any]) -> tuple[Row, ...]:
+    rows = []
+    for key, given in (node.get("rows") or {}).items():
+        if not isinstance(given, Mapping):
+            raise ConfigError(
+                f"experiment={name}: row {key} must be a group of keys, but is {given!r}; try {{}}"
+            )
+        unknown = set(given) - {"name", "set", "system", "paper", "tune"}
+        if unknown:
+            raise ConfigError(
+                f"experiment={name}: row {key} may hold name, set, system, paper and tune, but holds "
+                f"{', '.join(unknown)}"
+            )
+        rows.append(
+            Row(
+                key=str(key),
+                name=str(given.get("name", key)),
+                overrides=tuple(map(str, given.get("set", []))),
+                system=str(given.get("system", "trained")),
+                paper=given.get("paper", {}),
+                tune=given.get("tune", {}),
+            )
+        )
+    if not rows:
+        raise ConfigError(f"experiment={name}: must have rows, but has none")
+    return tuple(rows)
+
+
+def _against(name: str, node: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    against = str(node.get("against", rows[0].key))
+    if against not in {row.key for row in rows}:
+        raise ConfigError(f"experiment={name}: against must be one of its rows, but is {against!r}")
+    return against
+
+
+def _searches(
+    root: Path, name: str, tune: Mapping[str, Any], cells: Sequence[Cell], common: Sequence[str]
+) -> dict[str, Search]:
+    """The search of every row that is trained, by its key; a row whose option is set already has none."""
+    tuned = {cell.row.key: cell.row for cell in cells if cell.row.system in TRAINED}
+    configs = {cell.row.key: cell.config for cell in cells}
+    options = {
+        key: SearchOptions.read(tune, row.tune, f"experiment={name}, row {key}") for key, row in tuned.items()
+    }
+    of_scale = compose([text for text in common if text.startswith("scale=")])
+    options = {
+        key: own
+        for key, own in options.items()
+        if own.key
+        and own.values
+        and not _sets([*common, *tuned[key].overrides], own.key)
+        and attrgetter(own.key)(configs[key]) == attrgetter(own.key)(of_scale)
+    }
+    searches = {
+        key: Search(own, key, _search_cells(root, tuned[key], own, common))
+        for key, own in options.items()
+        if not own.like
+    }
+    for key, own in options.items():
+        if own.like and own.like not in searches:
+            raise ConfigError(
+                f"experiment={name}: row {key} must be tuned like a row that is searched, but {own.like} is not"
+            )
+    return {key: searches[own.like or key] for key, own in options.items()}
+
+
+def _sets(overrides: Sequence[str], key: str) -> bool:
+    return any(text.lstrip("+").split("=")[0] == key for text in overrides)
+
+
+def _search_cells(root: Path, row: Row, options: SearchOptions, common: Sequence[str]) -> list[Cell]:
+    cells = []
+    for value in options.values:
+        tried = f"{options.key}={value}"
+        changes = [*common, *row.overrides, *options.set, tried, "data.held_out=validation"]
+        cells.append(_cell(root, row, [*changes, f"seed={options.seed}"], options.seed, tried))
+    return cells
+
+
+def _cell(root: Path, row: Row, changes: Sequence[str], seed: int, searched: str = "") -> Cell:
+    try:
+        config = compose([*changes, f"evaluation.systems=[{row.system}]"])
+        prompt_config(config)  # a prompt has rules of its own
+    except ConfigError as error:
+        raise ConfigError(f"row {row.key}: {error}") from None
+    return placed(Cell(row, seed, config, searched), root)

@@ -1,0 +1,211 @@
+"""A study as pictures: its table as curves, recall by cut-off, and recall by the target's exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from notellm.app.studies.cell import Cell
+from notellm.app.studies.figures import draw, tidy
+from notellm.app.studies.study import Study
+from notellm.app.studies.sweep import exposure_of, hits_of
+from notellm.app.studies.table import Table, TableRow, column_name, runs_of
+from notellm.metrics import bootstrap_mean
+from notellm.metrics.ranking import mid_ranks
+
+FloatArray = npt.NDArray[np.float64]
+
+DECILES = 10
+
+
+def plot_table(table: Table, path: str | Path) -> Path:
+    """Draws a table: recalls and MRR in one panel, generation in another.
+
+    Rows that differ in one number alone (alpha, r) are the points of a curve; others are lines of dots. Bars are
+    standard deviations over seeds; rows without numbers keep their place.
+
+    Args:
+        table: From `make_table`.
+        path: The file: ``.svg``, ``.png`` or ``.pdf``.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If the file has another ending, or nothing has been run.
+        NotSupportedError: If matplotlib is not installed.
+    """
+    if not any(row.seeds for row in table.rows):
+        raise ValueError(
+            "plot_table: there must be a finished run, but there is none; try `notellm sweep` first"
+        )
+    retrieval = [column for column in table.columns if "recall@" in column or column == "mrr"]
+    generation = [column for column in table.columns if column not in retrieval]
+    panels = [columns for columns in (retrieval, generation) if columns]
+    is_curve = bool(table.scale_of)
+    names = 0.08 * max(len(row.name) for row in table.rows)
+    size = (4.8 * len(panels), 4.2) if is_curve else (names + 4.5 * len(panels), 1.4 + 0.32 * len(table.rows))
+
+    def paint(figure: Any) -> None:
+        areas = figure.subplots(1, len(panels), squeeze=False, sharey=not is_curve)[0]
+        for axes, columns in zip(areas, panels, strict=True):
+            (_draw_curves if is_curve else _draw_dots)(axes, table.rows, columns)
+            axes.legend(frameon=False, fontsize="small", ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
+
+    return draw(path, table.title, size, paint)
+
+
+def _draw_curves(axes: Any, rows: Sequence[TableRow], columns: Sequence[str]) -> None:
+    for column in columns:
+        places, means, deviations = _measured(rows, column)
+        axes.errorbar(places, means, deviations, fmt="o-", capsize=3, markersize=4, label=column_name(column))
+    axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=30, ha="right")
+    axes.set(xlim=(-0.4, len(rows) - 0.6), ylabel="percent", ylim=(0, None))
+    tidy(axes)
+
+
+def _draw_dots(axes: Any, rows: Sequence[TableRow], columns: Sequence[str]) -> None:
+    for column in columns:
+        places, means, deviations = _measured(rows, column)
+        axes.errorbar(
+            means, places, xerr=deviations, fmt="o", capsize=2, markersize=5, label=column_name(column)
+        )
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="percent", xlim=(0, None))
+    tidy(axes, "both")
+
+
+def _measured(rows: Sequence[TableRow], column: str) -> tuple[list[int], list[float], list[float]]:
+    """Places, means and standard deviations (NaN, no bar, for one seed) of the rows that have numbers."""
+    found = [(place, row.scores.get(column)) for place, row in enumerate(rows)]
+    measured = [(place, score) for place, score in found if score is not None]
+    return (
+        [place for place, _ in measured],
+        [score.mean for _, score in measured],
+        [nan if score.deviation is None else score.deviation for _, score in measured],
+    )
+
+
+def plot_recall(study: Study, path: str | Path) -> Path:
+    """Draws Recall@K of every row over K, from 1 to the largest of ``evaluation.ks``; means over seeds.
+
+    Args:
+        study: Rows without a finished run are left out.
+        path: The file: ``.svg``, ``.png`` or ``.pdf``.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If the file has another ending, or no row has ranks.
+        NotSupportedError: If matplotlib is not installed.
+    """
+    largest = max(study.cells[0].config.evaluation.ks)
+    ks = np.unique(np.geomspace(1, largest, 60).round().astype(int))
+    curves = {
+        cells[0].row.name: [
+            100 * float(np.mean([_hits(cell, f"recall@{k}").mean() for cell in cells])) for k in ks
+        ]
+        for cells in _finished(study).values()
+    }
+
+    def paint(figure: Any) -> None:
+        from matplotlib.ticker import LogFormatter
+
+        axes = figure.subplots()
+        for place, (name, curve) in enumerate(curves.items()):
+            axes.plot(ks, curve, label=name, linestyle=("-", "--", ":")[place // 10 % 3])
+        axes.set(xscale="log", xlabel="K", ylabel="Recall@K, percent", xlim=(1, largest), ylim=(0, 100))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))  # labels where there are few tens
+        tidy(axes)
+        axes.legend(frameon=False, fontsize="small")
+
+    return draw(path, f"{study.title} (scale: {study.scale})", (7, 4.5), paint)
+
+
+def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
+    """Draws Recall@k of every row by tenths of the queries, from the least exposed targets to the most exposed.
+
+    Bars are 95 % bootstrap intervals over queries of the means over seeds. Equally exposed targets are in one
+    tenth, the middle one of those that they fill, so some may stay empty.
+
+    Args:
+        study: Rows without a finished run are left out.
+        path: The file: ``.svg``, ``.png`` or ``.pdf``.
+        k: The cut-off.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If the file has another ending, no row has ranks, or rows have other queries than the first.
+        NotSupportedError: If matplotlib is not installed.
+    """
+    rows = list(_finished(study).values())
+    column = f"recall@{k}"
+    deciles = [_deciles(cells[0]) for cells in rows]
+    if not all(np.array_equal(of, deciles[0]) for of in deciles):
+        raise ValueError("plot_exposure: all rows must have the same queries, but some have others")
+    counts = np.bincount(deciles[0], minlength=DECILES)
+
+    def paint(figure: Any) -> None:
+        axes = figure.subplots()
+        for place, cells in enumerate(rows):
+            hits = 100 * np.mean([_hits(cell, column) for cell in cells], axis=0)
+            found = {tenth: bootstrap_mean(hits[deciles[0] == tenth]) for tenth in np.flatnonzero(counts)}
+            shift = 0.5 * (place / max(len(rows) - 1, 1) - 0.5)
+            values = np.array([interval.value for interval in found.values()])
+            low, high = (np.array([getattr(i, side) for i in found.values()]) for side in ("low", "high"))
+            axes.errorbar(
+                np.array(list(found)) + shift,
+                values,
+                [values - low, high - values],
+                fmt="o",
+                markersize=4,
+                capsize=2,
+                label=cells[0].row.name,
+            )
+        labels = [f"{tenth + 1}\n({count})" for tenth, count in enumerate(counts)]
+        axes.set_xticks(range(DECILES), labels)
+        axes.set(
+            xlabel="tenth of the queries by their target's exposure, the least exposed first (queries in it)",
+            ylabel=f"Recall@{k}, percent",
+            ylim=(0, 100),
+        )
+        tidy(axes)
+        axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+    return draw(path, f"{study.title} (scale: {study.scale})", (11, 4.5), paint)
+
+
+def _deciles(cell: Cell) -> npt.NDArray[np.int64]:
+    """Shape ``(Q,)``: 0 for the tenth of the queries whose targets are least exposed, ... 9; equal ones together."""
+    places = exposure_of(cell)
+    assert places is not None  # a cell with ranks has them
+    return (DECILES * mid_ranks(places)).astype(np.int64)
+
+
+def _finished(study: Study) -> Mapping[str, list[Cell]]:
+    """By the key of each row: its finished cells whose ranks are there."""
+    rows = {
+        key: [run.cell for run in runs if run.is_done and exposure_of(run.cell) is not None]
+        for key, runs in runs_of(study, study.ledger.newest()).items()
+    }
+    found = {key: cells for key, cells in rows.items() if cells}
+    if not found:
+        raise ValueError(
+            "plot: there must be a finished run with its ranks, but there is none; try `notellm sweep` first"
+        )
+    return found
+
+
+def _hits(cell: Cell, column: str) -> FloatArray:
+    hits = hits_of(cell, column)
+    assert hits is not None
+    return hits

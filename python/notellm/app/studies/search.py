@@ -1,0 +1,112 @@
+"""The search that a row's learning rate, or another option, comes from: few values, compared on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from notellm.app.config import config_keys
+from notellm.app.studies.cell import Cell
+from notellm.app.studies.ledger import Entry
+from notellm.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What is searched: a study's node ``tune``, of which its scale gives key, values and sizes, and a row's own.
+
+    Attributes:
+        key: The configuration's key, such as ``train.lr``.
+        values: What it may be.
+        by: The metric that the best value has most of, measured on notes held out for validation.
+        set: Further overrides of the search's runs: the scale's ``sizes``, then the study's and the row's ``set``.
+        seed: Of the search's runs.
+        like: A row whose value is taken instead of searching; empty: the row is searched itself.
+    """
+
+    key: str
+    values: tuple[Any, ...]
+    by: str = "mrr"
+    set: tuple[str, ...] = ()
+    seed: int = 0
+    like: str = ""
+
+    @classmethod
+    def read(cls, study: Mapping[str, Any], row: Mapping[str, Any], where: str) -> SearchOptions:
+        """Reads a study's node ``tune`` with a row's changes.
+
+        Raises:
+            ConfigError: If they hold what they may not.
+        """
+        unknown = (set(study) | set(row)) - {"key", "values", "by", "sizes", "set", "seed", "like"}
+        if unknown:
+            raise ConfigError(
+                f"{where}: tune may hold key, values, by, sizes, set, seed and like, but holds {', '.join(unknown)}"
+            )
+        node = {**study, **row}
+        overrides = [*node.get("sizes", []), *study.get("set", []), *row.get("set", [])]
+        key, values = str(node.get("key", "")), tuple(node.get("values", ()))
+        if key and key not in config_keys():
+            raise ConfigError(f"{where}: tune.key must be a key of the configuration, but is {key!r}")
+        return cls(
+            key=key,
+            values=values,
+            by=str(node.get("by", "mrr")),
+            set=tuple(map(str, overrides)),
+            seed=int(node.get("seed", 0)),
+            like=str(node.get("like", "")),
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """The runs that a value is chosen by.
+
+    Attributes:
+        options: What is searched.
+        row: Key of the row that is searched.
+        cells: One for each of the options' values, in their order.
+    """
+
+    options: SearchOptions
+    row: str
+    cells: Sequence[Cell] = field(repr=False)
+
+    def state(self, newest: Mapping[str, Entry]) -> str:
+        """Why there is no choice: empty if there is one.
+
+        Args:
+            newest: The ledger's newest entries, by key.
+        """
+        entries = [newest.get(cell.key) for cell in self.cells]
+        if not all(entry and (entry["status"] == "done" or has_diverged(entry)) for entry in entries):
+            return "its search is not finished"
+        done = [entry for entry in entries if entry and entry["status"] == "done"]
+        if not done:
+            return "its search has found nothing"
+        if len({entry["data"] for entry in entries if entry and entry["data"]}) > 1:
+            return "its search is on several data"
+        if any(self.options.by not in entry["metrics"] for entry in done):
+            return f"its search has no {self.options.by}"
+        return ""
+
+    def choice(self, newest: Mapping[str, Entry]) -> Any:
+        """The value with the most of the metric, the earlier one of equals; None where there is none yet.
+
+        Args:
+            newest: The ledger's newest entries, by key.
+        """
+        if self.state(newest):
+            return None
+        scored = []
+        for cell, value in zip(self.cells, self.options.values, strict=True):
+            entry = newest[cell.key]
+            if entry["status"] == "done":
+                scored.append((entry["metrics"][self.options.by], value))
+        return max(scored, key=lambda pair: pair[0])[1]
+
+
+def has_diverged(entry: Entry) -> bool:
+    """Whether a run has failed since its training diverged: of a search that is an answer, not a fault."""
+    return entry["status"] == "failed" and str(entry["error"]).startswith("FloatingPointError")

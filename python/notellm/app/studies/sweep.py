@@ -1,0 +1,307 @@
+"""Runs the cells of a study that have not been run, one after the other."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from safetensors.torch import load_file
+
+from notellm.app.pipeline import Dataset, Queries, load_data, run_steps
+from notellm.app.pipeline.data import fingerprint
+from notellm.app.pipeline.encoder import ENCODER
+from notellm.app.pipeline.evaluating import RANKS
+from notellm.app.pipeline.training import MODEL
+from notellm.app.run import RunFolder
+from notellm.app.studies.cell import Cell
+from notellm.app.studies.ledger import Entry
+from notellm.app.studies.search import has_diverged
+from notellm.app.studies.study import Study
+from notellm.evaluation.results import Evaluation, GenerationResult
+from notellm.io.files import locked
+from notellm.io.fingerprints import Fingerprint
+from notellm.io.json_files import read_json
+from notellm.machine import versions
+from notellm.metrics import Ties, hits_at
+from notellm.metrics.arrays import FloatArray
+from notellm.retrieval import Ranks
+from notellm.training.checkpoint import CHECKPOINTS
+
+Say = Callable[[str], None]
+
+
+def sweep(
+    study: Study, *, keep_models: bool = False, again: Collection[str] = (), say: Say = print
+) -> list[Entry]:
+    """Runs what is missing of a study; a cell that fails is recorded, and the others go on.
+
+    Searches come first, then the cells with what they have found. Several sweeps may work on one folder: each leaves
+    alone what another is at, and rows whose search is not finished.
+
+    Args:
+        study: From `load_study`, which has checked every configuration.
+        keep_models: Whether trained models stay in the run folders; half a GB each for a small one.
+        again: Keys of rows that are run anew, with their searches, although they are finished.
+        say: Told what happens, line by line.
+
+    Returns:
+        The new entries of the ledger.
+    """
+    sweeper = _Sweeper(_Datasets(), keep_models, frozenset(again), say)
+    searched = sweeper.run(study, study.search_cells)
+    study = study.settled()
+    return searched + sweeper.run(study, study.cells)
+
+
+def is_fault(entry: Entry) -> bool:
+    """Whether an entry of a sweep is a failure: that a value of a search diverges is none."""
+    return bool(entry["status"] == "failed" and not (entry["searched"] and has_diverged(entry)))
+
+
+@dataclass(frozen=True)
+class _Sweeper:
+    """What all cells of one sweep are run with."""
+
+    datasets: _Datasets
+    keep_models: bool
+    again: frozenset[str]
+    say: Say
+
+    def run(self, study: Study, cells: Sequence[Cell]) -> list[Entry]:
+        """Runs those cells that are to be run; the new entries."""
+        new = []
+        for number, cell in enumerate(cells, 1):
+            where = f"[{number}/{len(cells)}] {name_of(cell)}"
+            if cell.is_open:
+                self.say(
+                    f"{where}: not run, since {study.searches[cell.row.key].state(study.ledger.newest())}"
+                )
+                continue
+            with locked(cell.folder, wait=False) as is_ours:
+                if not is_ours:
+                    self.say(f"{where}: another sweep is at it")
+                    continue
+                found = study.ledger.newest().get(cell.key)
+                if finished := self._finished(cell, found):
+                    self.say(f"{where}: {finished}")
+                    continue
+                self.say(where)
+                entry = self._run_recorded(study, cell, found)
+                self.say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
+                new.append(entry)
+        return new
+
+    def _finished(self, cell: Cell, found: Entry | None) -> str:
+        """Why a cell need not be run; empty if it must be."""
+        if found is None or cell.row.key in self.again or found["status"] == "begun":
+            return ""
+        is_answer = found["status"] == "done" or (cell.searched and has_diverged(found))
+        if not is_answer or found["data"] != self.datasets.name_of(cell):
+            return ""
+        return "done before" if found["status"] == "done" else "has diverged before"
+
+    def _run_recorded(self, study: Study, cell: Cell, before: Entry | None) -> Entry:
+        begin, found, error, data = time.perf_counter(), Outcome({}, ""), "", ""
+        try:
+            dataset, data = self.datasets.of(cell), self.datasets.name_of(cell)
+            if _is_outdated(cell, before, data):
+                shutil.rmtree(cell.folder, ignore_errors=True)
+            if before and before["status"] == "done":  # its numbers are not those of its folder any more
+                study.ledger.append(_entry(study, cell, status="begun", data=data))
+            found = run_cell(cell, dataset)
+            cell.error_file.unlink(missing_ok=True)
+        except Exception as failure:  # whatever it is: the other cells go on
+            error = f"{type(failure).__name__}: {failure}".splitlines()[0]
+            with suppress(OSError):
+                cell.error_file.write_text(traceback.format_exc(), encoding="utf-8")
+        entry = _entry(
+            study,
+            cell,
+            status="failed" if error else "done",
+            error=error,
+            metrics=found.metrics,
+            data=data,
+            queries=found.queries,
+            seconds=round(time.perf_counter() - begin, 1),
+        )
+        study.ledger.append(entry)
+        if entry["status"] == "done" and not self.keep_models:
+            for name in (MODEL, ENCODER):
+                shutil.rmtree(cell.folder / name, ignore_errors=True)
+        if has_diverged(entry):  # nothing will go on from there
+            shutil.rmtree(cell.folder / CHECKPOINTS, ignore_errors=True)
+        return entry
+
+
+def name_of(cell: Cell) -> str:
+    """What a cell is called: its row, its seed and, of a search, what it tries."""
+    return ", ".join([cell.row.name, *([cell.searched] if cell.searched else []), f"seed {cell.seed}"])
+
+
+def plan(study: Study, *, again: Collection[str] = ()) -> list[tuple[Cell, Entry | None, float | None]]:
+    """Each cell, those of searches first, its entry if it is finished, and otherwise how long it may take.
+
+    Args:
+        study: The study.
+        again: As in `sweep`.
+
+    Returns:
+        The estimate is the mean time of the finished runs, in seconds; None where there is none. Whether the data are
+        still the same is for `sweep` to see.
+    """
+    finished = {key: entry for key, entry in study.ledger.newest().items() if entry["status"] == "done"}
+    times = [entry["seconds"] for entry in finished.values()]
+    mean = sum(times) / len(times) if times else None
+    planned = []
+    for cell in [*study.search_cells, *study.cells]:
+        found = None if cell.is_open or cell.row.key in again else finished.get(cell.key)
+        planned.append((cell, found, None if found else mean))
+    return planned
+
+
+class _Datasets:
+    """The data of cells, read once for all that have the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Dataset, str]] = {}
+
+    def of(self, cell: Cell) -> Dataset:
+        return self._get(cell)[0]
+
+    def name_of(self, cell: Cell) -> str:
+        """The fingerprint of notes, log and split and, where the backbone is a folder of one's own, of its files."""
+        return self._get(cell)[1]
+
+    def _get(self, cell: Cell) -> tuple[Dataset, str]:
+        if cell.sources not in self._known:
+            dataset = load_data(cell.config)
+            self._known[cell.sources] = dataset, fingerprint(dataset) + _digest(cell.config.model.path)
+        return self._known[cell.sources]
+
+
+def _digest(model: str) -> str:
+    """A name for the files of a model folder; empty for a model that we fetch, whose version is fixed."""
+    files = [path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors")]
+    return f"-{Fingerprint(8).add_files(files).name()}" if files else ""
+
+
+def _entry(study: Study, cell: Cell, **found: Any) -> Entry:
+    """A line of the ledger: what is known of every cell, and what has come of this one."""
+    known = {
+        "study": study.name,
+        "row": cell.row.key,
+        "searched": cell.searched,
+        "seed": cell.seed,
+        "scale": study.scale,
+        "key": cell.key,
+    }
+    defaults = {"status": "", "error": "", "metrics": {}, "data": "", "queries": ""}
+    made = {
+        "commit": versions().get("commit", ""),
+        "seconds": 0.0,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": cell.config.to_dict(),
+    }
+    return {**known, **defaults, **made, **found}
+
+
+def _is_outdated(cell: Cell, before: Entry | None, data: str) -> bool:
+    """Whether the folder holds what must not be gone on with: of other data, of code since changed, or finished."""
+    made, mined = cell.folder / "run.json", cell.folder / "data.json"
+    if not made.exists() or (before is not None and (before["status"] == "done" or before["data"] != data)):
+        return True
+    if read_json(made)["versions"] != versions():
+        return True
+    return mined.exists() and not data.startswith(read_json(mined)["fingerprint"])
+
+
+class Outcome(NamedTuple):
+    """What came of a cell: its metrics, and a name of its queries with their pool."""
+
+    metrics: dict[str, float]
+    queries: str
+
+
+def run_cell(cell: Cell, dataset: Dataset) -> Outcome:
+    """Runs one cell in its folder, going on where a former call was interrupted.
+
+    Args:
+        cell: The cell.
+        dataset: Its data.
+
+    Returns:
+        Its metrics are shares in 0..1, by the names that tables use.
+    """
+    run = RunFolder.open(cell.config, command=["notellm", "sweep"])
+    evaluation, queries = run_steps(run, dataset)
+    return Outcome(metrics_of(evaluation, cell.row.system), _name_of(queries))
+
+
+def _name_of(queries: Queries) -> str:
+    return Fingerprint(8).add_array(queries.pool).add_array(queries.source).add_array(queries.target).name()
+
+
+def metrics_of(evaluation: Evaluation, system: str) -> dict[str, float]:
+    """The numbers of one system, by the names that tables use."""
+    own = next(row for row in evaluation.systems if row.key == system)
+    metrics = {"mrr": own.mrr.value}
+    for side, recall in {
+        "": own.recall,
+        **{side: part.recall for side, part in own.exposure.items()},
+    }.items():
+        recalls = {f"recall@{k}": found.value for k, found in recall.items()}
+        recalls["recall@avg"] = sum(recalls.values()) / len(recalls)
+        metrics |= {f"{side}.{name}".lstrip("."): value for name, value in recalls.items()}
+    for writer in evaluation.writers:
+        if writer.key == system:
+            metrics |= _generation_metrics(writer)
+    return metrics
+
+
+def _generation_metrics(writer: GenerationResult) -> dict[str, float]:
+    found = {
+        "accuracy": writer.category_accuracy,
+        "illusory": writer.illusory,
+        "closed_set": writer.closed_set.accuracy if writer.closed_set else None,
+        "bleu4": writer.bleu4,
+        "rouge1": writer.rouge1,
+        "rouge2": writer.rouge2,
+        "rougeL": writer.rouge_l,
+        "hashtag_f1": writer.hashtags.f1 if writer.hashtags else None,
+    }
+    return {name: interval.value for name, interval in found.items() if interval is not None}
+
+
+def exposure_of(cell: Cell) -> FloatArray | None:
+    """Shape ``(Q,)``: the share of the pool that is less exposed than each query's target; None as in `hits_of`."""
+    try:
+        return np.asarray(load_file(cell.folder / RANKS)["exposure.place"].numpy(), dtype=np.float64)
+    except FileNotFoundError:
+        return None
+
+
+def hits_of(cell: Cell, column: str) -> FloatArray | None:
+    """Shape ``(Q,)``: what each query of a finished cell contributes to a recall; None if its ranks are not there.
+
+    Args:
+        cell: The cell.
+        column: ``"recall@K"``, ``"recall@avg"``, or by exposure: ``"low.recall@K"``, of those queries alone.
+    """
+    side, _, metric = column.rpartition(".")
+    try:
+        tensors = load_file(cell.folder / RANKS)
+    except FileNotFoundError:
+        return None
+    ranks = Ranks(tensors[f"{cell.row.system}.greater"], tensors[f"{cell.row.system}.equal"])
+    evaluation, k = cell.config.evaluation, metric.removeprefix("recall@")
+    ks = evaluation.ks if k == "avg" else [int(k)]
+    hits: FloatArray = hits_at(ranks, ks, ties=cast(Ties, evaluation.ties)).mean(axis=1)
+    return hits[tensors[f"exposure.{side}"].numpy().astype(bool)] if side else hits

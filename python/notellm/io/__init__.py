@@ -1,0 +1,1 @@
+"""Files: complete or not at all, JSON with the place of its faults, fingerprints, and the cache folder."""

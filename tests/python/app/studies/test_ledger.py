@@ -1,0 +1,42 @@
+"""The ledger: several writers, and what a crash leaves."""
+
+import multiprocessing
+
+import pytest
+
+from notellm.app.studies import Ledger
+from notellm.errors import DataError
+
+
+def append(path, who):
+    for number in range(50):
+        Ledger(path).append({"who": who, "number": number, "key": "k", "status": "done"})
+
+
+def test_several_processes_append_to_one_ledger(tmp_path):
+    path = tmp_path / "deep" / "ledger.jsonl"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=append, args=(path, who)) for who in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    entries = Ledger(path).entries()
+    assert sorted((e["who"], e["number"]) for e in entries) == [(w, n) for w in range(3) for n in range(50)]
+
+
+def test_a_torn_line_is_left_out_and_cut(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    assert ledger.entries() == []
+    ledger.append({"key": "a", "status": "done"})
+    with ledger.path.open("a") as file:
+        file.write('{"key": "b", "sta')
+    assert [entry["key"] for entry in ledger.entries()] == ["a"]
+    ledger.append({"key": "c", "status": "failed"})
+    assert [entry["key"] for entry in ledger.entries()] == ["a", "c"]
+    assert {key: entry["status"] for key, entry in ledger.newest().items()} == {"a": "done", "c": "failed"}
+    with pytest.raises(ValueError, match="Out of range"):
+        ledger.append({"key": "d", "loss": float("nan")})
+    ledger.path.write_text("{}\nnonsense\n")
+    with pytest.raises(DataError, match=r"ledger\.jsonl:2: must be a JSON object"):
+        ledger.entries()

@@ -1,0 +1,116 @@
+"""Pictures of studies: what they show is what was measured."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from notellm.app.cli import main
+from notellm.app.studies import Table, make_study, make_table, plot_table
+from notellm.app.studies.table import Score, TableRow
+
+
+def test_pictures_of_single_queries(swept, place, overrides, capsys):
+    study, entries, _ = swept
+    command = ["experiment=small", "scale=smoke", *overrides]
+    for kind, more in (("recall", []), ("exposure", ["--k", "1"]), ("map", ["--row", "gcl"])):
+        files = [place / f"{kind}{i}.svg" for i in (1, 2)]
+        for file in files:
+            assert main(["plot", *command, "--kind", kind, *more, "--output", str(file)]) == 0
+        first, second = (file.read_text() for file in files)
+        assert first == second
+        assert all(name in first for name in (["gcl"] if kind == "map" else ["TF-IDF", "Both losses", "gcl"]))
+        assert "Diverges" not in first
+    capsys.readouterr()
+    refused = {
+        "the row must be one of words, joint, faulty, gcl, but is 'nobody'": ["--row", "nobody"],
+        "words must have embeddings in": ["--row", "words"],
+    }
+    for message, more in refused.items():
+        assert main(["plot", *command, "--kind", "map", *more, "--output", "map.svg"]) == 2
+        assert message in capsys.readouterr().err
+    nothing = ["experiment=small", "scale=laptop", *overrides, "--output", "nothing.svg"]
+    assert main(["plot", *nothing, "--kind", "recall"]) == 2
+    assert "a finished run with its ranks, but there is none" in capsys.readouterr().err
+
+
+def test_curves_show_what_was_measured(swept, place, monkeypatch):
+    """The recall curve goes through the table's numbers; tenths by exposure hold every query once."""
+    from notellm.app.studies import plot
+
+    study, entries, _ = swept
+    done = {
+        entry["row"]: entry["metrics"]
+        for entry in entries
+        if entry["status"] == "done" and entry["seed"] == 0
+    }
+    drawn = []
+    monkeypatch.setattr(plot, "draw", lambda path, title, size, paint: drawn.append(paint))
+    plot.plot_recall(study, "recall.svg")
+    plot.plot_exposure(study, "exposure.svg", k=1)
+    from matplotlib.figure import Figure
+
+    figures = [Figure(), Figure()]
+    for paint, figure in zip(drawn, figures, strict=True):
+        paint(figure)
+    curves = {line.get_label(): dict(zip(*line.get_data(), strict=True)) for line in figures[0].axes[0].lines}
+    assert curves["TF-IDF"][1] == pytest.approx(100 * done["words"]["recall@1"])
+    assert curves["TF-IDF"][10] == pytest.approx(100 * done["words"]["recall@10"])
+    few = figures[0].axes[0]
+    few.set_xlim(1, 9)
+    figures[0].draw_without_rendering()
+    named = {label.get_text() for label in few.get_xticklabels(minor=True)}
+    assert {"2", "3"} <= named  # no formulas, which nobody would set
+    counts = [
+        int(label.get_text().split("(")[1].rstrip(")")) for label in figures[1].axes[0].get_xticklabels()
+    ]
+    assert sum(counts) == 12
+    words = next(c for c in figures[1].axes[0].containers if c.get_label() == "TF-IDF")
+    mean = sum(n * y for n, y in zip([n for n in counts if n], words.lines[0].get_ydata(), strict=True)) / 12
+    assert mean == pytest.approx(100 * done["words"]["recall@1"])
+
+
+def test_a_baseline_is_no_point_of_a_scale(tmp_path):
+    rows = {"words": {"system": "bm25"}, **{f"a{a}": {"set": [f"loss.alpha={a}"]} for a in (0, 1)}}
+    assert make_table(make_study("m", {"rows": rows}, scale="smoke", folder=tmp_path)).scale_of == ""
+
+
+@pytest.mark.parametrize("scale_of", ["", "loss.alpha"])
+def test_table_is_drawn_as_curves_or_dots(monkeypatch, scale_of):
+    """Curves join the points of a scale; rows that are none are dots, from top to bottom, and never joined."""
+    from matplotlib.figure import Figure
+
+    from notellm.app.studies import plot
+
+    values = {"first": (20.0, None), "second": (30.0, 2.0), "missing": None}
+    rows = [
+        TableRow(name, int(score is not None), "", {"mrr": score and Score(*score), "accuracy": None}, {}, {})
+        for name, score in values.items()
+    ]
+    drawn = []
+    monkeypatch.setattr(plot, "draw", lambda path, title, size, paint: drawn.append(paint))
+    plot.plot_table(Table("t", ["mrr", "accuracy"], rows, "first", scale_of=scale_of), "t.svg")
+    figure = Figure()
+    drawn[0](figure)
+    retrieval, generation = figure.axes
+    (mrr,), (accuracy,) = retrieval.containers, generation.containers
+    across, upwards = mrr.lines[0].get_data()
+    places, means = (across, upwards) if scale_of else (upwards, across)
+    assert list(places) == [0, 1]
+    assert list(means) == [20, 30]
+    assert (mrr.lines[0].get_linestyle() == "-") == bool(scale_of)
+    assert list(accuracy.lines[0].get_xdata()) == []
+    labels = retrieval.get_xticklabels() if scale_of else retrieval.get_yticklabels()
+    assert [label.get_text() for label in labels] == list(values)
+    assert scale_of or retrieval.yaxis_inverted()
+    (bars,) = mrr.lines[2]
+    _, bar = bars.get_segments()
+    assert bar[:, 1 if scale_of else 0].tolist() == [28, 32]
+
+
+def test_names_in_pictures_are_no_formulas(tmp_path):
+    name = "$x_1$ & <b> $\\alpha$"
+    rows = [TableRow(name, 1, "", {"mrr": Score(20.0, None)}, {}, {})]
+    for place, scale_of in enumerate(("", "loss.alpha")):
+        path = plot_table(Table(name, ["mrr"], rows, name, scale_of=scale_of), tmp_path / f"{place}.svg")
+        texts = [element.text for element in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+        assert texts.count(name) == 2  # title and tick
