@@ -19,13 +19,15 @@ from notellm.errors import DataError
 from notellm.interrupts import finishing
 from notellm.io.files import atomic_write
 from notellm.models.language_model import LanguageModel
-from notellm.precision import compute_dtype
+from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from notellm._core.options import EmbedKeywords
+
+__all__ = ["EmbedOptions", "Embedded", "embed", "load_embeddings", "save_embeddings"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def embed(
     *,
     pooling: str | None = None,
     projected: bool = True,
-    dtype: str = "auto",
+    dtype: Dtype = "auto",
     options: EmbedOptions | None = None,
     progress: ProgressFn | None = None,
     **changes: "Unpack[EmbedKeywords]",

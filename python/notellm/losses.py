@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from notellm import _core
+from notellm.precision import Dtype, compute_dtype
 
 LossTerm = _core.losses.LossTerm
 """A loss before division: ``sum``, a differentiable scalar, and ``count``, the number of items summed."""
@@ -107,7 +108,7 @@ def csft_head_term(
     label_offsets: Tensor,
     *,
     reduction: str = "note",
-    dtype: torch.dtype = torch.float32,
+    dtype: Dtype = "fp32",
     max_logits: int | None = None,
 ) -> LossTerm:
     """The generative loss of states and LM head as sum and count; see `csft_head_loss`."""
@@ -117,7 +118,7 @@ def csft_head_term(
         labels,
         label_offsets,
         _as_reduction("csft_head_loss", reduction),
-        dtype,
+        compute_dtype(dtype, states.device),
         max_logits=max_logits,
     )
 
@@ -129,7 +130,7 @@ def csft_head_loss(
     label_offsets: Tensor,
     *,
     reduction: str = "note",
-    dtype: torch.dtype = torch.float32,
+    dtype: Dtype = "fp32",
     max_logits: int | None = None,
 ) -> Tensor:
     """`csft_loss` of the logits ``states @ head.T``, eq. (3), which never exist at once.
@@ -142,8 +143,7 @@ def csft_head_loss(
         labels: Shape ``(M,)``, int64: the token to predict at each.
         label_offsets: Shape ``(n + 1,)``, int64, on the CPU; as in `csft_loss`.
         reduction: ``"note"`` or ``"token"``, as in `csft_loss`.
-        dtype: Of the matrix products, never chosen by the machine: fp64, fp32 or bf16. Sums over tiles are fp32
-            (fp64 for fp64).
+        dtype: Of the matrix products, see `notellm.resolve_dtype`. Sums over tiles are fp32 (fp64 for fp64).
         max_logits: The most logits that exist at a time. Default: 2^20 on the CPU, 2^24 elsewhere.
 
     Returns:
@@ -151,9 +151,9 @@ def csft_head_loss(
         gradient costs none. A second derivative takes the memory of all logits.
 
     Raises:
-        ValueError: If shapes or offsets do not match, the reduction is unknown or ``max_logits`` is below 1.
+        ValueError: If shapes or offsets do not match, the reduction or the dtype is unknown, or ``max_logits``
+            is below 1.
         IndexError: If a label is outside ``[0, V)``.
-        NotSupportedError: If the dtype is another.
 
     Example:
         >>> csft_head_loss(torch.zeros(3, 2), torch.ones(4, 2), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 3]))

@@ -4,13 +4,16 @@ import torch
 
 from notellm._core.models import multiplies_bf16 as cpu_multiplies_bf16
 
-__all__ = ["AUTO", "DTYPES", "compute_dtype", "multiplies_bf16", "remark_on_speed", "resolve_dtype"]
+__all__ = ["AUTO", "DTYPES", "Dtype", "compute_dtype", "multiplies_bf16", "remark_on_speed", "resolve_dtype"]
 
 AUTO = "auto"
 """The name that becomes another one when a run begins."""
 
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16}
 """Names of the dtypes in which the core runs matrix products."""
+
+Dtype = str | torch.dtype
+"""How a call is told a dtype: by its name, ``"auto"`` among them, or as torch's own."""
 
 
 def multiplies_bf16(device: str | torch.device = "cpu") -> bool:
@@ -29,12 +32,12 @@ def multiplies_bf16(device: str | torch.device = "cpu") -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def resolve_dtype(name: str = AUTO, device: str | torch.device = "cpu") -> str:
+def resolve_dtype(name: Dtype = AUTO, device: str | torch.device = "cpu") -> str:
     """What a dtype's name comes to on a device.
 
     Args:
         name: ``"auto"``: ``"bf16"`` where the device multiplies it natively, otherwise ``"fp32"``. Or ``"fp32"``,
-            ``"bf16"`` or ``"fp64"``, which stay what they are, on any device.
+            ``"bf16"`` or ``"fp64"``, which stay what they are, on any device; or ``torch.float32`` and the like.
         device: Where the products run: ``"cpu"`` or ``"cuda"``.
 
     Returns:
@@ -44,9 +47,11 @@ def resolve_dtype(name: str = AUTO, device: str | torch.device = "cpu") -> str:
         ValueError: If the name is none of these.
 
     Example:
-        >>> resolve_dtype("fp32")
-        'fp32'
+        >>> resolve_dtype("fp32"), resolve_dtype(torch.bfloat16)
+        ('fp32', 'bf16')
     """
+    if isinstance(name, torch.dtype):
+        name = next((known for known, dtype in DTYPES.items() if dtype == name), str(name))
     if name == AUTO:
         return "bf16" if multiplies_bf16(device) else "fp32"
     if name not in DTYPES:
@@ -54,7 +59,7 @@ def resolve_dtype(name: str = AUTO, device: str | torch.device = "cpu") -> str:
     return name
 
 
-def compute_dtype(name: str, device: str | torch.device = "cpu") -> torch.dtype:
+def compute_dtype(name: Dtype, device: str | torch.device = "cpu") -> torch.dtype:
     """The torch dtype that a name comes to on a device, see `resolve_dtype`.
 
     Raises:

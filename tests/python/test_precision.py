@@ -114,11 +114,21 @@ def test_library_calls_take_it(is_native, became, native_bf16, tiny, notes):
     assert generate_hashtags(tiny, notes, 2) == generate_hashtags(tiny, notes, 2, dtype=became)
 
 
-def test_names_have_the_default_auto_and_tensors_do_not():
+def test_a_dtype_is_a_name_or_torch_s_own(tiny, notes):
+    assert resolve_dtype(torch.float64) == resolve_dtype("fp64") == "fp64"
+    assert torch.equal(tiny.embed(notes, dtype=torch.float32), tiny.embed(notes, dtype="fp32"))
+    batch = tiny.prompt.pack(tiny.prompt.tokenize(notes), range(3), mode="embed")
+    assert torch.equal(tiny(batch, torch.float64).embeddings, tiny(batch, "fp64").embeddings)
+    for unknown in ("fp16", torch.float16, torch.int8):
+        with pytest.raises(ValueError, match="dtype must be auto, fp64, fp32 or bf16, but is"):
+            tiny.embed(notes, dtype=unknown)
+
+
+def test_calls_that_take_notes_leave_the_dtype_to_the_machine():
     named = [embed, NoteLLM.embed, generate_category, generate_hashtags, score_categories]
     assert {default_of(call) for call in named} == {"auto"}
     assert notellm.TrainOptions().dtype == "auto"
-    assert {default_of(call) for call in (csft_head_loss, NoteLLM.forward, NoteLLM.logits)} == {torch.float32}
+    assert {default_of(call) for call in (csft_head_loss, NoteLLM.forward, NoteLLM.logits)} == {"fp32"}
 
 
 def default_of(call):

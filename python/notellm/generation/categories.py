@@ -10,7 +10,7 @@ from notellm import _core
 from notellm.data.notes import Notes
 from notellm.generation.decoding import Decoding, write
 from notellm.models.language_model import LanguageModel
-from notellm.precision import compute_dtype
+from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 from notellm.prompts.tokenizing import token_lists
 
@@ -28,7 +28,7 @@ def generate_category(
     decoding: Decoding | None = None,
     seed: int = 0,
     stop: Sequence[str | int] = (),
-    dtype: str = "auto",
+    dtype: Dtype = "auto",
     progress: ProgressFn | None = None,
     **changes: "Unpack[DecodingKeywords]",
 ) -> list[str]:
@@ -106,7 +106,7 @@ def score_categories(
     categories: Sequence[str],
     *,
     normalise_length: bool = False,
-    dtype: str = "auto",
+    dtype: Dtype = "auto",
     batch_tokens: int = Decoding().batch_tokens,
     max_logits: int = 1 << 24,
     progress: ProgressFn | None = None,

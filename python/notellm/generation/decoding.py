@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from notellm import _core
 from notellm._core.options import DecodingOptions
 from notellm.models.language_model import LanguageModel
-from notellm.precision import compute_dtype
+from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 
 Decoding = DecodingOptions
@@ -20,7 +20,7 @@ def write(
     *,
     seed: int,
     stop: Sequence[str | int],
-    dtype: str,
+    dtype: Dtype,
     grammar: "_core.generation.OutputGrammar | None" = None,
     banned: Sequence[Sequence[int]] = (),
     progress: ProgressFn | None = None,

@@ -10,6 +10,7 @@ from notellm.data.notes import Notes
 from notellm.generation.decoding import Decoding, write
 from notellm.hashtags import clean_hashtags
 from notellm.models.language_model import LanguageModel
+from notellm.precision import Dtype
 from notellm.progress import ProgressFn
 from notellm.prompts.tokenizing import hashtag_rule, token_lists
 from notellm.text.analyzers import OVERLAP_TOKENS
@@ -34,7 +35,7 @@ def generate_hashtags(
     decoding: Decoding | None = None,
     seed: int = 0,
     stop: Sequence[str | int] = (),
-    dtype: str = "auto",
+    dtype: Dtype = "auto",
     progress: ProgressFn | None = None,
     **changes: "Unpack[DecodingKeywords]",
 ) -> list[list[str]]:

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 from notellm import _core
 from notellm.models import adapter
 from notellm.models.config import BlockParts, block_parts, decoder_config
+from notellm.precision import Dtype, compute_dtype
 
 
 def check_plain(module: nn.Module, kind: type[nn.Module], name: str) -> None:
@@ -130,21 +131,22 @@ class Decoder(nn.Module):
     def plan(
         self,
         segments: "_core.models.Segments",
-        dtype: torch.dtype,
+        dtype: Dtype,
         read_rows: Sequence[int] | None = None,
     ) -> "_core.models.DecoderPlan":
         """What a forward pass over a forest shares between its layers.
 
         Args:
             segments: The forest.
-            dtype: Of the matrix products.
+            dtype: Of the matrix products, see `notellm.resolve_dtype`.
             read_rows: Distinct tokens whose final states are wanted; the last layer computes only these. Default: all.
 
         Raises:
             IndexError: If a read row is no token. ValueError: If one comes twice.
         """
+        device = self.embed_tokens.weight.device
         return _core.models.plan_decoder(
-            segments, self.config, dtype, self.embed_tokens.weight.device, read_rows
+            segments, self.config, compute_dtype(dtype, device), device, read_rows
         )
 
     def forward(

@@ -25,6 +25,7 @@ from notellm.models.decoder import Decoder, check_plain
 from notellm.models.language_model import TrainingStates
 from notellm.models.lora import merged_parameters
 from notellm.models.pooling import COMPRESSION, PoolingFn, check_pooling, mean_pooling
+from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig, load_prompt
 
@@ -293,7 +294,7 @@ class NoteLLM(Adapted):
     def forward(
         self,
         batch: "_core.prompts.PackedBatch",
-        dtype: torch.dtype = torch.float32,
+        dtype: Dtype = "fp32",
         *,
         checkpoint: bool = False,
         dropout_seed: int | None = None,
@@ -302,7 +303,7 @@ class NoteLLM(Adapted):
 
         Args:
             batch: From `Prompt.pack`, for training or embedding: ``n`` notes, ``M`` labels.
-            dtype: Of the matrix products, never chosen by the machine; `notellm.resolve_dtype` does that.
+            dtype: Of the matrix products, see `notellm.resolve_dtype`.
             checkpoint: Whether the backward pass computes each layer again, see `Decoder.forward`.
             dropout_seed: Of the adapters' dropout, `notellm.models.lora.dropout_seed`; None: without dropout.
 
@@ -336,17 +337,17 @@ class NoteLLM(Adapted):
             paths.append(path[first : np.flatnonzero(path == compressed)[0] + 1])
         return np.concatenate(paths), np.array([len(path) for path in paths])
 
-    def logits(self, labelled: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def logits(self, labelled: Tensor, dtype: Dtype = "fp32") -> Tensor:
         """Next-token logits of some states, all at once.
 
         Args:
             labelled: Shape ``(M, D)``, as in `TrainingStates`.
-            dtype: Of the matrix product, never chosen by the machine.
+            dtype: Of the matrix product, see `notellm.resolve_dtype`.
 
         Returns:
             Shape ``(M, V)``, fp32 (fp64 for fp64), with a graph.
         """
-        return _core.models.head_logits(labelled, self.head_weight, dtype)
+        return _core.models.head_logits(labelled, self.head_weight, compute_dtype(dtype, labelled.device))
 
     def on_device(self, values: Any) -> Tensor:
         """Whole numbers as an int64 tensor on the model's device; a GPU does not make the host wait."""
@@ -361,7 +362,7 @@ class NoteLLM(Adapted):
         *,
         pooling: str | None = None,
         projected: bool = True,
-        dtype: str = "auto",
+        dtype: Dtype = "auto",
         batch_tokens: int = 8192,
         weights: str = "same",
         progress: ProgressFn | None = None,

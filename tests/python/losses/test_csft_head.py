@@ -6,7 +6,6 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from notellm.errors import NotSupportedError
 from notellm.losses import csft_head_loss, csft_head_term, csft_loss, csft_term
 
 pytestmark = pytest.mark.instruction_set
@@ -250,7 +249,7 @@ def test_equals_csft_loss_of_the_logits_in_bf16():
         ),
         ({"reduction": "mean"}, ValueError, "csft_head_loss: reduction must be one of note, token"),
         ({"max_logits": 0}, ValueError, "max_logits must be at least 1, but is 0"),
-        ({"dtype": torch.float16}, NotSupportedError, "must be fp64, fp32 or bf16, but is Half"),
+        ({"dtype": torch.float16}, ValueError, "must be auto, fp64, fp32 or bf16, but is 'torch.float16'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
