@@ -104,6 +104,7 @@ def test_near_ties_are_decided_exactly_where_float32_cannot():
     assert ranks.equal.tolist() == equal
 
 
+@pytest.mark.filterwarnings("ignore:Please use the new API settings")  # torch 2.9's own call of the old ones
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_neither_tiles_nor_threads_nor_precision_settings_matter(dtype):
     queries, pool, targets = (x.to(dtype) if x.is_floating_point() else x for x in near_ties())

@@ -35,6 +35,7 @@ configurations = given(
 @example(changes={"name": "\n\n", "prompt.slot_lead": "1e3"})
 @example(changes={"name": "off", "prompt.slot_lead": "0x_1"})
 @example(changes={"name": "9" * 30, "prompt.slot_lead": "a\n"})
+@example(changes={"name": "${", "prompt.slot_lead": "${seed}"})
 def test_what_is_written_is_read_back(changes):
     config = replace(COMPOSED, changes)
     assert {key: attrgetter(key)(config) for key in changes} == changes
@@ -47,7 +48,10 @@ def test_others_read_what_is_written(changes):
     config = replace(COMPOSED, changes)
     text = to_yaml(config)
     assert yaml.safe_load(text) == config.to_dict()
-    assert OmegaConf.to_container(OmegaConf.create(text)) == config.to_dict()
+    if not any(
+        "${" in part for part in (config.name, config.prompt.slot_lead)
+    ):  # that is an interpolation to it
+        assert OmegaConf.to_container(OmegaConf.create(text)) == config.to_dict()
 
 
 @settings(deadline=None)
