@@ -1,8 +1,8 @@
 #pragma once
 
-/// LibTorch as the core uses it: tensors with their methods, and those functions that we call, a
-/// header each. <ATen/ATen.h> declares all two thousand and takes ten seconds to compile instead of
-/// three. Compiled once, in front of every source (cpp/CMakeLists.txt).
+/// The part of LibTorch that the core uses: tensors with their methods, and one header for each
+/// function we call. <ATen/ATen.h> declares all two thousand functions and takes ten seconds to
+/// compile instead of three. Precompiled once and included in every source (cpp/CMakeLists.txt).
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>

@@ -35,7 +35,7 @@ struct HandWritten : torch::autograd::Function<HandWritten> {
     for (size_t i = 0; i < inputs; ++i) given.needs.push_back(context->needs_input_grad(i));
     const auto holder = context->saved_data["backward"].toCapsule();
     variable_list by_input = static_cast<const HeldBackward&>(*holder).run(given);
-    by_input.resize(inputs + 2);  // one an argument of `forward`, the inputs one each
+    by_input.resize(inputs + 2);  // one per argument of `forward`; each input is one
     return by_input;
   }
 };
@@ -45,7 +45,7 @@ struct HandWritten : torch::autograd::Function<HandWritten> {
 at::Tensor differentiable(const std::vector<at::Tensor>& inputs,
                           const std::function<Forward()>& forward,
                           BackwardFn backward) {
-  variable_list given = inputs;  // autograd takes no undefined ones: it counts inputs by position
+  variable_list given = inputs;  // autograd takes no undefined inputs: it counts inputs by position
   for (at::Tensor& input : given) {
     if (!input.defined()) input = at::empty({0});
   }

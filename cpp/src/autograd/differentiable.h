@@ -5,43 +5,44 @@
 #include <functional>
 #include <vector>
 
-/// Functions whose derivative is written by hand. torch's own header for them takes ten seconds to
-/// compile; here one source includes it.
+/// Functions with a hand-written derivative. torch's own header for them takes ten seconds to
+/// compile; here only one source includes it.
 namespace notellm::internal {
 
-/// What a forward pass gives: its value, and what its backward pass will need of tensors.
+/// The result of a forward pass: its value, and the tensors that its backward pass will need.
 struct Forward {
   at::Tensor value;
   std::vector<at::Tensor>
       saved;  ///< inputs, the value and others without a graph; may be undefined
 };
 
-/// What a backward pass is given.
+/// The arguments of a backward pass.
 struct Backward {
-  at::Tensor gradient;            ///< of the value, of its shape
+  at::Tensor gradient;            ///< gradient of the value, in its shape
   std::vector<at::Tensor> saved;  ///< as the forward pass left them
-  std::vector<bool> needs;        ///< by input: whether its gradient is asked for
+  std::vector<bool> needs;        ///< by input: whether its gradient is needed
 };
 
-/// The gradients by input; undefined where none is asked for.
+/// Returns the gradients by input; undefined where none is needed.
 using BackwardFn = std::function<std::vector<at::Tensor>(const Backward&)>;
 
-/// `forward()`, run without a graph, as a function of `inputs` that torch differentiates by
-/// `backward`. Where a second derivative is asked for, gradients are enabled during `backward`.
+/// Runs `forward()` without a graph; to autograd the result is a function of `inputs` with the
+/// derivative `backward`. If a second derivative is needed, gradients are enabled during
+/// `backward`.
 ///
-/// @param inputs    what the value depends on; undefined: not given.
-/// @param backward  captures no tensor: those belong into `saved`.
+/// @param inputs    the tensors that the value depends on; optional ones may be undefined.
+/// @param backward  must not capture tensors: those belong in `saved`.
 at::Tensor differentiable(const std::vector<at::Tensor>& inputs,
                           const std::function<Forward()>& forward,
                           BackwardFn backward);
 
-/// Refuses to be differentiated again: a gradient computed by a hand-written loop has no graph.
+/// Throws if gradients are enabled (a second derivative): a hand-written loop records no graph.
 void refuse_double_backward(const char* where);
 
-/// Gradients of `composed()` by autograd, with a graph of their own: what a hand-written backward
-/// returns when it is itself differentiated.
+/// Gradients of `composed()` by autograd, with a graph of their own: a hand-written backward
+/// returns them when it is itself differentiated.
 ///
-/// @param inputs  what `composed` reads; one that needs no gradient gets an undefined one.
+/// @param inputs  what `composed` reads; the gradient is undefined for those that need none.
 std::vector<at::Tensor> composed_gradients(const std::function<at::Tensor()>& composed,
                                            const std::vector<at::Tensor>& inputs,
                                            const at::Tensor& gradient);

@@ -20,7 +20,7 @@ namespace {
 struct Pass {
   PrefixForest forest;
   std::vector<int64_t> root_tokens;  // by sequence
-  std::vector<int64_t> rows;         // of the result, of all notes
+  std::vector<int64_t> rows;         // rows of the result that this pass fills
   std::vector<int64_t> sources;      // by row: its sequence
 };
 
@@ -37,13 +37,14 @@ Pass make_pass(const PromptSequences& prompts, const PrefixBatches& batches, int
   return pass;
 }
 
-// The packed tokens whose states become vectors, sequence by sequence, and how many each has.
+// The packed tokens whose states become vectors, sequence by sequence, and how many of them each
+// sequence has.
 struct Reads {
   std::vector<int64_t> tokens;
   std::vector<int64_t> counts;
 };
 
-// An embedding prompt ends with the compressed token, and distinct prompts end at distinct ones.
+// An embedding prompt ends with the compressed token; distinct prompts end at distinct tokens.
 Reads reads_of(const Pass& pass, Pooling pooling) {
   const PrefixForest& forest = pass.forest;
   if (pooling == Pooling::kCompression) {
@@ -58,8 +59,8 @@ Reads reads_of(const Pass& pass, Pooling pooling) {
   return reads;
 }
 
-// (reads, D): the states to be pooled. Only compressed tokens are distinct; the tokens of a mean
-// may be shared between notes.
+// (reads, D): the states to be pooled. Only compressed tokens are distinct, which `plan_decoder`
+// needs of read rows; the tokens of a mean may be shared between notes.
 at::Tensor read_states(const std::vector<int64_t>& tokens,
                        const Segments& segments,
                        const Reads& reads,
@@ -75,7 +76,7 @@ at::Tensor read_states(const std::vector<int64_t>& tokens,
   return are_distinct ? states : states.index_select(0, on_device(reads.tokens, device));
 }
 
-// (sequences, D): the mean of each sequence's states, given one after the other.
+// (sequences, D): the mean of each sequence's states, which lie one after the other.
 at::Tensor pooled_states(const at::Tensor& states, const Reads& reads, Pooling pooling) {
   if (pooling == Pooling::kCompression) return states;
   std::vector<at::Tensor> means;

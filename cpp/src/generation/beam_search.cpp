@@ -10,7 +10,7 @@ namespace notellm {
 
 int64_t BeamSearch::candidates(const DecodingOptions& options) {
   if (options.beams == 1) return 1;
-  // so that W go on even if every stop token follows each of the others
+  // enough that W outputs go on even if every stop token is among the best of each
   return options.beams * std::max<int64_t>(2, 1 + std::ssize(options.stop_tokens));
 }
 
@@ -22,7 +22,7 @@ bool BeamSearch::stops(int32_t token) const {
   return std::ranges::find(options_->stop_tokens, token) != options_->stop_tokens.end();
 }
 
-// The parent with one token more.
+// The parent output with one more token.
 BeamSearch::Output BeamSearch::longer(const Continuation& by) const {
   Output output = running_[by.parent];
   output.tokens.push_back(by.token);
@@ -33,14 +33,14 @@ BeamSearch::Output BeamSearch::longer(const Continuation& by) const {
 void BeamSearch::finish(const Continuation& last) {
   Output output = longer(last);
   output.score /= std::pow(std::ssize(output.tokens), options_->length_penalty);
-  if (stops(last.token)) output.tokens.pop_back();  // it counts for the length only
+  if (stops(last.token)) output.tokens.pop_back();  // the stop token counts only for the length
   const auto place =
       std::ranges::upper_bound(finished_, output.score, std::greater<>(), &Output::score);
   finished_.insert(place, std::move(output));
   if (std::ssize(finished_) > options_->beams) finished_.pop_back();
 }
 
-// Whether no running output is better, at its present length, than all finished ones.
+// Whether no running output, scored at its present length, is better than the worst finished one.
 bool BeamSearch::is_beaten(int64_t length) const {
   if (std::ssize(finished_) < options_->beams) return false;
   const double hoped = running_.front().score / std::pow(length, options_->length_penalty);

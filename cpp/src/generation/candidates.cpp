@@ -13,7 +13,7 @@ namespace {
 
 using TokenSets = std::vector<std::vector<int32_t>>;
 
-// Distinct tokens of prompt and output.
+// By output: the distinct tokens of prompt and output.
 TokenSets seen_tokens(std::span<const Continued> outputs) {
   TokenSets seen;
   for (const Continued& one : outputs) {
@@ -35,7 +35,7 @@ TokenSets allowed_tokens(std::span<const Continued> outputs,
   return allowed;
 }
 
-// (n) one token a row.
+// (n) one token per row.
 at::Tensor chosen_tokens(const at::Tensor& logits,
                          std::span<const Continued> outputs,
                          const DecodingOptions& draw) {
@@ -84,7 +84,7 @@ std::vector<std::vector<TokenCandidate>> token_candidates(at::Tensor logits,
     TokenSets allowed = allowed_tokens(outputs, *grammar, options.max_new_tokens);
     for (size_t row = 0; row < outputs.size(); ++row) {
       is_stuck[row] = allowed[row].empty();
-      if (is_stuck[row]) allowed[row] = {0};  // so that something can be chosen, and then dropped
+      if (is_stuck[row]) allowed[row] = {0};  // a dummy choice, dropped below
     }
     logits = keep_allowed(logits, allowed);
   }

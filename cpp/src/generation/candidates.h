@@ -13,17 +13,17 @@ namespace notellm::internal {
 /// A running output that wants its next token.
 struct Continued {
   TokenSpan prompt, output;
-  double score;  ///< log p of the output, where beams are searched
+  double score;  ///< log p of the output, in beam search
   std::span<const int64_t> banned;
 };
 
 struct TokenCandidate {
   int32_t token;
-  double score;  ///< log p of the output with it, where beams are searched; otherwise 0
+  double score;  ///< log p of the output with this token, in beam search; otherwise 0
 };
 
-/// By running output: the tokens that it may go on with, as many as its search wants to see: the
-/// best ones, or the one drawn. None where the grammar allows none.
+/// By running output: the candidates for its next token, as many as `BeamSearch::candidates` asks
+/// for: the best ones, or the one that was drawn. None if the grammar allows none.
 ///
 /// @param logits  (n, V) of the running outputs, in order.
 std::vector<std::vector<TokenCandidate>> token_candidates(at::Tensor logits,

@@ -21,43 +21,44 @@
 // How prompts are continued. The cache is an array of slots, each with the keys and values of one
 // token; nothing in it is ever moved.
 //
-// 1. *Batches.* Equal prompts become one (a group of rows of the result); groups are sorted by
-//    their tokens and cut into batches, so that prompts with a prefix in common enter together.
+// 1. *Batches.* Equal prompts become one group (several rows of the result, computed once); groups
+//    are sorted by their tokens and cut into batches, so that prompts with a common prefix enter
+//    together.
 // 2. *A block enters* (`admit_block`, `start`) when the cache has room for a batch: slots for the
-//    tokens of its prompts, shared prefixes once, and behind them slots for all outputs of each
-//    prompt. One pass over the prompts fills the former: this is the prefill.
+//    tokens of its prompts (shared prefixes once), and behind them slots for all outputs of each
+//    prompt. One forward pass fills the slots of the prompts: this is the prefill.
 // 3. *Lanes.* A prompt's output slots are divided into lanes, one for each beam; a running output
-//    (`Branch`) writes its tokens into its lane. What it attends to is its path: ranges of slots,
-//    first those of the prompt, then those of its output. So a beam forks by copying a path
-//    (`forked`): the first child goes on in its parent's lane, others in free ones.
-// 4. *A step* (`step`) is one pass with one token for each running output of all blocks: the token
-//    chosen last is put into its slot, and the state read gives the candidates for the next one.
-// 5. *Emission* (`emit`): candidates are what grammar, penalties and draws leave of the logits;
-//    each prompt's `BeamSearch` takes those it wants and says which outputs they continue.
+//    (`Branch`) writes its tokens into its lane. It attends to its path: ranges of slots, first
+//    those of the prompt, then those of its output. To fork a beam, only its path is copied
+//    (`forked`): the first child goes on in its parent's lane, the others in free ones.
+// 4. *A step* (`step`) is one forward pass with one token for each running output of all blocks:
+//    keys and values of the token chosen last go into its slot, and its final state gives the
+//    logits of the next one.
+// 5. *Choosing* (`emit`): grammar, penalties and sampling turn the logits into candidates; each
+//    prompt's `BeamSearch` takes the ones it wants and says which outputs they continue.
 // 6. *Leaving* (`finish`): a prompt's output is kept for its whole group; a block's slots are free
-//    when its last prompt has left.
+//    again when its last prompt has left.
 namespace notellm {
 namespace {
 
 using internal::SlotBlocks;
 using kernels::TokenRange;
 
-// Prompts enter in blocks, several of which fit in the cache: one is prefilled while others are
-// decoded, and the products of a step stay large.
+// How many blocks fit in the cache: a new one can enter while others are being decoded, so that the
+// matrix products of a step stay large.
 constexpr int64_t kBlocks = 4;
 
-// One of a prompt's running outputs in the cache. Its tokens go to the slots of its lane, by their
-// place in the output.
+// One of a prompt's running outputs in the cache. Its i-th token goes to the i-th slot of its lane.
 struct Branch {
-  std::vector<TokenRange> path;  // slots of the prompt and of the output but its last token
+  std::vector<TokenRange> path;  // slots of the prompt and of the output without its last token
   int64_t lane;
 };
 
 // A prompt being continued.
 struct Sequence {
-  int64_t group;  // which of the distinct prompts
+  int64_t group;  // index of the distinct prompt
   SlotBlocks::Handle block;
-  int64_t first_slot;  // of its lanes, as many as beams, of max_new_tokens slots each
+  int64_t first_slot;  // of its lanes: one for each beam, max_new_tokens slots each
   BeamSearch search;
   std::vector<Branch> branches;  // by running output
 };
@@ -69,8 +70,8 @@ struct Prefill {
   int64_t slots;
 };
 
-// The branches of new running outputs: the first child of a branch goes on in its lane, others in
-// lanes that nobody goes on in.
+// The branches of the new running outputs: the first child of a branch goes on in its parent's
+// lane, the others in lanes that no child has taken.
 std::vector<Branch> forked(const std::vector<Branch>& before,
                            std::span<const int64_t> parents,
                            int64_t lanes) {
@@ -89,7 +90,7 @@ std::vector<Branch> forked(const std::vector<Branch>& before,
 
 class Decoder {
  public:
-  // Where rules ban values, equal prompts have the bans of the first of them.
+  // If the rules ban values, the bans of the first of several equal prompts apply to all of them.
   Decoder(const LanguageModel& model,
           const TokenLists& prompts,
           const DecodingOptions& options,
@@ -111,9 +112,9 @@ class Decoder {
     needed_ = std::ssize(prompts.ids) + std::ssize(outputs_) * own_slots_;
   }
 
-  // By distinct prompt: what it is continued with.
+  // Returns the output of each distinct prompt.
   //
-  // @param before  rows that others have finished, of `total`.
+  // @param before  rows (of `total`) finished by earlier decoders, for `progress`.
   std::vector<std::vector<int32_t>> run(const ProgressFn& progress, int64_t before, int64_t total) {
     while (true) {
       while (admit_block()) continue;
@@ -126,12 +127,12 @@ class Decoder {
   const PrefixBatches& batches() const { return batches_; }
 
  private:
-  // Prefills the next block if there is one and it has room.
+  // Prefills the next block if there is one and the cache has room for it.
   bool admit_block() {
     if (!pending_ && next_batch_ < batches_.size()) pending_ = prefill_of(next_batch_++);
     if (!pending_) return false;
     const int64_t wanted = std::max(pending_->slots, std::min(options_.batch_tokens, needed_));
-    if (blocks_.empty() && slots() != wanted) {  // nobody uses the cache
+    if (blocks_.empty() && slots() != wanted) {  // the cache is not in use
       cache_ = {};
       cache_ = make_cache(config_, wanted, options_.compute, device_);
     }
@@ -184,7 +185,7 @@ class Decoder {
                                              plan, &cache_.layers));
   }
 
-  // One token more for every running output.
+  // One decoding step: one more token for every running output.
   void step() {
     std::vector<std::vector<TokenRange>> paths;
     std::vector<int64_t> tokens;
@@ -211,7 +212,7 @@ class Decoder {
     }
   }
 
-  // Gives each running output, in order, its next token; those that go on are active.
+  // Chooses the next token of each running output, in order; prompts that go on become active.
   void emit(std::vector<Sequence> sequences, const at::Tensor& states) {
     std::vector<internal::Continued> outputs;
     for (const Sequence& sequence : sequences) {
@@ -256,7 +257,7 @@ class Decoder {
   const OutputRules& rules_;
   ForestOptions leaves_;
   at::Device device_;
-  int64_t own_slots_;  // of one prompt's outputs
+  int64_t own_slots_;  // slots for the outputs of one prompt
   PrefixBatches batches_;
 
   int64_t needed_;  // slots, if all prompts were in the cache together and shared nothing
@@ -314,7 +315,7 @@ std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
   const KeepsFreedMemory between_passes;
   DecodingOptions with_end = options;
   auto& stops = with_end.stop_tokens;
-  if (rules.grammar) stops.clear();  // it says where an output may end
+  if (rules.grammar) stops.clear();  // the grammar says where an output may end
   if (std::ranges::find(stops, notes.prompts.eos) == stops.end()) {
     stops.push_back(notes.prompts.eos);
   }
@@ -325,7 +326,7 @@ std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
   std::vector<std::vector<int32_t>> outputs(requests.size());
   std::vector<int64_t> open(requests.size());
   std::iota(open.begin(), open.end(), 0);
-  while (!open.empty()) {  // again only where equal prompts have other bans
+  while (!open.empty()) {  // another round only if equal prompts have different bans
     TokenLists prompts;
     OutputRules own{rules.grammar, {}};
     for (const int64_t request : open) {

@@ -27,7 +27,7 @@ bool contains(std::span<const int64_t> numbers, int64_t number) {
 
 }  // namespace
 
-// What a call looks for: which sorted values are banned.
+// The state of one call of `next`: which sorted values are banned.
 struct OutputGrammar::Search {
   std::vector<int64_t> banned;  // places, ascending
 
@@ -84,10 +84,10 @@ std::vector<int32_t> OutputGrammar::next(std::span<const int32_t> output,
   return tokens;
 }
 
-// The readings in which the value read so far is whole: another one may come, or the end.
+// The readings in which the value read so far is complete: another value or the end may follow.
 std::vector<OutputGrammar::Reading> OutputGrammar::completed(const Reading& reading,
                                                              const Search& search) const {
-  const int64_t place = reading.first;  // a value stands before those that it begins
+  const int64_t place = reading.first;  // in the order, a value precedes those it is a prefix of
   if (reading.depth != std::ssize(sorted(place)) || !search.allows(place, reading.used)) return {};
   std::vector<Reading> after;
   Reading next{Reading::kClosing, 0, values_.size(), 0, reading.used};
@@ -100,7 +100,8 @@ std::vector<OutputGrammar::Reading> OutputGrammar::completed(const Reading& read
   return after;
 }
 
-// One past the sorted values of the reading that go on with the same token as the one at `place`.
+// One past the last of the reading's sorted values that go on with the same token as the value at
+// `place`.
 int64_t OutputGrammar::branch_end(const Reading& reading, int64_t place) const {
   const auto values = std::span(order_).subspan(place, reading.end - place);
   const int32_t token = sorted(place)[reading.depth];
@@ -124,7 +125,7 @@ void OutputGrammar::follow(const Reading& reading,
   }
   for (const Reading& after : completed(reading, search)) follow(after, token, search, readings);
   Reading next = reading;
-  if (std::ssize(sorted(next.first)) == next.depth) ++next.first;  // goes on beyond that value
+  if (std::ssize(sorted(next.first)) == next.depth) ++next.first;  // that value is already complete
   const auto values = std::span(order_).subspan(next.first, next.end - next.first);
   const auto same = std::ranges::equal_range(values, token, {},
                                              [&](int64_t v) { return values_[v][reading.depth]; });
@@ -140,7 +141,7 @@ void OutputGrammar::continuations(const Reading& reading,
                                   int64_t remaining,
                                   std::vector<int32_t>& tokens) const {
   const int64_t closing = std::ssize(closing_);
-  // whether one of these values can be finished in time, when it has been read up to the depth
+  // whether one of these values, read up to `depth`, can be finished within the remaining tokens
   const auto can_end = [&](int64_t first, int64_t end, int64_t depth, int64_t left,
                            std::span<const int64_t> used) {
     for (int64_t place = first; place < end; ++place) {

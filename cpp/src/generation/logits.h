@@ -6,8 +6,8 @@
 
 namespace notellm::internal {
 
-/// (n, V) logits of states (n, D), in the dtype of `head`, which is `for_products`; of few shapes,
-/// without a graph.
+/// (n, V) logits of states (n, D), in the dtype of `head`, which comes from `for_products`. Without
+/// a graph; rows are padded so that matrix products have few shapes.
 inline at::Tensor logits_of(const at::Tensor& states, const at::Tensor& head) {
   const int64_t n = states.size(0);
   const at::Tensor rows =

@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint64_t kPromptStream = 0x70726f6d7074, kDrawStream = 0x64726177;
 
-// Indices into the flat logits.
+// Indices of the tokens into the flattened logits.
 at::Tensor flat_index(const at::Tensor& logits, std::span<const std::vector<int32_t>> tokens) {
   std::vector<int64_t> index;
   for (size_t row = 0; row < tokens.size(); ++row) {
@@ -24,13 +24,13 @@ at::Tensor flat_index(const at::Tensor& logits, std::span<const std::vector<int3
   return on_device(index, logits.device());
 }
 
-// Tokens that may be drawn, by row: their probabilities (not normalised), and their ids; undefined
-// ids: all tokens in their order.
+// The tokens that may be drawn, by row: their probabilities (not normalised) and their ids. If
+// `ids` is undefined: all tokens, in order.
 struct Pool {
   at::Tensor probabilities, ids;  // (n, c) fp64 and int64
 };
 
-// The fewest most probable tokens, so many that every row's sum up to p.
+// Top-p: the fewest most probable tokens whose probabilities sum up to at least p, by row.
 Pool nucleus(const at::Tensor& probabilities, double p) {
   const int64_t vocabulary = probabilities.size(1);
   for (int64_t count = std::min<int64_t>(256, vocabulary);;
@@ -38,7 +38,7 @@ Pool nucleus(const at::Tensor& probabilities, double p) {
     const auto [top, ids] = probabilities.topk(count, 1);  // descending
     const at::Tensor sums = top.cumsum(1, at::kDouble);
     if (count < vocabulary && sums.select(1, count - 1).min().item<double>() < p) continue;
-    const at::Tensor kept = (sums - top) < p;  // the one that reaches p is in
+    const at::Tensor kept = (sums - top) < p;  // the token that reaches p is included
     return {top.to(at::kDouble) * kept, ids};
   }
 }
@@ -59,7 +59,7 @@ Pool pool_of(const at::Tensor& logits, const DecodingOptions& options) {
 double uniform_of(uint64_t seed, TokenSpan prompt, int64_t place) {
   uint64_t key = prompt.size();
   for (const int32_t token : prompt) key = random_word(key, kPromptStream, 0, token);
-  // 40 bits, so that its product with a sum of probabilities is below that sum
+  // only 40 bits, so that its product with a sum of probabilities stays below that sum
   return static_cast<double>(random_word(seed, kDrawStream, key, place) >> 24) * 0x1p-40;
 }
 
@@ -83,7 +83,7 @@ at::Tensor keep_allowed(const at::Tensor& logits, std::span<const std::vector<in
 at::Tensor draw_tokens(const at::Tensor& logits,
                        std::span<const double> uniforms,
                        const DecodingOptions& options) {
-  constexpr int64_t kRows = 64;  // fp64 probabilities of all tokens are large
+  constexpr int64_t kRows = 64;  // at a time: probabilities of all tokens in fp64 are large
   std::vector<at::Tensor> parts;
   for (int64_t row = 0; row < logits.size(0); row += kRows) {
     const int64_t count = std::min(kRows, logits.size(0) - row);
@@ -92,7 +92,7 @@ at::Tensor draw_tokens(const at::Tensor& logits,
     const at::ArrayRef<double> own(uniforms.data() + row, count);
     const at::Tensor shares = on_device(at::tensor(own, at::kDouble), sums.device());
     const at::Tensor wanted = (shares * sums.select(1, sums.size(1) - 1)).unsqueeze(1);
-    // the first whose sum exceeds the number: one with probability 0 never does first
+    // the first token whose sum exceeds the number: never one with probability 0
     const at::Tensor place = at::searchsorted(sums, wanted, false, /*right=*/true);
     parts.push_back((pool.ids.defined() ? pool.ids.gather(1, place) : place).squeeze(1));
   }

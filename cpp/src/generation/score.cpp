@@ -16,14 +16,14 @@
 namespace notellm {
 namespace {
 
-// The candidates as a trie, and the log-probabilities that a note needs: of label `labels[i]` after
-// state `states[i]`, where state 0 is the prompt's last and state t + 1 that of token t.
+// The candidates as a trie, and the log-probabilities needed for a note: of label `labels[i]` after
+// state `states[i]`, where state 0 belongs to the prompt's last token and state t + 1 to token t.
 struct Trie {
   PrefixForest forest;
   std::vector<int64_t> states, labels;  // ascending by state
-  std::vector<int64_t> of_token;        // by token: its place among these
-  std::vector<int64_t> of_end;          // by candidate: that of its EOS
-  std::vector<int64_t> before;          // by token: the one before it, -1 for the prompt
+  std::vector<int64_t> of_token;        // by token: its index in `labels`
+  std::vector<int64_t> of_end;          // by candidate: the index of its EOS
+  std::vector<int64_t> before;          // by token: the token before it, -1 for the prompt
 
   int64_t tokens() const { return std::ssize(forest.tokens); }
 };
@@ -41,7 +41,7 @@ Trie make_trie(const TokenLists& candidates, int32_t eos) {
     }
   }
   struct Wanted {
-    int64_t state, label, index;  // the token, or the number of tokens and the candidate
+    int64_t state, label, index;  // index: a token, or number of tokens + candidate
   };
   std::vector<Wanted> wanted;
   for (int64_t t = 0; t < trie.tokens(); ++t) {
@@ -63,10 +63,10 @@ Trie make_trie(const TokenLists& candidates, int32_t eos) {
   return trie;
 }
 
-// Distinct prompts of one pass, each with the trie below its last token.
+// The distinct prompts of one pass, each with a copy of the trie below its last token.
 struct Pass {
   std::vector<int64_t> tokens, offsets, parents;
-  std::vector<int64_t> read_rows;  // prompt by prompt: its last token, then its trie's
+  std::vector<int64_t> read_rows;  // prompt by prompt: its last token, then its trie
 };
 
 Pass make_pass(const PrefixForest& prompts, const Trie& trie) {
@@ -117,7 +117,7 @@ at::Tensor wanted_log_probs(const at::Tensor& states,
   return at::cat(parts).view({prompts, wanted});
 }
 
-// Sums along the paths of the trie: (C) for one prompt.
+// Sums of log-probabilities along the paths of the trie: (C) scores of one prompt.
 void sum_paths(const double* log_probs, const Trie& trie, double* scores) {
   std::vector<double> path(trie.tokens());
   for (int64_t t = 0; t < trie.tokens(); ++t) {
@@ -131,7 +131,7 @@ void sum_paths(const double* log_probs, const Trie& trie, double* scores) {
 }  // namespace
 
 Candidates category_candidates(const PromptSet& prompts, const TokenLists& categories) {
-  TokenizedNotes notes;  // each with a category only
+  TokenizedNotes notes;  // notes with nothing but a category
   notes.categories = categories;
   std::vector<NotePrompt> requests(categories.size());
   for (int64_t c = 0; c < categories.size(); ++c) {

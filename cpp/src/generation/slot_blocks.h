@@ -5,19 +5,20 @@
 
 namespace notellm::internal {
 
-/// Which slots of a cache are taken: by blocks of prompts, each until the last of them is finished.
+/// Which slots of a cache are in use. A block of prompts holds its slots until its last prompt is
+/// finished.
 class SlotBlocks {
  public:
   struct Block {
     int64_t first, slots;
-    int64_t unfinished;  ///< prompts
+    int64_t unfinished;  ///< number of prompts still running
   };
   using Handle = std::list<Block>::iterator;
 
   bool empty() const { return blocks_.empty(); }
   Handle none() { return blocks_.end(); }
 
-  /// Takes the first gap of `slots` that is wide enough; `none` if there is none.
+  /// Takes the first gap of `wanted` free slots in a cache of `slots`; `none` if there is none.
   Handle reserve(int64_t wanted, int64_t slots) {
     int64_t first = 0;
     for (auto next = blocks_.begin();; ++next) {

@@ -1,17 +1,19 @@
 // Attention of one segment's queries over its chain, for the query heads that share a key head;
 // included once per instruction set, inside its namespace.
 //
-// Keys and queries are rotated and widened while they are packed into scratch; all products then
-// run out of the first two caches. Query rows are (query, head) pairs: they share the packed keys.
+// Keys and queries are rotated and widened while they are packed into scratch; all matrix products
+// then read from the processor's L1 and L2 caches. Query rows are (query, head) pairs, which share
+// the packed keys.
 
-constexpr int64_t kBlockRows = 48;  // query rows at once: their scores stay in the second cache
+constexpr int64_t kBlockRows = 48;  // query rows at once: their scores stay in the L2 cache
 
 template <typename Acc>
 inline int64_t whole_vectors(int64_t n) {
   return (n + kLanes<Acc> - 1) / kLanes<Acc> * kLanes<Acc>;
 }
 
-// Where the packed matrices lie in scratch. w: head_dim in whole vectors, c: context likewise.
+// Where the packed matrices lie in scratch. w and c: head_dim and context, rounded up to whole
+// vectors.
 template <typename Acc>
 struct AttentionScratch {
   int64_t w, c;
@@ -49,8 +51,8 @@ inline void fill_zero(Acc* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = Acc(0);
 }
 
-// One head: (x1 cos - x2 sin, x2 cos + x1 sin) for its halves x1 and x2, times `scale`. With a
-// negative `sign` the rotation is undone.
+// Rotates one head: (x1 cos - x2 sin, x2 cos + x1 sin) for its halves x1 and x2, times `scale`. A
+// negative `sign` undoes the rotation.
 template <typename From, typename To, typename Acc>
 inline void rotate(
     const From* x, const Acc* cos, const Acc* sin, int64_t head_dim, Acc scale, Acc sign, To* out) {
@@ -84,7 +86,7 @@ inline void scale_row(const Acc* x, int64_t count, Acc factor, To* out) {
   for (; i < count; ++i) narrow(out + i, x[i] * factor);
 }
 
-// What `attention_pairs.h` rounds, rounded in the backward pass, too.
+// Rounds in the backward pass what `attention_pairs.h` rounds in the forward pass.
 template <typename Scalar, typename Acc>
 inline void round_as_forward([[maybe_unused]] Acc* x, [[maybe_unused]] int64_t count) {
 #if defined(__AVX512BF16__)
@@ -110,7 +112,7 @@ inline Acc dot(const Acc* x, const Other* y, int64_t count) {
 
 template <typename T>
 inline void transpose(const T* from, int64_t rows, int64_t columns, T* to, int64_t to_row) {
-  constexpr int64_t kBlock = 16;  // lines of both sides stay in the first cache
+  constexpr int64_t kBlock = 16;  // cache lines of both matrices stay in the L1 cache
   for (int64_t i = 0; i < rows; i += kBlock) {
     const int64_t end = i + kBlock < rows ? i + kBlock : rows;
     for (int64_t j = 0; j < columns; ++j) {
@@ -119,7 +121,7 @@ inline void transpose(const T* from, int64_t rows, int64_t columns, T* to, int64
   }
 }
 
-// Rotated keys and values of the whole context, rows beyond it and beyond head_dim zero.
+// Packs the rotated keys and the values of the whole context; zero beyond it and beyond head_dim.
 template <typename Scalar, typename Acc>
 inline void pack_context(const AttentionItem<Scalar>& item,
                          int64_t key_head,
@@ -145,7 +147,7 @@ inline void pack_context(const AttentionItem<Scalar>& item,
   if (packs_values_across) transpose(s.values, s.c, s.w, s.values_across, s.c);
 }
 
-// Query rows [begin, begin + count) of the item: row / group is the query, row % group the head.
+// Query rows [begin, begin + count) of the item: row / group is the query, row % group its head.
 struct RowBlock {
   int64_t begin, count, group, first_head;
   int64_t query(int64_t i) const { return (begin + i) / group; }
@@ -176,7 +178,7 @@ inline void pack_queries(const AttentionItem<Scalar>& item,
   }
 }
 
-// exp(score - shift), which may replace the scores; 0 at and beyond `limit`. Returns the sum.
+// exp(score - shift); 0 at and beyond `limit`. `out` may be `scores`. Returns the sum.
 template <typename Acc, typename To>
 inline Acc exponentials(const Acc* scores, int64_t limit, int64_t width, Acc shift, To* out) {
   Vector<Acc> sums{};
@@ -186,7 +188,7 @@ inline Acc exponentials(const Acc* scores, int64_t limit, int64_t width, Acc shi
     sums += value;
     store(out + j, value);
   }
-  for (; j < width; j += kLanes<Acc>) {  // across the limit and beyond
+  for (; j < width; j += kLanes<Acc>) {  // the vector that contains the limit, and all after it
     const Vector<Acc> value =
         first_lanes<Acc>(limit - j, exp(load(scores + j) - shift), Vector<Acc>{});
     sums += value;
@@ -211,8 +213,8 @@ inline int64_t last_limit(const AttentionItem<Scalar>& item, const RowBlock& blo
   return item.limits[block.query(block.count - 1)];
 }
 
-// Row i of a block: scores -> exp(score - largest), the logarithm of their sum kept; returns one
-// over the sum.
+// Row i of a block: replaces scores by exp(score - largest) and keeps the logarithm of their sum;
+// returns 1 / sum.
 template <typename Scalar, typename Acc, typename To>
 inline Acc soft_maximum(const AttentionItem<Scalar>& item,
                         const RowBlock& block,
@@ -305,7 +307,7 @@ inline void attention_backward(const AttentionItem<Scalar>& item,
   using Acc = Accumulator<Scalar>;
   AttentionScratch<Acc> s(scratch, item.context, item.head_dim);
   pack_context(item, key_head, s, true);
-  // Sums over blocks of rows, in whole vectors; the transposed keys are not needed for them.
+  // Key and value gradients are summed over blocks of rows, in whole vectors.
   const int64_t e = item.head_dim, rows = item.query_count * (item.heads / item.key_heads);
   const Acc scale = Acc(1) / Acc(__builtin_sqrt(double(e)));
   fill_zero(gradients.key_gradient, item.context * s.w);

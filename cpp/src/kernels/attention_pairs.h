@@ -1,14 +1,14 @@
-// Attention forward in bf16 where the processor multiplies pairs of bf16 numbers: `attention` with
-// rotated queries, keys and weights rounded to bf16; scores, sums and outputs stay fp32. Included
-// once per instruction set, inside its namespace.
+// The forward pass of attention in bf16 for processors that multiply pairs of bf16 numbers:
+// `attention` with rotated queries, keys and weights rounded to bf16; scores, sums and outputs stay
+// fp32. Included once per instruction set, inside its namespace.
 
 #if defined(__AVX512BF16__)
 
-// Where the packed matrices lie in the scratch of `AttentionScratch`, which is larger.
-// w: head_dim in whole vectors, c: context likewise.
+// Where the packed matrices lie in the scratch, which is as large as `AttentionScratch` needs (more
+// than this). w and c: head_dim and context, rounded up to whole vectors.
 struct PairScratch {
   int64_t w, c;
-  Bf16* rows;         // (c, w) keys, as they are before they are laid across
+  Bf16* rows;         // (c, w) keys before they are transposed
   Pair* keys_across;  // (w / 2, c)
   Pair* values;       // (c / 2, w)
   Bf16* queries;      // (kBlockRows, w)
@@ -38,7 +38,7 @@ inline void fill_zero(Bf16* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i].bits = 0;
 }
 
-// Two rows of values as one of pairs; without a second one zeros.
+// Two rows of values interleaved as one row of pairs; zeros if there is no second row.
 inline void pair_rows(const Bf16* first, const Bf16* second, int64_t count, Pair* out) {
   int64_t i = 0;
   for (; second && i + kLanes<Pair> <= count; i += kLanes<Pair>) {
@@ -52,14 +52,15 @@ inline void pair_rows(const Bf16* first, const Bf16* second, int64_t count, Pair
   for (; i < count; ++i) out[i] = {first[i], second ? second[i] : Bf16{0}};
 }
 
-// Rotated keys across and pairs of values of the whole context, zero beyond it and beyond head_dim.
+// Packs the rotated keys (transposed) and the values (in pairs) of the whole context; zero beyond
+// it and beyond head_dim.
 inline void pack_context(const AttentionItem<Bf16>& item, int64_t key_head, PairScratch& s) {
   const int64_t e = item.head_dim;
   if (s.w != e || s.c != item.context) {
     fill_zero(s.rows, s.c * s.w);
     fill_zero(&s.values->first, s.c * s.w);
   }
-  const Bf16* unpaired = nullptr;  // values of the token before, until they have a partner
+  const Bf16* unpaired = nullptr;  // values of the previous token, if it has no partner yet
   int64_t row = 0;
   for (int64_t r = 0; r < item.range_count; ++r) {
     for (int64_t i = 0; i < item.ranges[r].length; ++i, ++row) {

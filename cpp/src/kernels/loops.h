@@ -1,4 +1,4 @@
-// Everything that is compiled once per instruction set, and the table of it.
+// Everything that is compiled once per instruction set, and the table of its functions.
 #include "notellm/kernels/table.h"
 #include "tables.h"
 

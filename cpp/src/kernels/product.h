@@ -1,6 +1,7 @@
-// Small dense products out of caches; included once per instruction set, inside its namespace.
+// Small dense matrix products whose factors are in the processor's caches; included once per
+// instruction set, inside its namespace.
 
-// A tile of C (rows x vectors) in registers over the whole inner dimension.
+// A tile of C (rows x vectors), kept in registers over the whole inner dimension.
 template <typename T, int kRows, int kVectors>
 inline void product_tile(int64_t inner,
                          const T* a,
@@ -62,7 +63,7 @@ inline void product_column(int64_t rows,
 
 // C = A B, or C += A B. C is (rows, columns) and B (inner, columns), both row-major; `columns` is a
 // whole number of vectors. A's element (i, k) is a[i * a_row + k * a_inner], so A may be
-// transposed. Of pairs, `inner` counts pairs.
+// transposed. For elements that are pairs, `inner` counts pairs.
 template <typename T>
 inline void product(int64_t rows,
                     int64_t columns,

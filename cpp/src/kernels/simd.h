@@ -63,7 +63,8 @@ template <typename T>
 inline void store(T* to, const Vector<T>& value) {
   __builtin_memcpy(to, &value, sizeof(value));
 }
-// Bf16 numbers in the upper halves, to nearest, ties to even; the lower halves are left over.
+// Rounds to bf16 (nearest, ties to even) in the upper halves of the 32 bits; the lower halves have
+// no meaning.
 inline BitVector nearest_bf16_bits(const Vector<float>& numbers) {
   const auto bits = bits_as<BitVector>(numbers);
   return bits + 0x7fff + ((bits >> 16) & 1);
@@ -84,7 +85,7 @@ inline void store(Bf16* to, const Vector<float>& value) {
 }
 #endif
 
-// Two vectors, one behind the other.
+// Stores two vectors, one behind the other.
 template <typename Scalar>
 inline void store(Scalar* to,
                   const Vector<Accumulator<Scalar>>& first,
@@ -93,7 +94,7 @@ inline void store(Scalar* to,
   store(to + kLanes<Accumulator<Scalar>>, second);
 }
 #if defined(__AVX2__) && !defined(__AVX512F__)
-// Of both one instruction makes halves, and one asks for NaNs, which are rare.
+// One instruction narrows both vectors, and one tests both for NaNs, which are rare.
 inline void store(Bf16* to, const Vector<float>& first, const Vector<float>& second) {
   if (_mm256_movemask_ps(_mm256_cmp_ps(first, second, _CMP_UNORD_Q))) {
     store(to, first);
@@ -107,7 +108,7 @@ inline void store(Bf16* to, const Vector<float>& first, const Vector<float>& sec
 }
 #endif
 
-// Numbers as they are after having been stored.
+// The numbers as they would be read back after a store.
 template <typename Scalar>
 inline Vector<Accumulator<Scalar>> rounded(const Vector<Accumulator<Scalar>>& value) {
   return value;

@@ -2,7 +2,7 @@
 
 #include "notellm/kernels/table.h"
 
-// One compilation of the loops each.
+// One namespace for each compilation of the loops.
 namespace notellm::kernels {
 namespace baseline {
 const Tables& tables();

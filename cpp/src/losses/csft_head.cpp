@@ -20,8 +20,8 @@ struct TileShape {
   int64_t positions, vocabulary;
 };
 
-// The whole of one side where there is room, else squares: both products backward then have long
-// rows.
+// The whole of one side if it fits, otherwise squares, so that both matrix products of the backward
+// pass have long rows.
 TileShape tile_shape(int64_t positions, int64_t vocabulary, int64_t max_logits) {
   const auto side = static_cast<int64_t>(std::sqrt(static_cast<double>(max_logits)));
   const auto at_most = [](int64_t size, int64_t limit) {
@@ -35,10 +35,10 @@ TileShape tile_shape(int64_t positions, int64_t vocabulary, int64_t max_logits) 
 // Everything the tiles are computed from.
 struct Head {
   at::Tensor states;  // (M, D) for products of the compute dtype
-  at::Tensor weight;  // (V, D) as it is kept
+  at::Tensor weight;  // (V, D) in its own dtype
   at::Tensor labels;  // (M)
   TileShape shape;
-  at::ScalarType compute, wide;  // what is multiplied and what is summed in
+  at::ScalarType compute, wide;  // dtypes of the products and of the sums
 
   Head(const at::Tensor& all_states,
        const at::Tensor& head,
@@ -57,18 +57,18 @@ struct Head {
   }
 };
 
-// Some positions by some of the vocabulary.
+// Some positions by a part of the vocabulary.
 struct Tile {
   int64_t position, positions, word, words;
-  at::Tensor scores;   // (P, C) logits * log2(e), wide; the visitor's to change
+  at::Tensor scores;   // (P, C) logits * log2(e), wide; the visitor may change it
   at::Tensor weight;   // (C, D) for products of the compute dtype
-  at::Tensor columns;  // (P, 1): where the label is among this tile's words, or any column
-  at::Tensor has;      // (P, 1) bool: whether it is
+  at::Tensor columns;  // (P, 1): the label's column if it is in this tile, otherwise any
+  at::Tensor has;      // (P, 1) bool: whether the label is in this tile
 
   at::Tensor of_positions(const at::Tensor& x) const { return x.narrow(0, position, positions); }
 };
 
-// Word by word first: each part of the head is read and cast once.
+// The outer loop is over the vocabulary: each part of the head is read and cast once.
 template <typename Visit>
 void for_each_tile(const Head& head, const Visit& visit) {
   const int64_t positions = head.states.size(0), vocabulary = head.weight.size(0);
@@ -111,10 +111,10 @@ LabelLosses label_losses(const Head& head) {
 }
 
 struct HeadGradients {
-  at::Tensor states, head;  // wide; undefined where not asked for
+  at::Tensor states, head;  // wide; undefined if not needed
 };
 
-// Gradients of the losses weighed by `weights` (M), each tile computed again.
+// Gradients of the losses weighted by `weights` (M); each tile is recomputed.
 HeadGradients head_gradients(const Head& head,
                              const at::Tensor& log_sums,
                              const at::Tensor& weights,
@@ -122,7 +122,7 @@ HeadGradients head_gradients(const Head& head,
                              bool needs_head) {
   const auto options = head.wide_options();
   HeadGradients result;
-  at::Tensor weighed;  // (M, D): weighing here rather than in every tile
+  at::Tensor weighed;  // (M, D): weighted here once rather than in every tile
   if (needs_states) result.states = at::zeros(head.states.sizes(), options);
   if (needs_head) {
     weighed = for_products(head.states * weights.unsqueeze(1), head.compute);

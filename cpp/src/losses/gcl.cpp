@@ -23,8 +23,8 @@ struct Anchors {
   int64_t begin, end;
 };
 
-// A block of the symmetric (2B, 2B) matrix of scores, on or above its diagonal. It serves the
-// anchors among its rows, and off the diagonal also those among its columns.
+// A block of the symmetric (2B, 2B) matrix of scores, on or above its diagonal. It gives the scores
+// of the anchors among its rows and, off the diagonal, also of those among its columns.
 struct Tile {
   int64_t row, rows, column, columns;
   bool is_by_row, is_by_column;
@@ -57,7 +57,7 @@ at::Tensor partners_of(const at::Tensor& x) {
   return x.unflatten(0, {x.size(0) / 2, 2}).flip(1).flatten(0, 1);
 }
 
-// All that a tile is computed from. Scores are scale * cos * log2(e).
+// Everything a tile is computed from. Scores are scale * cos * log2(e).
 struct Scores {
   at::Tensor unit;               // (2B, d)
   at::Tensor scaled;             // (2B, d)
@@ -68,14 +68,14 @@ struct Scores {
     if (notes.defined()) of_partner = partners_of(notes);
   }
 
-  // (2B): every anchor's score with its partner. Apart from the negatives in the tiles, so that a
-  // loss far smaller than the score is not rounded away, nor its gradient.
+  // (2B): every anchor's score with its partner. Kept apart from the negatives in the tiles, so
+  // that a loss far smaller than the score is not rounded away, nor its gradient.
   at::Tensor positives() const { return (scaled * partners_of(unit)).sum(1); }
 
-  // (R, C): scores with negatives; an anchor itself and its partner are -inf.
+  // (R, C): scores with the negatives; those of an anchor with itself and its partner are -inf.
   at::Tensor tile(const Tile& t) const {
     const at::Tensor scores = matmul_transposed(t.of_rows(scaled), t.of_columns(unit));
-    if (t.is_diagonal()) {  // pairs are blocks of 2 by 2 here: tiles begin at even rows
+    if (t.is_diagonal()) {  // tiles begin at even rows, so pairs are blocks of 2 by 2
       for (const int64_t offset : {-1, 0, 1}) {
         at::Tensor line = scores.diagonal(offset);
         (offset == 0 ? line : line.slice(0, 0, std::nullopt, 2)).fill_(-kInfinity);
@@ -84,8 +84,8 @@ struct Scores {
     return scores;
   }
 
-  // A tile's scores as the anchors among its rows (columns) see them: copies of the anchor's and
-  // its partner's note are -inf. That i leaves out j does not mean that j leaves out i.
+  // A tile's scores as seen by the anchors among its rows (or columns): copies of the anchor's and
+  // its partner's note are -inf. The mask is not symmetric: i may leave out j, but j not i.
   at::Tensor as_seen(const at::Tensor& scores, const Tile& t, bool is_by_row) const {
     if (!notes.defined()) return scores;
     const at::Tensor rows = t.of_rows(notes).unsqueeze(1);
@@ -96,8 +96,8 @@ struct Scores {
   }
 };
 
-// Log-sum-exp of every anchor's scores and its loss; infinity and 0 for rows that are no anchors,
-// which so weigh nothing in the gradient.
+// Log-sum-exp of every anchor's scores, and its loss; infinity and 0 for rows that are not anchors,
+// which then contribute nothing to the gradient.
 struct AnchorLosses {
   at::Tensor log_sums;  // (2B) in units of log2
   at::Tensor losses;    // (2B)
@@ -117,19 +117,19 @@ AnchorLosses anchor_losses(const Scores& scores, const Anchors& anchors, int64_t
     return x.slice(0, anchors.begin, anchors.end);
   };
   of_anchors(result.log_sums).copy_(of_anchors(at::logaddexp2(log_sums, positives)));
-  // log(1 + sum of exp(negative - positive)); from 40 on the 1 is beyond fp64
+  // log(1 + sum of exp(negative - positive)); from 40 on the 1 is below the precision of fp64
   of_anchors(result.losses)
       .copy_(of_anchors(at::softplus((log_sums - positives) * std::numbers::ln2, 1, 40)));
   return result;
 }
 
-// (2B, d): (G + G^T) U of the gradient G of the loss in the scores, each tile computed again.
+// (2B, d): (G + G^T) U, where G is the gradient of the loss in the scores; each tile is recomputed.
 at::Tensor weighed_rows(const Scores& scores,
                         const AnchorLosses& saved,
                         const Anchors& anchors,
                         int64_t side) {
   const at::Tensor& unit = scores.unit;
-  // softmax - 1 at the partner, of the anchor and of the partner as anchor
+  // softmax - 1 at the partner, for the anchor and for the partner as an anchor
   const at::Tensor at_partner = (-saved.losses).expm1_();  // (2B)
   const at::Tensor weighed =
       partners_of(unit) * (at_partner + partners_of(at_partner)).unsqueeze(1);
@@ -150,7 +150,7 @@ at::Tensor weighed_rows(const Scores& scores,
   return weighed;
 }
 
-// What the loss is a function of: rows of any norm, and tau.
+// The embeddings, split into norms and unit rows.
 struct Rows {
   at::Tensor norms;  // (2B, 1), floored
   at::Tensor unit;   // (2B, d)
@@ -159,10 +159,10 @@ struct Rows {
       : norms(embeddings.norm(2, {1}, true).clamp_min(1e-12)), unit(embeddings / norms) {}
 };
 
-// What is kept of a forward pass, beside the inputs: by number.
+// The saved tensors of a forward pass, by index.
 enum Saved { kEmbeddings, kTau, kIds, kUnit, kNorms, kScale, kFirst, kSecond };
 
-// A batch of one tile on the CPU keeps its matrix, of more than one its log-sum-exps.
+// On the CPU, a batch of one tile keeps its matrix; any other batch keeps its log-sum-exps.
 struct Shape {
   Anchors anchors;
   int64_t tile_rows;
@@ -204,21 +204,21 @@ std::vector<at::Tensor> backward(const internal::Backward& given, const Shape& s
       shape.is_whole ? internal::weighed_by(saved[kFirst], unit, begin)
                      : weighed_rows(Scores(unit, scale, ids), {saved[kFirst], saved[kSecond]},
                                     shape.anchors, shape.tile_rows);
-  const at::Tensor along = (unit * weighed).sum(1, true);  // (2B, 1): what the norm takes out
+  const at::Tensor along = (unit * weighed).sum(1, true);  // (2B, 1): removed by the normalisation
   const at::Tensor factor = scale * given.gradient;
   std::vector<at::Tensor> result(2);
   if (given.needs[1]) {  // sum of G * cos = half the sum of U * (G + G^T) U
     result[1] = along.sum() * (factor / 2);
   }
   if (given.needs[0]) {
-    const at::Tensor is_floored = saved[kNorms] <= 1e-12;  // no norm is taken out of these
+    const at::Tensor is_floored = saved[kNorms] <= 1e-12;  // these are not normalised
     const at::Tensor across = at::where(is_floored, weighed, weighed - unit * along);
     result[0] = across.mul_(factor / saved[kNorms]);
   }
   return result;
 }
 
-// Small integers in their place, which compare faster; undefined where all differ and so none is
+// Replaces ids by small integers, which compare faster; undefined if all differ, so that nothing is
 // masked.
 at::Tensor compact_ids(const at::Tensor& note_ids) {
   if (!note_ids.defined()) return {};

@@ -7,8 +7,8 @@
 namespace notellm::internal {
 namespace {
 
-// (anchors, 2B) bool: what anchor i must not see. Itself always; with ids, further copies of itself
-// and of its partner.
+// (anchors, 2B) bool: the rows that anchor i leaves out: itself, and with ids all other copies of
+// itself and of its partner.
 at::Tensor excluded(const at::Tensor& note_ids,
                     const at::Tensor& anchors,
                     const at::Tensor& partners,

@@ -7,7 +7,7 @@
 namespace notellm::internal {
 
 /// The sum of `gcl_loss` over anchors [begin, end) as composed ATen operations on the whole matrix
-/// of similarities, O(B^2) memory: what is differentiated a second time.
+/// of similarities, O(B^2) memory: used for second derivatives.
 ///
 /// @param unit      (2B, d) normalised rows.
 /// @param scale     () exp(tau).

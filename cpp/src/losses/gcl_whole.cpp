@@ -11,8 +11,8 @@
 namespace notellm::internal {
 namespace {
 
-// Scores with negatives: an anchor itself, its partner and copies of either become -inf. Returns
-// the scores with the partners.
+// Leaves only negatives in `scores`: those of an anchor with itself, its partner and copies of
+// either become -inf. Returns the scores with the partners.
 template <typename T>
 std::vector<T> take_positives(const at::Tensor& scores, const at::Tensor& note_ids, int64_t begin) {
   constexpr T kLeftOut = -std::numeric_limits<T>::infinity();
@@ -31,8 +31,8 @@ std::vector<T> take_positives(const at::Tensor& scores, const at::Tensor& note_i
   return positives;
 }
 
-// From exp2(score - maximum) and its sums, by row, to the losses and their gradient: `powers`
-// become softmaxes. Everything in units of log2.
+// Computes the losses and their gradient from exp2(score - maximum), row by row: `powers` become
+// softmaxes. Everything is in units of log2.
 template <typename T>
 double finish(at::Tensor& powers,
               const at::Tensor& maxima,
@@ -45,7 +45,8 @@ double finish(at::Tensor& powers,
   std::vector<T> at_partner(anchors);
   double losses = 0;
   for (int64_t a = 0; a < anchors; ++a) {
-    // log of (sum of the negatives / the positive); from 40 on the 1 in log(1 + e^x) is beyond fp64
+    // log of (sum of the negatives / the positive); from 40 on the 1 in log(1 + e^x) is below the
+    // precision of fp64
     const double lead = double{maximum[a]} - positives[a];
     const double margin = (lead + std::log2(double{sum[a]})) * std::numbers::ln2;
     const double loss = margin > 40 ? margin : std::log1p(std::exp(margin));
@@ -63,9 +64,9 @@ template <typename T>
 WholeGcl compute(
     const at::Tensor& unit, double scale, const at::Tensor& note_ids, int64_t begin, int64_t end) {
   const at::Tensor anchors = unit.narrow(0, begin, end - begin) * (scale * std::numbers::log2e);
-  at::Tensor scores = at::mm(anchors, unit.t());  // (A, 2B), of few rows: no product of oneDNN's
+  at::Tensor scores = at::mm(anchors, unit.t());  // (A, 2B); only few rows, so plain at::mm
   const std::vector<T> positives = take_positives<T>(scores, note_ids, begin);
-  // finite where all are left out
+  // stays finite if all scores of a row are left out
   const at::Tensor maxima = scores.amax(1).clamp_min_(std::numeric_limits<T>::lowest() / 2);
   scores.sub_(maxima.unsqueeze(1)).exp2_();
   const double losses = finish<T>(scores, maxima, positives, begin);

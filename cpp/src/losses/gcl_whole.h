@@ -5,11 +5,11 @@
 namespace notellm::internal {
 
 /// `gcl_loss` of a batch that is a single tile, on the CPU: the whole matrix of similarities is
-/// kept for the backward pass. A batch of the paper's 64 pairs takes microseconds, and so what it
-/// costs is the number of operations.
+/// kept for the backward pass. A batch of the paper's 64 pairs takes microseconds, so its cost is
+/// the number of operations that are called.
 struct WholeGcl {
   at::Tensor sum;       ///< () of the anchors' losses
-  at::Tensor gradient;  ///< (A, 2B) of it in the scores exp(tau) cos: softmax, minus 1 at partners
+  at::Tensor gradient;  ///< (A, 2B) in the scores exp(tau) cos: softmax, minus 1 at partners
 };
 
 /// @param unit      (2B, d) normalised rows in fp32 or fp64.
@@ -19,7 +19,7 @@ struct WholeGcl {
 WholeGcl gcl_whole(
     const at::Tensor& unit, double scale, const at::Tensor& note_ids, int64_t begin, int64_t end);
 
-/// (G + G^T) U: (2B, d) of the gradient G that `gcl_whole` left, whose row 0 is that of `begin`.
+/// (2B, d): (G + G^T) U, where G is the gradient from `gcl_whole`; its row 0 is anchor `begin`.
 at::Tensor weighed_by(const at::Tensor& gradient, const at::Tensor& unit, int64_t begin);
 
 }  // namespace notellm::internal

@@ -12,7 +12,7 @@ namespace notellm::internal {
 /// @throws std::out_of_range  if a label is outside [0, vocabulary).
 void check_labels(std::string_view where, const at::Tensor& labels, int64_t vocabulary);
 
-/// How much every label counts in the sum, and what the sum is divided by.
+/// The weight of every label in the sum, and the count that the sum is divided by.
 struct LabelWeights {
   at::Tensor weights;  ///< (M)
   int64_t count = 0;   ///< of notes with an output, or of tokens
@@ -27,7 +27,7 @@ LabelWeights label_weights(std::string_view where,
                            CsftReduction reduction,
                            const at::TensorOptions& options);
 
-/// () The weighed sum of -log softmax(logits) at the labels, of composed ATen operations.
+/// () The weighted sum of -log softmax(logits) at the labels, by composed ATen operations.
 at::Tensor weighed_cross_entropy(const at::Tensor& logits,
                                  const at::Tensor& labels,
                                  const at::Tensor& weights);

@@ -2,8 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
-/// What the tiled losses share. Scores are in units of log2: `exp2` is several times faster in
-/// LibTorch on the CPU than `exp`, which goes through MKL.
+/// Shared parts of the tiled losses. Scores are in units of log2: in LibTorch on the CPU `exp2` is
+/// several times faster than `exp`, which goes through MKL.
 namespace notellm::internal {
 
 /// Log-sum-exps of rows (or columns) of scores that come tile by tile.
@@ -11,12 +11,12 @@ class RunningLogSum {
  public:
   RunningLogSum(int64_t count, const at::TensorOptions& options);
 
-  /// @param scores  (P, C); -inf is left out.
-  /// @param dim     the dimension that is summed; the other is that of entries [begin, begin + P)
-  ///                (or C).
+  /// @param scores  (P, C); scores of -inf are left out.
+  /// @param dim     the dimension that is summed; the other one stands for entries
+  ///                [begin, begin + P) (or C).
   void absorb(const at::Tensor& scores, int64_t dim, int64_t begin);
 
-  /// (count): log2 of the sums of exp2 of all scores so far; -inf where there was none.
+  /// (count): log2 of the sums of exp2 of all scores so far; -inf if there were none.
   at::Tensor log_sums() const;
 
  private:

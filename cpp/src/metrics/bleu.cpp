@@ -18,7 +18,7 @@ struct ByWords {
   bool operator()(Words a, Words b) const { return std::ranges::lexicographical_compare(a, b); }
 };
 
-// How often each n-gram comes.
+// How often each n-gram occurs.
 std::map<Words, int64_t, ByWords> n_grams(Words words, int n) {
   std::map<Words, int64_t, ByWords> counts;
   for (int64_t i = 0; i + n <= std::ssize(words); ++i) ++counts[words.subspan(i, n)];

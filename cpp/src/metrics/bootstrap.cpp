@@ -12,7 +12,7 @@
 namespace notellm {
 namespace {
 
-constexpr uint64_t kStream = 0x626F6F7473747261;  // "bootstra": apart from other uses of a seed
+constexpr uint64_t kStream = 0x626F6F7473747261;  // "bootstra": unlike other uses of a seed
 constexpr int64_t kSamplesAtATime = 64;
 
 double quantile(const std::vector<double>& sorted, double share) {

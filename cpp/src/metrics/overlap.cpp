@@ -39,7 +39,7 @@ Overlap rouge_n_of(std::span<const Token> prediction, std::span<const Token> ref
 
 template <typename Token>
 Overlap rouge_l_of(std::span<const Token> prediction, std::span<const Token> reference) {
-  // longest[j]: of the prediction so far and the first j tokens of the reference.
+  // longest[j]: length for the prediction so far and the first j tokens of the reference.
   std::vector<int64_t> longest(reference.size() + 1, 0);
   for (const Token& token : prediction) {
     int64_t diagonal = 0;

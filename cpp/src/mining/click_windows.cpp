@@ -70,7 +70,7 @@ class WindowBuilder {
     is_first_.next_round();
     click_events_.clear();
     int64_t distinct = 0;
-    // Backwards, so that the last click of a note is met first.
+    // Backwards, so that the last click on a note comes first.
     for (int64_t event = end - 1; event >= begin; --event) {
       if (!log_.is_click(event)) continue;
       const bool is_last_click = is_first_(log_.notes[event]);

@@ -7,23 +7,24 @@
 
 namespace notellm::internal {
 
-/// The clicks of one user that follow one view of theirs: clicks [begin, begin + count).
+/// The clicks of one user that follow one of their views: clicks [begin, begin + count).
 struct ClickWindow {
   int64_t begin;
   int32_t count;
   int32_t user;
 };
 
-/// A log turned round, so that all pairs (A, .) can be summed without looking at other sources.
+/// A log regrouped by viewed note, so that all pairs (A, .) can be summed without reading those of
+/// other sources.
 struct ClickWindows {
   std::vector<int32_t> clicks;       ///< notes clicked, user by user, in order
   std::vector<int64_t> units;        ///< (U) 1 / N_i in units of 2^-40
   std::vector<int64_t> offsets;      ///< (N + 1) note A owns windows [offsets[A], offsets[A + 1])
   std::vector<ClickWindow> windows;  ///< grouped by viewed note, then by user, then in order
-  bool may_repeat = false;           ///< a user's windows of one note may hold a click twice
+  bool may_repeat = false;           ///< a user's windows of one note may share clicks
 };
 
-/// Builds the windows and fills the report's counts of users, events and notes without events.
+/// Builds the windows and fills in the report's counts of users, events and notes without events.
 ///
 /// Without a gap limit a pair (A, B) exists when the first view of A precedes the last click of B,
 /// so only those events are kept. With one, every view has its own window.

@@ -19,7 +19,7 @@ using internal::ClickWindow;
 using internal::ClickWindows;
 
 constexpr int64_t kMaxUnits = std::numeric_limits<int64_t>::max();
-constexpr int64_t kBlocks = 4096;  // work handed out at a time: a block of N / kBlocks source notes
+constexpr int64_t kBlocks = 4096;  // number of tasks: each is a block of N / kBlocks source notes
 
 int64_t saturating_add(int64_t a, int64_t b) { return a > kMaxUnits - b ? kMaxUnits : a + b; }
 
@@ -38,12 +38,13 @@ bool is_better(const Partner& a, const Partner& b) {
   return a.units != b.units ? a.units > b.units : a.note < b.note;
 }
 
-// What one thread sums a source note's scores in; O(N), used for one source after another.
+// Where one thread sums the scores of a source note; O(N) memory, reused for one source after
+// another.
 class Accumulator {
  public:
   explicit Accumulator(int64_t notes) : cells_(notes) {}
 
-  // All (A, .) of the source note A; the previous result is gone.
+  // All pairs (A, .) of the source note A; overwrites the previous result.
   const std::vector<Partner>& sum(const ClickWindows& index, int32_t source) {
     clear();
     int32_t last_user = -1;
@@ -76,7 +77,7 @@ class Accumulator {
     }
   }
 
-  // A visit is one user at one source note: there a pair counts once.
+  // A visit is one user with one source note: within it a pair counts once.
   bool is_new_to_visit(int32_t note) {
     if (last_visit_.empty()) last_visit_.assign(cells_.size(), 0);
     const bool is_new = last_visit_[note] != visit_;
@@ -103,7 +104,7 @@ class Accumulator {
   int64_t visit_ = 0;
 };
 
-// Lends accumulators to tasks, so that there are never more than threads.
+// Lends accumulators to tasks, so that there are never more of them than threads.
 class AccumulatorPool {
  public:
   explicit AccumulatorPool(int64_t notes) : notes_(notes) {}
@@ -131,7 +132,7 @@ class AccumulatorPool {
   std::vector<std::unique_ptr<Accumulator>> idle_;
 };
 
-// Bounds and top of one source note after another, counting what is dropped.
+// Applies min_users, bounds and top to one source note after another, and counts what is dropped.
 class Selector {
  public:
   explicit Selector(const MiningOptions& options)
@@ -212,7 +213,7 @@ void add_pair_counts(const MiningReport& from, MiningReport& to) {
   for (size_t bin = 0; bin < to.histogram.size(); ++bin) to.histogram[bin] += from.histogram[bin];
 }
 
-// Blocks in order make the rows of the matrix in order; each block is freed once copied.
+// Blocks and rows of the matrix are in the same order; each block is freed once it is copied.
 void assemble(std::vector<Block>& blocks, int64_t notes, Cooccurrence& result) {
   for (const Block& block : blocks) add_pair_counts(block.report, result.report);
   const int64_t pairs = result.report.pairs_kept;

@@ -20,20 +20,22 @@ at::Tensor side_by_side(const std::vector<at::Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : at::cat(parts);
 }
 
-// Matrices of one input side by side, for products of `compute`. Differentiable in each.
+// Joins matrices with the same input into one, for matrix products in `compute`. Differentiable in
+// each.
 at::Tensor stacked(std::vector<at::Tensor> parts, at::ScalarType compute) {
   for (at::Tensor& part : parts) part = for_products(part, compute);
   return side_by_side(parts);
 }
 
-// Their biases in the compute dtype, all of them or none; undefined where there are none.
+// Joins their biases, in the compute dtype. Either all of them are defined or none; then the result
+// is undefined, too.
 at::Tensor stacked_biases(std::vector<at::Tensor> parts, at::ScalarType compute) {
   if (!parts[0].defined()) return {};
   for (at::Tensor& part : parts) part = part.to(compute);
   return side_by_side(parts);
 }
 
-// A prepared matrix as its product wants it: an int8 one is widened, for this product only.
+// A prepared matrix, ready for its product: an int8 one is dequantised, for this product only.
 at::Tensor widened(const at::Tensor& matrix, const at::Tensor& scales, at::ScalarType compute) {
   return scales.defined() ? for_products(dequantise(matrix, scales, compute), compute) : matrix;
 }
@@ -44,8 +46,8 @@ struct Part {
   const Adapter& adapter;
 };
 
-// W + scale * up down: differentiable in W alone, since `project` sees to the adapters' gradients.
-// In the weights' own dtype: rounded to bf16 first, W would swallow a small change.
+// W + scale * up down: differentiable only in W, since `project` computes the adapters' gradients.
+// Computed in the weights' own dtype: if W were rounded to bf16 first, small changes would be lost.
 at::Tensor merged(const Part& part) {
   const Adapter& adapter = part.adapter;
   if (!adapter.down.defined()) return part.weight;
@@ -57,7 +59,8 @@ at::Tensor merged(const Part& part) {
       .to(own);
 }
 
-// The adapters of stacked matrices as one: down side by side, up along a diagonal of blocks.
+// The adapters of joined matrices as one adapter: down matrices stacked, up matrices
+// block-diagonal.
 LowRank stacked_adapters(const std::vector<Part>& parts, at::ScalarType dtype) {
   std::vector<at::Tensor> downs, ups;
   for (const auto& [weight, adapter] : parts) {
@@ -75,8 +78,8 @@ LowRank stacked_adapters(const std::vector<Part>& parts, at::ScalarType dtype) {
   return both;
 }
 
-// Matrices of one input with their adapters, differentiable in each. Without dropout the adapters
-// are merged, which costs as much as R tokens, unless LibTorch's own operations are to compute.
+// Matrices with the same input, with their adapters; differentiable in each. Without dropout the
+// adapters are merged (at the cost of about R more tokens), but only for the hand-written loops.
 ProjectionWeights stacked_parts(const std::vector<Part>& parts,
                                 const at::Tensor& bias,
                                 at::ScalarType dtype,
@@ -92,10 +95,10 @@ ProjectionWeights stacked_parts(const std::vector<Part>& parts,
   return all;
 }
 
-// Whether `prepare_weights` made these.
+// Whether these weights come from `prepare_weights`.
 bool is_prepared(const LayerWeights& w) { return w.packed.defined(); }
 
-// A block's four projections; `Dropout` is of their adapters.
+// A block's four projections follow; `drop` is the dropout of their adapters.
 ProjectionWeights packed_weights(const LayerWeights& w, at::ScalarType dtype, const Dropout& drop) {
   if (is_prepared(w)) return {dtype, widened(w.packed, w.scales.packed, dtype), w.packed_bias};
   const LayerAdapters& adapters = w.adapters;
@@ -126,7 +129,7 @@ ProjectionWeights down_weights(const LayerWeights& w, at::ScalarType dtype, cons
   return stacked_parts({{w.down, w.adapters.down}}, bias, dtype, drop);
 }
 
-// Which of a block's dropouts: matrices of one input share it.
+// Numbers a block's dropouts; matrices with the same input share one.
 enum DropoutSite { kAttentionInput, kOutput, kFeedForwardInput, kDown, kSites };
 
 Dropout dropout_of(const LayerWeights& w,
@@ -149,7 +152,7 @@ ProjectionInput normed(const at::Tensor& x, const at::Tensor& weight, const Deco
   return {Prologue::kRmsNorm, x, weight, config.norm_epsilon};
 }
 
-// (T, heads * E) with every head normalised on its own: Qwen3.
+// (T, heads * E) with every head normalised separately, as in Qwen3.
 at::Tensor norm_heads(const at::Tensor& x, const at::Tensor& weight, const DecoderConfig& config) {
   const at::Tensor heads = x.reshape({x.size(0), -1, config.rope.head_dim});
   return rms_norm(heads.to(state_dtype(x.scalar_type())), weight, config.norm_epsilon,
@@ -164,8 +167,8 @@ HeadWidths head_widths(const DecoderConfig& config) {
   return {config.heads * config.rope.head_dim, config.key_heads * config.rope.head_dim};
 }
 
-// Keeps the keys and values of the new tokens, (T, 2 K E), and returns those that attention is
-// over.
+// Writes the keys and values of the new tokens, (T, 2 K E), to the cache and returns those that
+// attention reads.
 at::Tensor through_cache(const at::Tensor& packed,
                          const DecoderPlan& plan,
                          const at::Tensor* cache) {
@@ -176,7 +179,7 @@ at::Tensor through_cache(const at::Tensor& packed,
   return plan.reads_cache ? *cache : packed;
 }
 
-// Attention on the CPU loops. Queries come from `asking`, which is x or the plan's read rows of it.
+// Attention on the CPU loops. Queries come from `asking`: x, or the plan's read rows of x.
 at::Tensor attend(const at::Tensor& x,
                   const at::Tensor& asking,
                   const LayerWeights& w,
@@ -212,7 +215,7 @@ at::Tensor attend(const at::Tensor& x,
   return segment_attention(queries, through_cache(packed, plan, cache), plan.rope, layout, heads);
 }
 
-// Attention of LibTorch's operations.
+// Attention by LibTorch's operations.
 at::Tensor attend_composed(const at::Tensor& x,
                            const LayerWeights& w,
                            const DecoderConfig& config,
@@ -240,7 +243,7 @@ at::Tensor attend_composed(const at::Tensor& x,
       .to(plan.dtype);
 }
 
-// (T, D) with rows of zeros for the plan's padding; as it is if it has them.
+// Appends rows of zeros for the plan's padding to (T, D); unchanged if x has them already.
 at::Tensor with_fill(const at::Tensor& x, const DecoderPlan& plan) {
   const int64_t all = plan.tokens + plan.padding;
   if (x.size(0) == all) return x;
@@ -272,7 +275,7 @@ at::Tensor decoder_layer(const at::Tensor& given,
   const at::Tensor x = with_fill(given, plan);
   const bool selects = is_last && plan.read_rows.defined();
   at::Tensor stream = selects ? x.index_select(0, plan.read_rows) : x;  // (R, D) or (T, D)
-  at::Tensor attended;                                                  // as many rows, (H E)
+  at::Tensor attended;                                                  // (R, H E) or (T, H E)
   if (plan.layout) {
     attended =
         attend(x, stream, weights, config, plan, is_last ? plan.read_layout : plan.layout, cache);
@@ -319,11 +322,11 @@ DecoderWeights prepare_weights(const DecoderWeights& weights,
                                WeightStorage storage) {
   DecoderWeights prepared = weights;
   const bool is_int8 = storage == WeightStorage::kInt8;
-  // merged whatever computes: a product without a gradient needs no adapters apart
+  // always merged: only gradients need separate adapters
   const auto merge = [&](const std::vector<Part>& parts) {
     std::vector<at::Tensor> matrices;
     for (const Part& part : parts) matrices.push_back(merged(part));
-    // int8 is rounded from the weights as they are, not from bf16
+    // int8 is rounded from the original weights, not from bf16
     return is_int8 ? side_by_side(matrices) : stacked(std::move(matrices), compute);
   };
   for (LayerWeights& w : prepared.layers) {

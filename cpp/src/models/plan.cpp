@@ -21,10 +21,10 @@ void check_compute(at::ScalarType compute, const char* where) {
       where, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
 }
 
-// Read rows and padding of a plan, for products of few shapes.
+// Read rows and padding of a plan, so that matrix products have few shapes.
 struct Padded {
   int64_t padding, read_padding;
-  std::vector<int64_t> read_rows;  // the last ones are the last tokens of the padding
+  std::vector<int64_t> read_rows;  // ends with the last tokens of the padding
 };
 
 Padded filled(int64_t tokens, std::optional<std::span<const int64_t>> read_rows) {
@@ -37,7 +37,7 @@ Padded filled(int64_t tokens, std::optional<std::span<const int64_t>> read_rows)
   return made;
 }
 
-// What the CPU loops need to know of a forest.
+// Fills in what the CPU loops need to know about a forest.
 void plan_layout(DecoderPlan& plan,
                  const Segments& segments,
                  const RopeOptions& rope,
@@ -48,7 +48,7 @@ void plan_layout(DecoderPlan& plan,
                                              segments.tokens(), "), but one is ", row);
   }
   std::vector<int64_t> rows;
-  if (plan.dtype != at::kDouble) {  // fp64 goes to BLAS, which compiles nothing
+  if (plan.dtype != at::kDouble) {  // fp64 needs no padding: BLAS compiles nothing
     Padded made = filled(segments.tokens(), read_rows);
     plan.padding = made.padding, plan.read_padding = made.read_padding;
     rows = std::move(made.read_rows);

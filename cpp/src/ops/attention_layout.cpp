@@ -9,7 +9,7 @@
 namespace notellm {
 namespace {
 
-// Indices into `rows`, in the order of the tokens they name.
+// Indices into `rows`, sorted by the tokens that the rows name.
 std::vector<int64_t> by_token(std::span<const int64_t> rows, int64_t tokens) {
   constexpr const char* where = "attention_layout";
   std::vector<int64_t> order(rows.size());
@@ -88,7 +88,7 @@ AttentionLayout growth_layout(std::span<const std::vector<kernels::TokenRange>> 
   for (const auto& context : contexts) add(context, 1);
   if (padding > 0) add({{contexts[0].front().begin, 1}}, padding);
   layout.segment_offsets = {0, kept};
-  layout.uses.resize(1);  // no gradients: nobody asks
+  layout.uses.resize(1);  // only gradients need it, and here there are none
   return layout;
 }
 

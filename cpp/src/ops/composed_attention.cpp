@@ -14,15 +14,14 @@
 namespace notellm {
 namespace {
 
-// (1, 1, new, context): the last `new` tokens of `context`, each seeing what comes no later than
-// itself.
+// (1, 1, new, context): the causal mask of the last `new` tokens of a context.
 at::Tensor causal_tail_mask(int64_t new_tokens, int64_t context, const at::TensorOptions& options) {
   const at::Tensor mask =
       at::full({new_tokens, context}, -std::numeric_limits<double>::infinity(), options);
   return mask.triu(context - new_tokens + 1).view({1, 1, new_tokens, context});
 }
 
-// (tokens, heads, E) -> (1, heads, tokens, E), as the fused attention wants it.
+// (tokens, heads, E) -> (1, heads, tokens, E), as the fused attention needs it.
 at::Tensor heads_first(const at::Tensor& x) { return x.transpose(0, 1).unsqueeze(0); }
 
 // (tokens, K, E) -> (tokens, H, E): every key head serves H / K query heads.
@@ -38,14 +37,14 @@ bool takes_flash_attention(const at::Tensor& queries) {
   return queries.is_cuda() && is_half && head_dim % 8 == 0 && head_dim <= 256;
 }
 
-// The rows of every context. Where an ancestor has many descendants their gradients meet in fp32 at
-// least: index_select's backward would add them up in the dtype of `x`.
+// The rows of every context. The gradients of an ancestor's many descendants are summed at least in
+// fp32: index_select's backward would sum them in the dtype of `x`.
 at::Tensor contexts_of(const at::Tensor& x, const at::Tensor& rows) {
   if (!x.requires_grad() || x.scalar_type() == at::kDouble) return x.index_select(0, rows);
   return x.to(at::kFloat).index_select(0, rows).to(x.scalar_type());
 }
 
-// Causal is meant from the end: a run's last token sees its whole context.
+// The causal mask is aligned at the end: a run's last token sees its whole context.
 at::Tensor flash_attention(const at::Tensor& queries,
                            const at::Tensor& context_keys,
                            const at::Tensor& context_values,
@@ -57,7 +56,7 @@ at::Tensor flash_attention(const at::Tensor& queries,
   return std::get<0>(result).flatten(1);
 }
 
-// Contexts as they are gathered, run by run.
+// Collects the contexts, run by run.
 class RunBuilder {
  public:
   explicit RunBuilder(at::Device device) : device_(device) {}
@@ -107,7 +106,7 @@ ContextRuns context_runs(const Segments& segments, at::Device device) {
 AttentionPlan plan_forest(const Segments& segments, const at::TensorOptions& options) {
   AttentionPlan plan;
   std::map<std::pair<int64_t, int64_t>, at::Tensor>
-      masks;  // most segments share their shape with others
+      masks;  // by shape, which most segments share with others
   for (int64_t s = 0; s < segments.count(); ++s) {
     const int64_t length = segments.length(s);
     const int64_t context = segments.start(s) + length;
@@ -150,8 +149,8 @@ at::Tensor composed_attention(const at::Tensor& queries,
   if (takes_flash_attention(queries)) {
     return flash_attention(queries, context_keys, context_values, plan.contexts);
   }
-  // split, not slices: its backward is one concatenation, where every slice would fill a gradient
-  // of the whole size
+  // split instead of slices: its backward is one concatenation, while every slice would fill a
+  // gradient of the whole size
   const auto query_runs = queries.split_with_sizes(plan.lengths);
   const auto key_runs = context_keys.split_with_sizes(plan.context_lengths);
   const auto value_runs = context_values.split_with_sizes(plan.context_lengths);

@@ -15,12 +15,13 @@
 namespace notellm {
 namespace {
 
-constexpr uint64_t kPrefixStream = 0x70726566;  // keeps keys apart from other uses of the hash
+constexpr uint64_t kPrefixStream = 0x70726566;  // separates keys from other uses of the hash
 constexpr uint64_t kStep = 0x9E3779B97F4A7C15ULL;
 constexpr uint64_t kFactors[] = {0xBF58476D1CE4E5B9ULL, 0x94D049BB133111EBULL};
 constexpr int64_t kColumnsOfWord = 4;  // 16 bits each
 
-// A row's words are SplitMix64's sequence (Steele, Lea, Flood 2014) from a state of the row's own.
+// The random words of a row: SplitMix64's sequence (Steele, Lea, Flood 2014) from the row's own
+// state.
 constexpr uint64_t word_of_row(uint64_t row_state, uint64_t number) {
   uint64_t z = row_state + (number + 1) * kStep;
   z = (z ^ (z >> 30)) * kFactors[0];
@@ -38,7 +39,7 @@ int64_t threshold(double share) {
   return std::clamp<int64_t>(std::llround(share * 65536), 0, 65535);
 }
 
-// The inverse of the share that is kept, exactly: the expectation is x.
+// 1 / (share that is really kept after rounding), so that the expectation is exactly x.
 double kept_factor(double share) { return 1.0 / (1.0 - double(threshold(share)) / 65536); }
 
 void check_dropout(const Dropout& dropout, int64_t rows) {
@@ -53,7 +54,7 @@ void drop_row(const Scalar* x, int64_t width, uint64_t state, const Dropout& dro
   using Wide = std::conditional_t<std::is_same_v<Scalar, double>, double, float>;
   const Wide factors[] = {0, static_cast<Wide>(kept_factor(dropout.share))};
   const uint64_t limit = threshold(dropout.share);
-  // a product with a looked-up factor: a branch would be mispredicted for every dropped element
+  // multiplies by a factor from a table: a branch would be mispredicted for every dropped element
   const auto dropped = [&](Scalar value, uint64_t bits) {
     return static_cast<Scalar>(static_cast<Wide>(value) * factors[(bits & 0xFFFF) >= limit]);
   };
@@ -66,7 +67,7 @@ void drop_row(const Scalar* x, int64_t width, uint64_t state, const Dropout& dro
   for (int64_t c = 0; c < width % kColumnsOfWord; ++c) out[c] = dropped(x[c], word >> (16 * c));
 }
 
-// z ^ (z >> bits), the shift filling up with zeros, which int64 tensors do not offer.
+// z ^ (z >> bits) with a logical shift (zeros come in), which int64 tensors do not have.
 at::Tensor xor_shifted(const at::Tensor& z, int64_t bits) {
   return z.bitwise_xor(z.__rshift__(bits).bitwise_and((int64_t{1} << (64 - bits)) - 1));
 }

@@ -24,7 +24,7 @@ using PointwiseLinear = at::Tensor(const at::Tensor&,
                                    c10::List<std::optional<at::Scalar>>,
                                    std::optional<std::string_view>);
 
-// oneDNN's product, where this build of torch has one.
+// oneDNN's matrix product, if this build of torch has it.
 const std::optional<c10::TypedOperatorHandle<PointwiseLinear>>& onednn_linear() {
   static const auto handle = []() -> std::optional<c10::TypedOperatorHandle<PointwiseLinear>> {
     if (!at::hasMKLDNN()) return std::nullopt;
@@ -35,7 +35,8 @@ const std::optional<c10::TypedOperatorHandle<PointwiseLinear>>& onednn_linear() 
   return handle;
 }
 
-// Whether the environment lets oneDNN use bf16 instructions; its names are those of its manual.
+// Whether the environment variables allow oneDNN to use bf16 instructions; the names of instruction
+// sets are those of oneDNN's manual.
 bool onednn_may_use_bf16() {
   for (const char* variable : {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"}) {
     const char* const limit = std::getenv(variable);
@@ -48,7 +49,7 @@ bool onednn_may_use_bf16() {
   return true;
 }
 
-// Whether the BLAS behind at::linear leaves AVX-512 unused that oneDNN uses.
+// Whether oneDNN uses AVX-512 while the BLAS behind at::linear does not.
 bool onednn_is_faster() {
 #if defined(__x86_64__)
   const bool has_avx512 = instruction_set() >= InstructionSet::kAvx512;
@@ -68,17 +69,17 @@ at::Tensor fp32_product(const at::Tensor& x,
   return at::linear(x, weight, maybe_bias);
 }
 
-// Whether products of `compute` there are fp32 products of rounded numbers.
+// Whether products in `compute` on x's device are done as fp32 products of rounded numbers.
 bool is_emulated(at::ScalarType compute, const at::Tensor& x) {
   return compute == at::kBFloat16 && x.is_cpu() && !multiplies_bf16();
 }
-// The same of a factor of `for_products`, which shows it.
+// The same for a factor made by `for_products`, whose dtype shows it.
 bool is_emulated_by(const at::Tensor& weight, at::ScalarType compute) {
   return is_emulated(compute, weight) ||
          (compute == at::kBFloat16 && weight.scalar_type() == at::kFloat);
 }
 
-// x W^T of bf16 numbers, however they are kept, before it is rounded.
+// x W^T of bf16 numbers, stored in bf16 or fp32; the result is not rounded yet.
 at::Tensor emulated_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   std::optional<at::Tensor> maybe_bias;
   if (bias.defined()) maybe_bias = internal::widened(bias);

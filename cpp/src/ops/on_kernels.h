@@ -12,13 +12,13 @@
 
 namespace notellm::internal {
 
-/// Whether the hand-written loops compute there; elsewhere composed LibTorch operations do.
+/// Whether the hand-written loops run on this device; otherwise composed LibTorch operations do.
 inline bool runs_on_kernels(at::Device device) {
   return device.is_cpu() && instruction_set() != InstructionSet::kNone;
 }
 inline bool runs_on_kernels(const at::Tensor& x) { return runs_on_kernels(x.device()); }
 
-/// Calls `body(Scalar{})` with the kernels' type of a dtype that the decoder computes in.
+/// Calls `body(Scalar{})` with the kernels' type for a dtype that the decoder computes in.
 template <typename Body>
 auto with_scalar(at::ScalarType dtype, const Body& body) {
   if (dtype == at::kDouble) return body(double{});
@@ -35,8 +35,9 @@ Scalar* mutable_data(const at::Tensor& x) {
   return static_cast<Scalar*>(x.mutable_data_ptr());
 }
 
-/// Calls `body(i)` for i in [0, count) from all threads, each taking the next when it is free:
-/// unequal items spread evenly. `make_state()` is called once a thread and passed along.
+/// Calls `body(i)` for i in [0, count) from all threads; each takes the next item when it is free,
+/// which balances items of unequal cost. `make_state()` is called once per thread, and its result
+/// passed to `body`.
 template <typename MakeState, typename Body>
 void parallel_items(int64_t count, const MakeState& make_state, const Body& body) {
   std::atomic<int64_t> next{0};

@@ -20,7 +20,7 @@ using internal::mutable_data;
 using internal::RecordedStep;
 using internal::with_scalar;
 
-// Calls `body(table, first row, rows)` for rows of a (T, 2 n) gate_up.
+// Calls `body(table, first row, rows)` for blocks of rows of a (T, 2 n) gate_up.
 template <typename Body>
 void for_swiglu_rows(const at::Tensor& gate_up, const Body& body) {
   const int64_t width = gate_up.size(1) / 2;
@@ -75,12 +75,12 @@ at::Tensor add_branch(const at::Tensor& residual, const at::Tensor& branch) {
   return sum;
 }
 
-// What a projection is beside its tensors.
+// The arguments of a projection that are not tensors.
 struct Recipe {
   Prologue prologue;
   double epsilon;
   at::ScalarType compute;
-  bool is_merged;            // the matrix holds up down
+  bool is_merged;            // the matrix includes up down
   Dropout dropout_of_input;  // its keys are saved as a tensor
 };
 
@@ -101,7 +101,7 @@ at::Tensor dropped(const at::Tensor& x, const Dropout& dropout) {
   return dropout.is_active() ? drop(x, dropout) : x;
 }
 
-// By number: the inputs, then what else is saved.
+// Indices of the inputs, which are saved, and of what else is saved in their places.
 enum Place { kSource, kNormWeight, kMatrix, kDown, kUp, kBias, kResidual };
 constexpr int kInverseRms = kBias, kKeys = kResidual;
 
@@ -123,8 +123,8 @@ internal::Forward forward(const ProjectionInput& given,
            low_rank.dropout.keys}};
 }
 
-// The gradients of down and up, and what goes back through them to h if it is not in the matrix;
-// `gradient` is for products of the compute dtype.
+// Computes the gradients of down and up and, if they are not merged into the matrix, adds the
+// gradient that flows through them to that of h. `gradient` comes from `for_products`.
 void go_back(const LowRank& low_rank,
              at::ScalarType compute,
              const at::Tensor& gradient,
@@ -133,7 +133,7 @@ void go_back(const LowRank& low_rank,
              at::Tensor& h_gradient,
              std::vector<at::Tensor>& result) {
   const bool adds_to_h = h_gradient.defined() && !low_rank.is_merged;
-  at::Tensor inner;  // (T, R): the gradient of what goes up
+  at::Tensor inner;  // (T, R): the gradient of up's input
   if (needs[kDown] || adds_to_h) inner = matmul_transposed(gradient, low_rank.up.t(), {}, compute);
   if (adds_to_h)
     h_gradient.add_(dropped(matmul_transposed(inner, low_rank.down.t()), low_rank.dropout));
@@ -181,7 +181,8 @@ std::vector<at::Tensor> backward(const internal::Backward& given, const Recipe& 
   return result;
 }
 
-// The same of LibTorch's own operations: on a GPU, and as the definition that tests compare with.
+// The same by LibTorch's own operations: used on a GPU, and as the definition that tests compare
+// with.
 at::Tensor composed_projection(const ProjectionInput& input,
                                const ProjectionWeights& weights,
                                const at::Tensor& residual) {

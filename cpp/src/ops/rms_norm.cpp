@@ -10,7 +10,8 @@ namespace notellm {
 namespace internal {
 namespace {
 
-// Weight gradients are summed in so many parts, whatever the number of threads: the same bytes.
+// Weight gradients are summed in this many parts for any number of threads, so the bytes are the
+// same.
 constexpr int64_t kParts = 16;
 
 }  // namespace

@@ -8,8 +8,8 @@
 namespace notellm {
 namespace {
 
-// Llama 3.1: wavelengths beyond the trained context are stretched by `factor`, short ones kept,
-// those between blended.
+// Llama 3.1: wavelengths beyond the original context are stretched by `factor`, short ones are
+// kept, and those between are interpolated.
 at::Tensor scale_like_llama3(const at::Tensor& frequencies, const RopeOptions& options) {
   const double context = static_cast<double>(options.original_max_positions);
   const at::Tensor wavelengths = 2 * std::numbers::pi / frequencies;

@@ -19,9 +19,9 @@ namespace {
 
 using kernels::Bf16;
 
-constexpr int64_t kAtOnce = 16384;  // numbers that a thread takes
+constexpr int64_t kAtOnce = 16384;  // numbers that a thread takes at a time
 
-// Whether the loops can take the numbers as they lie in memory, in whatever order.
+// Whether the loops can treat the tensor as one row of numbers in memory, in any order.
 bool is_a_row(const at::Tensor& x) {
   return runs_on_kernels(x) && x.is_non_overlapping_and_dense();
 }
@@ -39,8 +39,8 @@ void run(Loop<From, To> loop, const at::Tensor& x, const at::Tensor& out) {
   });
 }
 
-// Memory that malloc maps by itself comes in large pages, where there are any: touching it first,
-// in pages of 4 KiB, would take longer than rounding.
+// Asks for large pages for fresh memory that malloc has just mapped: touching it for the first time
+// in pages of 4 KiB would take longer than rounding.
 void prefer_large_pages([[maybe_unused]] const at::Tensor& fresh) {
 #ifdef MADV_HUGEPAGE
   constexpr std::size_t kMapped = std::size_t{32} << 20, kPage = std::size_t{2} << 20;
@@ -48,11 +48,11 @@ void prefer_large_pages([[maybe_unused]] const at::Tensor& fresh) {
   const auto begin = reinterpret_cast<std::uintptr_t>(fresh.mutable_data_ptr());
   const std::uintptr_t first = (begin + kPage - 1) / kPage * kPage;
   const std::uintptr_t end = (begin + fresh.nbytes()) / kPage * kPage;
-  madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);  // it may decline
+  madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);  // it may be ignored
 #endif
 }
 
-// Without the dispatcher, which would take as long as rounding a row.
+// Avoids the dispatcher, which would take as long as rounding a row.
 at::Tensor empty_like(const at::Tensor& x, at::ScalarType dtype) {
   const at::Tensor fresh = at::detail::empty_strided_cpu(x.sizes(), x.strides(), dtype);
   prefer_large_pages(fresh);

@@ -18,7 +18,7 @@ using internal::parallel_items;
 using internal::with_scalar;
 using LayoutPtr = std::shared_ptr<const AttentionLayout>;
 
-// The tensors of one call and where heads lie in them.
+// The tensors of one call and where the heads lie in them.
 struct Inputs {
   at::Tensor queries, packed, cos, sin;
   AttentionHeads heads;
@@ -59,14 +59,14 @@ kernels::AttentionItem<Scalar> item_view(const Inputs& in,
           mutable_data<Acc>(log_sums)};
 }
 
-// Calls `body(item number, key head, scratch)` for all of them, on all threads.
+// Calls `body(item, key head, scratch)` for all items and key heads, on all threads.
 template <typename Scalar, typename Body>
 void for_items(const AttentionLayout& layout, const AttentionHeads& heads, const Body& body) {
   using Acc = kernels::Accumulator<Scalar>;
   int64_t longest = 0;
   for (const auto& item : layout.items) longest = std::max(longest, item.context);
   const int64_t size = kernels::tables().of<Scalar>().attention_scratch(longest, heads.head_dim);
-  // key head by key head: neighbours in the forest read the same ancestors
+  // one key head after another: neighbouring items of the forest read the same ancestors
   const int64_t items = std::ssize(layout.items);
   parallel_items(
       items * heads.key_heads, [size] { return std::vector<Acc>(size); },
@@ -85,8 +85,8 @@ void run_forward(const Inputs& in,
   });
 }
 
-// Gradients of keys and values as every item left them: for item i and key head h two (context, w)
-// matrices at `offsets[i] + h * context * w`.
+// Each item's own gradients of keys and values: for item i and key head h two (context, w) matrices
+// at `offsets[i] + h * context * w`.
 template <typename Acc>
 struct ContextGradients {
   int64_t w;
@@ -106,8 +106,8 @@ struct ContextGradients {
   }
 };
 
-// Adds up what all items that see a token say of its keys and values, item by item, and writes it
-// into the packed gradient.
+// Sums each token's key and value gradients over all items that see it, in the order of the items,
+// and writes them into the packed gradient.
 template <typename Scalar>
 void sum_context_gradients(const Inputs& in,
                            const AttentionLayout& layout,

@@ -49,7 +49,7 @@ std::string_view last_part(std::string_view key) { return key.substr(key.rfind('
 // The known key that `key` was most likely meant to be, or nothing. A key in the wrong group counts
 // as one change away.
 std::string nearest_key(const std::vector<OptionGroup>& groups, const std::string& key) {
-  constexpr size_t kLongest = 200;  // nobody means a key by more
+  constexpr size_t kLongest = 200;  // a longer text is not a mistyped key
   if (key.size() > kLongest) return "";
   const size_t most_changes = std::max<size_t>(1, key.size() / 4);
   std::string nearest;
@@ -76,7 +76,7 @@ bool is_one_of(const std::string& text, std::initializer_list<std::string_view> 
   return std::ranges::find(words, text) != words.end();
 }
 
-// What a plain text means where a value of some type is wanted; nothing if it means none.
+// The value of type T that an unquoted scalar stands for; none if it stands for no such value.
 template <typename T>
 std::optional<T> meaning_of(const std::string& text);
 
@@ -99,7 +99,7 @@ std::optional<Number> number_of(std::string_view digits) {
 
 template <>
 std::optional<int64_t> meaning_of(const std::string& text) {
-  // 017 is 15 to YAML 1.1 and 17 to YAML 1.2: neither is taken
+  // 017 is 15 in YAML 1.1 and 17 in YAML 1.2: refused as ambiguous
   const std::string_view digits = std::string_view(text).substr(
       text.find_first_not_of("+-") == std::string::npos ? text.size()
                                                         : text.find_first_not_of("+-"));
@@ -123,7 +123,7 @@ std::optional<std::string> meaning_of(const std::string& text) {
   return text;
 }
 
-// Turns one given tree into checked values; every complaint names file, line and dotted key.
+// Turns one given tree into checked values; every error names file, line and dotted key.
 class Checker {
  public:
   Checker(const std::vector<OptionGroup>& groups, const CheckOptions& options)

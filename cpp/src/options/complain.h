@@ -8,8 +8,8 @@
 
 namespace notellm::internal {
 
-/// Throws ConfigError `name:line: parts...`; what is in no file (line 0) has no line, and a text
-/// without a name none worth naming.
+/// Throws ConfigError `name:line: parts...`; without the line for a value that is not from a file
+/// (line 0) or if the name is empty.
 template <typename... Parts>
 [[noreturn]] void complain(const std::string& name, int line, const Parts&... parts) {
   std::ostringstream message;

@@ -12,8 +12,8 @@
 namespace notellm {
 namespace {
 
-// Length of the UTF-8 character at the front of `text`, 0 if there is none. Overlong forms and
-// surrogates pass: nobody writes them, and Python's decoder refuses them.
+// Length of the UTF-8 character at the beginning of `text`, 0 if there is none. Overlong forms and
+// surrogates are accepted: nobody writes them, and Python's decoder refuses them.
 size_t character_length(std::string_view text) {
   const auto first = static_cast<unsigned char>(text[0]);
   const size_t length = first < 0x80   ? 1
@@ -38,7 +38,8 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-// YAML 1.1 breaks lines at these, YAML 1.2 does not: OmegaConf and yaml-cpp would read two texts.
+// YAML 1.1 breaks lines at these characters, YAML 1.2 does not: OmegaConf and yaml-cpp would read
+// different texts.
 void check_line_breaks(std::string_view text, const std::string& name) {
   for (const char* separator : {"\xC2\x85", "\xE2\x80\xA8", "\xE2\x80\xA9"}) {
     const size_t at = text.find(separator);
@@ -51,11 +52,12 @@ void check_line_breaks(std::string_view text, const std::string& name) {
   }
 }
 
-// An anchor can stand within its own value, and few lines of them for millions of values.
+// An anchor can be used within its own value, and a few lines of anchors can expand to millions of
+// values.
 constexpr int kMostLevels = 16;
 constexpr int64_t kMostValues = 100'000;
 
-// Turns yaml-cpp's tree into ours; every complaint names the file and the line.
+// Turns yaml-cpp's tree into ours; every error names the file and the line.
 class Converter {
  public:
   Converter(const std::string& text, const std::string& name) : text_(text), name_(name) {}
@@ -97,11 +99,12 @@ class Converter {
     if (!is_utf8(text)) throw_at(line, "text must be UTF-8, but is not");
   }
 
-  // yaml-cpp reads quotes around line breaks alone as the empty text: theirs must touch.
+  // yaml-cpp reads a quoted text of line breaks only as the empty text; a truly empty one has its
+  // quotes side by side.
   void check_empty(const YAML::Node& node, int line) const {
     if (!node.Scalar().empty()) return;
     auto at = static_cast<size_t>(node.Mark().pos);
-    if (text_[at] == '&') at = text_.find_first_of("'\"", at);  // an anchor stands before it
+    if (text_[at] == '&') at = text_.find_first_of("'\"", at);  // an anchor precedes the text
     const char quote = text_[at];
     if ((quote == '\'' || quote == '"') && text_[at + 1] != quote) {
       throw_at(line, "a text of line breaks alone must be written with \\n in double quotes");
@@ -189,7 +192,7 @@ std::string describe(const Tree& tree) {
 
 namespace {
 
-// Texts that all readers take for texts, without quotes.
+// Whether every YAML reader takes this text for a text when it is not quoted.
 bool is_clear(const std::string& text) {
   static const std::array<std::string_view, 10> kWords = {"y",  "n",   "yes",   "no",   "true",
                                                           "on", "off", "false", "null", "nan"};
@@ -205,8 +208,8 @@ bool is_clear(const std::string& text) {
 
 constexpr std::string_view kHexDigits = "0123456789ABCDEF";
 
-// A character that some reader takes for a line break, or refuses: one of C0 or C1, U+2028, U+2029,
-// a byte order mark or no character at all.
+// Whether some YAML reader takes this character for a line break or refuses it: a control character
+// (C0 or C1), U+2028, U+2029, a byte order mark or a noncharacter.
 bool must_be_escaped(std::string_view character) {
   const auto first = static_cast<unsigned char>(character[0]);
   if (character.size() == 1) return first < 0x20 || first == 0x7F;
@@ -249,7 +252,7 @@ std::string yaml_of(bool value) { return value ? "true" : "false"; }
 std::string yaml_of(int64_t value) { return std::to_string(value); }
 std::string yaml_of(const std::string& text) { return is_clear(text) ? text : quoted(text); }
 
-// With a point and a sign, by which YAML 1.1 knows a number with an exponent.
+// With a point and a sign: YAML 1.1 needs them to recognise a number with an exponent.
 std::string yaml_of(double value) {
   if (std::isnan(value)) return ".nan";
   if (std::isinf(value)) return value < 0 ? "-.inf" : ".inf";

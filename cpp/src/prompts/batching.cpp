@@ -8,7 +8,7 @@
 namespace notellm {
 namespace {
 
-// Cuts distinct sequences, in prefix order, one batch at a time.
+// Cuts distinct sequences, in prefix order, into batches, one at a time.
 class Cutter {
  public:
   Cutter(std::span<const TokenSpan> sequences, const BatchOptions& options)
@@ -17,7 +17,7 @@ class Cutter {
   // One past the last sequence of the batch that begins with `begin`.
   int64_t end_of_batch(int64_t begin) const {
     const int64_t bound = upper_bound(begin);
-    if (fits(begin, bound)) return bound;  // often: little is too short to be shared
+    if (fits(begin, bound)) return bound;  // often: few prefixes are too short to be shared
     const auto ends = std::views::iota(begin + 2, bound);
     return begin + 1 +
            (std::ranges::partition_point(ends, [&](int64_t end) { return fits(begin, end); }) -
@@ -25,7 +25,7 @@ class Cutter {
   }
 
  private:
-  // No batch can hold more: a forest of min_shared 1 would be too large.
+  // No batch can be longer: beyond this even a forest of min_shared 1 would be too large.
   int64_t upper_bound(int64_t begin) const {
     int64_t tokens = grown(begin);
     int64_t end = begin + 1;

@@ -43,7 +43,7 @@ void check_chosen(const TokenizedNotes& notes, const NotePrompt& prompt, PackMod
           prompt.note, " asks for ", prompt.count, " and chooses ", chosen.size());
 }
 
-// Lays out pieces for one note of one set.
+// Lays out the pieces of one note's prompt.
 class Writer {
  public:
   Writer(const PromptSet& set, const TokenizedNotes& notes, const NotePrompt& prompt)
@@ -157,7 +157,7 @@ class Layout {
   PromptSequences made_;
 };
 
-// The prompts' positions in the forest of their sequences.
+// Fills in where the prompts' special tokens lie in the forest.
 void find_positions(const PromptSequences& prompts, PackedBatch& batch) {
   for (int64_t i = 0; i < prompts.tokens.size(); ++i) {
     const auto path = path_to(batch.segment_offsets, batch.segment_parents, batch.last[i]);

@@ -19,15 +19,15 @@ std::strong_ordering compare(TokenSpan a, TokenSpan b) {
   return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end());
 }
 
-// Lays out the trie of sequences of which none begins another, top down.
+// Lays out the trie of sequences, top down; none of them is a prefix of another.
 //
-// A group is a run of sequences in prefix order that share a segment which is yet to be laid out,
-// or one sequence, whose rest is a leaf. Every level of a group takes min_shared tokens or more of
-// each of its sequences, so that all scans of `shared_` together take O(tokens).
+// A group is a run of sequences, in prefix order, that share a segment which is not laid out yet;
+// or a single sequence, whose rest is a leaf. Every level of a group uses up at least min_shared
+// tokens of each of its sequences, so that all scans of `shared_` together take O(tokens).
 class TrieBuilder {
  public:
-  // leaves: sequences in prefix order, each with a token that is its own; shared[i]: the tokens
-  // that leaves i - 1 and i may share.
+  // leaves: sequences in prefix order, each with at least one token that it does not share;
+  // shared[i]: how many tokens leaves i - 1 and i may share.
   TrieBuilder(std::span<const TokenSpan> leaves,
               std::span<const int64_t> shared,
               int64_t min_shared)
@@ -48,7 +48,7 @@ class TrieBuilder {
  private:
   struct Group {
     int64_t begin, end;  // leaves
-    int64_t depth;       // tokens in the segments that are laid out: where the parent ends
+    int64_t depth;       // tokens that are laid out already: where the parent segment ends
     int64_t parent;
   };
 
@@ -65,7 +65,8 @@ class TrieBuilder {
     push_groups({group.begin, group.end, depth, segment});
   }
 
-  // Cuts leaves below one parent where they share too little beyond it; the first comes out first.
+  // Cuts the leaves below one parent into groups, wherever neighbours share too little beyond it.
+  // The first group is popped first.
   void push_groups(const Group& all) {
     int64_t end = all.end;
     for (int64_t i = all.end - 1; i > all.begin; --i) {
@@ -125,10 +126,10 @@ PrefixForest prefix_forest(std::span<const TokenSpan> sequences, const ForestOpt
     return shared_prefix(sequences[order[i]], sequences[order[i + 1]], options.own_tail);
   };
 
-  // A sequence that begins another one begins the next in order; it needs no leaf.
+  // A sequence that is a prefix of another is a prefix of the next one in order; it needs no leaf.
   std::vector<TokenSpan> leaves;
   std::vector<int64_t> shared;
-  std::vector<int64_t> leaf_of;  // by place in order: the first leaf from there on
+  std::vector<int64_t> leaf_of;  // by place in the order: the first leaf from there on
   int64_t common = 0;
   for (size_t i = 0; i < order.size(); ++i) {
     const TokenSpan sequence = sequences[order[i]];
@@ -161,7 +162,7 @@ std::vector<int64_t> path_to(std::span<const int64_t> segment_offsets,
                              std::span<const int64_t> segment_parents,
                              int64_t token) {
   std::vector<int64_t> path;
-  int64_t last = token;  // from each segment's last token of the path back to its first
+  int64_t last = token;  // goes backwards through the path's segments, from last token to first
   for (int64_t s = segment_of(segment_offsets, token); s >= 0; s = segment_parents[s]) {
     for (int64_t t = last; t >= segment_offsets[s]; --t) path.push_back(t);
     if (segment_parents[s] >= 0) last = segment_offsets[segment_parents[s] + 1] - 1;

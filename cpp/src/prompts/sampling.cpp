@@ -39,8 +39,8 @@ void check_notes(const std::vector<int64_t>& notes, int64_t size) {
   }
 }
 
-// `count` different numbers below `owned`, in random order: the beginning of a shuffle whose i-th
-// swap is with a number in [i, owned).
+// `count` distinct numbers below `owned`, in random order: the first steps of a Fisher-Yates
+// shuffle, whose i-th swap is with a number in [i, owned).
 std::vector<int32_t> draw_distinct(
     int count, int64_t owned, uint64_t seed, uint64_t epoch, uint64_t row) {
   std::vector<int32_t> numbers(owned);

@@ -20,7 +20,7 @@ void write_best(const Vectors& queries,
                 const std::vector<int64_t>& candidates,
                 const Exclusions& exclusions,
                 Neighbours& result) {
-  std::vector<std::pair<double, int64_t>> scored;  // minus the score, note: sorts best first
+  std::vector<std::pair<double, int64_t>> scored;  // (-score, note): sorts best first
   for (const int64_t note : candidates) {
     if (exclusions.contains(query, note)) continue;
     scored.emplace_back(-exact_score(queries, query, pool, note), note);

@@ -10,8 +10,8 @@ namespace notellm::internal {
 /// A (Q, k) result with nothing found yet. @throws std::invalid_argument if k < 1.
 Neighbours no_neighbours(std::string_view where, int64_t queries, int64_t k);
 
-/// Scores one query's candidates exactly and writes the best into its row: by score, then pool
-/// index, leaving out what the query excludes.
+/// Scores one query's candidates exactly and writes the best ones into its row, ordered by score,
+/// then by pool index. Notes that the query excludes are left out.
 void write_best(const Vectors& queries,
                 int64_t query,
                 const Vectors& pool,

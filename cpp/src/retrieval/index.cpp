@@ -20,7 +20,7 @@ namespace {
 
 constexpr const char* kWhere = "NeighbourIndex";
 
-// FAISS as its callers meet it: a description it does not know is the caller's error.
+// Translates FAISS's exceptions: a description that FAISS does not accept is the caller's error.
 template <typename Call>
 auto translated(const std::string& what, const Call& call) {
   try {
@@ -55,7 +55,7 @@ NeighbourIndex::NeighbourIndex(const at::Tensor& pool,
   internal::require(N >= 1, kWhere, "pool must have at least 1 note, but has 0");
   impl_->index = make_index(impl_->pool.width(), factory);
   if (auto* const inverted = dynamic_cast<faiss::IndexIVF*>(impl_->index.get())) {
-    inverted->cp.min_points_per_centroid = 1;  // else FAISS warns on stderr about small pools
+    inverted->cp.min_points_per_centroid = 1;  // otherwise FAISS warns on stderr about small pools
   }
   const at::Tensor rows = impl_->pool.host.to(at::kFloat);  // (N, d)
   translated("a pool of " + std::to_string(N) + " notes for '" + factory + "'", [&] {

@@ -24,8 +24,8 @@ constexpr int64_t kFirstCapacity = 512;
 // The notes that may be among the `keep` best of one query, by their tile scores.
 //
 // A tile score is off by at most `bound`. So the keep-th best exact score is at least the keep-th
-// best tile score minus the bound, and a note that reaches it has a tile score of at least that
-// minus twice the bound: anything below this floor is out.
+// best tile score minus the bound. A note with this exact score or more has a tile score of at
+// least the keep-th best tile score minus twice the bound: notes below this floor are dropped.
 class Candidates {
  public:
   Candidates(int64_t keep, double bound)
@@ -128,7 +128,7 @@ Neighbours nearest_neighbours(const at::Tensor& query_rows,
   Neighbours result = internal::no_neighbours(kWhere, Q, k);
   const TileBound bound(queries, pool);
 
-  std::optional<QueryBlock> block;  // the one in work
+  std::optional<QueryBlock> block;  // the block being computed
   const auto visit = [&](int64_t q0, int64_t q1, int64_t n0, int64_t n1) {
     if (n0 == 0) block.emplace(queries, pool, exclusions, bound, q0, q1, k);
     block->add_tile(n0, n1);

@@ -29,8 +29,9 @@ struct Count {
   }
 };
 
-// What a tile's row is compared with: scores above `high` are greater than the target's, scores
-// below `low` are smaller, the rest (and NaN, from an overflow) must be looked at exactly.
+// The bounds that a query's tile scores are compared with: scores above `high` are greater than the
+// target's, scores below `low` are smaller, and the rest (and NaN, from an overflow) must be
+// computed exactly.
 struct Filter {
   double target_score, low, high;
 };
@@ -67,7 +68,7 @@ class RankCounter {
     });
   }
 
-  // The tiles counted every note of the pool; take back the target itself and what is excluded.
+  // The tiles counted every note of the pool; this subtracts the target itself and excluded notes.
   void leave_out(int64_t query, int64_t target, std::span<const int64_t> excluded) {
     add_exact(query, target, -1);
     for (const int64_t note : excluded) add_exact(query, note, -1);

@@ -13,9 +13,9 @@
 namespace notellm::internal {
 namespace {
 
-// What torch.set_float32_matmul_precision lets fp32 matrix products make of their factors, on a GPU
-// and on a CPU: "none", "ieee", "tf32" or "bf16". torch 2.9 speaks of it in text, later ones in
-// enumerations.
+// The precision to which fp32 matrix products may round their factors, on a GPU and on a CPU, as
+// set by torch.set_float32_matmul_precision: "none", "ieee", "tf32" or "bf16". torch 2.9 returns it
+// as text, later versions as an enumeration.
 template <typename Precision, typename Backend, typename Operation>
 std::array<std::string, 2> precisions(Precision (at::Context::*of)(Backend, Operation) const) {
   const at::Context& context = at::globalContext();
@@ -27,8 +27,8 @@ std::array<std::string, 2> precisions(Precision (at::Context::*of)(Backend, Oper
   }
 }
 
-// Relative error of an input before it is multiplied: 0, or that setting's if some matrix product
-// in fp32 may follow it.
+// Relative error of a factor before multiplication: 0, or that of the above setting if any fp32
+// matrix product may follow it.
 double input_rounding() {
   double largest = 0.0;
   for (const std::string& precision : precisions(&at::Context::float32Precision)) {
@@ -43,7 +43,7 @@ double gamma(int64_t width, double epsilon) {
   return error < 0.5 ? error / (1 - error) : std::numeric_limits<double>::infinity();
 }
 
-// Four sums of every fourth product: as fixed as one sum, and quicker.
+// Four sums, each of every fourth product: a fixed order as with one sum, but faster.
 template <typename T>
 double dot(const T* a, const T* b, int64_t width) {
   double sums[4] = {0, 0, 0, 0};

@@ -14,7 +14,7 @@
 
 namespace notellm::internal {
 
-/// Vectors readied for exact scores, one per row.
+/// Vectors prepared for exact scores, one per row.
 struct Vectors {
   at::Tensor compute;  ///< (N, d) fp32 or fp64 on the device they came from
   at::Tensor host;     ///< (N, d) the same, contiguous on the CPU; often the same memory
@@ -38,7 +38,7 @@ double exact_score(const Vectors& queries, int64_t query, const Vectors& pool, i
 ///   |tile - exact| <= (gamma(tile precision) + gamma(fp64)) |q| max|n| + underflow,
 ///   gamma(u) = d u / (1 - d u)   (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)
 ///
-/// Products that could overflow have an infinite bound. Where torch was told to multiply in TF32 or
+/// Products that could overflow have an infinite bound. If torch was told to multiply in TF32 or
 /// bf16, the rounding of the inputs is added.
 class TileBound {
  public:
@@ -57,8 +57,8 @@ at::Tensor score_tile(
 /// @throws std::invalid_argument if a tile has no size.
 void check_tiles(std::string_view where, const TileOptions& tiles);
 
-/// Calls `visit(q0, q1, n0, n1)` for all tiles of a (Q, N) score matrix, row of tiles by row of
-/// tiles.
+/// Calls `visit(q0, q1, n0, n1)` for all tiles of a (Q, N) score matrix, one row of tiles after
+/// another.
 template <typename Visit>
 void for_each_tile(int64_t Q,
                    int64_t N,
@@ -75,13 +75,13 @@ void for_each_tile(int64_t Q,
   report_progress(progress, Q * N, Q * N);
 }
 
-/// The notes each query leaves out, each once.
+/// The notes that each query leaves out, without repetition.
 class Exclusions {
  public:
   /// @param exclude  (Q) or (Q, E) int64 with -1 = none, or undefined.
   Exclusions(std::string_view where, const at::Tensor& exclude, int64_t queries, int64_t pool);
 
-  /// Ascending and distinct.
+  /// The notes that a query leaves out, ascending and distinct.
   std::span<const int64_t> of(int64_t query) const;
   bool contains(int64_t query, int64_t note) const;
 

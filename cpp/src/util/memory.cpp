@@ -13,14 +13,14 @@ std::atomic<int> living{0};
 }  // namespace
 
 #ifdef __GLIBC__
-// 32 MiB is the most that glibc takes for the first: larger blocks are mapped one by one.
+// 32 MiB is glibc's maximum for M_MMAP_THRESHOLD: larger blocks are always mapped separately.
 KeepsFreedMemory::KeepsFreedMemory() {
   if (living++ > 0) return;
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
 }
 
-// 64 MiB is where glibc's own adaptation ends, which the calls above switch off.
+// glibc adapts the trim threshold up to 64 MiB; the calls above switch this adaptation off.
 KeepsFreedMemory::~KeepsFreedMemory() {
   if (--living > 0) return;
   mallopt(M_TRIM_THRESHOLD, 64 << 20);

@@ -16,7 +16,7 @@ namespace {
 
 std::atomic<int> g_threads{0};
 
-// The queue the workers share; everything but `next` is guarded by `mutex`.
+// The queue that the workers share; everything except `next` is guarded by `mutex`.
 struct TaskQueue {
   std::atomic<int64_t> next{0};
   std::mutex mutex;

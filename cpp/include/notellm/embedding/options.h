@@ -12,7 +12,7 @@
 
 namespace notellm {
 
-/// Which of a note's states become its vector.
+/// Which of a note's hidden states become its vector.
 enum class Pooling {
   kCompression,  ///< the state of the token just before [EMB]
   kMean,  ///< the mean over the note's own tokens (of a prompt without instruction: the bare note)
@@ -27,9 +27,9 @@ struct EmbedOptions {
   int64_t batch_tokens = 4096;
   WeightStorage weights = WeightStorage::kSame;
 
-  // Of the call:
+  // Set for each call, no options:
   Pooling pooling = Pooling::kCompression;
-  bool projected = true;                  ///< false: states, though the model has a projection
+  bool projected = true;  ///< false: return pooled states even if the model has a projection
   c10::ScalarType compute = c10::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
 
   static constexpr const char* kMeaning = "Embedding a pool of notes.";

@@ -11,12 +11,13 @@
 
 namespace notellm {
 
-/// A number in [0, 1), of which the draw of one token is a function: of the seed, the prompt and
-/// the token's place in the output. So an output depends neither on its batch nor on its pool.
+/// The random number in [0, 1) by which one token is drawn. It depends only on the seed, the prompt
+/// and the token's place in the output, so a sampled output does not depend on its batch or on the
+/// other notes.
 double uniform_of(uint64_t seed, TokenSpan prompt, int64_t place);
 
-/// Divides positive logits of tokens that were there before by the penalty and multiplies negative
-/// ones with it (Keskar et al. 2019, as in `transformers`), in place.
+/// Repetition penalty (Keskar et al. 2019, as in `transformers`), in place: of tokens seen before,
+/// positive logits are divided by the penalty and negative ones multiplied by it.
 ///
 /// @param logits   (n, V). @param seen  (n) distinct tokens, by row.
 /// @param penalty  above 0; 1 changes nothing.
@@ -29,11 +30,11 @@ void penalise_repetition(at::Tensor& logits,
 /// @param allowed  (n) distinct tokens, by row.
 at::Tensor keep_allowed(const at::Tensor& logits, std::span<const std::vector<int32_t>> allowed);
 
-/// (n) int64, on the logits' device: the token of each row at which the summed probabilities exceed
-/// its number; tokens come in their order, or where some are cut by top_k or top_p, descending by
-/// probability.
+/// Draws one token per row by inverting the cumulative distribution: (n) int64, on the logits'
+/// device, the first token at which the summed probabilities exceed the row's number. Tokens are
+/// ordered by id, or, if top_k or top_p cuts some, by descending probability.
 ///
-/// @param logits    (n, V) fp32 or fp64, one above -inf in every row.
+/// @param logits    (n, V) fp32 or fp64, at least one above -inf in every row.
 /// @param uniforms  (n) in [0, 1).
 /// @param options   temperature above 0.
 at::Tensor draw_tokens(const at::Tensor& logits,

@@ -10,7 +10,7 @@
 
 namespace notellm {
 
-/// How an output is found: greedily, by draws, or by beam search. The options mean what they mean
+/// How an output is found: greedily, by sampling, or by beam search. The options mean the same as
 /// in `transformers.generate`, where `beams` is `num_beams`.
 struct DecodingOptions {
   int64_t max_new_tokens = 32;
@@ -22,10 +22,10 @@ struct DecodingOptions {
   double top_p = 1.0;
   double repetition_penalty = 1.0;
 
-  // Of the call:
-  uint64_t seed = 0;                      ///< of the draws
-  std::vector<int32_t> stop_tokens = {};  ///< each ends an output, and is no part of it; the
-                                          ///< prompts' EOS is always among them, and with a
+  // Set for each call, no options:
+  uint64_t seed = 0;                      ///< of the sampler
+  std::vector<int32_t> stop_tokens = {};  ///< each ends an output and is not part of it; the
+                                          ///< prompts' EOS is always one of them, and with a
                                           ///< grammar the only one
   c10::ScalarType compute = c10::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
 
@@ -65,7 +65,7 @@ struct DecodingOptions {
   }
 };
 
-/// What a run writes of notes.
+/// How a run writes categories and hashtags.
 struct GenerationOptions : DecodingOptions {
   int64_t hashtag_count = 5;
 

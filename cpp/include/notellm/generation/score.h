@@ -12,31 +12,31 @@ namespace notellm {
 
 struct ScoreOptions {
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
-  /// Most tokens computed at once: prompts, those that they share counted once, with a trie each; a
-  /// longer one is computed alone.
+  /// Most tokens of one forward pass: prompts (shared tokens counted once), each with its trie of
+  /// candidates; a prompt that is longer gets its own pass.
   int64_t batch_tokens = 4096;
   int64_t max_logits = int64_t{1} << 24;  ///< most logits at once; at least those of one token
 };
 
-/// What a closed set of categories is written as.
+/// A closed set of categories as outputs in tokens.
 struct Candidates {
-  TokenLists tokens;            ///< C: a category's ids, then those of the prompt's text behind it
-  std::vector<int64_t> labels;  ///< (C) how many tokens it takes, the EOS included
+  TokenLists tokens;            ///< C lists: a category's ids, then those of the closing text
+  std::vector<int64_t> labels;  ///< (C) how many tokens it must predict, the EOS included
 };
 
 /// @param categories  C lists of ids, as they stand in a slot.
-/// @throws std::invalid_argument  if a category is empty, or is written as another one is.
+/// @throws std::invalid_argument  if a category is empty, or two have the same tokens.
 Candidates category_candidates(const PromptSet& prompts, const TokenLists& categories);
 
-/// log p(category | note) of every category, the EOS included, in one pass over each note: the
-/// candidates' trie hangs below the note as segments, so that beginnings in common are computed
-/// once and one candidate may begin another.
+/// log p(category | note) of every category, the EOS included, in one forward pass per note. The
+/// trie of the candidates is laid out as segments below the note: common prefixes are computed
+/// once, and one candidate may be a prefix of another.
 ///
-/// @param indices  n of the notes.
+/// @param indices  the n notes to score, as indices into `notes`.
 /// @return         (n, C) fp64 on the CPU.
 /// @throws std::invalid_argument  if there is no candidate, or a limit is below 1.
 ///
-/// Cost: a pass over the trie for each note; a product with the head for each node of it.
+/// Cost for each note: a forward pass over the trie, and a product with the LM head for each node.
 at::Tensor score_categories(const LanguageModel& model,
                             const PromptedNotes& notes,
                             std::span<const int64_t> indices,

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-/// Hand-written CPU loops on raw pointers, compiled once per instruction set. Nothing here knows
-/// tensors, allocates or starts threads: `ops/` checks, allocates and hands out ranges of rows.
+/// Hand-written CPU loops on raw pointers, compiled once per instruction set. They know no tensors,
+/// allocate nothing and start no threads: `ops/` checks, allocates and divides rows among threads.
 namespace notellm::kernels {
 
 /// A bfloat16 number: the upper half of a float.
@@ -11,7 +11,7 @@ struct Bf16 {
   uint16_t bits;
 };
 
-/// What a scalar type is computed in: double for double, float for float and Bf16.
+/// The type in which a scalar type is computed: double for double, float for float and Bf16.
 template <typename Scalar>
 struct AccumulatorOf {
   using Type = float;
@@ -29,8 +29,8 @@ struct TokenRange {
   int64_t length;
 };
 
-/// Attention of some queries of one segment over the segment's chain. The context is the tokens of
-/// `ranges` end to end: c of them. All matrices are row-major; strides count elements.
+/// Attention of some queries of one segment over the segment's chain. The context is the c tokens
+/// of `ranges`, one range after the other. All matrices are row-major; strides count elements.
 template <typename Scalar>
 struct AttentionItem {
   using Acc = Accumulator<Scalar>;
@@ -42,7 +42,7 @@ struct AttentionItem {
   int64_t query_stride;
   const int64_t* query_rows;    ///< (q) rows of `queries`, `output` and `log_sums`
   const int64_t* query_tokens;  ///< (q) the packed token each query stands at
-  const int64_t* limits;        ///< (q) how much of the context each sees: ascending, >= 1
+  const int64_t* limits;        ///< (q) how many context tokens each sees: ascending, >= 1
   int64_t query_count;          ///< q
 
   const Scalar* keys;    ///< (tokens, K E) not yet rotated
@@ -56,7 +56,7 @@ struct AttentionItem {
   Acc* log_sums;   ///< (., H) log of the sum of the exponentials of the scores
 };
 
-/// What the backward pass of an `AttentionItem` reads and writes besides.
+/// What the backward pass reads and writes besides an `AttentionItem`.
 template <typename Scalar>
 struct AttentionGradients {
   using Acc = Accumulator<Scalar>;
@@ -100,15 +100,16 @@ struct Table {
   void (*add)(const Acc* residual, const Scalar* branch, int64_t n, Acc* sum);
   void (*convert)(const Acc* x, int64_t n, Scalar* out);
   void (*convert_back)(const Scalar* x, int64_t n, Acc* out);
-  /// Both in one pass; `out` may be `x`.
+  /// Both conversions in one pass (rounds to `Scalar`); `out` may be `x`.
   void (*round)(const Acc* x, int64_t n, Acc* out);
   /// out = value * scale of its row, (rows, width).
   void (*dequantise)(
       const int8_t* values, const float* scales, int64_t rows, int64_t width, Scalar* out);
-  /// One head (E) turned back by its token's angles: the gradient of a rotation.
+  /// Rotates one head (E) back by its token's angles: the gradient of a rotation.
   void (*unrotate)(const Acc* x, const Acc* cos, const Acc* sin, int64_t head_dim, Scalar* out);
 
-  /// E in whole vectors: the row length of `AttentionGradients`' key and value gradients.
+  /// E rounded up to whole vectors: the row length of `AttentionGradients`' key and value
+  /// gradients.
   int64_t (*gradient_width)(int64_t head_dim);
   /// Numbers of `Acc` that the two functions below need as scratch.
   int64_t (*attention_scratch)(int64_t context, int64_t head_dim);

@@ -8,7 +8,7 @@ namespace notellm {
 enum class CsftReduction {
   kNote,  ///< mean over a note's output tokens, eq. (3), then summed over notes: count = notes with
           ///< an output
-  kToken,  ///< summed over all output tokens, as the public release: count = tokens
+  kToken,  ///< summed over all output tokens, as in the authors' public code: count = tokens
 };
 
 /// Collaborative supervised fine-tuning loss, eq. (3): -log p(o_t | o_<t, input) of the output
@@ -19,8 +19,8 @@ enum class CsftReduction {
 /// @param label_offsets  (n + 1) int64 on the CPU, ascending from 0 to M: note i owns labels
 ///                       [label_offsets[i], label_offsets[i + 1]); a note may own none.
 /// @return               sum and count as `reduction` says; differentiable (twice) in `logits`.
-/// @throws std::invalid_argument  if shapes or offsets do not match; std::out_of_range for a label
-/// outside [0, V).
+/// @throws std::invalid_argument  if shapes or offsets do not match.
+/// @throws std::out_of_range      for a label outside [0, V).
 LossTerm csft_loss(const at::Tensor& logits,
                    const at::Tensor& labels,
                    const at::Tensor& label_offsets,

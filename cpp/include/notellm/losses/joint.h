@@ -4,8 +4,8 @@
 
 namespace notellm {
 
-/// NoteLLM's loss, eq. (4): (L_cl + alpha L_gen) / (1 + alpha), each L the term's sum over its
-/// count.
+/// NoteLLM's loss, eq. (4): (L_cl + alpha L_gen) / (1 + alpha), where each L is the term's sum
+/// divided by its count.
 ///
 /// For one of several micro-batches, pass the counts of the whole batch in `contrastive.count` and
 /// `generative.count`: the losses, and so the gradients, of the micro-batches then add up to the

@@ -7,7 +7,7 @@
 
 namespace notellm {
 
-/// How generated categories fare, note by note, so that their means can be bootstrapped.
+/// Scores of generated categories, note by note, so that their means can be bootstrapped.
 struct CategoryScores {
   std::vector<double> correct;  ///< (n) 1 where the text is exactly the note's category; mean: Acc.
   std::vector<double> illusory;  ///< (n) 1 where the text is no known category; mean: Ill.
@@ -28,8 +28,7 @@ CategoryScores category_scores(std::span<const std::string> generated,
 ///
 /// @param known  C distinct categories, of which every `truth` is one.
 /// @throws std::invalid_argument  if `generated` and `truth` differ in length, or a true category
-/// is
-///                                not known.
+///                                is not known.
 std::vector<int64_t> confusion(std::span<const std::string> generated,
                                std::span<const std::string> truth,
                                std::span<const std::string> known);

@@ -13,12 +13,12 @@ struct Overlap {
   double f1 = 0;         ///< their harmonic mean
 };
 
-/// ROUGE-1 (Lin, 2004): shared tokens, each counted as often as both texts have it.
+/// ROUGE-1 (Lin, 2004): shared tokens, each counted as often as it occurs in both texts.
 /// Cost O(n log n). Tokens are ids or words; only their equality matters.
 Overlap rouge_1(std::span<const int64_t> prediction, std::span<const int64_t> reference);
 Overlap rouge_1(std::span<const std::string> prediction, std::span<const std::string> reference);
 
-/// ROUGE-2 (Lin, 2004): shared pairs of neighbouring tokens, counted likewise.
+/// ROUGE-2 (Lin, 2004): shared pairs of neighbouring tokens, counted in the same way.
 Overlap rouge_2(std::span<const int64_t> prediction, std::span<const int64_t> reference);
 Overlap rouge_2(std::span<const std::string> prediction, std::span<const std::string> reference);
 

@@ -6,7 +6,7 @@
 
 namespace notellm {
 
-/// Where a target stands among the notes that score exactly as it does.
+/// Where a target is placed among the notes with exactly its score.
 enum class Ties {
   kMean,         ///< anywhere with equal chance: the expected value over all orders
   kOptimistic,   ///< before them
@@ -26,9 +26,10 @@ std::vector<double> hits_at(std::span<const int64_t> greater,
                             std::span<const int64_t> ks,
                             Ties ties = Ties::kMean);
 
-/// 1 / rank of each query's target (ranks from 1); with kMean the expected value. Mean: MRR.
+/// 1 / rank of each query's target (ranks start at 1); with kMean the expected value. Their mean is
+/// MRR.
 ///
-/// @return (Q); errors as `hits_at`. Cost O(Q), with kMean O(Q + sum of `equal`).
+/// @return (Q); errors as in `hits_at`. Cost O(Q), with kMean O(Q + sum of `equal`).
 std::vector<double> reciprocal_ranks(std::span<const int64_t> greater,
                                      std::span<const int64_t> equal,
                                      Ties ties = Ties::kMean);

@@ -10,11 +10,12 @@
 
 namespace notellm {
 
-/// One co-occurrence score is a count of these units, each 2^-40: sums are exact, hence the same in
-/// any order, thread count and engine. Sums stop at the largest int64 (about 8.4 million).
+/// Co-occurrence scores are kept as whole numbers of units of 2^-40: sums are exact, hence the same
+/// for any order, thread count and engine. Sums saturate at the largest int64 (about 8.4 million).
 inline constexpr int kScoreUnitBits = 40;
 
-/// What became of the log. Each pair found ends in exactly one of the five counters after it.
+/// What happened to the log. Each pair found is counted in exactly one of the five counters that
+/// follow `pairs_found`.
 struct MiningReport {
   int64_t users = 0;                 ///< users with at least one event
   int64_t users_too_long = 0;        ///< of these, left out by max_user_events
@@ -28,7 +29,7 @@ struct MiningReport {
   int64_t pairs_beyond_top = 0;
   int64_t pairs_kept = 0;
   int64_t notes_without_events = 0;
-  int64_t notes_without_partner = 0;  ///< no kept pair starts at them, for whatever reason
+  int64_t notes_without_partner = 0;  ///< they are the source of no kept pair, for whatever reason
 
   /// Scores of the pairs found: bin i counts those in [2^(i - 40), 2^(i - 39)), i in [0, 63).
   std::vector<int64_t> histogram = std::vector<int64_t>(63, 0);
@@ -46,17 +47,17 @@ struct Cooccurrence {
 ///
 ///   s(A -> B) = sum over users i who viewed A and afterwards clicked B of 1 / N_i
 ///
-/// N_i is the number of distinct notes user i clicked. A user counts a pair once; "afterwards" is
-/// strictly later in the user's events, and always holds in an unordered log; A is never its own
-/// partner. 1 / N_i and the bounds are rounded to the nearest unit (see kScoreUnitBits); bounds are
-/// inclusive. Each note keeps its `top` highest scores, ties by note index.
+/// N_i is the number of distinct notes user i clicked. A user counts once for a pair; "afterwards"
+/// means strictly later in the user's events, and always holds in an unordered log; A is never its
+/// own partner. 1 / N_i and the bounds are rounded to the nearest unit (see kScoreUnitBits); bounds
+/// are inclusive. Each note keeps its `top` highest scores; ties are broken by note index.
 ///
-/// @param progress  told (source notes done, N).
-/// @throws std::invalid_argument  if an option is out of range, or a gap is asked of a log that has
-///                                no order (or, for max_gap_seconds, no times).
+/// @param progress  called with (source notes done, N).
+/// @throws std::invalid_argument  if an option is out of range, or a gap limit is set for a log
+///                                without order (or, for max_gap_seconds, without times).
 ///
-/// Cost: time of the sum over users of (their distinct views x later clicks); memory O(E + P), and
-/// O(N) for each thread. Deterministic for any number of threads.
+/// Cost: time proportional to the sum over users of (distinct views x later clicks); memory
+/// O(E + P), and O(N) for each thread. Deterministic for any number of threads.
 Cooccurrence mine_cooccurrence(const UserEvents& log,
                                const MiningOptions& options = {},
                                const ProgressFn& progress = {});

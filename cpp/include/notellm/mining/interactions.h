@@ -8,18 +8,18 @@
 
 namespace notellm {
 
-/// A log as its owner keeps it: E events in file order, borrowed.
+/// A log of E events in file order. It refers to the caller's arrays and owns none.
 struct InteractionLog {
   std::span<const int64_t> users;  ///< (E) in [0, user_count)
   std::span<const int64_t> notes;  ///< (E) in [0, note_count)
-  std::span<const int64_t> times;  ///< (E) any integer unit; empty: file order is all there is
-  std::span<const int8_t> events;  ///< (E) 0 view, 1 click; empty: each event is both
+  std::span<const int64_t> times;  ///< (E) in any integer unit; empty: only the file order is known
+  std::span<const int8_t> events;  ///< (E) 0 view, 1 click; empty: each event counts as both
   int64_t user_count = 0;          ///< at most 2^31 - 1
   int64_t note_count = 0;          ///< at most 2^31 - 1
-  bool is_ordered = true;          ///< false: every user's events are a set, a basket
+  bool is_ordered = true;  ///< false: every user's events are a set without order (a basket)
 };
 
-/// The same events grouped by user, each user's in order: a checked CSR.
+/// The same events, checked and grouped by user in CSR form; each user's events are in order.
 struct UserEvents {
   std::vector<int64_t> offsets;  ///< (U + 1) user u owns events [offsets[u], offsets[u + 1])
   std::vector<int32_t> notes;    ///< (E)
@@ -33,10 +33,11 @@ struct UserEvents {
   bool is_click(int64_t event) const { return events.empty() || events[event] == 1; }
 };
 
-/// Groups a log by user. Users keep their events in time order; events of equal time, and those of
-/// a log without times, stay in file order.
+/// Groups a log by user. Each user's events are sorted by time; events with equal times, and those
+/// of a log without times, stay in file order.
 ///
-/// @param progress  told (0, note_count) now and then, since mining counts source notes.
+/// @param progress  called with (0, note_count) now and then: the unit of progress in mining is the
+///                  source note, and none is done yet.
 /// @throws std::invalid_argument  if columns differ in length, or a user, note or event is out of
 ///                                range; the message names the event's row.
 /// Cost: O(E + U) time and memory; users whose events are out of time order are sorted.

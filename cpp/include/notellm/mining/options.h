@@ -7,7 +7,7 @@
 
 namespace notellm {
 
-/// What equation (1) leaves open, and the bounds.
+/// The choices that equation (1) leaves open, and the bounds on scores.
 struct MiningOptions {
   double lower = 0.01;
   double upper = 30.0;
@@ -17,7 +17,7 @@ struct MiningOptions {
   int64_t max_gap_seconds = 0;
   int64_t max_gap_events = 0;
 
-  int threads = 0;  ///< Of the call: 0 = `num_threads()`; the result does not depend on it.
+  int threads = 0;  ///< Set for each call: 0 = `num_threads()`; the result does not depend on it.
 
   static constexpr const char* kMeaning = "Related pairs from co-occurrence, equation (1).";
 

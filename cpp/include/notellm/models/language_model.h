@@ -6,13 +6,13 @@
 
 namespace notellm {
 
-/// A decoder with what reads its states: what embedding and generation take. The tensors are those
-/// of whoever made it, not copies.
+/// A decoder with its LM head and its projection, as embedding and generation need it. The tensors
+/// are shared with the caller, not copied.
 struct LanguageModel {
   DecoderConfig config;
   DecoderWeights weights;
-  at::Tensor head;        ///< (V, D) of the LM head; the token embedding where the two are tied
-  at::Tensor projection;  ///< (d, D) from states to embeddings; undefined: a state is the embedding
+  at::Tensor head;        ///< (V, D) LM head; the token embedding where the two are tied
+  at::Tensor projection;  ///< (d, D) from states to embeddings; undefined: states are embeddings
 
   at::Device device() const { return weights.embedding.device(); }
 };

@@ -5,10 +5,10 @@
 
 namespace notellm {
 
-/// How prepared matrices are kept.
+/// How prepared weight matrices are stored.
 enum class WeightStorage {
   kSame,  ///< in the compute dtype
-  kInt8,  ///< int8 with a scale a row (`quantise`); widened right before each product
+  kInt8,  ///< int8 with one scale per row (`quantise`); dequantised right before each product
 };
 
 constexpr auto names_of(WeightStorage) {

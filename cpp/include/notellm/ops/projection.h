@@ -13,7 +13,7 @@ enum class Prologue {
   kSwiglu,   ///< h = silu(gate) * up, source being gate and up side by side
 };
 
-/// The input of a projection: a source and the cheap step that makes h from it.
+/// The input of a projection: a source and the cheap step (prologue) that makes h from it.
 struct ProjectionInput {
   Prologue prologue = Prologue::kNone;
   at::Tensor source;  ///< (T, n): for kRmsNorm in the state dtype; for kSwiglu (T, 2 n)
@@ -21,31 +21,32 @@ struct ProjectionInput {
   double epsilon = 0;
 };
 
-/// What low-rank adaptation (LoRA: Hu et al. 2021) adds to a matrix: up down, of rank R.
+/// What low-rank adaptation (LoRA: Hu et al. 2021) adds to a matrix: the product up down, of rank
+/// R.
 struct LowRank {
   at::Tensor down;  ///< (R, n); undefined: nothing is added
-  at::Tensor up;    ///< (out, R), its scale in it
-  Dropout dropout;  ///< of what goes down
+  at::Tensor up;    ///< (out, R), already scaled
+  Dropout dropout;  ///< of the input of `down`
 
-  /// Whether the matrix holds up down already. A token then costs nothing more forward; down and up
-  /// are there for their gradients. Not with dropout, and on the hand-written loops only.
+  /// Whether the matrix already includes up down. The forward pass then costs nothing extra; down
+  /// and up are needed for their gradients. Not with dropout, and only on the hand-written loops.
   bool is_merged = false;
 };
 
-/// The weights of a projection; matrices as `for_products` of the compute dtype makes them.
+/// The weights of a projection; matrices as `for_products` returns them for the compute dtype.
 struct ProjectionWeights {
-  at::ScalarType compute;  ///< dtype of the product's factors and of what comes out
+  at::ScalarType compute;  ///< dtype of the product's factors and of its result
   at::Tensor matrix;       ///< (out, n)
   at::Tensor bias;         ///< (out) in the compute dtype, or undefined
   LowRank low_rank = {};
 };
 
-/// h W^T + dropout(h) down^T up^T + bias, with a residual stream added on if one is given.
+/// h W^T + dropout(h) down^T up^T + bias, plus the residual stream if one is given.
 ///
-/// h is made again in the backward pass instead of being kept: per token, that saves the memory of
-/// h (of all that a layer keeps, over a quarter) for two cheap passes. No gradient is computed for
-/// an input that needs none: beside a frozen matrix, down and up cost 4 R (n + out) operations a
-/// token where the matrix's own gradient would cost 2 n out.
+/// h is recomputed in the backward pass instead of being kept: this saves the memory of h (over a
+/// quarter of what a layer keeps per token) for two cheap passes. No gradient is computed for an
+/// input that needs none: with a frozen matrix, down and up cost 4 R (n + out) operations per
+/// token, while the matrix's own gradient would cost 2 n out.
 ///
 /// @param residual  (T, out) in the state dtype, or undefined.
 /// @return          (T, out) in the compute dtype, or in the residual's; differentiable (once) in

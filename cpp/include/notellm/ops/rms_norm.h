@@ -8,7 +8,7 @@ namespace notellm {
 ///
 /// @param x       (..., n) fp32 or fp64.
 /// @param weight  (n), cast to x's dtype.
-/// @param dtype   of the result; the arithmetic is x's.
+/// @param dtype   of the result; computed in the dtype of x.
 /// @return        x's shape; differentiable (once) in `x` and `weight`.
 at::Tensor rms_norm(const at::Tensor& x,
                     const at::Tensor& weight,
@@ -17,8 +17,8 @@ at::Tensor rms_norm(const at::Tensor& x,
 
 namespace internal {
 
-/// The same without a graph. On the hand-written loops only (`runs_on_kernels`).
-/// @param inverse_rms  takes up 1 / rms of every row, for `rms_norm_backward`.
+/// The same without a graph. Only on the hand-written loops (`runs_on_kernels`).
+/// @param inverse_rms  receives 1 / rms of every row, for `rms_norm_backward`.
 at::Tensor rms_norm_forward(const at::Tensor& x,
                             const at::Tensor& weight,
                             double epsilon,

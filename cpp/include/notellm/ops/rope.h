@@ -17,19 +17,18 @@ struct RopeOptions {
   int64_t original_max_positions = 8192;
 };
 
-/// Cosines and sines of every token's rotation angles, each (T, E): the E / 2 angles twice, side by
-/// side.
+/// Cosines and sines of every token's rotation angles, each (T, E): the E / 2 angles are repeated
+/// once, for the two halves of a head.
 struct RopeTable {
   at::Tensor cos;
   at::Tensor sin;
 };
 
 /// @param positions  (T) int64 on any device.
-/// @param dtype      of the table; the angles are computed in fp32, as Hugging Face's models
-/// compute them.
+/// @param dtype      of the table; the angles are computed in fp32, as in Hugging Face's models.
 RopeTable rope_table(const at::Tensor& positions, const RopeOptions& options, at::ScalarType dtype);
 
-/// Rotates the two halves of every head against each other: x * cos + (-x2, x1) * sin.
+/// Rotates every head (x1, x2), where x1 and x2 are its halves: x * cos + (-x2, x1) * sin.
 ///
 /// @param x  (T, heads, E).
 /// @return   the same shape and dtype; differentiable.

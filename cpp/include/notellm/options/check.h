@@ -9,36 +9,35 @@
 
 namespace notellm {
 
-/// How strictly a tree is held against the groups.
+/// How strictly a tree is checked against the groups.
 struct CheckOptions {
   std::string name = {};       ///< The file's name, for messages; may be empty.
-  bool fills_in = false;       ///< A key that is not given has its default; else it is an error.
-  bool skips_unknown = false;  ///< Keys and groups that are not known are left out, unread.
+  bool fills_in = false;       ///< A missing key takes its default; if false it is an error.
+  bool skips_unknown = false;  ///< Unknown keys and groups are ignored.
 };
 
 /// Checks values against the description of all their options: types, ranges, choices, names.
 ///
-/// An integer is taken where a number is meant. A plain text of YAML is what the option's type
-/// makes of it: `true`, `yes`, `on` and their opposites in any case; decimal integers; numbers,
-/// `.inf`,
-/// `.nan`; texts.
+/// An integer is accepted for a number. An unquoted scalar of YAML is read as the option's type
+/// says: a boolean (`true`, `yes`, `on` and their opposites in upper or lower case), a decimal
+/// integer, a number (also `.inf`, `.nan`), or a text.
 ///
 /// @return  a value for every option of every group.
-/// @throws ConfigError `name:line: ...`: what must hold, but is; an unknown key comes with the
-///         nearest known one.
+/// @throws ConfigError `name:line: ...` with what must hold and what was given; for an unknown key
+///         it suggests the nearest known one.
 GroupValues check(const Tree& tree,
                   const std::vector<OptionGroup>& groups,
                   const CheckOptions& options);
 
-/// Values as if they had been given.
+/// The values as a tree, as if they had been read from a file.
 Tree tree_of(const OptionValues& values);
 
 /// All keys, dotted (`mining.top`), in the given order.
 std::vector<std::string> keys_of(const std::vector<OptionGroup>& groups);
 
-/// A sentence that refuses the unknown dotted key and names the nearest known one if one is near:
-/// `unknown key loss.alhpa; did you mean loss.alpha?`. Groups (`loss`) are known. Empty if the key
-/// is known.
+/// The message for an unknown dotted key, with the nearest known key if one is near:
+/// `unknown key loss.alhpa; did you mean loss.alpha?`. Names of groups (`loss`) count as known.
+/// Empty if the key is known.
 std::string unknown_key(const std::vector<OptionGroup>& groups, const std::string& key);
 
 }  // namespace notellm

@@ -18,9 +18,9 @@
 ///   }
 ///   std::string mismatch() const;   // why values do not fit together; empty if they do
 ///
-/// with a line in `describe` for every option and its default at the member. An enum is an option
-/// if `names_of(Enum)` gives its values by name. Members that are not described are arguments of
-/// the call, not options.
+/// `describe` has one line for each option; its default stands at the member. An enum can be an
+/// option if `names_of(Enum)` names its values. Members that are not described are arguments of the
+/// call, not options.
 namespace notellm {
 namespace internal {
 
@@ -70,7 +70,7 @@ OptionGroup described(std::string name) {
   return group;
 }
 
-/// What a struct holds.
+/// The values of a struct's options.
 template <typename Struct>
 OptionValues values_of(const Struct& group) {
   OptionValues values;
@@ -80,7 +80,7 @@ OptionValues values_of(const Struct& group) {
   return values;
 }
 
-/// A struct that holds these values, checked ones (see check.h), of all of its options.
+/// A struct with these values, one for each of its options, already checked (see check.h).
 ///
 /// @throws ConfigError `where: ...` if they do not fit together.
 template <typename Struct>

@@ -10,23 +10,23 @@
 
 namespace notellm {
 
-/// A value of an option; which alternative it is, is the option's type.
+/// A value of an option; the alternative it holds is the option's type.
 using OptionValue = std::
     variant<bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>>;
 
-/// What an option changes: what comes of a run, or only what that costs and keeps by the way (but
-/// for rounding).
+/// What an option changes: the results of a run, or only its cost and the files it keeps (apart
+/// from rounding).
 enum class Decides { kResult, kCost };
 
-/// What is known of an option beside its name, default and meaning: what its values must satisfy,
-/// and what they are. A list's range and choices hold for each item.
+/// What else is known of an option beside its name, default and meaning: its range, its choices,
+/// its unit. For a list, range and choices apply to each item.
 struct OptionFacts {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
   bool excludes_low = false;
   bool excludes_high = false;
   bool may_be_infinite = false;
-  std::vector<std::string> choices = {};  ///< Of a text; none = any text.
+  std::vector<std::string> choices = {};  ///< Allowed values of a text; none = any text.
   bool must_not_be_empty = false;         ///< For texts and lists.
   std::string unit = {};                  ///< What a number counts or measures; empty = none.
   Decides decides = Decides::kResult;
@@ -66,18 +66,18 @@ struct Option {
   OptionFacts facts = {};
 };
 
-/// Options that belong together: a group of a configuration's keys. The group without a name holds
-/// the keys that are in no group.
+/// Options that belong together: one group of a configuration. The group with an empty name holds
+/// the top-level keys.
 struct OptionGroup {
   std::string name;
   std::string meaning;  ///< One sentence.
   std::vector<Option> options;
 };
 
-/// Values by option, of one group.
+/// The values of one group, by option name.
 using OptionValues = std::map<std::string, OptionValue>;
 
-/// Values by group.
+/// The values of all groups, by group name.
 using GroupValues = std::map<std::string, OptionValues>;
 
 }  // namespace notellm

@@ -7,11 +7,11 @@
 
 namespace notellm {
 
-/// Element `position` of a pseudo-random permutation of 0 ... count - 1, one for each (seed,
-/// stream, epoch). Needs no memory and no state: any element can be asked for at any time.
+/// Element `position` of a pseudo-random permutation of 0 ... count - 1; each (seed, stream, epoch)
+/// has its own permutation. Needs no memory and no state: any element can be asked for at any time.
 ///
-/// A Feistel network permutes the smallest square power of two that holds `count`; positions that
-/// land outside are sent through again until they land inside (cycle walking: under four rounds
+/// A Feistel network permutes the numbers below the smallest power of 4 that is at least `count`; a
+/// result that is not below `count` is permuted again until it is (cycle walking: under four rounds
 /// on average). 0 <= position < count.
 constexpr uint64_t permuted(
     uint64_t position, uint64_t count, uint64_t seed, uint64_t stream, uint64_t epoch) {

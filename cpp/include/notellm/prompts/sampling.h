@@ -26,16 +26,17 @@ struct SamplingOptions {
 struct PlannedBatch {
   std::vector<int64_t> note_ids;    ///< (2B) indices of notes; rows 2b and 2b + 1 are pair b
   std::vector<NotePrompt> prompts;  ///< (2B) the same rows with their tasks
-  int64_t hashtag_shortfall = 0;    ///< notes missing to round(r 2B) hashtag tasks
+  int64_t hashtag_shortfall = 0;    ///< how many hashtag tasks are missing to round(r 2B)
 };
 
 /// Draws the batches of a training run: which pairs, which task for each note, which hashtags.
 ///
-/// Every draw is a function of (seed, epoch, row): a plan depends on nothing but the sampler and
-/// the step, so a run resumes anywhere and neither workers nor the order of calls matter. An epoch
-/// goes through all pairs in a new order and drops the last P mod B of it. In each batch
-/// round(r 2B) of the notes that have hashtags take the hashtag task, the others the category task;
-/// if fewer have hashtags, all of those do, and the rest is the shortfall.
+/// Every draw is a function of (seed, epoch, row): a plan depends only on the sampler and the step,
+/// so a run can resume at any step, and neither the number of workers nor the order of calls
+/// matters. An epoch goes through all pairs in a new order and drops the last P mod B of them. In
+/// each batch round(r 2B) of the notes that have hashtags get the hashtag task, the others the
+/// category task; if fewer notes have hashtags, all of these get it, and the difference is the
+/// shortfall.
 class PairSampler {
  public:
   /// @param sources, targets  (P) the two notes of each pair
@@ -57,9 +58,9 @@ class PairSampler {
   /// Cost: O(B). @throws std::invalid_argument if the step is negative.
   PlannedBatch plan(int64_t step) const;
 
-  /// The batch of one step when somebody else chooses its pairs, as numbers in [0, P); tasks and
-  /// hashtags are drawn as ever. @throws std::invalid_argument unless they are B; std::out_of_range
-  /// for a number that is no pair's.
+  /// The batch of one step with the given pairs, as B indices in [0, P); tasks and hashtags are
+  /// drawn as usual. @throws std::invalid_argument unless there are B; std::out_of_range for an
+  /// index outside [0, P).
   PlannedBatch plan(int64_t step, const std::vector<int64_t>& pairs) const;
 
  private:

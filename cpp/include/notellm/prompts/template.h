@@ -14,7 +14,7 @@ enum class Task { kCategory, kHashtags };
 /// compression token [EMB].
 enum class PieceKind { kText, kTitle, kTopics, kContent, kEmb, kCategory, kHashtags };
 
-/// The piece as it is written in a prompt file: "<title>", "<emb>", ...; "text" for fixed text.
+/// The name of a piece in a prompt file: "<title>", "<emb>", ...; "text" for fixed text.
 std::string_view piece_name(PieceKind kind);
 
 struct Piece {
@@ -33,8 +33,8 @@ struct PromptTemplate {
 /// Where the parts of a valid template begin; all are indices into its pieces.
 ///
 ///     [0, first_slot)            the same tokens for every note: computed once and shared
-///     [first_slot, compression)  the note; its last token is the compressed position, or [EMB] is
-///                                (`PromptSet::reads_emb`)
+///     [first_slot, compression)  the note; the compressed position is its last token, or [EMB] if
+///                                `PromptSet::reads_emb`
 ///     [compression, output)      [EMB] and the output guidance
 ///     [output, end)              what the model must write, before EOS
 struct TemplateParts {
@@ -44,9 +44,9 @@ struct TemplateParts {
 };
 
 /// Finds the parts of a template of the given task and checks its form: exactly one <emb>, behind a
-/// piece of text (so that the compressed position exists even where every value is empty) and at
-/// least one input slot; exactly one output slot, the task's own, behind <emb>; no input slot
-/// behind <emb>.
+/// piece of text (so that the compressed position exists even if every value is empty) and at least
+/// one input slot; exactly one output slot, that of the task, behind <emb>; no input slot behind
+/// <emb>.
 /// @throws ConfigError  naming the rule that is broken.
 TemplateParts template_parts(std::span<const PieceKind> kinds, Task task);
 TemplateParts template_parts(const PromptTemplate& prompt, Task task);
@@ -54,11 +54,11 @@ TemplateParts template_parts(const PromptTemplate& prompt, Task task);
 /// The prompts of one configuration, compiled for one tokenizer.
 struct PromptSet {
   PromptTemplate category;
-  std::vector<PromptTemplate> hashtags;  ///< index j - 1 asks for j hashtags
-  std::vector<int32_t> bos;        ///< before every prompt; empty where the tokenizer has none
-  std::vector<int32_t> separator;  ///< between two hashtags
-  int32_t eos = 0;                 ///< what must follow the output
-  bool reads_emb = false;          ///< the compressed position is [EMB], not the token before it
+  std::vector<PromptTemplate> hashtags;  ///< element j - 1 asks for j hashtags
+  std::vector<int32_t> bos;              ///< before every prompt; empty if the tokenizer has none
+  std::vector<int32_t> separator;        ///< between two hashtags
+  int32_t eos = 0;                       ///< what must follow the output
+  bool reads_emb = false;  ///< the compressed position is [EMB], not the token before it
 };
 
 /// The template that asks for `task`. @throws std::invalid_argument unless 1 <= count <= number of

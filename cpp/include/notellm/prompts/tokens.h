@@ -9,7 +9,7 @@ namespace notellm {
 
 /// Many short token lists in one array: list i is `ids[offsets[i]] ... ids[offsets[i + 1] - 1]`.
 ///
-/// This is how tokenised text is kept: written once, then read by every training step.
+/// Tokenised text is kept in this form: written once, then read by every training step.
 struct TokenLists {
   std::vector<int32_t> ids;         ///< all lists, one after the other
   std::vector<int64_t> offsets{0};  ///< size() + 1 ascending indices into `ids`, the first 0
@@ -31,7 +31,7 @@ struct TokenLists {
 ///                                the message begins with `name`.
 void check_offsets(std::string_view name, std::span<const int64_t> offsets, int64_t size);
 
-/// The text of n notes, tokenised and truncated once. Everything a prompt can show of a note.
+/// The text of n notes, tokenised and truncated once: everything a prompt can show of a note.
 struct TokenizedNotes {
   TokenLists titles;      ///< n lists; an empty one is an empty title
   TokenLists contents;    ///< n lists
@@ -46,14 +46,14 @@ struct TokenizedNotes {
     return hashtag_offsets[note + 1] - hashtag_offsets[note];
   }
 
-  /// Hashtag `number` of a note, unchecked: 0 <= number < hashtag_count(note).
+  /// A note's hashtag with index `number`, unchecked: 0 <= number < hashtag_count(note).
   std::span<const int32_t> hashtag(int64_t note, int64_t number) const {
     return hashtags[hashtag_offsets[note] + number];
   }
 };
 
 /// @throws std::invalid_argument  unless all fields describe the same number of notes and all
-///                                offsets are sound.
+///                                offsets are valid (`check_offsets`).
 void validate(const TokenizedNotes& notes);
 
 }  // namespace notellm

@@ -10,14 +10,13 @@
 
 namespace notellm {
 
-/// A FAISS index over a pool: neighbours faster than exact search, some of them missed.
+/// A FAISS index over a pool: faster than exact search, but it may miss some neighbours.
 ///
 /// FAISS proposes candidates in fp32; they are then scored and ordered as `nearest_neighbours`
 /// does, so the same pair of vectors has the same score everywhere.
 class NeighbourIndex {
  public:
-  /// @param pool        (N, d) floating point, finite; N >= 1. Kept by reference where it is fp32
-  /// or
+  /// @param pool        (N, d) floating point, finite; N >= 1. Kept by reference if it is fp32 or
   ///                    fp64 on the CPU, so do not change it; FAISS holds a copy of its own.
   /// @param factory     FAISS description, for example "Flat", "IVF64,Flat" or "HNSW32".
   /// @param parameters  FAISS search parameters, for example "nprobe=8" or "efSearch=64".

@@ -15,13 +15,15 @@ struct Neighbours {
   at::Tensor indices;  ///< (Q, k) int64 CPU; -1 where the pool has no more notes
 };
 
-/// Exact nearest neighbours by inner product, scored as `target_ranks` does; ties by pool index.
+/// Exact nearest neighbours by inner product, scored as in `target_ranks`; ties are broken by pool
+/// index.
 ///
 /// @param queries   (Q, d) floating point, finite.
 /// @param pool      (N, d) the same dtype and device.
 /// @param k         neighbours of each query; >= 1, may exceed N.
-/// @param exclude   (Q) or (Q, E) int64, pool notes each query leaves out (itself, say); -1 = none.
-/// @param progress  told (query-note pairs done, Q * N).
+/// @param exclude   (Q) or (Q, E) int64, pool notes to leave out for each query (for example the
+///                  query itself); -1 = none.
+/// @param progress  called with (query-note pairs done, Q * N).
 /// @throws std::invalid_argument  if shapes, dtypes or indices do not fit or a value is not finite.
 ///
 /// Cost: O(Q N d) time, O(tile + Q (k + E)) memory beside the vectors. Deterministic.

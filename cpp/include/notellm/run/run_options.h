@@ -10,8 +10,8 @@
 
 namespace notellm {
 
-/// The groups of a run's configuration that functions of the core take; the others (data, training,
-/// evaluation ...) are described, and read, in Python.
+/// The groups of a run's configuration that the core uses; the others (data, training, evaluation
+/// ...) are described and read in Python.
 struct RunOptions {
   MiningOptions mining;
   EmbedOptions embed;
@@ -21,7 +21,7 @@ struct RunOptions {
 /// The description of these groups.
 std::vector<OptionGroup> core_groups();
 
-/// Reads them from a run folder's `config.yaml`; its other groups are not looked at.
+/// Reads these groups from a run folder's `config.yaml`; other groups are ignored.
 ///
 /// @throws ConfigError `path:line: ...` if the file cannot be read, or a key of these groups is
 ///         missing, unknown, of the wrong type or out of range.

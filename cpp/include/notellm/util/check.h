@@ -26,7 +26,7 @@ class NotSupportedError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// A long call stopped because its progress callback asked for it.
+/// A long call was stopped because its progress callback asked for it.
 class Interrupted : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -34,8 +34,8 @@ class Interrupted : public std::runtime_error {
 
 namespace internal {
 
-/// Throws `Error("<where>: <parts...>")`; house form of a message: `where: what must hold, but is
-/// X; try Y`.
+/// Throws `Error("<where>: <parts...>")`. Messages have the form `where: what must hold, but is X;
+/// try Y`.
 template <typename Error, typename... Parts>
 [[noreturn]] void throw_error(std::string_view where, const Parts&... parts) {
   std::ostringstream message;
@@ -50,8 +50,8 @@ void require(bool holds, std::string_view where, const Parts&... parts) {
   if (!holds) throw_error<std::invalid_argument>(where, parts...);
 }
 
-/// `require` for a function that checks several things: it is named once, as users know it, and
-/// what is thrown is of one kind.
+/// `require` for a function that checks several conditions: its public name and the error class are
+/// given once.
 template <typename Error = std::invalid_argument>
 class Require {
  public:

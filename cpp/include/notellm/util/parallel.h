@@ -18,8 +18,8 @@ int num_threads();
 ///
 /// Tasks are handed out in increasing order; which thread runs one is unspecified, so a task must
 /// write only what belongs to its index. The first exception a task throws is rethrown here after
-/// all threads have stopped. `progress` is told (finished tasks, count) on the calling thread,
-/// about twenty times a second.
+/// all threads have stopped. `progress` is called with (finished tasks, count) on the calling
+/// thread, about twenty times a second.
 void run_tasks(int64_t count,
                int threads,
                const std::function<void(int64_t)>& task,

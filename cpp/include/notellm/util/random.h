@@ -8,8 +8,8 @@ namespace notellm {
 /// A counter-based random word: the same for the same five numbers on every machine, thread count
 /// and call order.
 ///
-/// SplitMix64's finaliser (Steele, Lea, Flood 2014) chained over the inputs. `stream` keeps uses
-/// apart that share the other numbers.
+/// SplitMix64's finaliser (Steele, Lea, Flood 2014) chained over the inputs. `stream` separates
+/// uses that share the other numbers.
 constexpr uint64_t random_word(
     uint64_t seed, uint64_t stream, uint64_t epoch, uint64_t position, uint64_t draw = 0) {
   uint64_t state = 0x9E3779B97F4A7C15ULL;
