@@ -51,7 +51,7 @@ def write_pool(
     path, chunk = Path(path), notes_per_chunk or NOTES_PER_CHUNK
     path.parent.mkdir(parents=True, exist_ok=True)
     part, origin = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
-    wanted = json.loads(json.dumps({"made_by": dict(made_by), "notes": _fingerprint(notes)}))
+    wanted = json.loads(json.dumps({"made_by": dict(made_by), "notes": notes_fingerprint(notes)}))
     before = done = _lines_kept(part, origin, wanted)
     if not done:
         part.unlink(missing_ok=True)
@@ -96,7 +96,8 @@ def _shifted(progress: ProgressFn | None, before: int, total: int) -> ProgressFn
     return report
 
 
-def _fingerprint(notes: Notes) -> str:
+def notes_fingerprint(notes: Notes) -> str:
+    """A name for what a model sees of notes, and for their ids."""
     found = Fingerprint()
     for fields in zip(notes.ids, notes.titles, notes.contents, notes.topics, strict=True):
         found.add_json(fields)

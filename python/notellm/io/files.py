@@ -164,7 +164,9 @@ def _number(error: Exception) -> int | None:
     """The system's number of a fault, unless it is told already; safetensors has it in its text alone."""
     if isinstance(error, OSError):
         return error.errno if error.strerror else None
-    match = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    match = (
+        re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    )
     return int(match[1]) if match else None
 
 

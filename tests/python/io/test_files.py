@@ -103,7 +103,10 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(write, is_folder,
     path = tmp_path / "thing"
     make = fill if is_folder else fill_file
     make(path, lambda temporary: temporary.write_text("old"))
-    with file_size_limit(5000), pytest.raises(OSError, match="thing: must be written, but: File too") as error:
+    with (
+        file_size_limit(5000),
+        pytest.raises(OSError, match="thing: must be written, but: File too") as error,
+    ):
         make(path, write)
     assert str(error.value).endswith("File too large; nothing is half-written; free some space")
     assert ((path / "file") if is_folder else path).read_text() == "old"
@@ -131,7 +134,10 @@ def test_what_is_appended_is_whole_or_not_there(tmp_path, file_size_limit):
     path = tmp_path / "lines"
     with path.open("ab", buffering=0) as file:
         append_whole(file.fileno(), b"first\n", path)
-        with file_size_limit(100), pytest.raises(OSError, match="lines: must be written, but: File too large"):
+        with (
+            file_size_limit(100),
+            pytest.raises(OSError, match="lines: must be written, but: File too large"),
+        ):
             append_whole(file.fileno(), b"x" * 1000, path)
         append_whole(file.fileno(), b"second\n", path)
     assert path.read_text() == "first\nsecond\n"

@@ -46,7 +46,10 @@ def test_an_entry_that_has_no_room_is_an_error_and_leaves_the_others(tmp_path, f
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append({"key": "a", "status": "done"})
     before = ledger.path.read_bytes()
-    with file_size_limit(len(before) + 10), pytest.raises(OSError, match=r"ledger\.jsonl: must be written, but:"):
+    with (
+        file_size_limit(len(before) + 10),
+        pytest.raises(OSError, match=r"ledger\.jsonl: must be written, but:"),
+    ):
         ledger.append({"key": "b", "status": "done"})
     assert ledger.path.read_bytes() == before
     ledger.append({"key": "b", "status": "done"})
