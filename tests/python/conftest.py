@@ -1,5 +1,8 @@
 """Data and a configuration on which every verb is quick."""
 
+import resource
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -51,3 +54,19 @@ def overrides(folder, tiny_folder):
         "evaluation.bootstrap_samples=100",
         "generation.max_new_tokens=4",
     ]
+
+
+@pytest.fixture
+def file_size_limit():
+    """A full disk, as far as one file can tell: `with file_size_limit(bytes)` none may grow beyond them."""
+
+    @contextmanager
+    def limited(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

@@ -27,13 +27,14 @@ def job(tree: Any) -> float:
     """
     from notellm.app.commands.configured import prepare_process, remark_on_dtype
     from notellm.app.pipeline import load_data, run_steps
-    from notellm.app.run import RunFolder
+    from notellm.app.run import RunFolder, alone_in
 
     config = replace(resolve(tree), {"run_dir": str(Path(HydraConfig.get().runtime.output_dir) / "run")})
     prepare_process(config)
-    run = RunFolder.open(config)
-    remark_on_dtype(run.config)
-    evaluation, _ = run_steps(run, load_data(run.config))
+    with alone_in(config.run_dir):
+        run = RunFolder.open(config)
+        remark_on_dtype(run.config)
+        evaluation, _ = run_steps(run, load_data(run.config))
     found = {system.key: system.mrr.value for system in evaluation.systems}
     return float(found.get("trained", list(found.values())[-1]))
 

@@ -7,19 +7,24 @@ complete or not at all.
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from notellm.app.config import Config, cost_keys, differences, load_config, replace, to_yaml
 from notellm.errors import ConfigError
+from notellm.io.files import holder_of, locked
 from notellm.io.json_files import read_json, write_json, write_text
 from notellm.machine import describe_machine, versions
 from notellm.models.backbone import backbone_name
 from notellm.precision import AUTO, resolve_dtype
 
-__all__ = ["RunFolder", "settle_dtype"]
+__all__ = ["RUN", "RunFolder", "alone_in", "settle_dtype"]
+
+RUN = "run"
+"""What is locked in a run folder, by ``run.lock``, while a call works in it."""
 
 AFTER_TRAINING = ("embed.", "evaluation.", "generation.")
 """Groups that may differ between calls on one run folder, like keys that decide costs: what is there stays true.
@@ -62,7 +67,7 @@ class RunFolder:
         path, config = Path(config.run_dir), settle_dtype(config)
         if (path / "config.yaml").exists():
             _refuse_other_run(path, config)
-        elif path.is_dir() and any(path.iterdir()):
+        elif path.is_dir() and any(entry.name != f"{RUN}.lock" for entry in path.iterdir()):
             raise ConfigError(
                 f"{path}: must be a run folder or empty, but holds other files; try another run_dir"
             )
@@ -94,6 +99,27 @@ class RunFolder:
                 "calls": [call],
             }
         write_json(path, record)
+
+
+@contextmanager
+def alone_in(path: str | Path) -> Iterator[None]:
+    """Keeps other calls out of a run folder while this one works in it; they are refused, they do not wait.
+
+    Args:
+        path: The folder; made if it is not there.
+
+    Raises:
+        ConfigError: If another call works in it; says which.
+        OSError: If the folder cannot be written to.
+    """
+    with locked(Path(path) / RUN, wait=False) as is_ours:
+        if not is_ours:
+            who = holder_of(Path(path) / RUN) or "another"
+            raise ConfigError(
+                f"{path}: one call at a time must work in a run folder, but {who} does; wait for its end, or try "
+                "another run_dir"
+            )
+        yield
 
 
 def settle_dtype(config: Config) -> Config:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from notellm.data.notes import Notes
+from notellm.io.files import append_whole
 from notellm.io.fingerprints import Fingerprint
+from notellm.io.json_files import write_text
 from notellm.progress import ProgressFn
 
 Describe = Callable[[Notes, ProgressFn], Sequence[Mapping[str, Any]]]
@@ -44,16 +46,17 @@ def write_pool(
 
     Raises:
         ValueError: If ``describe`` does not give one object a note.
+        OSError: If there is no room for the lines; those of earlier chunks are kept.
     """
     path, chunk = Path(path), notes_per_chunk or NOTES_PER_CHUNK
     path.parent.mkdir(parents=True, exist_ok=True)
     part, origin = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
-    wanted = json.loads(json.dumps({"made_by": dict(made_by), "notes": _fingerprint(notes)}))
+    wanted = json.loads(json.dumps({"made_by": dict(made_by), "notes": notes_fingerprint(notes)}))
     before = done = _lines_kept(part, origin, wanted)
-    with part.open("r+b" if done else "wb") as file:
-        file.seek(0, os.SEEK_END)
-        if not done:
-            origin.write_text(json.dumps(wanted), encoding="utf-8")
+    if not done:
+        part.unlink(missing_ok=True)
+        write_text(origin, json.dumps(wanted))
+    with part.open("ab", buffering=0) as file:
         while done < len(notes):
             some = notes.take(range(done, min(done + chunk, len(notes))))
             rows = describe(some, _shifted(progress, done, len(notes)))
@@ -61,8 +64,8 @@ def write_pool(
                 raise ValueError(
                     f"write_pool: describe must give an object for each of {len(some)} notes, but gave {len(rows)}"
                 )
-            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
-            file.flush()
+            lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            append_whole(file.fileno(), lines.encode(), part)
             os.fsync(file.fileno())
             done += len(some)
     part.replace(path)
@@ -93,7 +96,8 @@ def _shifted(progress: ProgressFn | None, before: int, total: int) -> ProgressFn
     return report
 
 
-def _fingerprint(notes: Notes) -> str:
+def notes_fingerprint(notes: Notes) -> str:
+    """A name for what a model sees of notes, and for their ids."""
     found = Fingerprint()
     for fields in zip(notes.ids, notes.titles, notes.contents, notes.topics, strict=True):
         found.add_json(fields)

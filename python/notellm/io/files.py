@@ -1,19 +1,37 @@
 """Files and folders that appear complete or not at all."""
 
+import errno
 import fcntl
+import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import socket
+import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from notellm.interrupts import before_a_hard_end, finishing
 
-__all__ = ["atomic_folder", "atomic_write", "locked", "make_once", "scratch_folder"]
+__all__ = [
+    "append_whole",
+    "atomic_folder",
+    "atomic_write",
+    "holder_of",
+    "locked",
+    "make_once",
+    "scratch_folder",
+]
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system call says where there is no room for what is written."""
 
 _unfinished: set[Path] = set()
 """What this process is writing under temporary names."""
@@ -27,13 +45,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Writes a file under a temporary name beside it, then renames it into place.
 
     A reader sees the old file or the new one, whatever happens in between. When the body raises,
-    the temporary file is removed and ``path`` stays as it was.
+    the temporary file is removed and ``path`` stays as it was. The file is as readable as any new
+    one, whatever the body's writer makes of it.
 
     Args:
         path: The file to write; missing parent folders are made.
 
     Yields:
-        The temporary path to write to.
+        The temporary path to write to, an empty file.
+
+    Raises:
+        OSError: If it cannot be written: a disk that is full, a folder that is read-only; names ``path``.
 
     Example:
         >>> folder = getfixture("tmp_path")
@@ -43,9 +65,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         ['a.txt']
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with finishing("file", then_stop=True), _temporary(path) as temporary:
+    _make_folder(path.parent)
+    with finishing("file", then_stop=True), _temporary(path) as temporary, _named(path):
+        with _named(path, is_ours=True):
+            temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        temporary.chmod(mode)
         _sync(temporary)
         with _placing:
             temporary.replace(path)
@@ -67,20 +93,86 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
 
     Raises:
         FileExistsError: If ``path`` is a non-empty folder and ``replace`` is false.
+        OSError: As `atomic_write`.
     """
     path = Path(path)
     if not replace and path.is_dir() and any(path.iterdir()):
         raise FileExistsError(f"{path}: must be empty or absent, but holds files; try another folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with finishing("file", then_stop=True), _temporary(path) as temporary:
-        temporary.mkdir()
+    _make_folder(path.parent)
+    with finishing("file", then_stop=True), _temporary(path) as temporary, _named(path):
+        with _named(path, is_ours=True):
+            temporary.mkdir()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
         for entry in sorted(temporary.rglob("*")):
+            if not entry.is_symlink():
+                entry.chmod(mode if entry.is_dir() else mode & 0o666)
             _sync(entry)
         _sync(temporary)
         _place_folder(temporary, path)
         _sync(path.parent)
         _sweep(path)
+
+
+def append_whole(descriptor: int, data: bytes, path: str | Path) -> None:
+    """Writes behind the end of a file, all of it or nothing.
+
+    Args:
+        descriptor: The file, open for appending; nobody else writes to it meanwhile.
+        data: What to write.
+        path: Its name, for the error.
+
+    Raises:
+        OSError: If there is no room: the file is as it was.
+    """
+    before = os.fstat(descriptor).st_size
+    left = memoryview(data)
+    with _named(path, is_ours=True):
+        try:
+            while left:  # a call may write a part alone
+                left = left[os.write(descriptor, left) :]
+        except BaseException:
+            os.ftruncate(descriptor, before)
+            raise
+
+
+@contextmanager
+def _named(path: str | Path, *, is_ours: bool = False) -> Iterator[None]:
+    """Tells in one sentence that there is no room for ``path``, or, where the fault can only be of that, any other.
+
+    Raises:
+        OSError: Of the kind that it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _number(error)
+        if number is None or not (is_ours or number in (*FULL, errno.EROFS)):
+            raise
+        raise _unwritable(path, number) from error
+
+
+def _unwritable(path: str | Path, number: int) -> OSError:
+    remedy = "free some space" if number in FULL else "try another folder"
+    kind = type(OSError(number, ""))  # PermissionError, say
+    found = kind(f"{path}: must be written, but: {os.strerror(number)}; nothing is half-written; {remedy}")
+    found.errno = number
+    return found
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number of a fault, unless it is told already; safetensors has it in its text alone."""
+    if isinstance(error, OSError):
+        return error.errno if error.strerror else None
+    match = (
+        re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    )
+    return int(match[1]) if match else None
+
+
+def _make_folder(path: Path) -> None:
+    with _named(path, is_ours=True):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def _place_folder(temporary: Path, path: Path) -> None:
@@ -103,17 +195,16 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
     """Keeps other processes from making the same thing; the lock goes with the process that holds it.
 
     Args:
-        path: What is being made; while it lasts, the lock is a file beside it.
+        path: What is being made; while it lasts, the lock is a file beside it, which says who holds it (`holder_of`).
         wait: Whether to wait until no other process holds the lock.
 
     Yields:
         Whether it is ours: false only where another process holds it and we do not wait.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.with_name(f"{path.name}.lock")
+    name = _lock_of(Path(path))
+    _make_folder(name.parent)
     while True:
-        with name.open("w") as lock:
+        with _opened(name) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -122,10 +213,40 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
             if not _is_file_of(lock.fileno(), name):  # its last holder has removed it since
                 continue
             try:
+                _sign(lock.fileno(), name)
                 yield True
             finally:
-                name.unlink()
+                name.unlink(missing_ok=True)
             return
+
+
+def holder_of(path: str | Path) -> str:
+    """Who holds the lock of what is being made, in words; empty where that cannot be told any more."""
+    try:
+        known = json.loads(_lock_of(Path(path)).read_text(encoding="utf-8"))
+        return f"`{known['command']}`, process {known['pid']} on {known['host']}, since {known['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _opened(name: Path) -> IO[bytes]:
+    with _named(name, is_ours=True):
+        return name.open("ab", buffering=0)
+
+
+def _sign(descriptor: int, name: Path) -> None:
+    os.ftruncate(descriptor, 0)
+    known = {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    append_whole(descriptor, json.dumps(known).encode(), name)
 
 
 def make_once(path: str | Path, is_complete: Callable[[], bool], make: Callable[[], object]) -> None:
@@ -162,9 +283,10 @@ def scratch_folder(path: str | Path) -> Iterator[Path]:
         The folder, empty; it is removed at the end.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     with _temporary(path) as scratch:
-        scratch.mkdir()
+        with _named(path, is_ours=True):
+            scratch.mkdir()
         yield scratch
 
 

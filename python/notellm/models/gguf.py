@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,8 +116,6 @@ def gguf_to_folder(gguf_path: str | Path, folder: str | Path, *, progress: Progr
         _write_json(out / "generation_config.json", _special_ids(source) | _end_ids(source))
         _write_json(out / "tokenizer_config.json", _tokenizer_config(source, config))
         tokenizer.save(str(out / "tokenizer.json"))
-        # safetensors makes its file private; a model folder is as readable as its neighbours.
-        shutil.copymode(out / "config.json", out / "model.safetensors")
     return Path(folder)
 
 

@@ -31,16 +31,38 @@ FREE_OPTIONS = frozenset(option.name for option in TrainOptions.GROUP.options if
 """May differ when a run goes on: how often to save, what else to log, and how to fit into memory."""
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints below a run's ``checkpoints`` folder, oldest first."""
+    return sorted(entry for entry in folder.glob("step-*") if NAME.fullmatch(entry.name))
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint below a run's ``checkpoints`` folder, or None."""
-    found = [entry for entry in folder.glob("step-*") if NAME.fullmatch(entry.name)]
-    return max(found, default=None)
+    return max(checkpoints(folder), default=None)
+
+
+def refuse_newer(folder: Path, step: int) -> None:
+    """Refuses to train from a step on where there is a checkpoint of a later one: it would be another run's work.
+
+    Args:
+        folder: The run's ``checkpoints`` folder.
+        step: Optimizer steps done.
+
+    Raises:
+        DataError: If there is such a checkpoint.
+    """
+    newest = latest_checkpoint(folder)
+    if newest is not None and newest.name > f"step-{step:07d}":
+        raise DataError(
+            f"{newest}: a training must go on from its newest checkpoint, but begins at step {step}; try resume=True, "
+            "or another folder for a new one"
+        )
 
 
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer: Optimizer, step: int, options: TrainOptions, data: str
 ) -> None:
-    """Writes ``folder/step-NNNNNNN`` complete or not at all, then removes the older ones.
+    """Writes ``folder/step-NNNNNNN`` complete or not at all, then removes the older ones; what is newer stays.
 
     The schedule and the position in the data follow from the step and the options, which are kept too. All processes
     must call it; the first one writes.
@@ -63,8 +85,8 @@ def save_checkpoint(
         save_file(moments, temporary / OPTIMIZER)
         state = {"step": step, "options": options.to_dict(), "data": data}
         (temporary / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
-    for entry in folder.glob("step-*"):
-        if entry != target:
+    for entry in checkpoints(folder):
+        if entry < target:
             shutil.rmtree(entry)
 
 

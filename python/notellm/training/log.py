@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from notellm.errors import DataError
-from notellm.io.files import atomic_write
+from notellm.io.files import append_whole, atomic_write
 
 FILE = "train.jsonl"
 SCALARS = ("loss", "contrastive", "generative", "tau", "scale", "lr", "grad_norm")
@@ -31,7 +31,7 @@ class TrainLog:
         kept = [record for record in read_log(path) if record["step"] < first_step] if path.exists() else []
         with atomic_write(path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
         self._writer = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -39,9 +39,12 @@ class TrainLog:
             self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Appends one step's record."""
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        """Appends one step's record.
+
+        Raises:
+            OSError: If there is no room for it; the file ends with the step before.
+        """
+        append_whole(self._file.fileno(), (json.dumps(record) + "\n").encode(), self._file.name)
         if self._writer is not None:
             for name in SCALARS:
                 if record[name] is not None:

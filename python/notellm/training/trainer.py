@@ -22,6 +22,7 @@ from notellm.training.checkpoint import (
     CHECKPOINTS,
     latest_checkpoint,
     load_checkpoint,
+    refuse_newer,
     save_checkpoint,
     saved_dtype,
 )
@@ -129,7 +130,8 @@ class Trainer:
         """Runs the training steps that are left.
 
         Args:
-            resume: Whether to go on from the folder's newest checkpoint, if there is one.
+            resume: Whether to go on from the folder's newest checkpoint, if there is one. Without it a folder that
+                holds later steps than this trainer's is refused.
             until: Stop after this step, as an interruption would, with a checkpoint; default: at the end.
             progress: Called with (steps done, steps). Where it raises KeyboardInterrupt in one of several processes,
                 all stop after the same step.
@@ -138,7 +140,7 @@ class Trainer:
             One record a step done now, as in ``train.jsonl``.
 
         Raises:
-            DataError: If the checkpoint is damaged, or of other options or data.
+            DataError: If the checkpoint is damaged, or of other options or data, or newer than what is trained.
             FloatingPointError: If the training diverges; the step is not taken.
             KeyboardInterrupt: If it is interrupted. The steps that are done are kept in a checkpoint first.
             ValueError: If another process trains something else, or an interruption has fallen into an update of the
@@ -147,6 +149,8 @@ class Trainer:
         if resume and self.folder is not None:
             self._resume(self.folder)
         self._check_weights_are_whole()
+        if self.folder is not None:
+            refuse_newer(self.folder / CHECKPOINTS, self.step)
         self._agree()
         last = self.total_steps if until is None else min(until, self.total_steps)
         log = None

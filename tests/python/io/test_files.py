@@ -8,9 +8,11 @@ import threading
 import time
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from notellm.io import files
-from notellm.io.files import atomic_folder, atomic_write, locked, scratch_folder
+from notellm.io.files import append_whole, atomic_folder, atomic_write, holder_of, locked, scratch_folder
 
 
 def dead_pid():
@@ -60,6 +62,85 @@ def test_a_file_gets_the_permissions_of_any_new_file(tmp_path):
     with atomic_write(tmp_path / "a") as temporary:
         temporary.write_text("")
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_what_safetensors_makes_is_as_readable_as_any_new_file(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        with atomic_write(tmp_path / "a") as temporary:
+            save_file({"a": torch.ones(2)}, temporary)
+        with atomic_folder(tmp_path / "model") as temporary:
+            (temporary / "deep").mkdir(0o700)
+            save_file({"a": torch.ones(2)}, temporary / "deep" / "a")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "a", tmp_path / "model" / "deep" / "a"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+    for path in (tmp_path / "model", tmp_path / "model" / "deep"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o777 & ~umask
+
+
+def fill(path, write):
+    with atomic_folder(path, replace=True) as temporary:
+        write(temporary / "file")
+
+
+def fill_file(path, write):
+    with atomic_write(path) as temporary:
+        write(temporary)
+
+
+WRITERS = {
+    "text": lambda path: path.write_text("x" * 9000),
+    "safetensors": lambda path: save_file({"a": torch.ones(3000)}, path),
+}
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(write, is_folder, tmp_path, file_size_limit):
+    path = tmp_path / "thing"
+    make = fill if is_folder else fill_file
+    make(path, lambda temporary: temporary.write_text("old"))
+    with (
+        file_size_limit(5000),
+        pytest.raises(OSError, match="thing: must be written, but: File too") as error,
+    ):
+        make(path, write)
+    assert str(error.value).endswith("File too large; nothing is half-written; free some space")
+    assert ((path / "file") if is_folder else path).read_text() == "old"
+    assert names(tmp_path) == ["thing"]
+
+
+def test_an_error_that_is_not_about_writing_stays_what_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match="source"), atomic_write(tmp_path / "thing"):
+        (tmp_path / "source").read_text()
+
+
+@pytest.mark.parametrize("make", [fill, fill_file])
+def test_a_read_only_folder_is_one_sentence_before_the_work(make, tmp_path, monkeypatch):
+    """Played, since a superuser may write anywhere."""
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", ".thing.part")
+
+    monkeypatch.setattr(type(tmp_path), "mkdir" if make is fill else "touch", refuse)
+    with pytest.raises(PermissionError, match="must be written, but: Permission denied; .*another fold"):
+        make(tmp_path / "thing", lambda _: pytest.fail("no work must begin"))
+
+
+def test_what_is_appended_is_whole_or_not_there(tmp_path, file_size_limit):
+    path = tmp_path / "lines"
+    with path.open("ab", buffering=0) as file:
+        append_whole(file.fileno(), b"first\n", path)
+        with (
+            file_size_limit(100),
+            pytest.raises(OSError, match="lines: must be written, but: File too large"),
+        ):
+            append_whole(file.fileno(), b"x" * 1000, path)
+        append_whole(file.fileno(), b"second\n", path)
+    assert path.read_text() == "first\nsecond\n"
 
 
 @pytest.mark.parametrize("is_folder", [False, True])
@@ -147,6 +228,21 @@ def test_a_lock_lets_one_in_at_a_time(tmp_path):
     with pytest.raises(ValueError, match="inside"), locked(tmp_path / "model"):
         raise ValueError("inside")
     assert names(tmp_path) == ["deep"]
+
+
+def test_a_lock_says_who_holds_it(tmp_path):
+    assert holder_of(tmp_path / "model") == ""
+    with locked(tmp_path / "model"):
+        with locked(tmp_path / "model", wait=False) as is_ours:
+            assert not is_ours
+        told = holder_of(tmp_path / "model")
+        assert f", process {os.getpid()} on {socket.gethostname()}, since 2" in told
+        assert os.path.basename(sys.argv[0]) in told
+    (tmp_path / "model.lock").write_text('{"pid": 1, "left": "by a killed process"')
+    assert holder_of(tmp_path / "model") == ""
+    with locked(tmp_path / "model", wait=False) as is_ours:
+        assert is_ours
+        assert f"process {os.getpid()} on" in holder_of(tmp_path / "model")
 
 
 def abandoned_amid(path):

@@ -156,6 +156,56 @@ def test_only_the_newest_checkpoint_is_kept(tiny_folder, notes, tmp_path):
     assert [entry.name for entry in (tmp_path / "checkpoints").iterdir()] == ["step-0000006"]
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_training_begun_anew_removes_nothing_newer(tiny_folder, notes, tmp_path):
+    trainer(tmp_path, tiny_folder, notes, checkpoint_every=1).train(until=4)
+    before = contents(tmp_path)
+    for until in (2, None):
+        with pytest.raises(DataError, match=r"step-0000004: .* but begins at step 0; try resume=True"):
+            trainer(tmp_path, tiny_folder, notes, checkpoint_every=1).train(until=until)
+        assert contents(tmp_path) == before
+    ahead = trainer(tmp_path, tiny_folder, notes)
+    ahead.train(resume=True, until=5)
+    assert len(ahead.train()) == 1  # its own checkpoint is no newer one
+    assert ahead.train() == []
+    assert [entry.name for entry in (tmp_path / "checkpoints").iterdir()] == ["step-0000006"]
+
+
+def test_a_checkpoint_leaves_a_newer_one_alone(tiny_folder, notes, tmp_path):
+    run = trainer(tmp_path, tiny_folder, notes)
+    for step in (1, 3, 2):
+        run.step = step
+        run._save_checkpoint()
+    assert sorted(entry.name for entry in (tmp_path / "checkpoints").iterdir()) == [
+        "step-0000002",
+        "step-0000003",
+    ]
+
+
+def test_a_full_disk_ends_a_training_in_one_sentence_and_breaks_nothing(
+    tiny_folder, notes, tmp_path, file_size_limit
+):
+    whole = trainer(tmp_path / "whole", tiny_folder, notes, checkpoint_every=1)
+    whole.train()
+    trainer(tmp_path / "cut", tiny_folder, notes).train(until=2)
+    (log,) = [path for path in contents(tmp_path / "cut") if path.name == "train.jsonl"]
+    for size in (2000, log.stat().st_size + 10):  # no room for a checkpoint; none for a line of the log
+        for at in (tmp_path / "cut", tmp_path / f"fresh-{size}"):
+            run = trainer(at, tiny_folder, notes, checkpoint_every=1)
+            with file_size_limit(size), pytest.raises(OSError, match=r"must be written, but: File too large"):
+                run.train(resume=True)
+            assert len(list(at.glob("*/step-*"))) == (at.name == "cut")
+            assert [part for part in at.rglob("*.part")] == []
+    resumed = trainer(tmp_path / "cut", tiny_folder, notes, checkpoint_every=1)
+    resumed.train(resume=True)
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(resumed).items())
+    logs = [without_times(read_log(tmp_path / name / "train.jsonl")) for name in ("whole", "cut")]
+    assert logs[0] == logs[1]
+
+
 def test_resuming_with_other_options_is_refused(tiny_folder, notes, tmp_path):
     trainer(tmp_path, tiny_folder, notes).train(until=2)
     with pytest.raises(DataError, match=r"alpha must be 0.5 as the run began, but is 0.1"):

@@ -4,11 +4,13 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from notellm._core.util import set_num_threads
 from notellm.app.config import Config, compose, load_config, override, replace, to_yaml
-from notellm.app.run import RunFolder, settle_dtype
+from notellm.app.run import RunFolder, alone_in, settle_dtype
 from notellm.errors import ConfigError
 from notellm.precision import remark_on_speed
 
@@ -96,31 +98,39 @@ def _quoted(text: str) -> str:
     return "'" + escaped.replace("${", "\\${") + "'"
 
 
-def open_run(arguments: argparse.Namespace, *defaults: str) -> RunFolder | None:
+@contextmanager
+def open_run(arguments: argparse.Namespace, *defaults: str) -> Iterator[RunFolder | None]:
     """Opens the run folder that the arguments ask for, joins other processes and sets the number of threads.
+
+    While it is open no other call can open it; several processes of one call are one.
 
     Args:
         arguments: As parsed with `add_run_arguments`.
         defaults: Overrides that come before the user's, such as ``"experiment=demo"``.
 
-    Returns:
+    Yields:
         The folder, or None if the user asked for the configuration only, which is printed.
 
     Raises:
-        ConfigError: If the configuration is wrong, or not that of the folder.
+        ConfigError: If the configuration is wrong, or not that of the folder, or another call works in it.
     """
     from notellm.training.processes import Processes, first_process_first
 
     config = _asked_config(arguments, *defaults)
     if arguments.cfg:
         _print_config(settle_dtype(config))
-        return None
+        yield None
+        return
     prepare_process(config)
-    # dtype=auto becomes what the first process has written, whatever the others' machines are
-    with first_process_first():
-        folder = RunFolder.open(config, writes=Processes.current().is_first)
-    remark_on_dtype(folder.config)
-    return folder
+    is_first = Processes.current().is_first
+    with ExitStack() as lock:
+        # dtype=auto becomes what the first process has written, whatever the others' machines are
+        with first_process_first():
+            if is_first:
+                lock.enter_context(alone_in(config.run_dir))
+            folder = RunFolder.open(config, writes=is_first)
+        remark_on_dtype(folder.config)
+        yield folder
 
 
 def show_config(arguments: argparse.Namespace, config: Config) -> bool:

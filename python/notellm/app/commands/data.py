@@ -28,21 +28,21 @@ def run(arguments: argparse.Namespace) -> None:
     """Loads the data and prints its sizes."""
     from notellm.app.pipeline import load_data
 
-    folder = open_run(arguments)
-    if folder is None:
-        return
-    dataset = load_data(folder.config)
-    notes, train, test = dataset.notes, int(dataset.is_train.sum()), int(dataset.is_test.sum())
-    tagged = sum(map(bool, notes.topics))
-    categories = len({name for name in notes.categories if name})
-    print(f"{len(notes):,} notes: {train:,} for training, {test:,} for {folder.config.data.held_out}")
-    print(f"  {tagged:,} have hashtags; {categories:,} categories")
-    kind = "users" if dataset.interactions.ordered else "baskets"
-    print(f"{len(dataset.interactions):,} events of {len(dataset.interactions.user_ids):,} {kind}")
-    for report in (notes.report, dataset.interactions.report):
-        if report is not None and report.changes:
-            print(report.describe())
-    first = notes.take([0])
-    print(
-        f"the first note: {first.titles[0]!r}, category {first.categories[0]!r}, hashtags {first.topics[0]}"
-    )
+    with open_run(arguments) as folder:
+        if folder is None:
+            return
+        dataset = load_data(folder.config)
+        notes, train, test = dataset.notes, int(dataset.is_train.sum()), int(dataset.is_test.sum())
+        tagged = sum(map(bool, notes.topics))
+        categories = len({name for name in notes.categories if name})
+        print(f"{len(notes):,} notes: {train:,} for training, {test:,} for {folder.config.data.held_out}")
+        print(f"  {tagged:,} have hashtags; {categories:,} categories")
+        kind = "users" if dataset.interactions.ordered else "baskets"
+        print(f"{len(dataset.interactions):,} events of {len(dataset.interactions.user_ids):,} {kind}")
+        for report in (notes.report, dataset.interactions.report):
+            if report is not None and report.changes:
+                print(report.describe())
+        first = notes.take([0])
+        print(
+            f"the first note: {first.titles[0]!r}, category {first.categories[0]!r}, hashtags {first.topics[0]}"
+        )

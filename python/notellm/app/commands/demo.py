@@ -31,13 +31,13 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.app.report import print_evaluation, write_report
     from notellm.training.processes import leave
 
-    folder = open_run(arguments, "experiment=demo")
-    if folder is None:
-        return
-    dataset = load_data(folder.config)
-    mined = prepare(folder, dataset)
-    train(folder, dataset, *training_pairs(folder.config, dataset, *mined.train))
-    if not leave():  # the rest is the first process's
-        return
-    print_evaluation(evaluate(folder, dataset, select_queries(folder.config, dataset, *mined.test)))
-    print(f"\nthe report is {write_report(folder.path)}")
+    with open_run(arguments, "experiment=demo") as folder:
+        if folder is None:
+            return
+        dataset = load_data(folder.config)
+        mined = prepare(folder, dataset)
+        train(folder, dataset, *training_pairs(folder.config, dataset, *mined.train))
+        if not leave():  # the rest is the first process's
+            return
+        print_evaluation(evaluate(folder, dataset, select_queries(folder.config, dataset, *mined.test)))
+        print(f"\nthe report is {write_report(folder.path)}")

@@ -28,9 +28,9 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.app.pipeline import evaluate, load_data, prepare, select_queries
     from notellm.app.report import print_evaluation
 
-    folder = open_run(arguments)
-    if folder is None:
-        return
-    dataset = load_data(folder.config)
-    queries = select_queries(folder.config, dataset, *prepare(folder, dataset).test)
-    print_evaluation(evaluate(folder, dataset, queries))
+    with open_run(arguments) as folder:
+        if folder is None:
+            return
+        dataset = load_data(folder.config)
+        queries = select_queries(folder.config, dataset, *prepare(folder, dataset).test)
+        print_evaluation(evaluate(folder, dataset, queries))

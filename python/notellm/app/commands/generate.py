@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Generates and writes the lines."""
-    from notellm.app.pipeline import Describer, generation_options, load_trained
-    from notellm.app.pipeline.systems import model_key
+    from notellm.app.kept import folder_key, made_by
+    from notellm.app.pipeline import Describer, load_trained
     from notellm.data import Notes
     from notellm.generation import write_pool
     from notellm.progress import console_progress
@@ -77,13 +77,14 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.output,
             notes,
             lambda some, report: _describe(describer, some, report),
-            made_by={
-                "model": model_key(folder),
-                "categories": categories,
-                "hashtags": hashtags,
-                "ban_in_text": arguments.ban_in_text,
-            }
-            | generation_options(config),
+            made_by=made_by(
+                config,
+                "labels",
+                model=folder_key(folder),
+                categories=categories,
+                hashtags=hashtags,
+                ban_in_text=arguments.ban_in_text,
+            ),
             progress=progress,
         )
     kept = f", {before:,} of them by a call before" if before else ""

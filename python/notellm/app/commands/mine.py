@@ -30,15 +30,15 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.io.json_files import read_json
     from notellm.mining import MiningReport
 
-    folder = open_run(arguments)
-    if folder is None:
-        return
-    prepare(folder, load_data(folder.config))
-    found = read_json(folder.file("data.json"))
-    print(MiningReport(**found["mining"]).describe())
-    print(
-        f"{found['pairs_train']:,} pairs to train on, {found['pairs_test']:,} to evaluate; left out: "
-        f"{found['pairs_within_groups_left_out']:,} within a group, "
-        f"{found['pairs_across_the_split_left_out']:,} across the split"
-    )
-    print(f"in {folder.file('pairs.parquet')}")
+    with open_run(arguments) as folder:
+        if folder is None:
+            return
+        prepare(folder, load_data(folder.config))
+        found = read_json(folder.file("data.json"))
+        print(MiningReport(**found["mining"]).describe())
+        print(
+            f"{found['pairs_train']:,} pairs to train on, {found['pairs_test']:,} to evaluate; left out: "
+            f"{found['pairs_within_groups_left_out']:,} within a group, "
+            f"{found['pairs_across_the_split_left_out']:,} across the split"
+        )
+        print(f"in {folder.file('pairs.parquet')}")

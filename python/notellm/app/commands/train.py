@@ -36,13 +36,13 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.errors import DataError
     from notellm.training.checkpoint import CHECKPOINTS, latest_checkpoint
 
-    folder = open_run(arguments)
-    if folder is None:
-        return
-    if arguments.resume and latest_checkpoint(folder.file(CHECKPOINTS)) is None:
-        raise DataError(
-            f"{folder.path}: must hold a checkpoint to resume from, but holds none; leave out --resume"
-        )
-    dataset = load_data(folder.config)
-    pairs = training_pairs(folder.config, dataset, *prepare(folder, dataset).train)
-    print(f"the model is in {train(folder, dataset, *pairs)}")
+    with open_run(arguments) as folder:
+        if folder is None:
+            return
+        if arguments.resume and latest_checkpoint(folder.file(CHECKPOINTS)) is None:
+            raise DataError(
+                f"{folder.path}: must hold a checkpoint to resume from, but holds none; leave out --resume"
+            )
+        dataset = load_data(folder.config)
+        pairs = training_pairs(folder.config, dataset, *prepare(folder, dataset).train)
+        print(f"the model is in {train(folder, dataset, *pairs)}")

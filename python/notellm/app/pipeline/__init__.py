@@ -19,7 +19,7 @@ from notellm.app.pipeline.data import (
 )
 from notellm.app.pipeline.encoder import train_encoder
 from notellm.app.pipeline.evaluating import evaluate
-from notellm.app.pipeline.generating import Describer, generation_options
+from notellm.app.pipeline.generating import Describer
 from notellm.app.pipeline.steps import TRAINERS, run_steps
 from notellm.app.pipeline.training import load_backbone, load_trained, train
 
@@ -41,6 +41,5 @@ __all__ = [
     "train",
     "train_encoder",
     "training_pairs",
-    "generation_options",
     "write_pairs",
 ]

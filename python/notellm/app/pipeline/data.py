@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from notellm.app.config import Config
+from notellm.app.kept import made_by
 from notellm.app.run import RunFolder
 from notellm.data import (
     Interactions,
@@ -30,7 +31,7 @@ from notellm.data.writing import write_table
 from notellm.errors import DataError
 from notellm.hashtags import HashtagRule
 from notellm.io.cache import cache_folder
-from notellm.io.fingerprints import Fingerprint
+from notellm.io.fingerprints import Fingerprint, json_fingerprint
 from notellm.io.json_files import read_json, write_json
 from notellm.mining import Pairs, mine_pairs
 from notellm.progress import console_progress
@@ -171,12 +172,9 @@ def prepare(run: RunFolder, dataset: Dataset) -> MinedPairs:
     """
     path, held_out_path = run.file("pairs.parquet"), run.file("held_out_pairs.parquet")
     held_out_log = dataset.held_out_interactions
+    mined_by = json_fingerprint(made_by(run.config, "pairs"))
     if run.file("data.json").exists():
-        if read_json(run.file("data.json")).get("fingerprint") != fingerprint(dataset):
-            raise DataError(
-                f"{run.path}: must be a run on these data, but notes, log or split have changed since; "
-                "try another run_dir"
-            )
+        _refuse_other_pairs(run, dataset, mined_by)
     else:
         pairs = _some(mine(run.config, dataset.interactions), "data.interactions")
         write_pairs(path, pairs, dataset.notes)
@@ -184,9 +182,24 @@ def prepare(run: RunFolder, dataset: Dataset) -> MinedPairs:
         if held_out_log is not None:
             held_out = _some(mine(run.config, held_out_log), "data.interactions of the users held out")
             write_pairs(held_out_path, held_out, dataset.notes)
-        write_json(run.file("data.json"), describe_data(dataset, pairs, held_out))
+        described = describe_data(dataset, pairs, held_out) | {"mined_by": mined_by}
+        write_json(run.file("data.json"), described)
     known = read_pairs(path, dataset.notes)
     return MinedPairs(known, known if held_out_log is None else read_pairs(held_out_path, dataset.notes))
+
+
+def _refuse_other_pairs(run: RunFolder, dataset: Dataset, mined_by: str) -> None:
+    """Refuses a folder whose pairs, and so its model, are of other data or options."""
+    known = read_json(run.file("data.json"))
+    changed = ""
+    if known.get("fingerprint") != fingerprint(dataset):
+        changed = "notes, log or split"
+    elif known.get("mined_by", mined_by) != mined_by:
+        changed = "options of mining"
+    if changed:
+        raise DataError(
+            f"{run.path}: must be a run on these data, but {changed} have changed since; try another run_dir"
+        )
 
 
 def _some(pairs: Pairs, where: str) -> Pairs:

@@ -3,19 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from notellm.app.config import Config, cost_keys
+from notellm.app.config import Config
 from notellm.data.notes import Notes
 from notellm.generation import generate_category, generate_hashtags, score_categories
 from notellm.models.notellm import NoteLLM
-from notellm.precision import resolve_dtype
 from notellm.progress import ProgressFn
-
-
-def generation_options(config: Config) -> dict[str, Any]:
-    """The options that decide what is written."""
-    options = config.generation.to_dict()
-    decisive = {key: value for key, value in options.items() if f"generation.{key}" not in cost_keys()}
-    return decisive | {"seed": config.seed, "dtype": resolve_dtype(config.dtype, config.device)}
 
 
 class Describer:

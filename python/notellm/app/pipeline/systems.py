@@ -11,17 +11,19 @@ import numpy as np
 from torch import Tensor
 
 from notellm.app.config import Config
+from notellm.app.kept import backbone_key, folder_key, made_by
 from notellm.app.pipeline.data import IntArray
 from notellm.app.pipeline.encoder import ENCODER, encode
-from notellm.app.pipeline.generating import Describer, generation_options
+from notellm.app.pipeline.generating import Describer
 from notellm.app.pipeline.texts import full_texts, truncated_texts
 from notellm.app.pipeline.training import MODEL, load_backbone, load_trained, prompt_config
 from notellm.app.run import RunFolder
 from notellm.baselines import Bm25Index, SparseIndex, TfidfIndex
 from notellm.data.notes import Notes
 from notellm.embedding import embed, load_embeddings, save_embeddings
+from notellm.generation.pool import notes_fingerprint
 from notellm.io.files import atomic_write
-from notellm.io.fingerprints import Fingerprint, json_fingerprint
+from notellm.io.fingerprints import json_fingerprint
 from notellm.models.notellm import NoteLLM
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig, load_prompt
@@ -32,7 +34,10 @@ Written = dict[str, dict[str, Any]]
 
 def zero_shot_mean(run: RunFolder, notes: Notes) -> Tensor:
     """Mean state of the untrained backbone over the note, without a prompt: ``(N, D)`` unit rows."""
-    return _kept(run, "zero_shot_mean", notes, lambda: _embed_bare(run.config, notes, "mean"))
+    backbone = backbone_key(run.config)
+    return _kept(
+        run, "zero_shot_mean", notes, lambda: _embed_bare(run.config, notes, "mean"), backbone=backbone
+    )
 
 
 def zero_shot_prompt(run: RunFolder, notes: Notes) -> Tensor:
@@ -42,12 +47,16 @@ def zero_shot_prompt(run: RunFolder, notes: Notes) -> Tensor:
         "zero_shot_prompt",
         notes,
         lambda: _embed(run.config, load_backbone(run.config), notes, "zero-shot prompt", projected=False),
+        backbone=backbone_key(run.config),
     )
 
 
 def zero_shot_last(run: RunFolder, notes: Notes) -> Tensor:
     """State of the untrained backbone at the full stop behind the note, without a prompt: ``(N, D)`` unit rows."""
-    return _kept(run, "zero_shot_last", notes, lambda: _embed_bare(run.config, notes, "compression"))
+    backbone = backbone_key(run.config)
+    return _kept(
+        run, "zero_shot_last", notes, lambda: _embed_bare(run.config, notes, "compression"), backbone=backbone
+    )
 
 
 def trained(run: RunFolder, notes: Notes) -> Tensor:
@@ -62,22 +71,26 @@ def trained(run: RunFolder, notes: Notes) -> Tensor:
         model = load_trained(run.config, folder)
         return _embed(run.config, model, notes, "trained model", projected=projected)
 
-    return _kept(run, f"trained-{model_key(folder)}", notes, make)
+    return _kept(run, "trained", notes, make, model=folder_key(folder))
 
 
 def sentence_bert_zero_shot(run: RunFolder, notes: Notes) -> Tensor:
     """Embedding by a bidirectional encoder as its makers trained it: ``(N, D)`` unit rows."""
-    return _kept(run, "sentence_bert_zero_shot", notes, lambda: encode(run.config, notes))
+    backbone = backbone_key(run.config)  # its tokenizer cuts the texts
+    return _kept(run, "sentence_bert_zero_shot", notes, lambda: encode(run.config, notes), backbone=backbone)
 
 
 def sentence_bert(run: RunFolder, notes: Notes) -> Tensor:
     """The same, trained on the run's pairs."""
-    return _kept(run, "sentence_bert", notes, lambda: encode(run.config, notes, run.file(ENCODER)))
-
-
-def model_key(folder: Path) -> str:
-    """A name for a trained model: what is kept of it bears this name, and is made anew for another."""
-    return Fingerprint(8).add_files([*folder.glob("*.safetensors"), *folder.glob("*.json")]).name()
+    folder = run.file(ENCODER)
+    return _kept(
+        run,
+        "sentence_bert",
+        notes,
+        lambda: encode(run.config, notes, folder),
+        backbone=backbone_key(run.config),
+        model=folder_key(folder),
+    )
 
 
 EMBEDDERS: dict[str, Callable[[RunFolder, Notes], Tensor]] = {
@@ -129,10 +142,11 @@ def generate(
     Returns:
         By note id: what each system wrote.
     """
-    path, made_by = run.file("generation.jsonl"), _made_by(run, known_categories, writers)
+    path = run.file("generation.jsonl")
+    name = json_fingerprint(_generation_made_by(run, notes, known_categories, writers))
     if path.exists():
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        if [(row["id"], row["made_by"]) for row in rows] == [(note, made_by) for note in notes.ids]:
+        if [(row["id"], row["made_by"]) for row in rows] == [(note, name) for note in notes.ids]:
             return {row["id"]: row["systems"] for row in rows}
     systems: dict[str, list[dict[str, Any]]] = {}
     for key in writers:
@@ -152,19 +166,25 @@ def generate(
                 "title": notes.titles[i],
                 "category": notes.categories[i],
                 "topics": notes.topics[i],
-                "made_by": made_by,
+                "made_by": name,
                 "systems": written[note],
             }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return written
 
 
-def _made_by(run: RunFolder, known_categories: Sequence[str], writers: Sequence[str]) -> dict[str, Any]:
-    """What decides the words; kept with them, so that with other options or another model they are made anew."""
-    known = json_fingerprint(list(known_categories))
-    model = model_key(run.file(MODEL)) if "trained" in writers else ""
-    decided = {"model": model, "writers": list(writers), "known_categories": known}
-    return decided | generation_options(run.config)
+def _generation_made_by(
+    run: RunFolder, notes: Notes, known_categories: Sequence[str], writers: Sequence[str]
+) -> dict[str, Any]:
+    return made_by(
+        run.config,
+        "generation",
+        notes=notes_fingerprint(notes),
+        backbone=backbone_key(run.config) if "zero_shot_prompt" in writers else "",
+        model=folder_key(run.file(MODEL)) if "trained" in writers else "",
+        writers=list(writers),
+        known_categories=json_fingerprint(list(known_categories)),
+    )
 
 
 def _embed_bare(config: Config, notes: Notes, pooling: str) -> Tensor:
@@ -189,15 +209,19 @@ def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: 
         ).vectors
 
 
-def _kept(run: RunFolder, key: str, notes: Notes, make: Callable[[], Tensor]) -> Tensor:
-    """Reads ``embeddings/<key>.safetensors`` if it holds these notes, otherwise makes and writes it."""
-    path: Path = run.file("embeddings") / f"{key}.safetensors"
+def _kept(run: RunFolder, system: str, notes: Notes, make: Callable[[], Tensor], **made_of: str) -> Tensor:
+    """Reads the vectors of a system if they are kept under the name of all that decides them, otherwise makes them.
+
+    They are ``embeddings/<system>-<name>.safetensors``; those of another name go when the new ones are there.
+    """
+    decided = made_by(run.config, system, notes=notes_fingerprint(notes), **made_of)
+    folder: Path = run.file("embeddings")
+    path = folder / f"{system}-{json_fingerprint(decided)}.safetensors"
     if path.exists():
-        ids, vectors = load_embeddings(path)
-        if ids == notes.ids:
-            return vectors
-    for outdated in path.parent.glob(f"{key.partition('-')[0]}*.safetensors"):
-        outdated.unlink()
+        return load_embeddings(path)[1]
     vectors = make()
     save_embeddings(path, notes.ids, vectors)
+    for outdated in (folder / f"{system}.safetensors", *folder.glob(f"{system}-*.safetensors")):
+        if outdated != path:
+            outdated.unlink(missing_ok=True)
     return vectors

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from notellm.app.config import Config, cost_keys, replace
+from notellm.app.config import Config, replace
+from notellm.app.kept import DECIDED_BY, deciding
 from notellm.app.pipeline import TRAINERS
 from notellm.io.fingerprints import json_fingerprint
 from notellm.precision import AUTO
@@ -66,15 +66,11 @@ class Cell:
 
         What ``dtype=auto`` became is a part of it, see `Study.in_one_dtype`.
         """
-        tree = self.config.to_dict()
-        for key in ("name", "run_dir", *cost_keys()):
-            group, _, name = key.rpartition(".")
-            del (tree[group] if group else tree)[name]
+        left_out = ["name", "run_dir"]
         if self.row.system not in TRAINED:
-            draws = tree["generation"]["temperature"] > 0
-            for group in ("train", "loss", "lora", *([] if draws else ["seed"])):
-                del tree[group]
-        return json_fingerprint([self.row.system, tree])
+            draws = self.config.generation.temperature > 0
+            left_out += ["train.", "loss.", "lora.", *([] if draws else ["seed"])]
+        return json_fingerprint([self.row.system, deciding(self.config, without=left_out)])
 
     @property
     def uses_model(self) -> bool:
@@ -84,10 +80,8 @@ class Cell:
     @property
     def sources(self) -> str:
         """A name for where its data and backbone come from; cells of equal sources have equal data, if run today."""
-        options = self.config.data.to_dict()
-        for drawn_later in ("queries", "pairs", "train_pairs", "pool_notes", "pool"):
-            del options[drawn_later]
-        return json.dumps([options, self.config.model.path])
+        drawn_later = [f"data.{name}" for name in ("queries", "pairs", "train_pairs", "pool_notes", "pool")]
+        return json_fingerprint(deciding(self.config, DECIDED_BY["dataset"], without=drawn_later))
 
     @property
     def folder(self) -> Path:

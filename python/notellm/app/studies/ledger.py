@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from notellm.errors import DataError
+from notellm.io.files import append_whole
 
 Entry = dict[str, Any]
 """Study, row, seed, scale, key and configuration of a cell; status (``"done"``, ``"failed"``, or ``"begun"`` where a
@@ -31,6 +32,7 @@ class Ledger:
         """Adds an entry, whole or not at all.
 
         Raises:
+            OSError: If there is no room for it, or the folder is read-only.
             ValueError: If a number is not finite.
         """
         line = json.dumps(dict(entry), ensure_ascii=False, allow_nan=False) + "\n"
@@ -38,7 +40,7 @@ class Ledger:
         with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
             _cut_torn_line(file.fileno())
-            os.write(file.fileno(), line.encode())
+            append_whole(file.fileno(), line.encode(), self.path)
             os.fsync(file.fileno())
 
     def entries(self) -> list[Entry]:

@@ -20,7 +20,7 @@ from notellm.app.pipeline.data import fingerprint
 from notellm.app.pipeline.encoder import ENCODER
 from notellm.app.pipeline.evaluating import RANKS
 from notellm.app.pipeline.training import MODEL
-from notellm.app.run import RunFolder
+from notellm.app.run import RUN, RunFolder
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.ledger import Entry
 from notellm.app.studies.search import has_diverged
@@ -93,8 +93,12 @@ class _Sweeper:
                 if finished := self._finished(cell, found):
                     self.say(f"{where}: {finished}")
                     continue
-                self.say(where)
-                entry = self._run_recorded(study, cell, found)
+                with locked(cell.folder / RUN, wait=False) as is_free:
+                    if not is_free:
+                        self.say(f"{where}: another call works in {cell.folder}")
+                        continue
+                    self.say(where)
+                    entry = self._run_recorded(study, cell, found)
                 self.say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
                 new.append(entry)
         return new
@@ -113,7 +117,7 @@ class _Sweeper:
         try:
             dataset, data = self.datasets.of(cell), self.datasets.name_of(cell)
             if _is_outdated(cell, before, data):
-                shutil.rmtree(cell.folder, ignore_errors=True)
+                _empty(cell.folder)
             if before and before["status"] == "done":  # its numbers are not those of its folder any more
                 study.ledger.append(_entry(study, cell, status="begun", data=data))
             found = run_cell(cell, dataset)
@@ -221,6 +225,15 @@ def _is_outdated(cell: Cell, before: Entry | None, data: str) -> bool:
     if read_json(made)["versions"] != versions():
         return True
     return mined.exists() and not data.startswith(read_json(mined)["fingerprint"])
+
+
+def _empty(folder: Path) -> None:
+    """Removes all that a run folder holds but the lock on it, which is ours."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != f"{RUN}.lock":
+            entry.unlink()
 
 
 class Outcome(NamedTuple):

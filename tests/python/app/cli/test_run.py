@@ -1,10 +1,13 @@
 import argparse
+import subprocess
+import sys
 
 import pytest
 
+from notellm.app.cli import main
 from notellm.app.commands.configured import add_run_arguments, open_run, read_config, show_config
 from notellm.app.config import compose, load_config, to_yaml
-from notellm.app.run import RunFolder
+from notellm.app.run import RunFolder, alone_in
 from notellm.errors import ConfigError, DataError
 from notellm.io.json_files import read_json, write_json
 
@@ -64,17 +67,22 @@ def arguments(*texts):
 def test_a_run_that_computes_slowly_here_says_a_word(verb_opens, native_bf16, tmp_path, capsys):
     call = arguments("--run", str(tmp_path / "run"))
     native_bf16(True)
-    open_run(call)
+    _opened(call)
     assert capsys.readouterr().err == ""
     native_bf16(False)
-    found = open_run(call).config if verb_opens else _shown(call)
+    found = _opened(call) if verb_opens else _shown(call)
     assert found.dtype == "bf16"
     said = capsys.readouterr().err.splitlines()
     assert said == [
         "notellm: this run computes in bf16, which this CPU does not multiply natively: no faster than fp32"
     ]
-    open_run(arguments("--run", str(tmp_path / "other")))
+    _opened(arguments("--run", str(tmp_path / "other")))
     assert capsys.readouterr().err == ""
+
+
+def _opened(call):
+    with open_run(call) as run:
+        return run.config
 
 
 def _shown(call):
@@ -87,7 +95,8 @@ def _shown(call):
 def test_the_printed_configuration_says_what_auto_becomes(native_bf16, tmp_path, capsys):
     for is_native, became in ((True, "bf16"), (False, "fp32")):
         native_bf16(is_native)
-        assert open_run(arguments("--cfg", f"run_dir={tmp_path / 'run'}")) is None
+        with open_run(arguments("--cfg", f"run_dir={tmp_path / 'run'}")) as run:
+            assert run is None
         assert f"\ndtype: {became}\n" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 
@@ -135,3 +144,50 @@ def test_json_is_strict(tmp_path):
     (tmp_path / "b.json").write_text('{"a": 1,\n "b": }')
     with pytest.raises(DataError, match=r"b\.json:2: must be JSON"):
         read_json(tmp_path / "b.json")
+
+
+HOLD = """
+import sys
+from notellm.app.run import alone_in
+with alone_in(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A run folder that another process works in, and that process."""
+    folder = tmp_path / "run"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], **pipes) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield folder, process
+
+
+@pytest.mark.parametrize("verb", ["data", "mine", "train", "evaluate", "demo", "show-prompt"])
+def test_a_folder_that_another_call_works_in_is_refused_by_its_name(verb, held, capsys):
+    folder, process = held
+    assert main([verb, "--run", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (
+        f"one call at a time must work in a run folder, but `-c {folder}`, process {process.pid} on" in line
+    )
+    assert [entry.name for entry in folder.iterdir()] == ["run.lock"]
+
+
+def test_what_a_killed_call_leaves_keeps_nobody_out(held):
+    folder, process = held
+    process.kill()
+    process.wait()
+    assert (folder / "run.lock").exists()
+    _opened(arguments("--run", str(folder)))
+    assert sorted(entry.name for entry in folder.iterdir()) == ["config.yaml", "run.json"]
+
+
+def test_a_call_that_fails_lets_the_next_one_in(tmp_path):
+    with pytest.raises(ZeroDivisionError), alone_in(tmp_path / "run"):
+        raise ZeroDivisionError
+    with alone_in(tmp_path / "run"), pytest.raises(ConfigError, match="one call at a time"):
+        _opened(arguments("--run", str(tmp_path / "run")))
+    _opened(arguments("--run", str(tmp_path / "run")))

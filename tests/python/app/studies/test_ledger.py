@@ -40,3 +40,17 @@ def test_a_torn_line_is_left_out_and_cut(tmp_path):
     ledger.path.write_text("{}\nnonsense\n")
     with pytest.raises(DataError, match=r"ledger\.jsonl:2: must be a JSON object"):
         ledger.entries()
+
+
+def test_an_entry_that_has_no_room_is_an_error_and_leaves_the_others(tmp_path, file_size_limit):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append({"key": "a", "status": "done"})
+    before = ledger.path.read_bytes()
+    with (
+        file_size_limit(len(before) + 10),
+        pytest.raises(OSError, match=r"ledger\.jsonl: must be written, but:"),
+    ):
+        ledger.append({"key": "b", "status": "done"})
+    assert ledger.path.read_bytes() == before
+    ledger.append({"key": "b", "status": "done"})
+    assert [entry["key"] for entry in ledger.entries()] == ["a", "b"]

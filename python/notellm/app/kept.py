@@ -1,0 +1,82 @@
+"""What is kept bears the name of all that decides it: with other options, data or models it is made anew.
+
+Which options those are is said in `DECIDED_BY` alone, by the keys of their one description; those that decide costs are
+left out by themselves. Contents, such as a model's files, count by their fingerprints.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from notellm.app.config import Config, cost_keys, groups
+from notellm.io.fingerprints import Fingerprint
+from notellm.models.backbone import FETCHED
+
+__all__ = ["DECIDED_BY", "backbone_key", "deciding", "folder_key", "made_by"]
+
+_COMPUTED = ("device", "dtype")
+_BACKBONE = ("model.path", "model.layers")
+_CUT = ("prompt.title_tokens", "prompt.content_tokens", "prompt.max_hashtags")
+
+DECIDED_BY: dict[str, tuple[str, ...]] = {
+    "pairs": ("mining.",),
+    "zero_shot_mean": (*_COMPUTED, *_BACKBONE, *_CUT, "embed."),
+    "zero_shot_last": (*_COMPUTED, *_BACKBONE, *_CUT, "embed."),
+    "zero_shot_prompt": (*_COMPUTED, *_BACKBONE, "model.pooling", "prompt.", "embed."),
+    "sentence_bert_zero_shot": ("device", "model.path", "prompt."),
+    "sentence_bert": ("device", "model.path", "prompt."),
+    "trained": (*_COMPUTED, "loss.contrastive", "embed."),
+    "generation": (*_COMPUTED, *_BACKBONE, "seed", "prompt.", "generation."),
+    "labels": (*_COMPUTED, "seed", "generation."),
+    "dataset": ("data.", "prompt.hashtag_separator", "model.path"),
+}
+"""By what is kept: keys, and groups with a dot behind them, that decide it beside the contents it is made of: a run's
+pairs; its embeddings, by system; what its models write; what `notellm generate` writes; the data that cells share."""
+
+
+def made_by(config: Config, what: str, **contents: Any) -> dict[str, Any]:
+    """All that decides something that is kept, as plain data: of other data than these it must be made anew.
+
+    Args:
+        config: The configuration.
+        what: A key of `DECIDED_BY`.
+        contents: Fingerprints, or other plain data, of what it is made of.
+    """
+    return {"options": deciding(config, DECIDED_BY[what])} | contents
+
+
+def deciding(config: Config, keys: Collection[str] = (), *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Options that decide results, those of groups below the group's name.
+
+    Args:
+        config: The configuration.
+        keys: Which: keys, and groups with a dot behind them; all by default.
+        without: Those that are left out, likewise.
+    """
+    values, costs = config.to_dict(), cost_keys()
+    found: dict[str, Any] = {}
+    for group in groups():
+        for described in group.options:
+            key = f"{group.name}.{described.name}".lstrip(".")
+            if key in costs or (keys and not _is_among(key, keys)) or _is_among(key, without):
+                continue
+            if group.name:
+                found.setdefault(group.name, {})[described.name] = values[group.name][described.name]
+            else:
+                found[key] = values[key]
+    return found
+
+
+def _is_among(key: str, keys: Collection[str]) -> bool:
+    return key in keys or ("." in key and f"{key.partition('.')[0]}." in keys)
+
+
+def folder_key(folder: Path) -> str:
+    """A name for the files of a model's folder, subfolders included."""
+    return Fingerprint(8).add_files([*folder.rglob("*.safetensors"), *folder.rglob("*.json")]).name()
+
+
+def backbone_key(config: Config) -> str:
+    """A name for the files of the backbone; empty for one that we fetch, whose version is fixed."""
+    path = config.model.path
+    return "" if path == FETCHED else folder_key(Path(path))

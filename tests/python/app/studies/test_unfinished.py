@@ -1,0 +1,42 @@
+"""Cells that cannot be finished now: a full disk, and a folder that another call works in."""
+
+import pytest
+
+from notellm.app.run import alone_in
+from notellm.app.studies import make_study, sweep
+
+
+def test_a_cell_whose_entry_has_no_room_stays_unfinished_and_keeps_its_model(
+    place, overrides, tmp_path, monkeypatch, file_size_limit
+):
+    from notellm.training import Trainer
+
+    node = {"rows": {"joint": {}}}
+    study = make_study("full", node, scale="smoke", overrides=overrides, folder=tmp_path)
+    study.ledger.append({"key": "other", "status": "done", "long": "x" * 4_000_000})
+    before = study.ledger.path.read_bytes()
+    with (
+        file_size_limit(len(before) + 10),
+        pytest.raises(OSError, match=r"ledger\.jsonl: must be written, but"),
+    ):
+        sweep(study, say=lambda _: None)
+    assert study.ledger.path.read_bytes() == before
+    (cell,) = study.cells
+    assert (cell.folder / "model").exists()
+    monkeypatch.setattr(Trainer, "train", lambda *_, **__: pytest.fail("it is trained already"))
+    (entry,) = sweep(study, say=lambda _: None)
+    assert entry["status"] == "done"
+    assert not (cell.folder / "model").exists()
+
+
+def test_a_cell_whose_folder_another_call_works_in_is_left_alone(place, overrides, tmp_path):
+    node = {"rows": {"words": {"system": "tfidf_full"}}}
+    study = make_study("busy", node, scale="smoke", overrides=overrides, folder=tmp_path)
+    (cell,) = study.cells
+    said = []
+    with alone_in(cell.folder):
+        (cell.folder / "config.yaml").write_text("of that call")
+        assert sweep(study, say=said.append) == []
+        assert (cell.folder / "config.yaml").read_text() == "of that call"
+    assert said == [f"[1/1] words, seed 0: another call works in {cell.folder}"]
+    assert [entry["status"] for entry in sweep(study, say=said.append)] == ["done"]
