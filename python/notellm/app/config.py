@@ -6,7 +6,7 @@ Only the application sees configurations; the library's functions take the group
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from notellm._core import options as _core
 from notellm._core.options import EmbedOptions, GenerationOptions, MiningOptions, OptionGroup
@@ -70,16 +70,9 @@ class Config(Options):
 
 
 CLASSES: dict[str, Any] = {
-    "data": DataOptions,
-    "mining": MiningOptions,
-    "prompt": PromptConfig,
-    "model": ModelOptions,
-    "loss": LossOptions,
-    "lora": LoraOptions,
-    "train": OptimizationOptions,
-    "embed": EmbedOptions,
-    "evaluation": EvaluationOptions,
-    "generation": GenerationOptions,
+    name: kind
+    for name, kind in get_type_hints(Config).items()
+    if name in Config.__dataclass_fields__ and hasattr(kind, "to_dict")
 }
 """The groups, in the order of a file."""
 
