@@ -32,22 +32,22 @@ __all__ = ["EmbedOptions", "Embedded", "embed", "load_embeddings", "save_embeddi
 
 @dataclass(frozen=True)
 class Embedded:
-    """Vectors of notes, and what they cost."""
+    """Vectors of notes, and what computing them cost."""
 
     vectors: Tensor
     """Shape ``(n, d)``, or ``(n, D)`` unprojected; fp32, unit rows, on the CPU."""
     computed_tokens: int
     """Tokens that went through the decoder."""
     sequence_tokens: int
-    """Tokens that would have gone through it had notes shared nothing."""
+    """Tokens of all notes' prompts, before any sharing."""
     duplicate_notes: int
-    """Notes whose prompt equals another one's: their vector was copied, not computed."""
+    """Notes with the same prompt as another note: their vector was copied, not computed."""
     weight_bytes: int
-    """Bytes of the blocks' matrices as they were kept for the products, beside the model's own."""
+    """Bytes of the blocks' matrices as prepared for matrix products, in addition to the model's own."""
 
     @property
     def saved_fraction(self) -> float:
-        """Share of the sequences' tokens that need not be computed, since notes have them in common; in ``[0, 1)``."""
+        """Share of the prompts' tokens that were not computed again because notes share them; in ``[0, 1)``."""
         return 1 - self.computed_tokens / self.sequence_tokens if self.sequence_tokens else 0.0
 
 
@@ -63,32 +63,32 @@ def embed(
     progress: ProgressFn | None = None,
     **changes: "Unpack[EmbedKeywords]",
 ) -> Embedded:
-    """Embeds tokenised notes with the category prompt, which has all fields.
+    """Embeds tokenised notes with the category prompt, which shows all fields.
 
-    No token is computed twice in a pass: prompts with a prefix in common (the instruction, a field's name, the same
-    first words) share it, equal prompts have one vector, and notes are batched so that long prefixes meet. Nothing is
-    padded.
+    No token is computed twice in a forward pass: prompts share their common prefixes (the instruction, a field's
+    name, the same first words), and equal prompts are computed once. Notes are batched so that those with long common
+    prefixes meet. There is no padding.
 
     Args:
         model: The model; its weights are read as they are now.
         tokenized: From ``model.prompt.tokenize(notes)``.
         indices: Which notes; all by default.
-        pooling: ``"compression"``: the state at the compressed position; ``"mean"``: the mean over the note's tokens,
-            from the prompt's first slot to there. Default: the model's own, which may also be a function; that one is
-            called batch by batch, and knows no int8.
-        projected: Whether to apply the projection to ``d`` dimensions. Zero-shot rows of the paper do not.
+        pooling: ``"compression"``: the hidden state at the compressed position; ``"mean"``: the mean over the note's
+            tokens, from the prompt's first slot to the compressed position. Default: the model's own pooling. If that
+            is a function, it is called batch by batch, and int8 is not possible.
+        projected: Whether to apply the projection to ``d`` dimensions. The paper's zero-shot rows do not.
         dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
-        options: See `EmbedOptions`. ``weights="int8"`` widens one matrix at a time right before its product;
-            ``weight_bytes`` says what that takes.
+        options: See `EmbedOptions`. With ``weights="int8"`` one matrix at a time is dequantised right before its
+            product; the result's ``weight_bytes`` gives the memory of the matrices.
         progress: Called with (notes done, notes).
-        changes: Single options, such as ``batch_tokens=8192``, in place of those of ``options`` or the defaults.
+        changes: Single options, such as ``batch_tokens=8192``, that replace those of ``options`` or the defaults.
 
     Returns:
         The vectors in the order of ``indices``, and the token counts.
 
     Raises:
         ValueError: If a name or the budget is out of range; for int8, if a weight is not finite.
-        IndexError: If an index is.
+        IndexError: If an index is out of range.
     """
     options = (options or EmbedOptions()).replace(**changes)
     chosen = model.pooling if pooling is None else pooling
@@ -132,7 +132,7 @@ def _embed_with_function(
     batch_tokens: int,
     progress: ProgressFn | None,
 ) -> Embedded:
-    """`embed` for a pooling that only Python knows: the same batches, but equal prompts are pooled one by one."""
+    """`embed` with a pooling function in Python: the same batches, but equal prompts are pooled one by one."""
     prompt = model.prompt
     rows = prompt.rows(tokenized, notes, mode="embed")
     laid_out = _core.prompts.lay_out(prompt.core, tokenized, rows, _core.prompts.PackMode.embed)
@@ -156,10 +156,10 @@ def _embed_with_function(
 
 
 def check_ids(path: str | Path, ids: Sequence[str]) -> None:
-    """Checks before any work that a file can hold these ids: ``.safetensors`` any text, ``.npy`` one line each.
+    """Checks before any work that a file can hold these ids: ``.safetensors`` takes any text, ``.npy`` one line each.
 
     Raises:
-        ValueError: If the suffix is another one, or an id cannot be written.
+        ValueError: If the path has another suffix, or an id cannot be written.
     """
     path = Path(path)
     if path.suffix not in (".safetensors", ".npy"):
@@ -178,15 +178,15 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> No
     """Writes embeddings, complete or not at all.
 
     Args:
-        path: ``*.safetensors`` (tensor ``embeddings``; the ids, of any length and number, as tensors, too: ``ids``,
-            their UTF-8 end to end, and ``id_offsets``, ``n + 1`` int64) or ``*.npy`` (the matrix, with the ids a
-            line each in ``*.ids.txt`` beside it).
+        path: ``*.safetensors`` (tensor ``embeddings``, and the ids as two more tensors: ``ids``, their concatenated
+            UTF-8 bytes, and ``id_offsets``, ``n + 1`` int64) or ``*.npy`` (the matrix, with one id per line in
+            ``*.ids.txt`` beside it).
         ids: ``n`` note ids; for ``.npy`` without line breaks.
         vectors: Shape ``(n, d)``.
 
     Raises:
-        ValueError: If the suffix is another one, an id cannot be written (`check_ids`), or the numbers of ids and rows
-            differ.
+        ValueError: If the path has another suffix, an id cannot be written (`check_ids`), or the numbers of ids and
+            rows differ.
     """
     path = Path(path)
     check_ids(path, ids)
@@ -198,11 +198,11 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> No
         with atomic_write(path) as temporary:
             save_file({"embeddings": vectors.contiguous()} | _packed(ids), temporary)
         return
-    with finishing("file", then_stop=True):  # both: ids alone are of no use
-        path.unlink(missing_ok=True)  # never an old matrix beside new ids
+    with finishing("file", then_stop=True):  # write both files: ids alone are useless
+        path.unlink(missing_ok=True)  # so that an old matrix never stands beside new ids
         with atomic_write(path.with_suffix(".ids.txt")) as temporary:
             listing = "\n".join(ids)
-            # An editor's byte order mark is no part of the first id; one that is has one before it.
+            # A byte order mark (from an editor) is not part of the first id; if an id begins with one, there are two.
             marked = listing.startswith("\ufeff")
             temporary.write_bytes(listing.encode("utf-8-sig" if marked else "utf-8"))
         with atomic_write(path) as temporary, temporary.open("wb") as file:
@@ -210,7 +210,7 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> No
 
 
 def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
-    """Reads what `save_embeddings` wrote, also older files, with the ids in the metadata.
+    """Reads what `save_embeddings` wrote; also older files, which have the ids in the metadata.
 
     Returns:
         The ids and the vectors, shape ``(n, d)``.
@@ -222,7 +222,7 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
     try:
         if path.suffix == ".npy":
             vectors = torch.from_numpy(np.load(path))
-            # Not as text: that would take a carriage return for the end of a line.
+            # Read as bytes: in text mode a carriage return would end a line.
             ids = path.with_suffix(".ids.txt").read_bytes().decode("utf-8-sig").split("\n")
         else:
             with safe_open(path, framework="pt") as file:
@@ -238,7 +238,7 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
 
 
 def _packed(ids: Sequence[str]) -> dict[str, Tensor]:
-    """Texts as two tensors, whatever their number: a header of the file would hold only so many bytes."""
+    """Any number of texts as two tensors: the header of the file is limited in size."""
     column = pa.array(ids, pa.large_string())
     _, offsets, content = column.buffers()
     starts = np.frombuffer(offsets, np.int64, len(ids) + 1) if len(ids) else np.zeros(1, np.int64)
@@ -250,7 +250,7 @@ def _unpacked(file: Any) -> list[str]:
     """The texts of `_packed`.
 
     Raises:
-        ValueError: If the two tensors do not fit together, or hold no UTF-8.
+        ValueError: If the two tensors do not fit together, or do not hold UTF-8.
     """
     letters, offsets = file.get_tensor("ids").numpy(), file.get_tensor("id_offsets").numpy()
     is_sound = letters.dtype == np.uint8 and offsets.dtype == np.int64 and letters.ndim == offsets.ndim == 1

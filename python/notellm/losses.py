@@ -46,19 +46,19 @@ def gcl_loss(
     Args:
         embeddings: Shape ``(2B, d)``, floating point; rows ``2b`` and ``2b + 1`` are a related pair. Any norm.
         tau: Shape ``()``, the log of the scale (the paper starts it at 3).
-        note_ids: Shape ``(2B,)``, int64. Given, an anchor leaves out every other copy of itself and of its partner
-            (false-negative mask).
-        anchors: Half-open range of the rows whose losses count; default: all. The others are negatives still, and
-            the gradient reaches every row, so that ranges can be shared out among processes: the sums of
-            `gcl_term` and their gradients add up to those of the whole.
+        note_ids: Shape ``(2B,)``, int64. If given, an anchor leaves out every other copy of itself and of its
+            partner (false-negative mask).
+        anchors: Half-open range of the rows whose losses count; default: all. The other rows are still negatives,
+            and the gradient reaches every row. So ranges can be divided among processes: the sums of `gcl_term` and
+            their gradients add up to those of the whole batch.
 
     Returns:
         Scalar: the mean over the anchors, in fp32 (fp64 for fp64); differentiable twice in ``embeddings`` and
         ``tau``. The ``(2B, 2B)`` similarities are computed tile by tile and never kept, so memory grows with ``B``,
-        not its square (but for the second derivative).
+        not with its square (except for the second derivative).
 
     Raises:
-        ValueError: If the number of rows is odd or zero, shapes do not match, or ``anchors`` is no range of rows.
+        ValueError: If the number of rows is odd or zero, shapes do not match, or ``anchors`` is not a range of rows.
 
     Example:
         >>> gcl_loss(torch.eye(2).repeat_interleave(2, 0), torch.tensor(0.0))
@@ -84,10 +84,10 @@ def csft_loss(logits: Tensor, labels: Tensor, label_offsets: Tensor, *, reductio
         label_offsets: Shape ``(n + 1,)``, int64, on the CPU; note ``i`` owns
             ``labels[label_offsets[i]:label_offsets[i + 1]]``.
         reduction: ``"note"``: mean over a note's tokens, then over notes (the paper); ``"token"``: mean over all
-            tokens (the public release).
+            tokens (the authors' public code).
 
     Returns:
-        Scalar mean; NaN when there is no label at all.
+        Scalar mean; NaN if there is no label at all.
 
     Raises:
         ValueError: If shapes or offsets do not match, or the reduction is unknown.
@@ -133,12 +133,12 @@ def csft_head_loss(
     dtype: Dtype = "fp32",
     max_logits: int | None = None,
 ) -> Tensor:
-    """`csft_loss` of the logits ``states @ head.T``, eq. (3), which never exist at once.
+    """`csft_loss` of the logits ``states @ head.T``, eq. (3), without keeping all logits at once.
 
-    They are computed in tiles of some positions by some of the vocabulary, forward and once more backward.
+    They are computed in tiles (some positions by a part of the vocabulary), once forward and once more backward.
 
     Args:
-        states: Shape ``(M, D)``, floating point: the decoder's states at the label positions only.
+        states: Shape ``(M, D)``, floating point: the decoder's hidden states at the label positions only.
         head: Shape ``(V, D)``, floating point: the LM head, which may be the token embedding itself.
         labels: Shape ``(M,)``, int64: the token to predict at each.
         label_offsets: Shape ``(n + 1,)``, int64, on the CPU; as in `csft_loss`.
@@ -147,8 +147,8 @@ def csft_head_loss(
         max_logits: The most logits that exist at a time. Default: 2^20 on the CPU, 2^24 elsewhere.
 
     Returns:
-        Scalar mean; NaN when there is no label at all. Differentiable in ``states`` and ``head``; what needs no
-        gradient costs none. A second derivative takes the memory of all logits.
+        Scalar mean; NaN if there is no label at all. Differentiable in ``states`` and ``head``; no gradient is
+        computed for an input that needs none. A second derivative takes the memory of all logits.
 
     Raises:
         ValueError: If shapes or offsets do not match, the reduction or the dtype is unknown, or ``max_logits``
@@ -172,7 +172,7 @@ def joint_loss(
 
     Args:
         contrastive: A `LossTerm`, or a mean loss as a scalar tensor.
-        generative: Likewise.
+        generative: The same.
         alpha: Weight of the generative loss, at least 0.
 
     Returns:

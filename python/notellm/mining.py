@@ -38,10 +38,10 @@ class InteractionLog(Protocol):
         notes: Shape ``(E,)`` int64, indices into ``note_ids``.
         user_ids: One name per user.
         note_ids: One name per note.
-        times: Shape ``(E,)`` int64 in any unit, or None: the order of the rows is the order of the events. Where it
-            is no second, ``ticks_per_second`` (1 where a log has no such attribute) says how many make one.
-        events: Shape ``(E,)`` int8, 0 view and 1 click, or None: each event is both.
-        ordered: False if each user's events are a set, a basket; scores are then symmetric.
+        times: Shape ``(E,)`` int64 in any unit, or None: then the order of the rows is the order of the events. If
+            the unit is not the second, the attribute ``ticks_per_second`` (default 1) gives units per second.
+        events: Shape ``(E,)`` int8, 0 view and 1 click, or None: each event counts as both.
+        ordered: False if each user's events are a set without order (a basket); scores are then symmetric.
     """
 
     @property
@@ -62,24 +62,24 @@ class InteractionLog(Protocol):
 
 @dataclass(frozen=True)
 class MiningReport:
-    """What became of a log. Each pair found is in exactly one of the five counts that follow it.
+    """What happened to a log. Each pair found is counted in exactly one of the five counts after ``pairs_found``.
 
     Attributes:
         users: Users with at least one event.
         users_too_long: Of these, left out with all their events by ``max_user_events``.
-        users_with_one_note: Of these, with a single distinct note and so without a pair.
+        users_with_one_note: Of these, users with a single distinct note, who give no pair.
         events: Events in the log.
         events_of_long_users: Of these, left out with their users.
         pairs_found: Distinct pairs before the bounds.
         pairs_under_min_users: Dropped for too few supporting users.
         pairs_below_lower: Dropped for a score below the lower bound.
         pairs_above_upper: Dropped for a score above the upper bound.
-        pairs_beyond_top: Dropped because their note has enough better partners.
+        pairs_beyond_top: Dropped because their source note has enough better partners.
         pairs_kept: The result.
         notes: Notes of the catalogue.
         notes_without_events: Of these, never seen in the log.
         notes_without_partner: Of these, without a kept partner, for whatever reason.
-        histogram_edges: Bin edges of the scores found, powers of two; one more than counts, or none.
+        histogram_edges: Bin edges of the scores found, powers of two; one more than the counts, or empty.
         histogram_counts: Pairs found with a score in ``[edges[i], edges[i + 1])``.
     """
 
@@ -105,7 +105,7 @@ class MiningReport:
         return asdict(self)
 
     def describe(self) -> str:
-        """The report in a few lines for people.
+        """The report as a few lines of text.
 
         Example:
             >>> print(mine_pairs(_example_log(), lower=0.4).report.describe())
@@ -126,7 +126,7 @@ class MiningReport:
         )
 
     def remedy(self) -> str:
-        """What to try where no pair was kept: by where most were lost.
+        """What to try if no pair was kept: a hint about the limit that dropped most pairs.
 
         Example:
             >>> mine_pairs(_example_log(), lower=2.0).report.remedy()
@@ -157,7 +157,7 @@ class Pairs:
         score: Shape ``(P,)`` float64, s(A -> B).
         users: Shape ``(P,)`` int64, the users who support the pair.
         count: ``N``, the number of notes.
-        report: What mining did; that of the whole log also in a selection.
+        report: What mining did; in a selection still the report of the whole log.
 
     Shapes: ``P`` pairs, ``N`` notes.
     """
@@ -193,7 +193,7 @@ class Pairs:
     def to_csr(self) -> csr_matrix:
         """The scores as a SciPy matrix of shape ``(N, N)``, float64 with 64-bit indices, columns ascending.
 
-        All pairs of a mining run share the memory of the miner's own matrix: copy it before changing it.
+        For all pairs of a mining run this is the miner's own memory: copy the matrix before changing it.
 
         Example:
             >>> mine_pairs(_example_log()).to_csr().toarray().round(2)
@@ -226,27 +226,27 @@ def mine_pairs(
 
     .. math:: s(A \to B) = \sum_{i \text{ viewed } A \text{ and afterwards clicked } B} 1 / N_i
 
-    ``N_i`` is the number of distinct notes user ``i`` clicked. A user counts a pair once. "Afterwards" is
-    later in time, or later in the log where times are equal or absent; in a log that is not ordered it always
-    holds. Scores are sums of whole units of 2\ :sup:`-40`, the bounds are rounded to such units too.
+    ``N_i`` is the number of distinct notes user ``i`` clicked. A user counts once for a pair. "Afterwards" means
+    later in time, or later in the log if times are equal or absent; in a log that is not ordered it always
+    holds. Scores are sums of whole units of 2\ :sup:`-40`; the bounds are rounded to such units, too.
 
     Args:
-        log: The events, for example a `notellm.Interactions`. A log without an event type counts each event
-            as a view and a click; in one with types a click is no view.
+        log: The events, for example a `notellm.Interactions`. In a log without event types each event counts
+            as a view and a click; in a log with types a click is not also a view.
         options: See `MiningOptions`. With both gap limits one view of A and one click of B must satisfy both.
-        threads: 0 for `notellm.set_num_threads`'s setting. The result does not depend on it.
-        progress: Told ``(notes done, N)``; what it raises stops the mining.
-        changes: Single options, such as ``lower=0.4``, in place of those of ``options`` or the defaults.
+        threads: 0 for the setting of `notellm.set_num_threads`. The result does not depend on it.
+        progress: Called with ``(notes done, N)``; an exception it raises stops the mining.
+        changes: Single options, such as ``lower=0.4``, that replace those of ``options`` or the defaults.
 
     Returns:
         The pairs, at most ``top`` for each source note, with the report.
 
     Raises:
-        ValueError: If an option is out of range, a gap limit is asked of a log without order (or, in seconds,
-            without times), times are no integers, or the log's columns do not fit together.
+        ValueError: If an option is out of range, a gap limit is set for a log without order (or, in seconds,
+            without times), times are not integers, or the log's columns do not fit together.
 
     Warns:
-        UserWarning: If a gap is limited in seconds, but the times seem to be in a smaller unit.
+        UserWarning: If a gap limit is in seconds, but the times seem to be in a smaller unit.
 
     Example:
         >>> pairs = mine_pairs(_example_log())
@@ -287,7 +287,7 @@ def mine_pairs(
 
 
 def _check_times(times: object) -> None:
-    """The core would cut fractions off, and so lose the order."""
+    """Times must be integers: the core would cut fractions off, and so lose the order."""
     if times is not None and not np.issubdtype(np.asarray(times).dtype, np.integer):
         raise ValueError(
             f"mine_pairs: times must be integers, but are {np.asarray(times).dtype}; try notellm.Interactions, which "
@@ -296,11 +296,11 @@ def _check_times(times: object) -> None:
 
 
 _LATEST_SECOND = 10**11
-"""In seconds since 1970 the year 5138: later times are in a smaller unit."""
+"""The year 5138 in seconds since 1970: later times must be in a smaller unit."""
 
 
 def _warn_of_unit(log: InteractionLog, limit: int, pairs_found: int) -> None:
-    """Warns where a limit in seconds meets times that seem to be in a smaller unit."""
+    """Warns if a limit is in seconds, but the times seem to be in a smaller unit."""
     if log.times is None or len(log.times) == 0:
         return
     middle = int(np.median(log.times))
@@ -319,7 +319,7 @@ def _warn_of_unit(log: InteractionLog, limit: int, pairs_found: int) -> None:
 
 
 def _smallest_gap(log: InteractionLog) -> int:
-    """The smallest time between two events of one user that are not at the same time; 0 where there are none."""
+    """The smallest nonzero time between two events of one user; 0 if there is none."""
     assert log.times is not None
     order = np.lexsort((log.times, log.users))
     gaps = np.diff(log.times[order])[np.diff(log.users[order]) == 0]

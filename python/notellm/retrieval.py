@@ -15,7 +15,7 @@ __all__ = ["NeighbourIndex", "Neighbours", "Ranks", "neighbours", "target_ranks"
 
 
 class Ranks(NamedTuple):
-    """Where each query's target stands in the pool.
+    """The counts from which each query's target gets its rank in the pool.
 
     Attributes:
         greater: Shape ``(Q,)`` int64, notes that score higher than the target.
@@ -27,7 +27,7 @@ class Ranks(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """The best notes for each query, best first, ties by pool index.
+    """The best notes for each query, best first; ties are broken by pool index.
 
     Attributes:
         scores: Shape ``(Q, k)`` float64; ``-inf`` where the pool has no more notes.
@@ -48,19 +48,19 @@ def target_ranks(
 ) -> Ranks:
     """Ranks by counting: how many notes of the pool score higher than each query's target.
 
-    Matrix products only filter; what lies within their rounding bound of the target's score is decided by an
+    Matrix products only filter; notes within their rounding bound of the target's score are compared by an
     exact sum. Memory grows with ``Q + N``, not with ``Q * N``.
 
     Args:
         queries: Shape ``(Q, d)``, floating point, on any device.
         pool: Shape ``(N, d)``, of the same dtype and device.
         targets: Shape ``(Q,)`` int64, the pool index of each query's ground truth.
-        exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, pool indices left out for each query (itself, say); -1
-            for none. Excluding a target is an error.
-        progress: Told ``(query-note pairs done, Q * N)``.
+        exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, pool indices to leave out for each query (for example the
+            query itself); -1 for none. Excluding a target is an error.
+        progress: Called with ``(query-note pairs done, Q * N)``.
 
     Returns:
-        Counts on the CPU; the target itself is in neither.
+        Counts on the CPU; neither includes the target itself.
 
     Raises:
         ValueError: If shapes, dtypes or indices do not fit, a value is not finite, or a target is excluded.
@@ -84,8 +84,8 @@ class NeighbourIndex:
     Args:
         pool: Shape ``(N, d)``, floating point. Do not change it while the index is used.
         factory: FAISS description: ``"Flat"`` (exact up to float32 rounding), ``"IVF64,Flat"`` (64 clusters),
-            ``"HNSW32"`` (a graph with 32 links a note), ...
-        parameters: FAISS search parameters, for example ``"nprobe=8"`` (clusters looked at) or
+            ``"HNSW32"`` (a graph with 32 links per note), ...
+        parameters: FAISS search parameters, for example ``"nprobe=8"`` (number of clusters searched) or
             ``"efSearch=64"``.
 
     Raises:
@@ -120,14 +120,14 @@ def neighbours(
         queries: Shape ``(Q, d)``, floating point.
         pool: Shape ``(N, d)``, of the same dtype and device.
         k: Neighbours of each query; may exceed ``N``.
-        exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, pool indices left out for each query; -1 for none. For
-            the neighbours of notes that are in the pool themselves, pass their own indices.
-        index: FAISS description for an approximate search (see `NeighbourIndex`, which also keeps the index
-            for more than one search); None searches exactly.
-        progress: Told ``(query-note pairs done, Q * N)`` by the exact search.
+        exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, pool indices to leave out for each query; -1 for none. If
+            the queries are notes of the pool, pass their own indices.
+        index: FAISS description for an approximate search (see `NeighbourIndex`, which can be searched more
+            than once); None searches exactly.
+        progress: Called with ``(query-note pairs done, Q * N)`` by the exact search.
 
     Returns:
-        Scores and pool indices, best first, ties by pool index.
+        Scores and pool indices, best first; ties are broken by pool index.
 
     Raises:
         ValueError: If shapes, dtypes or indices do not fit or a value is not finite.

@@ -1,4 +1,4 @@
-"""The category of a note: written freely, written as one of a closed set, or the best of the set by its score."""
+"""The category of a note: generated freely, generated from a closed set, or the one of the set with the best score."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,29 +32,30 @@ def generate_category(
     progress: ProgressFn | None = None,
     **changes: "Unpack[DecodingKeywords]",
 ) -> list[str]:
-    """Writes the category of each note with the category prompt.
+    """Generates the category of each note with the category prompt.
 
     Args:
         model: The model.
-        notes: Their categories are not looked at.
-        categories: Only these may be written: at every step the tokens that go on to one of them. Greedily, that need
-            not lead to the most probable category; `score_categories` finds it. Default: anything may be written.
+        notes: The notes; their categories are not used.
+        categories: The closed set: at every step only tokens that lead to one of them are allowed. Greedy decoding
+            does not always find the most probable category; `score_categories` does. Default: any text.
         decoding: How the output is found, see `Decoding`; by default greedily.
-        seed: Of the draws. Neither the batch nor the other notes change them, and equal prompts get equal outputs.
-        stop: Tokens that end an output besides the model's own end: ids, or tokens as the tokenizer names them. Where
-            only known values may be written, these end by themselves, and it does not count.
+        seed: Seed of sampling. Sampling does not depend on the batch or on other notes, and equal prompts get equal
+            outputs.
+        stop: Tokens that end an output besides the model's own end token: ids, or tokens as the tokenizer names them.
+            Not used with a closed set, whose values end by themselves.
         dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
         progress: Called with (notes done, notes).
-        changes: Single options, such as ``beams=4``, in place of those of ``decoding`` or the defaults.
-            Unless ``max_new_tokens`` is among them, one of ``categories`` may be as long as the longest of them.
+        changes: Single options, such as ``beams=4``, that replace those of ``decoding`` or the defaults. If
+            ``max_new_tokens`` is not among them and ``categories`` is given, it is the length of the longest category.
 
     Returns:
-        One string a note, without surrounding space and the prompt's closing text; without ``categories`` it may be
-        none of the known ones ("illusory").
+        One string per note, without surrounding space and the prompt's closing text; without ``categories`` it may be
+        a category that does not exist ("illusory").
 
     Raises:
         ValueError: If an option is out of its range or the dtype unknown; if a prompt does not fit the model's context;
-            if there is no category, or one is empty or comes twice.
+            if there is no category, or one is empty or repeated.
     """
     grammar = None
     if categories is not None:
@@ -82,15 +83,15 @@ def generate_category(
 
 
 class ScoredCategories(NamedTuple):
-    """What a model thinks of every category of a closed set, note by note.
+    """The scores of every category of a closed set, note by note.
 
     Attributes:
         categories: ``C`` names, in the order given.
-        log_probs: Shape ``(n, C)`` fp64: log p(category | note), the end of the text included; divided by the number of
-            tokens where lengths are normalised.
+        log_probs: Shape ``(n, C)`` fp64: log p(category | note), the end token included; divided by the number of
+            tokens if lengths are normalised.
         probabilities: Shape ``(n, C)`` fp64: the softmax of these over the closed set.
-        best: The most probable category of each note; of equal ones the first.
-        confidence: Shape ``(n,)`` fp64: its probability.
+        best: The most probable category of each note; the first if several are equal.
+        confidence: Shape ``(n,)`` fp64: the probability of ``best``.
     """
 
     categories: list[str]
@@ -111,24 +112,24 @@ def score_categories(
     max_logits: int = 1 << 24,
     progress: ProgressFn | None = None,
 ) -> ScoredCategories:
-    """The best category of each note among a closed set, by log p of every one of them in one pass: no search.
+    """The best category of each note in a closed set, by log p of all of them in one forward pass, without search.
 
-    The categories hang below the note as a trie, so that what they begin with alike is computed once; a note costs
-    itself and the trie.
+    The categories are laid out as a trie below the note, so that their common prefixes are computed once. The cost of
+    a note is its prompt and the trie.
 
     Args:
         model: The model.
-        notes: Their own categories are not looked at.
-        categories: The closed set, distinct; one may begin another.
-        normalise_length: Whether log p is divided by the number of tokens, the end included: without it, long names
-            are less probable than short ones.
+        notes: The notes; their own categories are not used.
+        categories: The closed set, distinct; one may be a prefix of another.
+        normalise_length: Whether log p is divided by the number of tokens, the end token included: otherwise long
+            names are less probable than short ones.
         dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
-        batch_tokens: Tokens computed at once, shared ones counted once: bounds memory.
-        max_logits: Logits computed at once: bounds memory.
+        batch_tokens: Tokens computed at once, shared ones counted once; limits memory.
+        max_logits: Logits computed at once; limits memory.
         progress: Called with (notes done, notes).
 
     Raises:
-        ValueError: If there is no category, one is empty or comes twice, a limit is below 1 or the dtype unknown.
+        ValueError: If there is no category, one is empty or repeated, a limit is below 1 or the dtype unknown.
     """
     _refuse_a_text("score_categories", categories)
     names = list(categories)
@@ -155,6 +156,6 @@ def score_categories(
 
 
 def _refuse_a_text(where: str, categories: Sequence[str]) -> None:
-    """A text is a sequence of texts, too, but nobody means its letters."""
+    """Refuses a single text: it is a sequence of texts, too, but of its letters."""
     if isinstance(categories, str):
         raise ValueError(f"{where}: categories must be a list of names, but are a text")

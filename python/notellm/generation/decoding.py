@@ -1,4 +1,4 @@
-"""How outputs are searched for or drawn, and the call that does it."""
+"""The options of decoding, and the call that does it."""
 
 from collections.abc import Sequence
 
@@ -25,20 +25,20 @@ def write(
     banned: Sequence[Sequence[int]] = (),
     progress: ProgressFn | None = None,
 ) -> list[str]:
-    """The texts that a model writes after some prompts.
+    """The texts that a model generates after some prompts.
 
     Args:
         model: The model.
         tokenized: The notes.
-        rows: What is asked of which note.
-        decoding: How.
-        seed: Of the draws. A draw is a function of the seed, the prompt and the place in the output: neither the batch
-            nor the other notes change it, and equal prompts get equal outputs.
-        stop: Tokens that end an output besides the model's own end: ids, or tokens as the tokenizer names them. Where
-            only known values may be written, these end by themselves, and it does not count.
+        rows: What to ask about which note.
+        decoding: How outputs are found.
+        seed: Seed of sampling. A draw depends only on the seed, the prompt and the place in the output, not on the
+            batch or on other notes; equal prompts get equal outputs.
+        stop: Tokens that end an output besides the model's own end token: ids, or tokens as the tokenizer names them.
+            Not used with a grammar, whose values end by themselves.
         dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
-        grammar: What may be written; default: anything.
-        banned: By row: numbers of the grammar's values that may not be written; or empty.
+        grammar: The allowed outputs; default: any text.
+        banned: By row: indices of the grammar's values that may not be written; or empty.
         progress: Called with (notes done, notes).
 
     Raises:

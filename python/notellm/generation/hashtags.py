@@ -1,4 +1,4 @@
-"""The hashtags of a note: written freely, or out of a known vocabulary."""
+"""The hashtags of a note: generated freely, or from a known vocabulary."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -39,35 +39,37 @@ def generate_hashtags(
     progress: ProgressFn | None = None,
     **changes: "Unpack[DecodingKeywords]",
 ) -> list[list[str]]:
-    """Writes hashtags with the hashtag prompt that asks for ``count`` of them.
+    """Generates hashtags with the hashtag prompt that asks for ``count`` of them.
 
     Args:
         model: The model.
-        notes: Their hashtags are not looked at.
-        count: How many to ask for, from 1 to the prompt's ``max_hashtags``. Freely, the model may write fewer or more;
-            from a vocabulary at most so many.
-        vocabulary: Only these may be written, each once, cleaned as the prompt cleans hashtags (one that holds the
-            separator is several): at every step the tokens that go on to one of them. Default: anything may be written.
-        banned: By note: hashtags that it must not get, cut like all. From a vocabulary they are never written; of what
-            was written freely they are left out.
-        ban_in_text: Whether those that stand in the note's title or content are banned, too (`hashtags_in_text`).
+        notes: The notes; their hashtags are not used.
+        count: How many to ask for, from 1 to the prompt's ``max_hashtags``. Without a vocabulary the model may write
+            fewer or more, with one at most ``count``.
+        vocabulary: The allowed hashtags, each at most once per note: at every step only tokens that lead to one of
+            them are allowed. They are cleaned as the prompt cleans hashtags (one with a separator in it counts as
+            several). Default: any text.
+        banned: By note: hashtags that it must not get, cut like all others. With a vocabulary they are never written;
+            without one they are removed from the output.
+        ban_in_text: Whether hashtags that occur in the note's title or content are banned, too (`hashtags_in_text`).
         decoding: How the output is found, see `Decoding`; by default greedily.
-        seed: Of the draws. Neither the batch nor the other notes change them, and equal prompts get equal outputs.
-        stop: Tokens that end an output besides the model's own end: ids, or tokens as the tokenizer names them. Where
-            only known values may be written, these end by themselves, and it does not count.
+        seed: Seed of sampling. Sampling does not depend on the batch or on other notes, and equal prompts get equal
+            outputs.
+        stop: Tokens that end an output besides the model's own end token: ids, or tokens as the tokenizer names them.
+            Not used with a vocabulary, whose values end by themselves.
         dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
         progress: Called with (notes done, notes).
-        changes: Single options, such as ``beams=4``, in place of those of ``decoding`` or the defaults.
-            An output from a vocabulary that is cut at ``max_new_tokens`` ends with a whole hashtag.
+        changes: Single options, such as ``beams=4``, that replace those of ``decoding`` or the defaults. With a
+            vocabulary, an output that is cut at ``max_new_tokens`` ends with a complete hashtag.
 
     Returns:
-        A list of hashtags a note, split at the prompt's separator, in the order written, without repeats; empty where
-        the whole vocabulary is banned.
+        One list of hashtags per note, split at the prompt's separator, in the order written, without repeats; empty
+        if the whole vocabulary is banned.
 
     Raises:
         ValueError: If the count has no prompt, an option is out of its range or the dtype unknown; if a prompt does not
-            fit the model's context; if no hashtag of the vocabulary can be written, or ``banned`` is not one
-            collection a note.
+            fit the model's context; if no hashtag of the vocabulary can be written, or ``banned`` does not have one
+            collection per note.
     """
     if banned is not None and len(banned) != len(notes):
         raise ValueError(
@@ -107,12 +109,12 @@ def generate_hashtags(
 
 
 def _clean(model: LanguageModel, tags: Iterable[str]) -> list[str]:
-    """Hashtags as the prompt shows them, and so as the model writes them."""
+    """Hashtags in the form in which the prompt shows them and the model writes them."""
     return clean_hashtags(tags, hashtag_rule(model.prompt.config))
 
 
 def _numbered(model: LanguageModel, vocabulary: Sequence[str]) -> dict[str, int]:
-    """The distinct hashtags as the prompt would show them, and their numbers."""
+    """The distinct hashtags in the form in which the prompt shows them, each with its index."""
     if isinstance(vocabulary, str):
         raise ValueError("generate_hashtags: vocabulary must be a list of hashtags, but is a text")
     tags = _clean(model, vocabulary)
@@ -124,17 +126,17 @@ def _numbered(model: LanguageModel, vocabulary: Sequence[str]) -> dict[str, int]
 
 
 def hashtags_in_text(notes: Notes, hashtags: Sequence[str]) -> list[set[str]]:
-    """Which of some hashtags stand in the title or the content of each note.
+    """Which of the given hashtags occur in the title or the content of each note.
 
-    A hashtag stands there if its words do, one after the other, whatever their case and what is between them; where no
-    spaces separate words, each character is one.
+    A hashtag occurs if its words do, one after the other; case and characters between words are ignored. In scripts
+    without spaces between words, each character is a word.
 
     Args:
         notes: N notes.
-        hashtags: The hashtags that are looked for.
+        hashtags: The hashtags to look for.
 
     Returns:
-        By note: those that it holds.
+        By note: the hashtags that occur in it.
 
     Example:
         >>> notes = Notes(["a"], ["Web servers"], ["Fast HTTP/2 server."], [[]], [""])

@@ -1,4 +1,4 @@
-"""Whole pools: one JSON line a note, written as they come, and resumed where an interrupted call stopped."""
+"""Whole pools: one JSON line per note, written step by step; a call goes on where an interrupted one stopped."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from notellm.io.json_files import write_text
 from notellm.progress import ProgressFn
 
 Describe = Callable[[Notes, ProgressFn], Sequence[Mapping[str, Any]]]
-"""Makes one JSON object a note, and reports (notes done, notes) of those that it was given."""
+"""Makes one JSON object per note, and reports (notes done, notes) for the notes it was given."""
 
 NOTES_PER_CHUNK = 64
-"""Notes between two writes: so many are done again after an interruption at most."""
+"""Notes between two writes: at most this many must be done again after an interruption."""
 
 
 def write_pool(
@@ -28,21 +28,22 @@ def write_pool(
     progress: ProgressFn | None = None,
     notes_per_chunk: int = 0,
 ) -> int:
-    """Writes what a model says of each note of a pool, one JSON object a line, in the order of the notes.
+    """Writes what a model generates for each note of a pool, one JSON object per line, in the order of the notes.
 
-    Lines go to ``<path>.part``, which takes the name ``path`` when it is complete. A call that finds the part of an
-    interrupted one with the same notes and the same ``made_by`` goes on behind it; any other part is begun anew.
+    Lines go to ``<path>.part``, which is renamed to ``path`` when it is complete. If there is such a file from an
+    interrupted call with the same notes and the same ``made_by``, the call goes on after its lines; otherwise it
+    starts anew.
 
     Args:
         path: The file to write.
         notes: The pool.
-        describe: What to write of some notes. What it says of a note must not depend on the others.
-        made_by: What decides the words, as JSON: model, options.
+        describe: Makes the objects for some notes. The object of a note must not depend on other notes.
+        made_by: Everything that decides the output, as JSON: model, options.
         progress: Called with (notes done, notes).
-        notes_per_chunk: Notes that are described together; 0: ``NOTES_PER_CHUNK``.
+        notes_per_chunk: Notes per call of ``describe``; 0: ``NOTES_PER_CHUNK``.
 
     Returns:
-        How many notes a former call had described.
+        How many notes were taken from an earlier call.
 
     Raises:
         ValueError: If ``describe`` does not give one object a note.
@@ -74,7 +75,7 @@ def write_pool(
 
 
 def _lines_kept(part: Path, origin: Path, wanted: Mapping[str, Any]) -> int:
-    """How many whole lines a former call left; a last one that was cut is taken off."""
+    """How many complete lines an earlier call left; an incomplete last line is removed."""
     try:
         same = json.loads(origin.read_text(encoding="utf-8")) == wanted
     except (OSError, ValueError):

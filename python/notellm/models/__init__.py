@@ -1,1 +1,1 @@
-"""Backbones: parameters live here in ``nn.Module`` trees named as in Hugging Face checkpoints; the core computes."""
+"""Backbones: ``nn.Module`` trees hold parameters with the names of Hugging Face checkpoints; the core computes."""

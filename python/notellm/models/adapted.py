@@ -1,4 +1,4 @@
-"""What LoRA does to a whole model: adding, merging, unmerging, PEFT folders."""
+"""LoRA on a whole model: adding, merging, unmerging, PEFT folders."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -11,10 +11,10 @@ from notellm.models.decoder import Decoder
 
 
 class Adapted(nn.Module):
-    """The part of `NoteLLM` that LoRA is about.
+    """The methods of `NoteLLM` for LoRA.
 
     Attributes:
-        lora: What `add_lora` was called with, or None.
+        lora: The options given to `add_lora`, or None.
     """
 
     model: Decoder
@@ -24,7 +24,7 @@ class Adapted(nn.Module):
     if TYPE_CHECKING:
 
         def own_parameters(self) -> dict[str, Tensor]:
-            """Those that are not the backbone's, by name."""
+            """The parameters that are not the backbone's, by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,18 +34,19 @@ class Adapted(nn.Module):
     def add_lora(self, options: LoraOptions | None = None, *, seed: int = 0) -> Self:
         """Freezes the backbone and adds adapters, which change nothing until they are trained.
 
-        What learns then: the adapters, the projection, tau, and [EMB]'s row as an input. Where head and table are
-        tied, the head's row for [EMB] follows, but has no gradient of its own: [EMB] is never a label.
+        After this, only the adapters, the projection, tau, and the input row of [EMB] are trained. If head and
+        embedding table are tied, the head's row for [EMB] follows, but has no gradient of its own: [EMB] is never a
+        label.
 
         Args:
             options: Rank, scale, dropout, targets.
-            seed: Of the adapters' ``A``.
+            seed: Seed of the adapters' ``A``.
 
         Returns:
             The model itself.
 
         Raises:
-            ValueError: If it has LoRA already, or merged LoRA that `unmerge_lora` could bring back.
+            ValueError: If it has LoRA already, or merged LoRA that `unmerge_lora` could restore.
         """
         if self.lora is not None or self._unmerged is not None:
             raise ValueError("add_lora: the model must be without LoRA, but has it; try merge_lora() first")
@@ -59,10 +60,10 @@ class Adapted(nn.Module):
         return self
 
     def merge_lora(self, *, keep: bool = False) -> Self:
-        """Folds the adapters and [EMB]'s row into the weights and removes them: a plain model, nothing frozen.
+        """Merges the adapters and [EMB]'s row into the weights and removes them: a plain model, nothing frozen.
 
         Args:
-            keep: Whether `unmerge_lora` can undo it, exactly. It keeps a copy of the matrices for that.
+            keep: Whether `unmerge_lora` can undo this exactly. It needs memory for a copy of the matrices.
 
         Returns:
             The model itself.
@@ -77,9 +78,9 @@ class Adapted(nn.Module):
         return self
 
     def unmerge_lora(self) -> Self:
-        """Undoes ``merge_lora(keep=True)``: frozen matrices and adapters as they were, bit for bit.
+        """Undoes ``merge_lora(keep=True)``: restores the frozen matrices and the adapters, bit for bit.
 
-        Changes made to the merged matrices meanwhile are lost.
+        Changes made to the merged matrices since then are lost.
 
         Returns:
             The model itself.

@@ -1,7 +1,7 @@
 """LoRA (Hu et al. 2021): small trained matrices beside the frozen ones of a backbone.
 
-A matrix ``W`` acts as ``W + scale * B A`` with ``A`` of shape ``(r, in)`` and ``B`` of shape ``(out, r)``. Only these,
-the projection, tau and the input row of [EMB] learn.
+A matrix ``W`` acts as ``W + scale * B A`` with ``A`` of shape ``(r, in)`` and ``B`` of shape ``(out, r)``. Only ``A``
+and ``B``, the projection, tau and the input row of [EMB] are trained.
 """
 
 import math
@@ -23,7 +23,7 @@ PARTS = {
     "up_proj": ("mlp", "up"),
     "down_proj": ("mlp", "down"),
 }
-"""The matrices of a block that can have an adapter: the module that holds each, and its name in the core."""
+"""The matrices of a block that can have an adapter: for each, its module and its name in the core."""
 
 TARGETS = tuple(PARTS)
 
@@ -46,17 +46,17 @@ class LoraOptions(Options):
 
     @property
     def scale(self) -> float:
-        """What ``B A`` is multiplied by."""
+        """The factor of ``B A``."""
         return self.alpha / (math.sqrt(self.r) if self.rslora else self.r)
 
 
 class Adapter(nn.Module):
-    """The two matrices beside one frozen matrix; never called.
+    """The two matrices of an adapter beside one frozen matrix; never called.
 
     Args:
-        linear: What holds the frozen matrix.
+        linear: The module with the frozen matrix.
         options: Rank and scale.
-        generator: Of ``A``, which begins Kaiming-uniform as in `peft`; ``B`` begins as 0, so that nothing changes.
+        generator: Draws ``A``, Kaiming-uniform as in `peft`; ``B`` starts as 0, so that at first nothing changes.
     """
 
     def __init__(self, linear: nn.Linear, options: LoraOptions, generator: torch.Generator) -> None:
@@ -69,7 +69,7 @@ class Adapter(nn.Module):
         self.scale = options.scale
 
     def merged(self, weight: Tensor) -> Tensor:
-        """The matrix with what the adapter adds to it, in the matrix's dtype, without a graph."""
+        """The matrix plus what the adapter adds, in the matrix's dtype, without a graph."""
         is_slow = weight.dtype == torch.bfloat16 and not multiplies_bf16(weight.device)  # a scalar loop
         wide = torch.float32 if is_slow else weight.dtype
         with torch.no_grad():
@@ -93,7 +93,7 @@ def checked(modules: nn.ModuleDict) -> dict[str, Adapter]:
 
 
 def for_core(modules: nn.ModuleDict, *, dropout: float, layer: int) -> _core.models.LayerAdapters:
-    """A block's adapters as the core takes them."""
+    """A block's adapters in the form that the core takes."""
     own: dict[str, Any] = {
         PARTS[name][1]: _core.models.Adapter(adapter.lora_A, adapter.lora_B, adapter.scale)
         for name, adapter in checked(modules).items()

@@ -1,4 +1,4 @@
-"""What a model folder says of a NoteLLM, checked: shape, tokenizer, [EMB], ends, prompt, and the backbone's weights."""
+"""Reads and checks a model folder: shape, tokenizer, [EMB], end tokens, prompt, and the backbone's weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,10 @@ from notellm.prompts import Prompt, PromptConfig
 
 EMB_TOKEN = "[EMB]"
 FORMAT = 2
-"""Version of `notellm.json`; a reader refuses what is newer. 1 knew neither ``state`` of a prompt nor ``pooling``."""
+"""Version of `notellm.json`; newer ones are refused. Version 1 had neither ``state`` of a prompt nor ``pooling``."""
 
 FETCHED = "smollm2-135m"
-"""The path that stands for the model that we fetch."""
+"""The ``path`` that stands for the model that is downloaded."""
 
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
@@ -33,35 +33,35 @@ EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
 
 @dataclass(frozen=True)
 class Outline:
-    """What a folder says of its backbone without its weights."""
+    """What a folder says about its backbone, without the weights."""
 
     hf: dict[str, Any]
-    """Its ``config.json``, of the layers that are kept."""
+    """Its ``config.json``, adapted to the layers that are kept."""
     tokenizer: Tokenizer
-    """With [EMB]."""
+    """The tokenizer, with [EMB]."""
     end_tokens: tuple[int, ...]
-    """Ids that end an output; the first is the one that training teaches."""
+    """Ids that end an output; the first is the one used in training."""
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone as it is read, sound and complete."""
+    """A backbone that has been read: checked and complete."""
 
     outline: Outline
-    """Of the model to be made: its ``vocab_size`` has room for [EMB], its ``tie_word_embeddings`` is what holds."""
+    """For the model to be built: ``vocab_size`` includes [EMB], ``tie_word_embeddings`` says what really holds."""
     weights: dict[str, Tensor]
-    """The decoder's parameters, and those of a head of its own, by Hugging Face's full names."""
+    """The parameters of the decoder and of a separate head, if there is one, by Hugging Face's full names."""
     kept: dict[str, bytes]
-    """Contents of the files that stay with the model when it is saved."""
+    """Contents of the files that are saved again with the model."""
 
     @property
     def has_head(self) -> bool:
-        """Whether it can write; the backbones of embedding models may come without a head."""
+        """Whether it can generate; backbones of embedding models may come without an LM head."""
         return bool(self.outline.hf["tie_word_embeddings"]) or tensors.HEAD in self.weights
 
 
 def read(path: Path, layers: int = 0) -> Backbone:
-    """Reads and checks a folder's backbone: every field and every tensor of it is accounted for.
+    """Reads and checks a folder's backbone: every field and every tensor must be known.
 
     Args:
         path: The folder.
@@ -80,7 +80,7 @@ def read(path: Path, layers: int = 0) -> Backbone:
     hf = outline.hf | {"tie_word_embeddings": is_tied}
     tensors.check_all(weights, hf, path)
     emb = emb_token_id(outline.tokenizer)
-    if not (path / EXTRA_CONFIG).exists():  # a saved NoteLLM has its row already
+    if not (path / EXTRA_CONFIG).exists():  # a saved NoteLLM has [EMB]'s row already
         for name in (tensors.EMBEDDING, tensors.HEAD):
             if name in weights:
                 weights[name] = with_emb_row(weights[name], emb)
@@ -91,7 +91,7 @@ def read(path: Path, layers: int = 0) -> Backbone:
 
 
 def read_outline(path: Path, layers: int = 0) -> Outline:
-    """Reads and checks what a folder says of its backbone without its weights.
+    """Reads and checks what a folder says about its backbone, without the weights.
 
     Args:
         path: The folder.
@@ -134,7 +134,7 @@ def read_prompt(path: str | Path, config: PromptConfig) -> Prompt:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """The folder's tokenizer, with [EMB] added where it lacks it."""
+    """The folder's tokenizer; [EMB] is added if it is missing."""
     tokenizer = model_folder.read_tokenizer(folder)
     if tokenizer.token_to_id(EMB_TOKEN) is None:
         tokenizer.add_special_tokens([AddedToken(EMB_TOKEN, special=True, normalized=False)])
@@ -142,21 +142,21 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def resolve(path: str | Path, progress: ProgressFn | None) -> Path:
-    """The folder of a model, made ready first where it is one that we fetch."""
+    """The folder of a model; ``FETCHED`` is downloaded and converted first if needed."""
     if str(path) == FETCHED:
         return smollm2.prepare(cache_folder(FETCHED), progress)
     return Path(path)
 
 
 def backbone_name(path: str | Path, layers: int = 0) -> str:
-    """What results call a backbone.
+    """The name of a backbone in results.
 
     Args:
         path: As in `NoteLLM.from_pretrained`.
         layers: The first so many are kept; 0 = all.
 
     Returns:
-        The name of a model that we fetch, with how its weights were made; of a folder its path.
+        For a model that is downloaded, its name and the origin of its weights; for a folder, its path.
 
     Example:
         >>> backbone_name("smollm2-135m", layers=6)
@@ -167,7 +167,7 @@ def backbone_name(path: str | Path, layers: int = 0) -> str:
 
 
 def read_extra(path: Path) -> dict[str, Any]:
-    """What `save_pretrained` wrote beside the backbone, in the newest format.
+    """The fields that `save_pretrained` wrote beside the backbone, converted to the newest format.
 
     Raises:
         DataError: If it is missing, damaged, newer than this code, or lacks a field.
@@ -196,7 +196,7 @@ def read_extra(path: Path) -> dict[str, Any]:
 def check_asked(
     path: Path, extra: dict[str, Any], hf: dict[str, Any], dim: int | None, layers: int, pooling: object
 ) -> None:
-    """Refuses what a caller asks of a saved NoteLLM that it is not.
+    """Refuses arguments that contradict a saved NoteLLM.
 
     Raises:
         DataError: If it was trained with another ``dim``, another number of layers or another pooling.
@@ -214,13 +214,13 @@ def check_asked(
 
 
 def with_dtype(hf: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """The ``config.json`` of weights that are written in a dtype, which it names as transformers 5 does."""
+    """The ``config.json`` for weights written in ``dtype``, named as in transformers 5."""
     others = {name: value for name, value in hf.items() if name != "torch_dtype"}
     return others | {"dtype": str(dtype).removeprefix("torch.")}
 
 
 def first_layers(hf: dict[str, Any], layers: int, path: Path) -> dict[str, Any]:
-    """The ``config.json`` of a backbone's first so many layers; 0 = all."""
+    """The ``config.json`` of a backbone's first ``layers`` layers; 0 = all."""
     there = Fields(hf, str(path / CONFIG)).whole("num_hidden_layers")
     if not 0 <= layers <= there:
         raise DataError(f"{path}: layers must be in [0, {there}], but {layers} are asked for")
@@ -235,7 +235,7 @@ def emb_token_id(tokenizer: Tokenizer) -> int:
     """The id of [EMB].
 
     Raises:
-        DataError: If it is no token.
+        DataError: If it is not a token.
     """
     token = tokenizer.token_to_id(EMB_TOKEN)
     if token is None:
@@ -244,10 +244,10 @@ def emb_token_id(tokenizer: Tokenizer) -> int:
 
 
 def end_tokens(hf: dict[str, Any]) -> tuple[int, ...]:
-    """The end tokens of a ``config.json`` that stands alone.
+    """The end tokens of a ``config.json`` without other files.
 
     Raises:
-        ConfigError: If it names none. DataError: If one is no id of the vocabulary.
+        ConfigError: If it names none. DataError: If one is not an id of the vocabulary.
     """
     ids = _end_ids(hf, Fields(hf, CONFIG).whole("vocab_size"), Path(CONFIG))
     if not ids:
@@ -268,7 +268,7 @@ def _end_ids(values: dict[str, Any], rows: int, where: Path) -> tuple[int, ...]:
 
 
 def _check_ids(tokenizer: Tokenizer, rows: int, path: Path) -> None:
-    """Refuses tokenizers whose tokens are not rows of the embedding; that of [EMB] may be one to be added."""
+    """Refuses tokenizers whose ids exceed the rows of the embedding; the row of [EMB] may still be missing."""
     ids = tokenizer.get_vocab(with_added_tokens=True)
     emb = ids.pop(EMB_TOKEN)
     name, largest = max(ids.items(), key=lambda pair: pair[1], default=("", -1))
@@ -284,7 +284,7 @@ def _check_ids(tokenizer: Tokenizer, rows: int, path: Path) -> None:
 
 
 def with_emb_row(weight: Tensor, emb_token_id: int) -> Tensor:
-    """The matrix with row ``emb_token_id`` set to the mean of its rows, one row longer where it must be."""
+    """The matrix with row ``emb_token_id`` set to the mean of its rows; the row is appended if it is missing."""
     mean = weight.float().mean(0, keepdim=True).to(weight.dtype)
     if emb_token_id == len(weight):
         return torch.cat([weight, mean])

@@ -11,7 +11,7 @@ from notellm.models.fields import Fields
 
 @dataclass(frozen=True)
 class Family:
-    """What transformers takes for granted of a ``model_type`` where ``config.json`` says nothing."""
+    """The defaults of transformers for a ``model_type``, for fields that ``config.json`` does not have."""
 
     key_heads: int = 0  # 0: as many as heads
     head_dim: int = 0  # 0: hidden_size / num_attention_heads
@@ -43,7 +43,7 @@ _ROPE_FIELDS = {
 
 @dataclass(frozen=True)
 class BlockParts:
-    """What the blocks of a decoder have beside their matrices and two norms."""
+    """The optional parts of a decoder's blocks, beside their matrices and two norms."""
 
     qkv_bias: bool = False
     output_bias: bool = False
@@ -56,7 +56,7 @@ def decoder_config(hf: dict[str, Any], where: str = "config.json") -> "_core.mod
 
     Args:
         hf: The parsed ``config.json``.
-        where: Named in errors, such as the file.
+        where: The source of ``hf`` for error messages, such as the file.
 
     Returns:
         The core's ``DecoderConfig``.
@@ -84,7 +84,7 @@ def decoder_config(hf: dict[str, Any], where: str = "config.json") -> "_core.mod
 
 
 def block_parts(hf: dict[str, Any], where: str = "config.json") -> BlockParts:
-    """What the blocks have beside their matrices and norms.
+    """The optional parts of the blocks, beside their matrices and norms.
 
     Raises:
         DataError: If a field is of the wrong type.
@@ -109,7 +109,7 @@ def _family(fields: Fields) -> Family:
 
 
 def _check_supported(fields: Fields, family: Family) -> None:
-    """Refuses what changes the computation and is not computed here; accounts for every field."""
+    """Refuses fields that ask for a computation that the core does not have, and unknown fields."""
     refuse_quantised(fields)
     if fields.values.get("hidden_act", "silu") not in ("silu", "swish"):
         raise fields.unsupported("hidden_act", "silu")
@@ -122,7 +122,7 @@ def _check_supported(fields: Fields, family: Family) -> None:
 
 
 def refuse_quantised(fields: Fields) -> None:
-    """Refuses checkpoints that hold something else than their weights.
+    """Refuses quantised checkpoints.
 
     Raises:
         NotSupportedError: If there is a ``quantization_config``; names its method.
@@ -138,13 +138,13 @@ def refuse_quantised(fields: Fields) -> None:
 
 
 def _refuse_windows(fields: Fields, family: Family) -> None:
-    """Attention is to all that comes before, so no layer may have a sliding window."""
+    """Refuses sliding windows: here every token attends to all tokens before it."""
     kinds = fields.values.get("layer_types")
     if kinds is not None and (not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds)):
         raise fields.unsupported("layer_types", "full_attention for every layer")
     window = fields.whole("sliding_window", family.sliding_window, least=0)
     if fields.values.get("sliding_window", window) is None or not window:
-        return  # null says that there is none, where absence leaves the family's
+        return  # null means none; an absent field means the family's default
     if fields.values["model_type"].startswith("qwen"):
         is_used = fields.flag("use_sliding_window") and kinds is None
         if not is_used or fields.whole("num_hidden_layers") <= fields.whole("max_window_layers", 28, least=0):
@@ -189,7 +189,7 @@ def _rope_options(fields: Fields, head_dim: int) -> "_core.models.RopeOptions":
             f"{rope.where}: rope_type must be one of {', '.join(_ROPE_FIELDS)}, but is {shortened(kind)}"
         )
     for name, value in rope.values.items():
-        unread = kind == "default" and name in _ROPE_FIELDS["llama3"]  # transformers passes them by, too
+        unread = kind == "default" and name in _ROPE_FIELDS["llama3"]  # transformers ignores them, too
         if name not in (*_ROPE_FIELDS[kind], "rope_type", "type") and value is not None and not unread:
             raise NotSupportedError(
                 f"{rope.where}: {name} must be absent for rope_type {kind}, but is {shortened(value)}"
@@ -224,7 +224,7 @@ def _rope_kind(values: dict[str, Any]) -> Any:
 
 
 def _rope_fields(fields: Fields) -> Fields:
-    """The one object that describes rotary positions: transformers 5 calls it ``rope_parameters``."""
+    """The object that describes rotary positions; transformers 5 calls it ``rope_parameters``."""
     new, old = fields.part("rope_parameters"), fields.part("rope_scaling")
     if not new.values or not old.values:
         return new if new.values else old
@@ -242,7 +242,7 @@ def _rope_fields(fields: Fields) -> Fields:
 
 
 def _original_positions(fields: Fields, rope: Fields) -> int:
-    """The positions that the model was first trained for; transformers takes the outer field before the inner."""
+    """The context length of the original training; as in transformers the outer field has precedence."""
     name = "original_max_position_embeddings"
     inner = rope.whole(name, fields.whole(name, fields.whole("max_position_embeddings")))
     if fields.values.get(name) not in (None, inner):

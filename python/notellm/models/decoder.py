@@ -1,4 +1,4 @@
-"""The Llama-family decoder as modules: parameters with Hugging Face's names, arithmetic in the core."""
+"""The Llama-family decoder as modules: parameters have Hugging Face's names, the core computes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -14,10 +14,10 @@ from notellm.precision import Dtype, compute_dtype
 
 
 def check_plain(module: nn.Module, kind: type[nn.Module], name: str) -> None:
-    """Refuses a module that has been replaced or wrapped: the core reads weights and would pass its forward by.
+    """Refuses a module that has been replaced or wrapped: the core reads weights and would ignore its ``forward``.
 
     Raises:
-        TypeError: If the module is not exactly of the kind it was made as.
+        TypeError: If the module is not exactly of the class it was created with.
     """
     if type(module) is not kind:
         raise TypeError(
@@ -74,10 +74,10 @@ class DecoderLayer(nn.Module):
         self.number = number
 
     def weights(self) -> "_core.models.LayerWeights":
-        """The block's present parameters, as the core takes them.
+        """The block's present parameters, in the form that the core takes.
 
         Raises:
-            TypeError: If a projection has been replaced by another module: the core would silently pass it by.
+            TypeError: If a projection has been replaced by another module: the core would silently ignore it.
         """
         for module in (self.self_attn, self.mlp):
             for name, child in module.named_children():
@@ -101,7 +101,7 @@ class DecoderLayer(nn.Module):
         return _core.models.LayerWeights(**parts)
 
     def forward(self, x: Tensor, plan: "_core.models.DecoderPlan", is_last: bool = False) -> Tensor:
-        """Residual stream ``(T, D)`` or an earlier block's in, residual stream out; of the last only what is read."""
+        """Residual stream ``(T, D)``, or an earlier block's output, to residual stream; the last: read rows only."""
         return _core.models.decoder_layer(x, self.weights(), self.config, plan, is_last)
 
 
@@ -126,7 +126,7 @@ class Decoder(nn.Module):
         self.norm = _Norm(self.config.width)
         self.emb_token_id = -1
         self.emb_row: nn.Parameter | None
-        self.register_parameter("emb_row", None)  # (D): with LoRA, what [EMB] reads as, in place of its row
+        self.register_parameter("emb_row", None)  # (D): with LoRA, replaces [EMB]'s row as an input
 
     def plan(
         self,
@@ -134,7 +134,7 @@ class Decoder(nn.Module):
         dtype: Dtype,
         read_rows: Sequence[int] | None = None,
     ) -> "_core.models.DecoderPlan":
-        """What a forward pass over a forest shares between its layers.
+        """The plan of a forward pass over a forest, shared by all layers.
 
         Args:
             segments: The forest.
@@ -142,7 +142,7 @@ class Decoder(nn.Module):
             read_rows: Distinct tokens whose final states are wanted; the last layer computes only these. Default: all.
 
         Raises:
-            IndexError: If a read row is no token. ValueError: If one comes twice.
+            IndexError: If a read row is not a token. ValueError: If one is repeated.
         """
         device = self.embed_tokens.weight.device
         return _core.models.plan_decoder(
@@ -152,16 +152,16 @@ class Decoder(nn.Module):
     def forward(
         self, tokens: Tensor, plan: "_core.models.DecoderPlan", *, checkpoint: bool = False
     ) -> Tensor:
-        """Final-norm states of packed tokens, with a graph through every layer for training.
+        """Hidden states of packed tokens after the final norm, with a graph through every layer for training.
 
         Args:
             tokens: Shape ``(T,)``, int64: ids of the forest's tokens.
             plan: From `plan`.
-            checkpoint: Whether to keep only each layer's input and compute the layer again in the backward pass:
-                memory of one layer instead of all, for one more forward pass of time.
+            checkpoint: Whether to keep only each layer's input and recompute the layer in the backward pass
+                (activation checkpointing): memory of one layer instead of all, for the time of one more forward pass.
 
         Returns:
-            Shape ``(T, D)``, or ``(R, D)`` of the plan's read rows; fp32 (fp64 where products run in fp64).
+            Shape ``(T, D)``, or ``(R, D)`` for the plan's read rows; fp32 (fp64 if products run in fp64).
         """
         x = self._embedded(tokens).to(_core.models.state_dtype(plan.dtype))  # (T, D)
         for number, layer in enumerate(self.layers, 1):
@@ -173,14 +173,14 @@ class Decoder(nn.Module):
         return _core.models.rms_norm(x, self.norm.weight, self.config.norm_epsilon)
 
     def _embedded(self, tokens: Tensor) -> Tensor:
-        """Rows of the table ``(T, D)``; [EMB]'s own row alone has a gradient where the table is frozen."""
+        """Rows of the table ``(T, D)``; if the table is frozen, only [EMB]'s own row has a gradient."""
         rows = nn.functional.embedding(tokens, self.embed_tokens.weight)
         if self.emb_row is None:
             return rows
         return torch.where((tokens == self.emb_token_id).unsqueeze(1), self.emb_row, rows)
 
     def sync_emb_row(self) -> None:
-        """Writes [EMB]'s own row, if it has one, into the table, for whoever reads the whole table next."""
+        """Writes [EMB]'s own row, if it has one, into the table, for code that reads the whole table."""
         if self.emb_row is not None:
             row = self.embed_tokens.weight.detach()[self.emb_token_id]
             if not torch.equal(row, self.emb_row):

@@ -1,4 +1,4 @@
-"""The fields of a ``config.json``: typed reading, and what becomes of those that nothing here reads."""
+"""The fields of a ``config.json``: typed reading, and the handling of fields that nothing here reads."""
 
 import math
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from notellm.errors import DataError, NotSupportedError
 from notellm.io.json_tree import shortened
 
 LARGEST = 2**31 - 1
-"""No size of a decoder is larger: beyond, products of sizes overflow."""
+"""The largest size allowed in a decoder: beyond it, products of sizes overflow."""
 
 READ = frozenset(
     [
@@ -18,7 +18,7 @@ READ = frozenset(
         *("layer_types", "tie_word_embeddings", "eos_token_id", "quantization_config"),
     ]
 )
-"""Fields that decide what is computed: `notellm.models.config` and `notellm.models.backbone` read them."""
+"""Fields that decide what is computed; `notellm.models.config` and `notellm.models.backbone` read them."""
 
 _REASONS = {
     "says where the folder comes from": """
@@ -56,7 +56,7 @@ HARMLESS = {name: reason for reason, names in _REASONS.items() for name in names
 
 
 class Neutral(NamedTuple):
-    """The one value under which a field changes nothing, and what it does under another."""
+    """The only value with which a field changes nothing, and what it does with any other value."""
 
     value: object
     otherwise: str
@@ -81,25 +81,25 @@ NEUTRAL = {
     "logits_scaling": Neutral(1, "scaled logits"),
     "logit_scale": Neutral(1, "scaled logits"),
 }
-"""Fields of relatives of these models that the core computes under one value alone."""
+"""Fields of related models, which the core supports with one value only."""
 
 
 class Fields:
-    """A ``config.json`` whose values are checked where they are read.
+    """A ``config.json`` whose values are checked when they are read.
 
     Args:
-        values: As parsed.
-        where: Named in errors, such as the file.
+        values: The parsed file.
+        where: The source for error messages, such as the file.
     """
 
     def __init__(self, values: dict[str, Any], where: str) -> None:
         self.values, self.where = values, where
 
     def whole(self, name: str, default: int | None = None, *, least: int = 1) -> int:
-        """A whole number; null is like absent.
+        """A whole number; null counts as absent.
 
         Raises:
-            DataError: If it is none, out of its range, or absent without a default.
+            DataError: If it is not one, out of its range, or absent without a default.
         """
         value = self.values.get(name)
         if value is None:
@@ -114,10 +114,10 @@ class Fields:
         return int(value)
 
     def number(self, name: str, default: float | None = None) -> float:
-        """A positive finite number; null is like absent.
+        """A positive finite number; null counts as absent.
 
         Raises:
-            DataError: If it is none, or absent without a default.
+            DataError: If it is not one, or absent without a default.
         """
         value = self.values.get(name)
         if value is None:
@@ -141,10 +141,10 @@ class Fields:
         return bool(value)
 
     def part(self, name: str) -> "Fields":
-        """The fields of an object inside; none where it is absent or null.
+        """The fields of a nested object; none if it is absent or null.
 
         Raises:
-            DataError: If it is no object.
+            DataError: If it is not an object.
         """
         value = self.values.get(name)
         if not isinstance(value, dict | None):
@@ -158,10 +158,10 @@ class Fields:
         )
 
     def refuse_unknown(self) -> None:
-        """Accounts for every field: read, known to be harmless, of its neutral value, null, or refused by its name.
+        """Refuses every field that is not read, known to be harmless, at its neutral value, or null.
 
         Raises:
-            NotSupportedError: If one is none of these.
+            NotSupportedError: If there is such a field; names it.
         """
         for name, value in self.values.items():
             if value is None or name in READ or name in HARMLESS:
@@ -180,7 +180,7 @@ class Fields:
                 raise self.unsupported(name, f"{neutral.value} ({neutral.otherwise} cannot be computed here)")
 
     def _refuse_own_code(self, auto_map: object) -> None:
-        """Code of its own for tokenizer or configuration changes nothing; for the model, anything."""
+        """Refuses a model with its own code; own code for tokenizer or configuration changes nothing here."""
         for name in auto_map if isinstance(auto_map, dict) else ("",):
             if not str(name).startswith(("AutoConfig", "AutoTokenizer")):
                 raise self.unsupported(

@@ -16,22 +16,22 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
 KEPT = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
-"""Files of a folder that others read, and that stay with its model when it is saved."""
+"""Files of a folder that other programs read; they are saved again with the model."""
 
 
 def read_weights(folder: Path, single: str = SINGLE) -> dict[str, Tensor]:
     """Reads every tensor of a folder's safetensors, sharded or not.
 
-    Where a folder has both a single file and an index, the index is an older one's, and the file is read. Of shards,
-    each tensor is read from the one that the index names.
+    If a folder has both a single file and an index, the file is read: the index then belongs to an older save. With
+    shards, each tensor is read from the shard that the index names.
 
     Args:
         folder: The model folder.
-        single: Name of the file where the weights are not sharded.
+        single: Name of the file if the weights are not sharded.
 
     Returns:
-        Tensors by their names in the checkpoint, in memory of their own (so that kernels meet the same alignment
-        whether a weight was loaded or trained).
+        Tensors by their names in the checkpoint, copied to memory of their own (so that kernels find the same
+        alignment whether a weight was loaded or trained).
 
     Raises:
         DataError: If a file is missing or damaged, or the index contradicts the files.
@@ -48,7 +48,7 @@ def read_weights(folder: Path, single: str = SINGLE) -> dict[str, Tensor]:
 
 
 def _read_index(path: Path) -> dict[str, list[str]]:
-    """The tensors of each shard that an index names."""
+    """The shards that an index names, each with its tensors."""
     weight_map = read_json_object(path).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise DataError(
@@ -67,7 +67,7 @@ def _read_index(path: Path) -> dict[str, list[str]]:
 
 
 def _read_shard(path: Path, names: list[str], indexed: Collection[str]) -> dict[str, Tensor]:
-    """The tensors that the index takes from this shard; every other one in it must be taken from another."""
+    """The tensors that the index assigns to this shard; any other tensor in it must be assigned to another shard."""
     content = _read_file(path)
     for name in names:
         if name not in content:
@@ -89,7 +89,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _other_weights(path: Path) -> str:
-    """What to do about a folder that has its weights in another form."""
+    """A hint for a folder that has its weights in another format."""
     others = [] if path.exists() else sorted(path.parent.glob("*.bin"))
     return (
         f"; {others[0].name} is another form, try model.save_pretrained(...) of transformers"
@@ -99,10 +99,10 @@ def _other_weights(path: Path) -> str:
 
 
 def check_tensor(tensor: Tensor, name: str, shape: Collection[int], where: Path) -> None:
-    """Refuses a checkpoint's tensor that is no set of weights of this shape.
+    """Refuses a checkpoint's tensor that cannot be weights of this shape.
 
     Raises:
-        NotSupportedError: If it holds anything but numbers of 16 bits or more: quantised weights, say.
+        NotSupportedError: If its numbers have less than 16 bits, for example quantised weights.
         DataError: If the shapes differ, or a number is not finite.
     """
     if not tensor.is_floating_point() or tensor.element_size() < 2:
@@ -133,7 +133,7 @@ def load_tensor(target: Tensor, source: Tensor, name: str, folder: Path) -> None
 
 
 def read_kept(folder: Path) -> dict[str, bytes]:
-    """The contents of those files in ``KEPT`` that the folder has."""
+    """The contents of the files in ``KEPT`` that the folder has."""
     return {name: (folder / name).read_bytes() for name in KEPT if (folder / name).is_file()}
 
 

@@ -1,4 +1,4 @@
-"""Turns a GGUF file of a Llama model into a Hugging Face folder, the form backbones are read from."""
+"""Converts a GGUF file of a Llama model into a Hugging Face folder, from which backbones are read."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from notellm.progress import ProgressFn
 __all__ = ["gguf_to_folder"]
 
 _CONTROL, _USER_DEFINED = 3, 4
-"""Values of ``tokenizer.ggml.token_type`` that make an added token."""
+"""Values of ``tokenizer.ggml.token_type`` that mark an added token."""
 
 _TENSORS = {
     r"token_embd\.weight": "model.embed_tokens.weight",
@@ -37,7 +37,7 @@ _PRE_TOKENIZERS: dict[str, Callable[[], list[Any]]] = {
     "gpt-2": lambda: [],
     "smollm": lambda: [pre_tokenizers.Digits(individual_digits=True)],
 }
-"""What stands before the byte level, by ``tokenizer.ggml.pre``."""
+"""The pre-tokenizers before the byte level, by ``tokenizer.ggml.pre``."""
 
 
 _READ = frozenset(
@@ -47,7 +47,7 @@ _READ = frozenset(
         *("rope.dimension_count", "rope.freq_base", "rope.scaling.type"),
     ]
 )
-"""Keys behind ``llama.`` that decide what is computed."""
+"""Keys after the prefix ``llama.`` that decide what is computed."""
 
 _HARMLESS = {
     "llama.vocab_size": "the embedding's rows say it",
@@ -62,8 +62,8 @@ _HARMLESS = {
     "split.no": "counts from 0 where there is one file",
     "split.tensors.count": "is checked against the tensors themselves",
 }
-"""Keys that change no number computed here, each with the reason. So do all that are neither the architecture's nor the
-tokenizer's, by the format's own rule, and the ids of tokens that nothing inserts."""
+"""Keys that change no number computed here, each with the reason. The same holds, by the format's own rule, for all
+keys that belong neither to the architecture nor to the tokenizer, and for the ids of tokens that nothing inserts."""
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "llama.attention.causal": (True,),
@@ -80,7 +80,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "tokenizer.ggml.remove_extra_whitespaces": (False,),
     "split.count": (0, 1),
 }
-"""Values under which a key changes nothing; 0 is how the format writes that a scale is not set."""
+"""Values with which a key changes nothing; for a scale, 0 means in this format that it is not set."""
 
 _TOKENIZER_READ = frozenset(["model", "pre", "tokens", "token_type", "merges", "add_bos_token"])
 
@@ -88,8 +88,8 @@ _TOKENIZER_READ = frozenset(["model", "pre", "tokens", "token_type", "merges", "
 def gguf_to_folder(gguf_path: str | Path, folder: str | Path, *, progress: ProgressFn | None = None) -> Path:
     """Writes a Hugging Face folder with the weights, configuration and tokenizer of a GGUF file.
 
-    The weights become float32: a block-quantised value is ``scale * q + minimum`` with factors in
-    float16, which float32 holds to its own rounding and neither float16 nor bfloat16 can hold.
+    The weights become float32: a block-quantised value is ``scale * q + minimum`` with ``scale`` and ``minimum`` in
+    float16; float16 or bfloat16 would not be precise enough for the result.
 
     Args:
         gguf_path: A GGUF file of architecture ``llama`` with a byte-level BPE tokenizer.
@@ -101,9 +101,9 @@ def gguf_to_folder(gguf_path: str | Path, folder: str | Path, *, progress: Progr
         and tokenizer_config.json.
 
     Raises:
-        DataError: If the file is no GGUF file, lacks or repeats a tensor, or has a weight that is not finite.
-        NotSupportedError: If the architecture, the tokenizer or the RoPE scaling is not known here, a key of them
-            is not, or the ``gguf`` package is not installed.
+        DataError: If the file is not a GGUF file, lacks or repeats a tensor, or has a weight that is not finite.
+        NotSupportedError: If the architecture, the tokenizer, the RoPE scaling or one of their keys is not known
+            here, or the ``gguf`` package is not installed.
         FileExistsError: If ``folder`` holds files.
     """
     source = _Source(Path(gguf_path))
@@ -150,7 +150,7 @@ class _Source:
         return self.get(key)
 
     def refuse_unknown(self, head_dim: int) -> None:
-        """Accounts for every key of the architecture and the tokenizer: read, harmless, neutral, or refused."""
+        """Refuses every key of the architecture and the tokenizer that is not read, harmless or neutral."""
         known = {f"llama.{name}" for name in _READ} | {f"tokenizer.ggml.{name}" for name in _TOKENIZER_READ}
         neutral = _NEUTRAL | {"llama.attention.value_length": (head_dim,)}
         for key in self._fields:
@@ -177,7 +177,7 @@ class _Source:
         return value
 
     def values(self, tensor: Any) -> npt.NDArray[np.float32]:
-        """The tensor's numbers, shape as in PyTorch, float32."""
+        """The tensor's numbers in float32, with the shape as in PyTorch."""
         return np.array(self._dequantize(tensor.data, tensor.tensor_type), np.float32, order="C")
 
     def unsupported(self, what: str, value: object, known: object) -> NotSupportedError:
@@ -222,7 +222,7 @@ def _model_config(source: _Source) -> dict[str, Any]:
 
 
 def _shortest(value: float) -> float:
-    """The decimal that was meant: GGUF keeps 1e-5 as the float32 9.999999747378752e-06."""
+    """The decimal number that was meant: GGUF stores 1e-5 as the float32 9.999999747378752e-06."""
     return float(str(np.float32(value)))
 
 
@@ -233,7 +233,7 @@ def _special_ids(source: _Source) -> dict[str, int]:
 
 
 def _end_ids(source: _Source) -> dict[str, list[int]]:
-    """The ends where there are several: of a text, of a turn, of a message. llama.cpp stops at each."""
+    """The end tokens if there are several: of a text, a turn or a message. llama.cpp stops at each of them."""
     ids = [source.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
     ends = list(dict.fromkeys(int(number) for number in ids if number is not None))
     return {"eos_token_id": ends} if len(ends) > 1 else {}

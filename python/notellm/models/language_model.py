@@ -1,4 +1,4 @@
-"""What embedding and generation need of a model, whoever it is."""
+"""The interface of a model that embedding and generation need."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,18 +15,18 @@ from notellm.prompts import Prompt
 
 @dataclass
 class TrainingStates:
-    """What one forward pass over a packed batch yields."""
+    """The results of one forward pass over a packed batch."""
 
     pooled: Tensor
-    """Shape ``(n, D)``: what is projected; the states at the compressed positions, unless the model pools otherwise."""
+    """Shape ``(n, D)``: input of the projection; the states at the compressed positions, or as the model pools."""
     embeddings: Tensor
     """Shape ``(n, d)``: ``pooled``, projected, not yet normalised."""
     labelled: Tensor
-    """Shape ``(M, D)``: states at the label positions, which `notellm.losses.csft_head_term` takes to the loss."""
+    """Shape ``(M, D)``: states at the label positions, for `notellm.losses.csft_head_term`."""
 
 
 class LanguageModel(Protocol):
-    """A decoder with a prompt: `notellm.NoteLLM`, or what does the same."""
+    """A decoder with a prompt: `notellm.NoteLLM`, or any class with the same methods."""
 
     model: Decoder
     tokenizer: Tokenizer
@@ -40,10 +40,10 @@ class LanguageModel(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
 
     def language_model(self, *, with_head: bool = True) -> "_core.models.LanguageModel":
-        """The weights as they are now, as the core takes them; embedding does without the head."""
+        """The present weights in the form that the core takes; embedding does not need the head."""
 
     def __call__(self, batch: "_core.prompts.PackedBatch", dtype: torch.dtype, /) -> Any:
-        """`TrainingStates` of a packed batch; called where a pooling is a function."""
+        """`TrainingStates` of a packed batch; called if the pooling is a function."""

@@ -1,4 +1,4 @@
-"""Adding LoRA's adapters to a decoder, merging them into its matrices, and taking that back."""
+"""Adds LoRA adapters to a decoder, merges them into its matrices, and undoes the merge."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from notellm.models.decoder import Decoder, DecoderLayer
 
 @dataclass(frozen=True)
 class Unmerged:
-    """What `merge(keep=True)` replaced."""
+    """What `merge(keep=True)` replaced, for `unmerge`."""
 
     options: LoraOptions
     weights: list[dict[str, Tensor]]
-    """Of every layer, by target: copies of the frozen matrices."""
+    """For every layer, by target: copies of the frozen matrices."""
     adapters: list[nn.ModuleDict]
     emb_row: nn.Parameter
 
 
 def linears(layer: DecoderLayer) -> dict[str, nn.Linear]:
-    """The modules of a block that hold the matrices in ``TARGETS``."""
+    """The modules of a block with the matrices in ``TARGETS``."""
     return {
         name: cast(nn.Linear, getattr(getattr(layer, holder), name)) for name, (holder, _) in PARTS.items()
     }
 
 
 def add(decoder: Decoder, options: LoraOptions, emb_token_id: int, seed: int) -> None:
-    """Freezes a decoder and adds adapters that change nothing yet, and an input row of its own for [EMB]."""
+    """Freezes a decoder and adds adapters, which change nothing yet, and a separate input row for [EMB]."""
     generator = torch.Generator().manual_seed(seed)
     decoder.requires_grad_(False)
     for layer in decoder.blocks():
@@ -43,12 +43,12 @@ def add(decoder: Decoder, options: LoraOptions, emb_token_id: int, seed: int) ->
 
 
 def merge(decoder: Decoder, options: LoraOptions, *, keep: bool) -> Unmerged | None:
-    """Folds adapters into their matrices and the row of [EMB] into the table, and removes them; nothing is frozen then.
+    """Merges adapters into their matrices and [EMB]'s row into the table, and removes them; unfreezes everything.
 
     Args:
         decoder: Changed in place.
-        options: What its adapters were made with.
-        keep: Whether to return what `unmerge` needs: the memory of another copy of the matrices.
+        options: The options of its adapters.
+        keep: Whether to return what `unmerge` needs: a copy of the matrices.
     """
     decoder.sync_emb_row()
     weights, kept = [], []
@@ -66,7 +66,7 @@ def merge(decoder: Decoder, options: LoraOptions, *, keep: bool) -> Unmerged | N
 
 
 def unmerge(decoder: Decoder, unmerged: Unmerged) -> None:
-    """Puts back what `merge` replaced, bit for bit, and freezes it."""
+    """Restores what `merge` replaced, bit for bit, and freezes it."""
     decoder.requires_grad_(False)
     table = decoder.embed_tokens.weight
     for layer, weights, kept in zip(decoder.blocks(), unmerged.weights, unmerged.adapters, strict=True):
@@ -78,7 +78,7 @@ def unmerge(decoder: Decoder, unmerged: Unmerged) -> None:
 
 
 def merged_parameters(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
-    """The decoder's parameters by Hugging Face's names, as `merge` would leave them, without changing it."""
+    """The decoder's parameters after a `merge`, by Hugging Face's names; the decoder is not changed."""
     decoder.sync_emb_row()
     own = {
         f"layers.{layer.number}.{PARTS[name][0]}.{name}.weight": adapter
@@ -92,5 +92,5 @@ def merged_parameters(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
 
 
 def dropout_seed(seed: int, step: int) -> int:
-    """The seed of a step's dropout: another one for each step of each run."""
+    """The seed of a step's dropout: a different one for each step of each run."""
     return ((seed << 32) + step) % 2**64

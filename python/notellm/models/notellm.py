@@ -40,19 +40,19 @@ class NoteLLM(Adapted):
     Args:
         hf: The backbone's ``config.json``; ``vocab_size`` must have room for [EMB].
         tokenizer: The backbone's tokenizer; [EMB] must be one of its tokens.
-        prompt: What notes are wrapped in.
+        prompt: The prompt for notes.
         dim: Width ``d`` of the embeddings.
         tau: Initial log-scale of the contrastive loss.
         pooling: ``"compression"``, ``"mean"``, or a function of the states of a note's tokens: see
             `notellm.models.pooling.PoolingFn`.
-        end_tokens: Ids that end an output; the first is the one that training teaches. Default: those of ``hf``.
-        has_head: Whether there is a head; without one the model embeds, but neither writes nor learns to.
+        end_tokens: Ids that end an output; the first is the one used in training. Default: those of ``hf``.
+        has_head: Whether there is an LM head; without one the model can embed, but not generate, nor be trained to.
 
     Attributes:
-        model: The decoder. lm_head: its head, or None where it is tied to the token embedding or there is none.
+        model: The decoder. lm_head: its head, or None if it is tied to the token embedding or there is none.
         eos_token_id: The first of ``end_tokens``.
         projection: Linear ``(d, D)`` without bias. tau: Scalar parameter.
-        pooling: As given; may be set. lora: What `add_lora` was called with, or None.
+        pooling: As given; may be set. lora: The options given to `add_lora`, or None.
     """
 
     def __init__(
@@ -101,21 +101,21 @@ class NoteLLM(Adapted):
         seed: int = 0,
         progress: ProgressFn | None = None,
     ) -> Self:
-        """Loads a backbone folder as it comes from its makers, or a NoteLLM folder made by `save_pretrained`.
+        """Loads an original backbone folder, or a NoteLLM folder made by `save_pretrained`.
 
         Args:
             path: Folder with ``config.json``, safetensors (sharded or not) and ``tokenizer.json``; or
-                ``"smollm2-135m"`` (SmolLM2-135M-Instruct, dequantised from Q4_1), which is made ready in the cache
+                ``"smollm2-135m"`` (SmolLM2-135M-Instruct, dequantised from Q4_1), which is prepared in the cache
                 folder at first use.
             dim: Width of the embeddings. Default: 128, or what the NoteLLM folder says.
             prompt: Name of a shipped prompt, a YAML file or a `PromptConfig`. Default: ``"paper"``, or what the
                 NoteLLM folder says.
             tau: Initial log-scale for a fresh backbone.
-            pooling: See the class. Default: ``"compression"``, or what the NoteLLM folder says; must be given again
-                where that was a function.
-            layers: Of a backbone, the first so many are kept; 0 = all.
+            pooling: See the class. Default: ``"compression"``, or what the NoteLLM folder says; a function must be
+                given again.
+            layers: How many first layers of a backbone to keep; 0 = all.
             seed: Seed of the fresh projection.
-            progress: Told of the download and conversion of ``"smollm2-135m"``.
+            progress: Called during the download and conversion of ``"smollm2-135m"``.
 
         Returns:
             The model on the CPU in fp32, in evaluation mode.
@@ -123,8 +123,8 @@ class NoteLLM(Adapted):
         Raises:
             DataError: If a file is missing, damaged or contradicts another one, a weight is not finite, or ``dim``,
                 ``layers`` or ``pooling`` contradicts the folder.
-            NotSupportedError: If the backbone is of a family the core cannot compute, is quantised, or has a tensor or
-                a field that nothing here knows; names it.
+            NotSupportedError: If the backbone is of a family the core cannot compute, is quantised, or has an unknown
+                tensor or field; names it.
             ConfigError: If neither ``config.json`` nor ``generation_config.json`` names an end token.
         """
         path = backbone.resolve(path, progress)
@@ -189,7 +189,7 @@ class NoteLLM(Adapted):
         return model
 
     def own_parameters(self) -> dict[str, Tensor]:
-        """What is not the backbone's: projection, tau, and the parameters of a pooling that is a module."""
+        """The parameters that are not the backbone's: projection, tau, and those of a pooling that is a module."""
         pooling = {name: p for name, p in self.named_parameters() if name.startswith("pooling.")}
         return {"projection.weight": self.projection_weight, "tau": self.tau, **pooling}
 
@@ -200,13 +200,13 @@ class NoteLLM(Adapted):
         return parameters
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Writes a folder that `from_pretrained` reads, and whose backbone part transformers reads too.
+        """Writes a folder for `from_pretrained`; transformers can read its backbone part, too.
 
-        The folder appears complete or not at all; one that an earlier call made is replaced. With LoRA the adapters
-        are merged into what is written, not into the model; `save_peft` writes them alone.
+        The folder appears complete or not at all; one made by an earlier call is replaced. With LoRA the adapters
+        are merged in the files, not in the model; `save_peft` writes only the adapters.
 
         Args:
-            path: The folder to make.
+            path: The folder to create.
 
         Raises:
             FileExistsError: If there is a folder with other things in it.
@@ -236,7 +236,7 @@ class NoteLLM(Adapted):
                 (target / name).write_bytes(content)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As torch's, but that pooling by a module and by a name can follow each other."""
+        """As in torch, but a pooling by name can replace one that is a module, and the reverse."""
         if name == "pooling":
             check_pooling(value)
             if "pooling" in self._modules and not isinstance(value, nn.Module):
@@ -253,7 +253,7 @@ class NoteLLM(Adapted):
         """Shape ``(V, D)``: the LM head, which is the token embedding where the two are tied.
 
         Raises:
-            NotSupportedError: If the backbone came without one.
+            NotSupportedError: If the backbone has none.
         """
         if not self.has_head:
             raise NotSupportedError(
@@ -273,13 +273,13 @@ class NoteLLM(Adapted):
         return self.projection.weight
 
     def language_model(self, *, with_head: bool = True) -> "_core.models.LanguageModel":
-        """What embedding and generation read: the weights as they are now, not copied.
+        """The present weights, not copied, as embedding and generation read them.
 
         Args:
-            with_head: Whether the head is among them, which embedding does without.
+            with_head: Whether to include the head, which embedding does not need.
 
         Raises:
-            NotSupportedError: If it shall be, but the backbone came without one.
+            NotSupportedError: If it is to be included, but the backbone has none.
         """
         head = self.head_weight if with_head else self.tau.new_empty(0, self.model.config.width)
         return _core.models.LanguageModel(
@@ -288,7 +288,7 @@ class NoteLLM(Adapted):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.tau.device
 
     def forward(
@@ -311,7 +311,7 @@ class NoteLLM(Adapted):
             Embeddings ``(n, d)`` and states ``(M, D)`` at the labels, fp32 (fp64 for fp64), with a graph.
         """
         segments = _core.models.Segments(batch.segment_offsets.tolist(), batch.segment_parents.tolist())
-        # equal notes are compressed at the same token, and a label's state may be a compressed one
+        # equal notes share their compressed token, and a compressed token may also have a label
         pooled, lengths = self._pooled_tokens(batch)
         wanted = np.concatenate([pooled, batch.label_positions])
         rows, places = np.unique(wanted, return_inverse=True)
@@ -328,7 +328,7 @@ class NoteLLM(Adapted):
         return TrainingStates(vectors, embeddings, labelled)
 
     def _pooled_tokens(self, batch: "_core.prompts.PackedBatch") -> tuple[IntArray, IntArray | None]:
-        """Packed tokens whose states are pooled, note by note, and how many each has; None: one each, as it is."""
+        """Packed tokens whose states are pooled, note by note, and how many each has; None: one each, not pooled."""
         if self.pooling == COMPRESSION:
             return batch.compression, None
         paths = []
@@ -350,7 +350,7 @@ class NoteLLM(Adapted):
         return _core.models.head_logits(labelled, self.head_weight, compute_dtype(dtype, labelled.device))
 
     def on_device(self, values: Any) -> Tensor:
-        """Whole numbers as an int64 tensor on the model's device; a GPU does not make the host wait."""
+        """Whole numbers as an int64 tensor on the model's device; the host does not wait for a GPU."""
         host = torch.tensor(values, dtype=torch.int64)
         if self.device.type != "cuda":
             return host.to(self.device)
@@ -380,11 +380,11 @@ class NoteLLM(Adapted):
         ).vectors
 
     def generate_category(self, notes: Notes, **options: Any) -> list[str]:
-        """Writes the category of each note; see `notellm.generation.generate_category`, whose options it takes."""
+        """Generates the category of each note; options as in `notellm.generation.generate_category`."""
         return generate_category(self, notes, **options)
 
     def generate_hashtags(self, notes: Notes, count: int, **options: Any) -> list[list[str]]:
-        """Writes hashtags for each note; see `notellm.generation.generate_hashtags`, whose options it takes."""
+        """Generates hashtags for each note; options as in `notellm.generation.generate_hashtags`."""
         return generate_hashtags(self, notes, count, **options)
 
 

@@ -1,6 +1,6 @@
 """Folders of the `peft` package: ``adapter_config.json`` and ``adapter_model.safetensors``.
 
-What `peft` does not know, projection, tau and [EMB]'s row, is in ``notellm.safetensors`` beside them, which it ignores.
+Projection, tau and [EMB]'s row, unknown to `peft`, are in ``notellm.safetensors`` beside them, which it ignores.
 """
 
 import json
@@ -30,12 +30,12 @@ IGNORED = frozenset(
     [
         *("auto_mapping", "base_model_name_or_path", "peft_type", "peft_version", "revision", "task_type"),
         *("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "init_lora_weights", "bias"),
-        # these say how something is done that another field asks for
+        # these only matter together with another field
         *("ensure_weight_tying", "layers_pattern", "megatron_core", "qalora_group_size", "runtime_config"),
         "inference_mode",
     ]
 )
-"""Fields that change nothing of what an adapter computes, and those that are read; any other must be unset."""
+"""Fields that do not change what an adapter computes, and fields that are read; any other must be unset."""
 
 HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that leave the frozen matrices as they are."""
@@ -44,16 +44,16 @@ HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 def save(
     decoder: Decoder, own: Mapping[str, Tensor], options: LoraOptions, path: Path, *, base_model: str | None
 ) -> None:
-    """Writes a model's adapters as `peft` does, and what else of it has learned.
+    """Writes a model's adapters in the format of `peft`, and its other trained parameters.
 
-    The folder appears complete or not at all; one that an earlier call made is replaced.
+    The folder appears complete or not at all; one made by an earlier call is replaced.
 
     Args:
         decoder: With LoRA.
         own: The model's parameters that are not the decoder's, by name.
-        options: Its LoRA's.
-        path: The folder to make.
-        base_model: What `peft` notes as the backbone's name or path.
+        options: The options of its LoRA.
+        path: The folder to create.
+        base_model: The backbone's name or path, recorded for `peft`.
 
     Raises:
         FileExistsError: If there is a folder with other things in it.
@@ -83,18 +83,18 @@ def save(
 def load(
     decoder: Decoder, own: Mapping[str, Tensor], path: Path, *, add: Callable[[LoraOptions], object]
 ) -> None:
-    """Adds the adapters of a folder to a model, and takes over projection, tau and [EMB]'s row where it has them.
+    """Adds the adapters of a folder to a model, and loads projection, tau and [EMB]'s row if the folder has them.
 
     Args:
-        decoder: Without LoRA; its weights must be those that the adapters were trained beside.
+        decoder: Without LoRA; its weights must be those that the adapters were trained with.
         own: The model's parameters that are not the decoder's, by name.
         path: Made by `save` or by `peft`.
         add: Adds adapters to the model.
 
     Raises:
         DataError: If a file is missing or damaged, or a tensor is missing, of another shape or not finite.
-        NotSupportedError: If the adapter does something that the core cannot compute, or has a tensor without a place.
-        ValueError: If the model has LoRA already. In every case the model stays as it was.
+        NotSupportedError: If the adapter does something that the core cannot compute, or has an unknown tensor.
+        ValueError: If the model has LoRA already. In each case the model is unchanged.
     """
     options = read_options(path / CONFIG)
     found = _read_matrices(path)
@@ -118,7 +118,7 @@ def read_options(path: Path) -> LoraOptions:
 
     Raises:
         DataError: If it is missing, damaged or lacks a field.
-        NotSupportedError: If it asks for something that the core cannot compute, by the field's name.
+        NotSupportedError: If it asks for something that the core cannot compute; names the field.
     """
     fields = read_json_object(path)
     start = fields.get("init_lora_weights")
@@ -134,7 +134,7 @@ def read_options(path: Path) -> LoraOptions:
     known = bool(names) and all(name in PARTS for name in names)
     _require(path, fields, "target_modules", f"a list of {', '.join(PARTS)}", known)
     try:
-        if fields["r"] == 0:  # no adapter, though options may say so
+        if fields["r"] == 0:  # no adapter, although LoraOptions accepts 0
             raise ValueError("r must be at least 1, but is 0")
         return LoraOptions(
             r=fields["r"],
@@ -155,7 +155,7 @@ def _require(path: Path, fields: dict[str, Any], name: str, what: str, holds: bo
 
 
 def _learned(decoder: Decoder, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What has learned beside the adapters, by its names in ``notellm.safetensors``."""
+    """The trained parameters beside the adapters, by their names in ``notellm.safetensors``."""
     row = decoder.emb_row
     assert row is not None
     return {name: value.detach() for name, value in {**own, "emb_row": row}.items()}
@@ -199,7 +199,7 @@ def _read_matrices(path: Path) -> dict[str, Tensor]:
 
 
 def _check(path: Path, found: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
-    """Refuses tensors that are not those of the given names and shapes, or not finite."""
+    """Refuses tensors that do not have the given names and shapes, or are not finite."""
     tensors.check_places(found, shapes, path)
     for name, shape in shapes.items():
         model_folder.check_tensor(found[name], name, shape, path)

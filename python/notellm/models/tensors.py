@@ -1,4 +1,4 @@
-"""From the tensors of a checkpoint to the decoder's parameters: every one has its place, is harmless, or is refused."""
+"""From a checkpoint's tensors to the decoder's parameters: each tensor is used, known to be harmless, or refused."""
 
 import re
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ HARMLESS = {
     r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq": "computed from config.json's rope fields",
     r"score\.weight": "a classifier's head, which neither embedding nor generation has",
 }
-"""Tensors that change nothing computed here, each with the reason; as ``re.fullmatch`` takes them."""
+"""Tensors that change nothing computed here, each with the reason; patterns for ``re.fullmatch``."""
 
 _OF_A_DECODER = re.compile(r"(embed_tokens|layers|norm|rotary_emb)\.")
 _LAYER = re.compile(r"model\.layers\.(\d+)\.")
 
 
 def with_full_names(found: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]:
-    """The tensors by the names of a model with a head; those without a head are saved without ``model.``.
+    """The tensors with the names of a model with a head; models without a head are saved without ``model.``.
 
     Raises:
-        DataError: If two would have one name.
+        DataError: If two would have the same name.
     """
     named: dict[str, Tensor] = {}
     for name, tensor in found.items():
@@ -41,10 +41,10 @@ def with_full_names(found: Mapping[str, Tensor], where: Path) -> dict[str, Tenso
 
 
 def untie(weights: dict[str, Tensor], is_tied: bool) -> bool:
-    """Settles whether the head is the token embedding, by what the checkpoint holds, as transformers does.
+    """Decides from the checkpoint whether the head is tied to the token embedding, as transformers does.
 
-    A head that equals the embedding it is tied to is dropped; one that differs is a head of its own; one that is there
-    in the embedding's place serves as both.
+    A tied head that equals the embedding is dropped; one that differs becomes a separate head; if there is a head but
+    no embedding, the head serves as both.
 
     Args:
         weights: By full names; changed in place.
@@ -63,7 +63,7 @@ def untie(weights: dict[str, Tensor], is_tied: bool) -> bool:
 
 
 def drop_layers(weights: dict[str, Tensor], kept: int, there: int, where: Path) -> dict[str, Tensor]:
-    """Leaves out what belongs to layers from ``kept`` on, of ``there`` that the configuration has.
+    """Leaves out the tensors of layers from ``kept`` on; the configuration has ``there`` layers.
 
     Raises:
         DataError: If the checkpoint has fewer layers than the configuration says.
@@ -78,15 +78,15 @@ def drop_layers(weights: dict[str, Tensor], kept: int, there: int, where: Path) 
 
 
 def check_all(weights: Mapping[str, Tensor], hf: dict[str, Any], where: Path) -> None:
-    """Refuses tensors that are not those of a decoder of this configuration.
+    """Refuses tensors that do not fit a decoder of this configuration.
 
     Args:
-        weights: By full names; a head, if it is one of its own, may be missing.
-        hf: The ``config.json`` to be.
-        where: Named in errors.
+        weights: By full names; a separate head may be missing.
+        hf: The ``config.json`` of the model to be built.
+        where: The source for error messages.
 
     Raises:
-        NotSupportedError: If a tensor has no place, or is stored in another form than floating-point numbers.
+        NotSupportedError: If a tensor is unknown, or not stored as floating-point numbers.
         DataError: If one is missing, of another shape, or not finite.
     """
     with torch.device("meta"):
@@ -100,10 +100,10 @@ def check_all(weights: Mapping[str, Tensor], hf: dict[str, Any], where: Path) ->
 
 
 def check_places(found: Mapping[str, Tensor], wanted: Mapping[str, Any], where: Path) -> None:
-    """Refuses sets of tensors of which one has no place, or whose places are not all filled.
+    """Refuses a set of tensors in which one is unknown or missing.
 
     Raises:
-        NotSupportedError: If there is a spare one.
+        NotSupportedError: If one is unknown.
         DataError: If one is missing.
     """
     missing, spare = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())

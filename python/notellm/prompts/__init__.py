@@ -1,8 +1,8 @@
-"""Prompts: templates as configuration, notes tokenised once, batches assembled in the core.
+"""Prompts: templates are configuration, notes are tokenised once, batches are assembled in the core.
 
 A prompt is a sequence of pieces: fixed text, slots for the fields of a note, and the compression token. Every
-fixed piece and every slot value is tokenised alone and the ids are concatenated; nothing depends on merges
-across a boundary.
+fixed piece and every slot value is tokenised separately and the ids are concatenated, so nothing depends on
+tokenizer merges across a boundary.
 """
 
 from notellm._core.prompts import NotePrompt, PackedBatch, PairSampler, PlannedBatch, TokenizedNotes

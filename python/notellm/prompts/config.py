@@ -1,4 +1,4 @@
-"""The strings and limits of a prompt, as they stand in a YAML file."""
+"""The strings and limits of a prompt, as written in a YAML file."""
 
 import difflib
 import re
@@ -13,13 +13,13 @@ from notellm.errors import ConfigError
 from notellm.options import Options, option
 
 SLOTS = {f"<{kind.name}>": kind for kind in PieceKind if kind is not PieceKind.text}
-"""How a slot, or the compression token, is written in a list of pieces."""
+"""The spelling of slots and of the compression token in a list of pieces."""
 
 COUNT_MARK = "<j>"
-"""Stands, inside a piece of the hashtag prompt, for the number of hashtags asked for."""
+"""Inside a piece of the hashtag prompt, it is replaced by the number of hashtags asked for."""
 
 END_MARK = "<eos>"
-"""A piece that is the model's end token, for prompts whose compressed position is its state."""
+"""A piece that stands for the model's end token, for prompts that read the embedding at that token."""
 
 _PACKAGED = Path(__file__).parents[1] / "conf" / "prompt"
 _LOOKS_LIKE_A_SLOT = re.compile(r"<[a-z_]+>")
@@ -33,7 +33,7 @@ class PromptConfig(Options):
     token, and ``<j>`` inside a piece of the hashtag prompt is replaced by the number of hashtags asked for.
 
     Raises:
-        ConfigError: If a value is out of its range or a list of pieces is no prompt; names the key.
+        ConfigError: If a value is out of its range or a list of pieces is not a valid prompt; names the key.
     """
 
     name: str = option("Named in every result that used the prompt.", default="", not_empty=True)
@@ -74,7 +74,7 @@ class PromptConfig(Options):
     hashtags: tuple[str, ...] = option("The pieces of the hashtag prompt.", default=())
 
     def mismatch(self) -> str:
-        """The first reason why the pieces are no prompt."""
+        """The first reason why the pieces are not a valid prompt."""
         problem = next(_problems(self), "")
         return f"prompt {self.name!r}: {problem}" if problem else ""
 
@@ -83,10 +83,10 @@ class PromptConfig(Options):
 
         Args:
             task: ``"category"`` or ``"hashtags"``.
-            count: What ``<j>`` becomes.
+            count: The number that replaces ``<j>``.
 
         Returns:
-            Kind and text of each piece; the text of slots is what stands in the file.
+            Kind and text of each piece; the text of a slot is its spelling in the file.
 
         Raises:
             ValueError: If the task is unknown.
@@ -122,7 +122,7 @@ def load_prompt(name_or_path: str | Path) -> PromptConfig:
         The configuration.
 
     Raises:
-        ConfigError: If there is no such prompt, or the file is not a sound configuration; names file and key.
+        ConfigError: If there is no such prompt, or the file is not a valid configuration; names file and key.
 
     Example:
         >>> load_prompt("paper").title_tokens

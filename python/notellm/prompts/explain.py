@@ -12,9 +12,9 @@ class ExplainedPiece:
 
     Attributes:
         name: ``"bos"``, ``"text"``, or the slot as it is written in the prompt file, such as ``"<title>"``.
-        text: What stands there; of a slot, the value after truncation.
+        text: The text of the piece; for a slot, the value after truncation.
         begin: Index of its first token.
-        end: One past its last token; equal to ``begin`` where the value is empty.
+        end: One past its last token; equal to ``begin`` if the value is empty.
     """
 
     name: str
@@ -28,11 +28,11 @@ class ExplainedToken:
     """One token of a prompt.
 
     Attributes:
-        id: In the vocabulary.
-        text: Decoded; as it stands in the vocabulary if it is only a part of a character.
+        id: Id in the vocabulary.
+        text: The decoded text; the vocabulary's spelling if the token is only a part of a character.
         is_shared: Whether it comes before the first slot, so that all notes of a batch share it.
         is_compression: Whether its state is the note's embedding.
-        label: The token that its state must predict; None where no loss is taken.
+        label: The token that its state must predict; None if it takes no part in the loss.
         label_text: The text of the label.
     """
 
@@ -46,7 +46,7 @@ class ExplainedToken:
 
 @dataclass(frozen=True)
 class PromptExplanation:
-    """One note's training prompt, taken apart.
+    """One note's training prompt, piece by piece and token by token.
 
     Attributes:
         task: ``"category"`` or ``"hashtags"``.
@@ -54,8 +54,8 @@ class PromptExplanation:
         text: The whole prompt, decoded, without EOS.
         pieces: In order; together they cover the tokens.
         tokens: In order.
-        shared: The first so many tokens are the same for every note, so computed once in a batch. Notes that go on
-            alike share more.
+        shared: This many first tokens are the same for every note, so they are computed once in a batch. Notes
+            with a longer common prefix share more.
         compression: Index of the token whose state is the embedding.
     """
 
@@ -77,15 +77,15 @@ def explain_prompt(
     count: int = 1,
     row: NotePrompt | None = None,
 ) -> PromptExplanation:
-    """Takes the training prompt of one note apart, as the core lays it out.
+    """Explains the training prompt of one note, as the core lays it out.
 
     Args:
         prompt: The compiled prompt.
         tokenized: From :meth:`Prompt.tokenize`.
         note: Index of the note.
         task: ``"category"`` or ``"hashtags"``.
-        count: Hashtag task: how many are asked for and written, the note's first ones.
-        row: A row of a plan, to be explained instead of ``note``, ``task`` and ``count``.
+        count: Hashtag task: how many hashtags are asked for and written; they are the note's first ones.
+        row: A row of a batch plan to explain instead of ``note``, ``task`` and ``count``.
 
     Returns:
         Pieces, tokens, the compressed position and the labels.

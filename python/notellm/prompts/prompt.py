@@ -24,15 +24,15 @@ _Enum = TypeVar("_Enum", bound=enum.Enum)
 class Prompt:
     """A prompt configuration compiled for one tokenizer: tokenises notes and assembles batches.
 
-    Every fixed piece and every slot value is tokenised alone and the ids are concatenated. No dummy space is
-    added; the tokenizer's beginning-of-sequence token comes first where its own configuration adds one.
+    Every fixed piece and every slot value is tokenised separately and the ids are concatenated. No dummy space is
+    added; the tokenizer's beginning-of-sequence token comes first if its own configuration adds one.
 
     Args:
         config: The strings and limits.
         tokenizer: The model's tokenizer, with the compression token added; it is copied, not changed.
         emb_token_id: The id of the compression token [EMB].
-        eos_token_id: What must follow the output; from the model's configuration.
-        bos_token_ids: Put before every prompt instead of what the tokenizer's configuration says.
+        eos_token_id: The token that must follow the output; from the model's configuration.
+        bos_token_ids: Ids to put before every prompt, instead of those in the tokenizer's configuration.
 
     Raises:
         ValueError: If the tokenizer lacks the compression token.
@@ -42,7 +42,7 @@ class Prompt:
         config: The configuration.
         emb_token_id: As given.
         eos_token_id: As given.
-        bos_token_ids: Before every prompt; may be empty.
+        bos_token_ids: The ids before every prompt; may be empty.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class Prompt:
         )
 
     def tokenize(self, notes: NoteTexts, *, progress: ProgressFn | None = None) -> core.TokenizedNotes:
-        """Tokenises and truncates every field of every note, once for all prompts that show it.
+        """Tokenises and truncates every field of every note, once for all prompts.
 
-        Newlines in a value become spaces, and special tokens written in one are plain text; hashtags are
-        limited and cut as the configuration says, repeated ones dropped; empty values have no tokens. Of titles and
-        contents only the beginning is read, far enough that the tokens kept are those of the whole text: at first
+        Newlines in a value become spaces, and names of special tokens in it are plain text. Hashtags are
+        limited and cut as configured, and repeated ones dropped; empty values have no tokens. Only the beginning of
+        titles and contents is read, far enough that the tokens kept are those of the whole text: at first
         max(2048, 32 times the limit in tokens) characters, and never more than 2^20.
 
         Args:
@@ -91,7 +91,7 @@ class Prompt:
         return tokenize_notes(self.piece_tokenizer, self.config, notes, progress)
 
     def encode_values(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids that texts have in a slot, untruncated; for example those of all categories."""
+        """The ids of texts as slot values, not truncated; for example of all categories."""
         return self.piece_tokenizer.encode_values(texts, self.config.slot_lead)
 
     def rows(
@@ -103,7 +103,7 @@ class Prompt:
         mode: str = "train",
         count: int = 1,
     ) -> list[core.NotePrompt]:
-        """Asks the same of each of some notes.
+        """Makes the rows of a batch that ask the same of each of some notes.
 
         Args:
             tokenized: From :meth:`tokenize`.
@@ -112,7 +112,7 @@ class Prompt:
             mode: As in :meth:`pack`.
             count: Hashtag task: how many are asked for. In mode ``"train"`` they are the note's first
                 ``count`` (fewer if it has fewer); a training run draws them, see :meth:`sampler`. In the
-                other modes none is given away, and the count is asked for even if the note has fewer.
+                other modes the prompt shows none, and asks for ``count`` even if the note has fewer.
 
         Returns:
             One row for each note.
@@ -144,23 +144,23 @@ class Prompt:
         mode: str = "train",
         count: int = 1,
     ) -> core.PackedBatch:
-        """Assembles the prompts of some notes into one batch, in which what they begin with alike is laid out once.
+        """Assembles the prompts of some notes into one batch, in which common prefixes are laid out once.
 
         Args:
             tokenized: From :meth:`tokenize`.
             notes: Shape ``(n,)``; indices of notes.
             task: ``"category"`` or ``"hashtags"``.
             mode: ``"train"``: with output and labels; ``"embed"``: up to the token whose state is the
-                embedding, the one before [EMB] or [EMB]; ``"generate"``: up to where the output begins.
+                embedding (the one before [EMB], or [EMB] itself); ``"generate"``: up to where the output begins.
             count: Hashtag task: how many hashtags are asked for, see :meth:`rows`.
 
         Returns:
-            The batch; its fields are NumPy views of the core's memory. ``batch.path(i)`` indexes the tokens of
-            prompt ``i``, which it may share with others.
+            The batch; its fields are NumPy views of the core's memory. ``batch.path(i)`` gives the indices of the
+            tokens of prompt ``i``, which it may share with others.
 
         Raises:
             ValueError: If the task or mode is unknown, the count is not in 1 ... ``max_hashtags``, or a note
-                without hashtags is to be trained on them.
+                without hashtags has the hashtag task in mode ``"train"``.
             IndexError: If a note does not exist.
         """
         return self.pack_rows(
@@ -183,15 +183,15 @@ class Prompt:
         hashtag_ratio: float = 0.4,
         seed: int = 0,
     ) -> core.PairSampler:
-        """Plans the batches of a training run, each as a function of seed and step alone.
+        """Plans the batches of a training run; each depends only on the seed and the step.
 
         Args:
             tokenized: From :meth:`tokenize`.
             sources: Shape ``(P,)``; index of the first note of each pair.
             targets: Shape ``(P,)``; index of the second one.
             pairs_per_step: B, over all processes.
-            hashtag_ratio: r; round(r 2B) notes of a batch take the hashtag task, if so many have hashtags.
-            seed: Of every draw.
+            hashtag_ratio: r; round(r 2B) notes of a batch take the hashtag task, if that many have hashtags.
+            seed: Seed of every draw.
 
         Returns:
             A sampler: ``steps_per_epoch``, and ``plan(step)`` with ``note_ids`` (2B; rows 2b and 2b + 1 are
@@ -215,11 +215,11 @@ class Prompt:
         )
 
     def parse_category(self, output: str) -> str:
-        """Reads a generated category: without the text that follows the slot and without space around it."""
+        """Reads a generated category: removes the text that follows the slot, and surrounding space."""
         return self._strip_tail(output, "category")
 
     def parse_hashtags(self, output: str) -> list[str]:
-        """Reads generated hashtags: one text with separators between, cleaned as those that prompts show."""
+        """Reads generated hashtags from one text with separators; cleans them like those that prompts show."""
         return clean_hashtags([self._strip_tail(output, "hashtags")], hashtag_rule(self.config))
 
     def _strip_tail(self, output: str, task: str) -> str:

@@ -1,4 +1,4 @@
-"""Text to token ids, piece by piece: what a tokenizer does to a text that stands alone."""
+"""Text to token ids, piece by piece; each piece is tokenised separately."""
 
 import json
 from array import array
@@ -20,7 +20,7 @@ NOTES_PER_CHUNK = 512
 """Notes tokenised between two reports of progress."""
 
 LEAST_CHARS, CHARS_PER_TOKEN, MOST_CHARS = 2_048, 32, 1 << 20
-"""Of a text whose first tokens are wanted: how much of it is read at first, and the most that ever is."""
+"""Characters of a text that are read to get its first tokens: at least, at first per token, and at most ever."""
 
 
 class NoteTexts(Protocol):
@@ -37,7 +37,7 @@ class NoteTexts(Protocol):
 
 
 class PieceTokenizer:
-    """Tokenises pieces of prompts, each alone and unpadded.
+    """Tokenises pieces of prompts, each separately and without padding.
 
     Works on its own copy of the tokenizer, set up so that ids can be concatenated: without padding or
     truncation, and without the dummy space that some tokenizers put before every text.
@@ -49,7 +49,7 @@ class PieceTokenizer:
         for copy in (self._tokenizer, self._plain):
             copy.no_padding()
             copy.no_truncation()
-        self._plain.encode_special_tokens = True  # reads the names of special tokens as plain text
+        self._plain.encode_special_tokens = True  # names of special tokens are read as plain text
 
     def bos(self) -> list[int]:
         """The special tokens that the tokenizer's own configuration puts before a text."""
@@ -66,23 +66,23 @@ class PieceTokenizer:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def encode_text(self, text: str) -> list[int]:
-        """The ids of a fixed piece; names of special tokens in it are those tokens."""
+        """The ids of a fixed piece; names of special tokens in it become those tokens."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_values(self, values: Sequence[str], lead: str, limit: int | None = None) -> list[list[int]]:
-        """The ids of slot values: ``lead`` put before, newlines made spaces, empty ones without tokens.
+        """The ids of slot values, each after ``lead``; newlines become spaces, empty values have no tokens.
 
-        A note cannot write special tokens: their names are plain text in it.
+        A note cannot contain special tokens: their names are plain text in it.
 
-        With a limit, only the beginning of a long text is read: max(2048, 32 x limit) characters, and twice as many
-        as long as the kept tokens might still depend on what comes then; never more than 2^20. They do not, where the
-        last kept token is in a word (of the tokenizer's own pre-tokenizer) that ends before the last one read, or ends
-        in the first half of what is read, so that merges would have to reach over 1024 characters.
+        With a limit, only the beginning of a long text is read: max(2048, 32 x limit) characters, then twice as many,
+        and so on, while the kept tokens might still depend on the rest; never more than 2^20. They no longer depend on
+        it if the last kept token lies in a word (of the tokenizer's own pre-tokenizer) before the last word read, or
+        ends in the first half of what is read: then merges would have to reach over 1024 characters.
 
         Args:
             values: N texts.
-            lead: Before each.
-            limit: How many tokens of each are kept; None: all.
+            lead: Text to put before each.
+            limit: How many tokens of each to keep; None: all.
 
         Returns:
             N lists of ids.
@@ -117,13 +117,13 @@ class PieceTokenizer:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def token_text(self, token_id: int) -> str:
-        """The text of one token; as it stands in the vocabulary where it is only a part of a character."""
+        """The text of one token; its spelling in the vocabulary if it is only a part of a character."""
         text = self.decode([token_id])
         return text if text and "\ufffd" not in text else str(self._tokenizer.id_to_token(token_id))
 
 
 def clean_value(value: str) -> str:
-    r"""A value as it goes into a slot: newlines become spaces; nothing but white space is empty.
+    r"""A value as it goes into a slot: newlines become spaces; a value of only white space becomes empty.
 
     Example:
         >>> clean_value("one\ntwo"), clean_value(" \n")
@@ -133,12 +133,12 @@ def clean_value(value: str) -> str:
 
 
 def hashtag_rule(config: PromptConfig) -> HashtagRule:
-    """What a prompt can show, and read back, as a hashtag: without its separator, of ``max_hashtag_chars`` at most."""
+    """What a prompt can show and read back as a hashtag: without separator, at most ``max_hashtag_chars`` long."""
     return HashtagRule((config.hashtag_separator,), config.max_hashtag_chars)
 
 
 def clean_hashtags(topics: Iterable[str], config: PromptConfig) -> list[str]:
-    """The hashtags of a note as prompts show them, and as they are read from an output that is perfect.
+    """The hashtags of a note as prompts show them, and as they are read back from a perfect output.
 
     Each is cleaned by `notellm.hashtags.clean_hashtags`: split at the prompt's separator, without white space around
     it, cut to ``max_hashtag_chars`` characters; empty ones and repetitions are left out; the first
@@ -153,7 +153,7 @@ def clean_hashtags(topics: Iterable[str], config: PromptConfig) -> list[str]:
 
 
 def _slot_text(value: str, lead: str, chars: int | None = None) -> str:
-    """What is tokenised of a value; it is empty by what it is as a whole, not by what is read of it."""
+    """The part of a value to tokenise. It is empty only if the whole value is, not if the part read is."""
     return "" if not value or value.isspace() else lead + one_line(value[:chars])
 
 
@@ -186,14 +186,14 @@ def tokenize_notes(
 
 
 def token_lists(lists: Iterable[Sequence[int]]) -> TokenLists:
-    """Lists of ids as the core takes them."""
+    """Lists of ids in the form that the core takes."""
     builder = _ListBuilder()
     builder.extend(lists)
     return builder.build()
 
 
 class _ListBuilder:
-    """Collects lists of ids in flat arrays, four bytes an id."""
+    """Collects lists of ids in flat arrays, four bytes per id."""
 
     def __init__(self) -> None:
         self._ids = array("i")
@@ -209,7 +209,7 @@ class _ListBuilder:
 
 
 def _without_dummy_space(tokenizer_json: str) -> str:
-    """Turns off what puts a space before every text, in whichever of the library's three forms it comes."""
+    """Turns off the setting that puts a space before every text, in any of the three forms of the library."""
     spec = json.loads(tokenizer_json)
     spec["normalizer"] = _strip_dummy_space(spec["normalizer"])
     spec["pre_tokenizer"] = _strip_dummy_space(spec["pre_tokenizer"])
