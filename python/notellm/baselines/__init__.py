@@ -1,4 +1,4 @@
-"""The baselines to beat, ranked under the same rules as NoteLLM: words, behaviour, and a bidirectional encoder."""
+"""The baselines, ranked under the same rules as NoteLLM: by words, by behaviour, and with a bidirectional encoder."""
 
 from notellm.baselines.cooccurrence import CooccurrenceIndex
 from notellm.baselines.lexical import Bm25Index, TfidfIndex

@@ -1,4 +1,4 @@
-"""Item-to-item co-occurrence itself: what people did with a note, instead of what it says."""
+"""Item-to-item co-occurrence: ranks notes by what people did with them, not by their texts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from notellm.mining import InteractionLog, mine_pairs
 class CooccurrenceIndex(SparseIndex):
     """Notes of a pool by their co-occurrence score, eq. (1), without its bounds: every partner of a note counts.
 
-    Notes that never came together have the score 0, and tie; so do all partners of a note that nobody has seen.
+    Notes that never occur together have the score 0, and tie; so do all partners of a note without events.
 
     Args:
         log: The events, over all notes.
-        pool: Shape ``(N,)``: the notes that are ranked, as positions in the log's notes.
+        pool: Shape ``(N,)``: the notes to rank, as positions in the log's notes.
 
     Raises:
-        IndexError: If the pool names a note that is not there.
+        IndexError: If the pool names a note that does not exist.
 
     Example:
         >>> from notellm.mining import _example_log

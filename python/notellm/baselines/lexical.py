@@ -20,21 +20,22 @@ _FORMER_NAMES = {"word": "words", "char": "characters"}
 
 
 class TfidfIndex(SparseIndex):
-    """TF-IDF vectors of a pool of texts: scikit-learn's, sublinear tf, smoothed idf, L2 norm; case does not count.
+    """TF-IDF vectors of a pool of texts by scikit-learn: sublinear tf, smoothed idf, L2 norm; case is ignored.
 
     The inverse document frequencies come from the pool itself. Scores are in 0..1.
 
     Args:
         texts: The ``N`` texts of the pool; queries and targets are positions in it.
-        analyzer: What a term is, a name of `notellm.text.ANALYZERS`. By default by script: words of two or more
-            characters, and characters and pairs of them where no spaces separate words. The index's ``analyzer`` says
-            what it came to. (``"word"`` and ``"char"`` are former names of ``"words"`` and ``"characters"``.)
+        analyzer: How texts are cut into terms, a name of `notellm.text.ANALYZERS`. By default chosen by script: words
+            of two or more characters, or, in scripts without spaces, characters and pairs of them. The index's
+            ``analyzer`` names what was found. (``"word"`` and ``"char"`` are old names of ``"words"`` and
+            ``"characters"``.)
         stop_words: ``"english"`` leaves out scikit-learn's English list; by default nothing is left out
-            (the idf weighs common words down).
+            (the idf gives common words a low weight).
 
     Raises:
-        ValueError: If no text holds a single term, or the analyzer is unknown.
-        NotSupportedError: If scikit-learn, or what the analyzer needs, is not installed.
+        ValueError: If no text has a term, or the analyzer is unknown.
+        NotSupportedError: If scikit-learn, or a package that the analyzer needs, is not installed.
 
     Example:
         >>> index = TfidfIndex(["a chess engine", "play chess online", "mail server", "chess engine"])
@@ -59,17 +60,17 @@ class TfidfIndex(SparseIndex):
 class Bm25Index(SparseIndex):
     """BM25 (Robertson and Zaragoza 2009) over a pool of texts, with the inverse document frequencies of Lucene.
 
-    A query's words count as often as they come in it.
+    A word counts as often as it occurs in the query.
 
     Args:
         texts: The ``N`` texts of the pool; queries and targets are positions in it.
-        k1: How soon a repeated word stops to count.
-        b: How much a long text is punished: 0 not at all, 1 in proportion to its length.
+        k1: Saturation of repeated words: the smaller, the sooner a repetition stops counting.
+        b: Penalty for long texts: 0 none, 1 in proportion to their length.
         analyzer: As in `TfidfIndex`.
 
     Raises:
-        ValueError: If no text holds a single term, or an option is out of its range or unknown.
-        NotSupportedError: If scikit-learn, or what the analyzer needs, is not installed.
+        ValueError: If no text has a term, or an option is out of its range or unknown.
+        NotSupportedError: If scikit-learn, or a package that the analyzer needs, is not installed.
 
     Example:
         >>> index = Bm25Index(["a chess engine", "play chess online", "mail server", "chess engine"])
@@ -103,7 +104,7 @@ class _Fitted(NamedTuple):
     matrix: csr_matrix
     """``(N, V)`` float64."""
     analyzer: str
-    """What the texts were cut by."""
+    """How the texts were tokenised."""
 
 
 def _fit(

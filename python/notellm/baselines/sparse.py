@@ -18,18 +18,18 @@ Indices = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
 BLOCK_ENTRIES = 1 << 23
-"""Scores held at a time while ranking: 8 Mi doubles, 64 MiB."""
+"""Scores kept at a time while ranking: 8 Mi doubles, 64 MiB."""
 
 
 class SparseIndex:
-    """Notes of a pool as sparse rows: the score of a note for a query is the inner product of theirs.
+    """Notes of a pool as sparse rows: the score of a note for a query is the inner product of their rows.
 
     It is summed in the order of the query's columns, so equal rows tie exactly.
 
     Args:
         queries: ``(N, V)``, each note's weights as a query.
-        documents: ``(N, V)``, its weights as what is looked for.
-        analyzer: What cut the notes' texts into the terms that the columns are; empty where columns are no terms.
+        documents: ``(N, V)``, each note's weights as a candidate.
+        analyzer: How the notes' texts were cut into the terms of the columns; empty if columns are not terms.
     """
 
     def __init__(self, queries: csr_matrix, documents: csr_matrix, *, analyzer: str = "") -> None:
@@ -68,12 +68,12 @@ class SparseIndex:
         Args:
             queries: Shape ``(Q,)``; positions in the pool.
             targets: Shape ``(Q,)``; positions in the pool.
-            exclude: Shape ``(Q,)`` or ``(Q, E)``; positions left out of the pool of each query, -1 = none.
+            exclude: Shape ``(Q,)`` or ``(Q, E)``; positions to leave out of the pool for each query, -1 = none.
                 By default the query itself.
             progress: Called as ``(queries done, queries)``.
 
         Returns:
-            Counts in which neither the target nor what is excluded appears.
+            Counts without the target and the excluded notes.
 
         Raises:
             ValueError: If the lengths differ, or a target is excluded.
@@ -95,11 +95,11 @@ class SparseIndex:
         return Ranks(torch.from_numpy(greater), torch.from_numpy(equal))
 
     def nearest(self, query: int, count: int = 10) -> tuple[Indices, Scores]:
-        """The notes most like one of the pool, best first, without itself; ties by position.
+        """The notes most similar to one of the pool, best first, without itself; ties are broken by position.
 
         Args:
             query: Position in the pool.
-            count: How many; fewer come back from a smaller pool.
+            count: How many; a smaller pool gives fewer.
 
         Returns:
             Positions and scores, each of shape ``(min(count, N - 1),)``.
@@ -137,10 +137,10 @@ def _check_ranking(query: Indices, target: Indices, left_out: Indices) -> None:
 
 
 def _count(scores: Scores, target: Indices, left_out: Indices) -> tuple[Indices, Indices]:
-    """Counts, row by row, what scores above and level with the target."""
+    """Counts, row by row, the scores above the target's and those equal to it."""
     aim = np.take_along_axis(scores, target[:, None], axis=1)  # (Q, 1)
     row, column = np.nonzero(left_out >= 0)
     scores[row, left_out[row, column]] = -np.inf
     greater = (scores > aim).sum(axis=1, dtype=np.int64)
-    equal = (scores == aim).sum(axis=1, dtype=np.int64) - 1  # the target itself
+    equal = (scores == aim).sum(axis=1, dtype=np.int64) - 1  # without the target itself
     return greater, equal

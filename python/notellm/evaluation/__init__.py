@@ -1,4 +1,4 @@
-"""From ranks and generated words to the tables of an ``evaluation.json``."""
+"""From ranks and generated texts to the tables of an ``evaluation.json``."""
 
 from notellm.evaluation.generation import Generated, evaluate_generation
 from notellm.evaluation.intervals import Bootstrap

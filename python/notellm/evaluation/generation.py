@@ -1,4 +1,4 @@
-"""What generated categories and hashtags are worth."""
+"""Evaluates generated categories and hashtags."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Generated:
     """What one system wrote for the notes evaluated.
 
     Attributes:
-        categories: The category of each note, written freely.
+        categories: The category of each note, generated freely.
         hashtags: The hashtags of each note.
-        best_categories: The best of the known categories for each note, by its score, if they were scored.
-        confidence: Shape ``(n,)``; the probabilities of these.
+        best_categories: The known category with the best score for each note, if they were scored.
+        confidence: Shape ``(n,)``; the probabilities of ``best_categories``.
     """
 
     categories: Sequence[str]
@@ -64,30 +64,30 @@ def evaluate_generation(
     bootstrap: Bootstrap | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Generation:
-    """Category accuracy, inventions and confusions, and what of the hashtags is right, of each system.
+    """Accuracy, unknown categories and confusions, and the quality of hashtags, for each system.
 
     Args:
         systems: Key of each system and what it wrote for the notes.
-        categories: The true category of each note; ``""`` where it has none: such a note does not count for what is
-            said of categories.
-        hashtags: The true hashtags of each note; notes without any do not count for what is said of hashtags.
+        categories: The true category of each note; ``""`` if it has none: such a note does not count in metrics of
+            categories.
+        hashtags: The true hashtags of each note; notes without any do not count in metrics of hashtags.
         known_categories: The categories that notes have; others are illusory.
         known_hashtags: The hashtags that notes have; kept for the report.
-        analyzer: How hashtags are cut into tokens, for ROUGE and BLEU: a name of ``notellm.text.ANALYZERS``; by default
-            by the script of each text.
-        tokenizer: Another way for ROUGE alone: a name of ``notellm.metrics.TOKENIZERS``. Default: the analyzer's.
+        analyzer: How hashtags are tokenised for ROUGE and BLEU: a name of ``notellm.text.ANALYZERS``; by default
+            chosen by the script of each text.
+        tokenizer: Another tokenizer for ROUGE only: a name of ``notellm.metrics.TOKENIZERS``. Default: the analyzer.
         bleu_tokenizer: The same for BLEU.
-        hashtag_count: j of the sets' precision, recall and F1 at j. Default: all that were written.
-        bootstrap: How intervals are made.
-        names: What to call systems that ``NAMES`` does not know, or to call otherwise.
+        hashtag_count: j in the sets' precision, recall and F1 at j. Default: all hashtags that were generated.
+        bootstrap: How intervals are computed.
+        names: Names of systems that are not in ``NAMES``, or that are to have another name.
 
     Returns:
-        The ``generation`` part of an `Evaluation`: shares in 0..1, ``None`` where no note counts. A note whose own
-        hashtags leave a number undefined does not count for it, and is counted as such (``undefined``).
+        The ``generation`` part of an `Evaluation`: fractions in 0..1, ``None`` if no note counts. A note for whose
+        hashtags a metric is undefined does not count in it; such notes are counted in ``undefined``.
 
     Raises:
-        ValueError: If a system did not write for every note, or the analyzer or a tokenizer is unknown.
-        NotSupportedError: If it needs a package that is not installed.
+        ValueError: If a system has no output for some note, or the analyzer or a tokenizer is unknown.
+        NotSupportedError: If one of these needs a package that is not installed.
     """
     check_analyzer(analyzer, "evaluate_generation")
     bootstrap, names = bootstrap or Bootstrap(), {**NAMES, **(names or {})}
@@ -111,7 +111,7 @@ def evaluate_generation(
 
 @dataclass(frozen=True)
 class _Cutting:
-    """How texts are cut, and the names of what that came to."""
+    """How texts are tokenised, and the names of the tokenizers that were chosen."""
 
     rouge: str
     bleu: str
@@ -158,7 +158,7 @@ def _score_categories(
 
 
 def _at(categories: Sequence[str], notes: Sequence[int]) -> list[str]:
-    """Some notes' categories, in one normal form: a model may write an accent as a code point of its own."""
+    """The categories of some notes, in Unicode normal form: a model may write an accent as a separate code point."""
     return [normalized(categories[note]) for note in notes]
 
 
@@ -189,7 +189,7 @@ def _score_hashtags(
     count: int | None,
     bootstrap: Bootstrap,
 ) -> dict[str, Any]:
-    """BLEU and ROUGE (F-measure) of the hashtags as one text, as the prompt joins them; and as sets."""
+    """BLEU and ROUGE (F-measure) of the hashtags, joined to one text as in the prompt; and metrics of sets."""
     pairs = list(zip(written, truth, strict=True))
     overlaps = [hashtag_overlap(mine, tags, at=count) for mine, tags in pairs]
     sets = np.array([overlap for overlap in overlaps if overlap is not None])  # (n, 3)
@@ -201,7 +201,7 @@ def _score_hashtags(
     cut.rouge_names.update(score.tokenizer for score in rouges)
     counts, bleu_name = bleu_counts(*zip(*texts, strict=True), tokenizer=cut.bleu)
     cut.bleu_names.add(bleu_name)
-    counts = counts[counts[:, -1] > 0]  # the reference's tokens
+    counts = counts[counts[:, -1] > 0]  # references with tokens
     f1 = {
         "rouge1": [score.rouge1.f1 for score in rouges if score.rouge1 is not None],
         "rouge2": [score.rouge2.f1 for score in rouges if score.rouge2 is not None],

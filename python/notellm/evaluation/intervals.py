@@ -13,13 +13,13 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are made: 95 %, percentiles over samples drawn with replacement."""
+    """How intervals are computed: 95 %, percentiles over samples drawn with replacement."""
 
     samples: int = RESAMPLES
     seed: int = 0
 
     def mean(self, values: Values) -> Interval:
-        """The mean of one value a query, with its interval."""
+        """The mean of one value per query, with its interval."""
         return bootstrap_mean(values, samples=self.samples, seed=self.seed)
 
     def difference(self, a: Values, b: Values) -> Interval:

@@ -16,7 +16,7 @@ NAMES = {
     "sentence_bert": "MiniLM trained",
     "trained": "NoteLLM trained",
 }
-"""The systems we know, in the order of the tables, and what the tables call them."""
+"""The systems that come with the package, in the order of the tables, and their names in tables."""
 
 
 class EvaluationOptions(Options):

@@ -1,4 +1,4 @@
-"""What an evaluation has found, as types: kept as ``evaluation.json``, shown by the report and by tables."""
+"""The results of an evaluation, as types: saved as ``evaluation.json``, shown by the report and by tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from notellm.metrics import Interval
 
 @dataclass(frozen=True)
 class Exposure:
-    """Recall over the queries whose target was seen little, or much."""
+    """Recall over the queries whose target was shown rarely, or often."""
 
     queries: int
     recall: dict[int, Interval]
@@ -27,7 +27,7 @@ class Exposure:
 class RetrievalResult:
     """How well one system finds the targets; fractions in 0..1, with 95 % bootstrap intervals.
 
-    Of a system that goes by words, ``analyzer`` says what its texts were cut into; it is empty for others.
+    For a system that compares words, ``analyzer`` names how texts were tokenised; it is empty for others.
     """
 
     key: str
@@ -56,13 +56,13 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Answers of like confidence: how many, how sure on the mean, and what share of them is right."""
+    """Answers of similar confidence: how many, their mean confidence, and the share that is right."""
 
     low: float = field(metadata={"key": "from"})
     high: float = field(metadata={"key": "to"})
@@ -73,7 +73,7 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class ClosedSetResult:
-    """How good the best of the known categories is, and how well the model knows when it is."""
+    """How often the best-scored known category is right, and how well its confidence is calibrated."""
 
     accuracy: Interval
     calibration_error: float
@@ -82,7 +82,7 @@ class ClosedSetResult:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Notes of one category for which another text was written."""
+    """Notes of one category for which another text was generated."""
 
     true: str
     written: str
@@ -91,7 +91,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class HashtagSets:
-    """What of the hashtags is right, as sets."""
+    """Metrics of hashtags as sets."""
 
     precision: Interval
     recall: Interval
@@ -100,10 +100,10 @@ class HashtagSets:
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """How well one system names categories and hashtags; ``None`` where no note has a truth, or nobody measured.
+    """How well one system generates categories and hashtags; ``None`` if no note has a truth, or it was not measured.
 
-    ``undefined`` counts those of the ``hashtag_notes`` that a number is not over, since their own hashtags leave it
-    undefined: ROUGE-2 where they are one word, ROUGE where they are symbols alone.
+    ``undefined`` counts those of the ``hashtag_notes`` that are left out of a metric because it is undefined for their
+    hashtags: ROUGE-2 if they are a single word, ROUGE if they are only symbols.
     """
 
     key: str
@@ -124,14 +124,14 @@ class GenerationResult:
 
 @dataclass(frozen=True)
 class Generation:
-    """What was written for some notes, by each system.
+    """What each system generated for some notes, evaluated.
 
     Attributes:
-        notes: For how many. systems: Their results.
-        tokenizer: What cut hashtags into tokens for ROUGE; bleu_tokenizer: for BLEU. Empty where an older version did
-            not say.
-        hashtag_count: j of precision, recall and F1 at j; None: all that were written.
-        known_categories: Others are illusory. known_hashtags: Those that notes have.
+        notes: Number of notes. systems: Results by system.
+        tokenizer: Tokenizer of hashtags for ROUGE; bleu_tokenizer: for BLEU. Empty if an older version did not record
+            it.
+        hashtag_count: j in precision, recall and F1 at j; None: all that were generated.
+        known_categories: All other categories are illusory. known_hashtags: The hashtags that notes have.
     """
 
     notes: int
@@ -148,12 +148,12 @@ class Evaluation:
     """Everything an ``evaluation.json`` holds.
 
     Attributes:
-        pool: Notes to choose from. queries: How many. ks: Cut-offs.
-        ties: How a target counts that scores the same as others: ``"mean"``, ``"optimistic"`` or ``"pessimistic"``.
-        exposure_fractions: Which share of the pool counts as seldom (``"low"``) and often (``"high"``) seen.
-        systems: How well each finds the targets. differences: Of the trained model to others, query by query.
+        pool: Number of notes to choose from. queries: Number of queries. ks: Cut-offs.
+        ties: How a target with the same score as others is ranked: ``"mean"``, ``"optimistic"`` or ``"pessimistic"``.
+        exposure_fractions: Shares of the pool that count as rarely (``"low"``) and often (``"high"``) shown.
+        systems: How well each finds the targets. differences: The trained model against others, query by query.
         model: The backbone's name. dtype: Of its matrix products. prompt: The name of its prompt.
-        truncation: Tokens kept of each field. generation: What was written, if anything.
+        truncation: Tokens kept of each field. generation: Results of generation, if any.
     """
 
     pool: int
@@ -171,13 +171,13 @@ class Evaluation:
 
     @property
     def language_model(self) -> str:
-        """Which model it is, and what its products are computed in; empty where an older version did not say."""
+        """The model and the dtype of its matrix products; empty if an older version did not record them."""
         precision = f"; products in {self.dtype}" if self.dtype else ""
         return f"{self.model}{precision}" if self.model else ""
 
     @property
     def writers(self) -> list[GenerationResult]:
-        """The systems that have written; none where nothing was generated."""
+        """The systems that generated texts; empty if nothing was generated."""
         return self.generation.systems if self.generation else []
 
     def system(self, key: str) -> RetrievalResult | None:
@@ -232,7 +232,7 @@ class Evaluation:
 
 
 def _tree(value: Any) -> Any:
-    """Plain data: a type's fields by their keys, sets as sorted lists."""
+    """Plain data: dataclasses become dictionaries, sets become sorted lists."""
     if isinstance(value, Interval):
         return value._asdict()
     if dataclasses.is_dataclass(value):

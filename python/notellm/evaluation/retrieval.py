@@ -1,4 +1,4 @@
-"""Recall and mean reciprocal rank of systems, and how far they are apart."""
+"""Recall and mean reciprocal rank of systems, and the differences between them."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def evaluate_retrieval(
     names: Mapping[str, str] | None = None,
     analyzers: Mapping[str, str] | None = None,
 ) -> Evaluation:
-    """Recall and mean reciprocal rank of each system, by exposure too, and the paired differences.
+    """Recall and mean reciprocal rank of each system, also by exposure, and the paired differences.
 
     Args:
         systems: Key of each system and the ranks of its ``Q`` targets, for the same queries.
         targets: Shape ``(Q,)``; the ground truth of each query, as positions in the pool.
-        exposure: Shape ``(N,)``; how often each note of the pool was seen.
+        exposure: Shape ``(N,)``; how often each note of the pool was shown.
         ks: Cut-offs.
-        ties: How a target counts that scores the same as other notes: as the mean over the orders they
-            could come in, as the first, or as the last of them.
+        ties: How a target with the same score as other notes is ranked: as the mean over all possible
+            orders, as the first, or as the last of them.
         low_fraction: Low-exposure queries are those whose target is in this least exposed share of the pool.
         high_fraction: High-exposure queries are those whose target is in this most exposed share.
-        bootstrap: How intervals are made.
-        names: What to call systems that ``NAMES`` does not know, or to call otherwise.
-        analyzers: What the texts of systems that go by words were cut into, by key; kept with their results.
+        bootstrap: How intervals are computed.
+        names: Names of systems that are not in ``NAMES``, or that are to have another name.
+        analyzers: How the texts of systems that compare words were tokenised, by key; kept with their results.
 
     Returns:
-        The evaluation, without what it was made with and what was generated; shares in 0..1. A side of the exposure
-        without queries is left out.
+        The evaluation, without the fields for model and generation; fractions in 0..1. The low or high side of
+        exposure is left out if it has no queries.
 
     Raises:
         ValueError: If there is no system or query, or the systems have different numbers of queries.

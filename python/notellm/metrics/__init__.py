@@ -1,4 +1,4 @@
-"""Numbers about results: recall, categories, text overlap, and how far chance could have moved them."""
+"""Metrics: recall, categories, text overlap, and bootstrap intervals for them."""
 
 from notellm.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from notellm.metrics.categories import (

@@ -1,4 +1,4 @@
-"""What the metrics share: types of arrays, and choices by name."""
+"""Shared by the metrics: array types, and choices by name."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def named(choices: Mapping[str, T], name: str, where: str) -> T:
-    """The choice of that name, or a ``ValueError`` that lists all."""
+    """The choice with this name, or a ``ValueError`` that lists all names."""
     if name not in choices:
         raise ValueError(f"{where} must be one of {', '.join(choices)}, but is {name!r}")
     return choices[name]

@@ -1,4 +1,4 @@
-"""How far another draw of the same queries or notes could have moved a mean."""
+"""Bootstrap intervals: how much a mean could change with another sample of queries or notes."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from notellm._core import metrics as _core
 from notellm.metrics.arrays import FloatArray
 
 RESAMPLES = 1000
-"""How many, unless said otherwise."""
+"""The default number of resamples."""
 
 
 class Interval(NamedTuple):
@@ -23,12 +23,12 @@ class Interval(NamedTuple):
 def bootstrap_mean(
     values: npt.ArrayLike, *, samples: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> Interval:
-    """Percentile bootstrap of a mean: how far another draw of the same queries could have moved it.
+    """Percentile bootstrap of a mean: how much it could change with another sample of queries.
 
     Args:
         values: Shape ``(n,)``, one finite number for each independent query or note.
-        samples: Resamples.
-        seed: The same seed gives the same interval on any machine and number of threads.
+        samples: Number of resamples.
+        seed: The same seed gives the same interval on any machine and with any number of threads.
         level: Share of resampled means inside the interval.
 
     Raises:
@@ -46,7 +46,7 @@ def bootstrap_difference(
 ) -> Interval:
     """Paired bootstrap of the mean of ``a - b``, two systems measured on the same queries.
 
-    An interval that excludes 0 says that the difference is more than the luck of the queries.
+    An interval that excludes 0 means that the difference is unlikely to come from the choice of queries.
 
     Args:
         a: Shape ``(n,)``, one system's values.
@@ -56,7 +56,7 @@ def bootstrap_difference(
         level: Share of resampled means inside the interval.
 
     Raises:
-        ValueError: If lengths differ, or as `bootstrap_mean`.
+        ValueError: If lengths differ, or as in `bootstrap_mean`.
 
     Example:
         >>> bootstrap_difference([1.0, 1.0, 0.0], [0.0, 0.0, 0.0])

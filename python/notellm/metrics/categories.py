@@ -1,4 +1,4 @@
-"""Numbers about categories: exact matches, inventions, F1 and what is taken for what."""
+"""Metrics of categories: exact matches, unknown categories, F1, confusion and calibration."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from notellm.metrics.arrays import FloatArray
 
 
 class CategoryScores(NamedTuple):
-    """How generated categories fare, note by note.
+    """Scores of generated categories, note by note.
 
     Attributes:
         correct: Shape ``(n,)``, 1 where the text is exactly the note's category. The mean is Acc.
-        illusory: Shape ``(n,)``, 1 where the text is no known category. The mean is Ill.
+        illusory: Shape ``(n,)``, 1 where the text is not a known category. The mean is Ill.
     """
 
     correct: FloatArray
@@ -23,7 +23,7 @@ class CategoryScores(NamedTuple):
 
 
 def category_scores(generated: Sequence[str], truth: Sequence[str], known: Collection[str]) -> CategoryScores:
-    """Exact matches and inventions among generated categories.
+    """Exact matches and unknown ("illusory") categories among generated ones.
 
     Args:
         generated: What the model wrote for each of ``n`` notes.
@@ -41,14 +41,14 @@ def category_scores(generated: Sequence[str], truth: Sequence[str], known: Colle
 
 
 class Confusion(NamedTuple):
-    """What categories are taken for.
+    """The confusion matrix of categories.
 
     Attributes:
         labels: ``C`` known categories, ascending.
-        counts: Shape ``(C, C + 1)``: notes of one category (row) for which another was written (column); the last
-            column counts texts that are no known category.
-        f1: Shape ``(C,)``, each category's F1; nan where it is neither true nor written.
-        macro_f1: The mean of those that are not nan.
+        counts: Shape ``(C, C + 1)``: notes by true category (row) and generated category (column); the last column
+            counts texts that are not a known category.
+        f1: Shape ``(C,)``, each category's F1; nan if it is neither true nor generated for any note.
+        macro_f1: The mean of the F1 values that are not nan.
     """
 
     labels: list[str]
@@ -58,7 +58,7 @@ class Confusion(NamedTuple):
 
 
 def confusion(generated: Sequence[str], truth: Sequence[str], known: Collection[str]) -> Confusion:
-    """The table of true against generated categories, and its macro F1.
+    """The confusion matrix of true and generated categories, and its macro F1.
 
     Args:
         generated: What the model wrote for each of ``n`` notes.
@@ -85,14 +85,15 @@ def confusion(generated: Sequence[str], truth: Sequence[str], known: Collection[
 
 
 class Calibration(NamedTuple):
-    """How often a model is right when it is so sure.
+    """How often a model is right at each level of confidence.
 
     Attributes:
-        edges: Shape ``(bins + 1,)``: confidences in ``(edges[b], edges[b + 1]]`` are bin ``b``; the first holds 0, too.
-        counts: Shape ``(bins,)``: notes of each bin.
-        confidence: Shape ``(bins,)``: their mean confidence; nan where there is none.
-        accuracy: Shape ``(bins,)``: the share of them that is right; nan where there is none.
-        error: Expected calibration error: the mean distance of the two over all notes (Naeini et al., 2015).
+        edges: Shape ``(bins + 1,)``: confidences in ``(edges[b], edges[b + 1]]`` are bin ``b``; the first includes 0.
+        counts: Shape ``(bins,)``: number of notes in each bin.
+        confidence: Shape ``(bins,)``: their mean confidence; nan if the bin is empty.
+        accuracy: Shape ``(bins,)``: the share of them that is right; nan if the bin is empty.
+        error: Expected calibration error: the mean over all notes of the difference between their bin's confidence
+            and accuracy (Naeini et al., 2015).
     """
 
     edges: FloatArray
@@ -103,12 +104,12 @@ class Calibration(NamedTuple):
 
 
 def calibration(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = 10) -> Calibration:
-    """Compares confidences with how often they were right.
+    """Compares confidences with how often the answers were right.
 
     Args:
-        confidence: Shape ``(n,)``; probabilities that the model gave its answers.
+        confidence: Shape ``(n,)``; the model's probabilities of its answers.
         correct: Shape ``(n,)``; 1 where the answer was right, otherwise 0.
-        bins: Of equal width.
+        bins: Number of bins, of equal width.
 
     Raises:
         ValueError: If lengths differ, there is no answer, a confidence is not in [0, 1], or there is no bin.

@@ -1,4 +1,4 @@
-"""Numbers about ranks: recall, reciprocal ranks, and queries by the exposure of their targets."""
+"""Metrics of ranks: recall, reciprocal ranks, and splits of queries by the exposure of their targets."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ from notellm.metrics.arrays import BoolArray, FloatArray, named
 from notellm.retrieval import Ranks
 
 Ties = Literal["mean", "optimistic", "pessimistic"]
-"""Where a target stands among notes of exactly its score: anywhere with equal chance (the expected value),
+"""Where a target is placed among notes with exactly its score: anywhere with equal chance (the expected value),
 before them, or after them."""
 
 _TIES: Mapping[str, _core.Ties] = {
@@ -65,7 +65,7 @@ def recall_at(ranks: Ranks, ks: Sequence[int], *, ties: Ties = "mean") -> FloatA
 
 
 def reciprocal_ranks(ranks: Ranks, *, ties: Ties = "mean") -> FloatArray:
-    """1 / rank of each query's target, ranks from 1; with ``ties="mean"`` the expected value.
+    """1 / rank of each query's target (ranks start at 1); with ``ties="mean"`` the expected value.
 
     Returns:
         Shape ``(Q,)``.
@@ -109,12 +109,12 @@ def exposure_split(
 ) -> ExposureSplit:
     """Splits queries by the exposure of their ground truth, at quantiles of the pool's exposures.
 
-    Notes as exposed as the last one inside a share are inside too, so ties can make it larger. Where
-    exposures are so equal that a note would be in both shares, it is in neither.
+    Notes with the same exposure as the last one inside a share are inside, too, so ties can make it larger. A note
+    that would be in both shares (because many exposures are equal) is in neither.
 
     Args:
         exposure_of_targets: Shape ``(Q,)``, how often each query's ground truth was shown.
-        pool_exposure: Shape ``(N,)``, the same of all notes of the pool.
+        pool_exposure: Shape ``(N,)``, the same for all notes of the pool.
         low: The least exposed share of the pool, in 0..1.
         high: The most exposed share of the pool, in 0..1.
 
@@ -141,7 +141,7 @@ def exposure_split(
 
 
 def mid_ranks(values: npt.ArrayLike) -> FloatArray:
-    """For each value the share of all that are smaller, equal ones counting half.
+    """For each value the share of values that are smaller; equal ones count half.
 
     Args:
         values: Shape ``(N,)``.

@@ -1,6 +1,6 @@
-"""Numbers about texts: BLEU, ROUGE, and hashtags as sets. What cut a text into tokens stands in every result.
+"""Metrics of texts: BLEU, ROUGE, and hashtags as sets. Every result names the tokenizer that was used.
 
-A number that a reference leaves undefined (of nothing, no share can be right) is ``None``, never 0.
+A metric that is undefined for a reference (for example recall of an empty one) is ``None``, never 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _FOR_BLEU: Mapping[str, Tokenizer] = {**TOKENIZERS, **BLEU_TOKENS}
 
 
 class _Cut(NamedTuple):
-    """A prediction and its reference as tokens, and by what: ``"given"`` if they were tokens already."""
+    """A prediction and its reference as tokens, and the tokenizer: ``"given"`` if they were tokens already."""
 
     prediction: list[str]
     reference: list[str]
@@ -42,7 +42,7 @@ def _cut(prediction: Text, reference: Text, choices: Mapping[str, Tokenizer], na
 
 
 def _refuse_a_text(where: str, *lists: Sequence[object]) -> None:
-    """A text is a sequence of texts, too, but nobody means its letters."""
+    """Refuses a single text: it is a sequence of texts, too, but of its letters."""
     if any(isinstance(one, str) for one in lists):
         raise ValueError(f"{where}: must get lists, but got a text; try [text]")
 
@@ -59,11 +59,11 @@ class Rouge(NamedTuple):
     """ROUGE of one text against another (Lin, 2004).
 
     Attributes:
-        rouge1: Shared tokens; ``None`` where the reference has none.
-        rouge2: Shared pairs of neighbouring tokens; ``None`` where the reference has none, as where it is one word.
-        rougeL: The longest common subsequence of tokens; ``None`` where the reference has none.
-        tokenizer: What cut the texts into tokens: for ``"auto"`` what it found (``"words"``, ``"characters"`` or
-            ``"words and characters"``), else the tokenizer's name; ``"given"`` for tokens.
+        rouge1: Shared tokens; ``None`` if the reference has none.
+        rouge2: Shared pairs of neighbouring tokens; ``None`` if the reference has none, for example one word only.
+        rougeL: The longest common subsequence of tokens; ``None`` if the reference has none.
+        tokenizer: The tokenizer used: for ``"auto"`` the one it chose (``"words"``, ``"characters"`` or
+            ``"words and characters"``), otherwise the tokenizer's name; ``"given"`` for tokens.
     """
 
     rouge1: Overlap | None
@@ -78,11 +78,11 @@ def rouge(prediction: Text, reference: Text, *, tokenizer: str = "auto") -> Roug
     Args:
         prediction: A text, or its tokens.
         reference: A text, or its tokens.
-        tokenizer: An analyzer of `notellm.text.ANALYZERS`, by default by script, or another name of `TOKENIZERS`
-            (``"alphanumeric-lower"`` is that of the package rouge-score). Tokens are taken as they are.
+        tokenizer: An analyzer of `notellm.text.ANALYZERS` or another name of `TOKENIZERS` (``"alphanumeric-lower"`` is
+            that of the package rouge-score); by default chosen by script. Tokens are used as they are.
 
     Returns:
-        Fractions in 0..1; 0 where only the prediction has no tokens, ``None`` where the reference has none.
+        Fractions in 0..1; 0 if only the prediction has no tokens, ``None`` if the reference has none.
 
     Raises:
         ValueError: If the tokenizer is unknown, or one argument is a text and the other tokens.
@@ -110,16 +110,16 @@ def hashtag_overlap(
 ) -> Overlap | None:
     """Precision, recall and F1 of hashtags as sets.
 
-    Two hashtags are the same if they read the same (`notellm.text.hashtag_key`): Unicode's normal form and white space
-    around do not matter, case does.
+    Two hashtags are the same if they look the same (`notellm.text.hashtag_key`): Unicode normal form and surrounding
+    white space do not matter, case does.
 
     Args:
         prediction: Hashtags in the order written; repeats do not count.
         reference: The note's own hashtags.
-        at: Only so many first ones of the prediction count (F1@j). Default: all.
+        at: Only the first ``at`` hashtags of the prediction count (F1@j). Default: all.
 
     Returns:
-        Fractions in 0..1; 0 where nothing was written, ``None`` where the reference has no hashtag.
+        Fractions in 0..1; 0 if nothing was predicted, ``None`` if the reference has no hashtag.
 
     Raises:
         ValueError: If ``at`` is below 1.
@@ -142,7 +142,7 @@ def _distinct(hashtags: Sequence[str]) -> list[str]:
 
 
 _REFERENCE_TOKENS = 9
-"""Column of `bleu_counts`."""
+"""Column of `bleu_counts` with the reference's number of tokens."""
 
 _SMOOTHINGS: Mapping[str, _core.BleuSmoothing] = {
     "none": _core.BleuSmoothing.none,
@@ -156,11 +156,11 @@ class Bleu(NamedTuple):
     """BLEU of a text or of a corpus (Papineni et al., 2002).
 
     Attributes:
-        score: In 0..1; ``None`` where the references have no tokens.
+        score: In 0..1; ``None`` if the references have no tokens.
         order: The longest n-grams: 4 for BLEU-4.
-        tokenizer: What cut the texts into tokens: for ``"auto"`` what it found (``"13a"`` or ``"13a and characters"``),
-            else the tokenizer's name; ``"given"`` for tokens.
-        smoothing: What stood for a precision of 0.
+        tokenizer: The tokenizer used: for ``"auto"`` the one it chose (``"13a"`` or ``"13a and characters"``),
+            otherwise the tokenizer's name; ``"given"`` for tokens.
+        smoothing: How a precision of 0 was smoothed.
     """
 
     score: float | None
@@ -191,20 +191,20 @@ def corpus_bleu(
     tokenizer: str = "auto",
     smoothing: str = "exp",
 ) -> Bleu:
-    """BLEU of many texts together, one reference each.
+    """BLEU of a corpus of texts, with one reference each.
 
     Args:
         predictions: Texts, or lists of tokens.
         references: As many, in the same order.
-        order: The longest n-grams, from 1 to 4. Where the predictions have none of some n, that n and longer ones are
-            left out (sacreBLEU's ``effective_order``), so that a text of one word can be perfect.
-        tokenizer: An analyzer of `notellm.text.ANALYZERS` or another name of `TOKENIZERS`. By default by script: the
-            words and punctuation of ``"13a"``, and characters where no spaces separate words.
-        smoothing: For an n-gram precision of 0: ``"none"`` (BLEU is 0), ``"floor"`` (0.1 matches), ``"add-1"`` (for n >
-            1, whatever the precision) or ``"exp"`` (1/2, 1/4, ... matches): sacreBLEU's, with its defaults.
+        order: The longest n-grams, from 1 to 4. If the predictions have no n-grams of some n, that n and larger ones
+            are left out (sacreBLEU's ``effective_order``), so that a text of one word can be perfect.
+        tokenizer: An analyzer of `notellm.text.ANALYZERS` or another name of `TOKENIZERS`. By default chosen by script:
+            the words and punctuation of ``"13a"``, and characters in scripts without spaces between words.
+        smoothing: For an n-gram precision of 0: ``"none"`` (BLEU is 0), ``"floor"`` (0.1 matches), ``"add-1"`` (for
+            n > 1, at any precision) or ``"exp"`` (1/2, 1/4, ... matches): those of sacreBLEU, with its defaults.
 
     Returns:
-        The score in 0..1; 0 where nothing matches, ``None`` where the references have no tokens.
+        The score in 0..1; 0 if nothing matches, ``None`` if the references have no tokens.
 
     Raises:
         ValueError: If lengths differ, or an option is unknown.
@@ -212,18 +212,18 @@ def corpus_bleu(
     """
     counts, by = bleu_counts(predictions, references, tokenizer=tokenizer)
     how = named(_SMOOTHINGS, smoothing, "bleu: smoothing")
-    score = _core.bleu(counts, order, how)  # refuses a wrong order whatever the counts
+    score = _core.bleu(counts, order, how)  # also called to refuse a wrong order, for any counts
     return Bleu(score if counts[:, _REFERENCE_TOKENS].any() else None, order, by, smoothing)
 
 
 def bleu_counts(
     predictions: Sequence[Text], references: Sequence[Text], *, tokenizer: str = "auto"
 ) -> tuple[npt.NDArray[np.int64], str]:
-    """What BLEU is computed from, text by text: its sum over texts is the corpus's.
+    """The counts from which BLEU is computed, text by text; their sum over texts gives the BLEU of the corpus.
 
     Returns:
-        Shape ``(n, 10)``: matching n-grams for n = 1..4, all n-grams of the prediction for n = 1..4, and the tokens of
-        prediction and reference; and what cut the texts.
+        Shape ``(n, 10)``: matching n-grams for n = 1..4, all n-grams of the prediction for n = 1..4, and the numbers of
+        tokens of prediction and reference; and the tokenizer used.
 
     Raises:
         ValueError: If lengths differ, or the tokenizer is unknown.
@@ -260,7 +260,7 @@ def bootstrap_bleu(
         counts: Shape ``(n, 10)``, from `bleu_counts`.
         order: As in `corpus_bleu`.
         smoothing: As in `corpus_bleu`.
-        samples: Resamples.
+        samples: Number of resamples.
         seed: The same seed gives the same interval.
         level: Share of resampled scores inside the interval.
 
@@ -274,9 +274,9 @@ def bootstrap_bleu(
 def bleu_as_released(prediction: Text, reference: Text, *, tokenizer: str = "whitespace") -> Bleu:
     """BLEU-4 of one text as the paper's public code computes it: only to compare with its numbers.
 
-    That code hands the reference's words over where a list of references is wanted, so that every word is taken for a
-    reference of its own and its characters for words. Words of more than one character then match nothing, and a
-    perfect prediction made of them scores 0.
+    That code passes the words of the reference as if they were a list of references: every word becomes a reference,
+    and its characters become words. Words of more than one character then match nothing, and a perfect prediction made
+    of them scores 0.
 
     Args:
         prediction: A text, or its tokens.
@@ -291,6 +291,6 @@ def bleu_as_released(prediction: Text, reference: Text, *, tokenizer: str = "whi
     """
     mine, truth, by = _cut(prediction, reference, TOKENIZERS, tokenizer, "bleu")
     counts = np.array([_core.bleu_counts(mine, [list(word) for word in truth] or [[]])], dtype=np.int64)
-    has_all = bool(np.all(counts[0, 4:8] > 0))  # without n-grams of some n, that code's score is 0
+    has_all = bool(np.all(counts[0, 4:8] > 0))  # if some n has no n-grams, that code's score is 0
     score = _core.bleu(counts, 4, _core.BleuSmoothing.none) if has_all else 0.0
     return Bleu(score, 4, by, "none")

@@ -1,6 +1,6 @@
-"""Checkpoints: everything a run needs to go on as if it had not stopped.
+"""Checkpoints: everything a run needs to resume as if it had not stopped.
 
-A checkpoint does not show how many processes there were, nor how they shared the optimizer's state.
+A checkpoint does not depend on the number of processes, nor on how they share the optimizer's state.
 """
 
 import json
@@ -28,7 +28,7 @@ CHECKPOINTS = "checkpoints"
 OPTIMIZER = "optimizer.safetensors"
 
 FREE_OPTIONS = frozenset(option.name for option in TrainOptions.GROUP.options if option.decides_cost)
-"""May differ when a run goes on: how often to save, what else to log, and how to fit into memory."""
+"""Options that may differ when a run is resumed: how often to save, what else to log, how to fit into memory."""
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -72,8 +72,8 @@ def save_checkpoint(
         model: Its parameters are saved by name.
         optimizer: Its state is saved by the same names.
         step: Optimizer steps done.
-        options: Of the run.
-        data: Fingerprint of what is trained on.
+        options: Options of the run.
+        data: Fingerprint of the training data.
     """
     moments = optimizer.state()
     if not optimizer.processes.is_first:
@@ -91,7 +91,7 @@ def save_checkpoint(
 
 
 def saved_dtype(path: Path) -> str:
-    """The dtype in which a checkpoint's run computes its products.
+    """The dtype of the matrix products in a checkpoint's run.
 
     Raises:
         DataError: If the checkpoint does not say it.
@@ -105,14 +105,14 @@ def saved_dtype(path: Path) -> str:
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: Optimizer, options: TrainOptions, data: str
 ) -> int:
-    """Puts a checkpoint's weights and optimizer state in place.
+    """Loads a checkpoint's weights and optimizer state.
 
     Args:
         path: From `latest_checkpoint`; every process reads it.
         model: Of the same shape as the one saved.
         optimizer: Over the same parameters.
-        options: Must equal those of the checkpoint, or the run would not be one run; ``FREE_OPTIONS`` aside.
-        data: Likewise.
+        options: Must equal those of the checkpoint, except for ``FREE_OPTIONS``.
+        data: Must equal that of the checkpoint, too.
 
     Returns:
         Optimizer steps done.

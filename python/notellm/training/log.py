@@ -1,4 +1,4 @@
-"""The record of a training run: one JSON object a step, and TensorBoard scalars on demand."""
+"""The log of a training run: one JSON object per step, and TensorBoard scalars on demand."""
 
 import json
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from notellm.io.files import append_whole, atomic_write
 
 FILE = "train.jsonl"
 SCALARS = ("loss", "contrastive", "generative", "tau", "scale", "lr", "grad_norm")
-"""Fields of a record that TensorBoard draws."""
+"""Fields of a record that TensorBoard shows."""
 
 
 class TrainLog:
-    """Appends one record a step to ``train.jsonl`` in a folder, flushed at once.
+    """Appends one record per step to ``train.jsonl`` in a folder, flushed at once.
 
     Args:
         folder: The run folder.
-        first_step: Steps before it are kept from an earlier part of the run, records from it on are dropped: they are
-            done again.
+        first_step: Records of earlier steps are kept from the part of the run before; records from this step on are
+            dropped, because these steps are done again.
         tensorboard: Whether to write TensorBoard events below ``folder/tensorboard`` too.
 
     Raises:
@@ -58,7 +58,7 @@ class TrainLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Reads a ``train.jsonl``; a last line that an interruption cut short is left out.
+    """Reads a ``train.jsonl``; an incomplete last line (after an interruption) is left out.
 
     Raises:
         DataError: If any other line is not a JSON object with a step.

@@ -1,4 +1,4 @@
-"""AdamW over a model's parameters: its groups, its rates, and whose memory its state is in."""
+"""AdamW over a model's parameters: parameter groups, learning rates, and which process keeps which state."""
 
 from collections.abc import Mapping
 
@@ -14,19 +14,19 @@ COUNTER = "step"
 
 
 class Optimizer:
-    """Fused AdamW whose state every process keeps in full, or (``shard_optimizer``) for its own share of parameters.
+    """Fused AdamW; every process keeps the full state, or (``shard_optimizer``) only that of its share of parameters.
 
-    With shards each process updates its own parameters and sends them to the others: the same numbers as without.
-    torch's ZeroRedundancyOptimizer does this as well; here the state travels one tensor at a time rather than pickled
-    as a whole, and is named, so that a checkpoint does not show how many processes there were.
+    With shards each process updates its own parameters and sends them to the others; the numbers are the same as
+    without. torch's ZeroRedundancyOptimizer does this, too; here the state is sent one tensor at a time rather than
+    pickled as a whole, and by name, so that a checkpoint does not depend on the number of processes.
 
     Args:
         model: Its parameters that require a gradient are trained.
         options: Rates, decay and whether to shard.
-        processes: Those whose parameters are the same.
+        processes: The processes that hold the same parameters.
 
     Attributes:
-        parameters: All that are trained, by name.
+        parameters: All trained parameters, by name.
     """
 
     def __init__(self, model: NoteLLM, options: TrainOptions, processes: Processes) -> None:
@@ -38,7 +38,7 @@ class Optimizer:
         for name, parameter in self.parameters.items():
             lr = options.lr_head if id(parameter) in head else options.lr
             decay = options.weight_decay if parameter.dim() > 1 else 0.0
-            group = groups.setdefault((lr, decay), [])  # empty where another process owns all of it
+            group = groups.setdefault((lr, decay), [])  # empty if other processes own all of it
             if self._is_own(name):
                 group.append(parameter)
         self.adamw = torch.optim.AdamW(
@@ -57,10 +57,10 @@ class Optimizer:
             group["lr"] = group["peak_lr"] * factor
 
     def clip(self, limit: float) -> float:
-        """Scales the gradients down to a norm; 0 = as they are.
+        """Clips the gradients to a norm; 0 = no clipping.
 
         Returns:
-            The norm they had.
+            The norm before clipping.
         """
         return float(nn.utils.clip_grad_norm_(self.parameters.values(), limit or float("inf")))
 
@@ -76,7 +76,8 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """The whole state by ``NAME.exp_avg``, ``NAME.exp_avg_sq`` and ``NAME.step``, on the CPU.
 
-        All processes must call it, and only the first gets it. A parameter that has not been updated yet has none.
+        All processes must call it; only the first gets the result. A parameter that has not been updated yet has no
+        state.
         """
         if self.owners is None and not self.processes.is_first:
             return {}
@@ -104,7 +105,7 @@ class Optimizer:
         return state
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Puts what `state` gave on the first process in place; each process keeps what it owns.
+        """Loads what `state` returned on the first process; each process keeps the part it owns.
 
         Raises:
             ValueError: If a tensor is missing or has another shape.
@@ -126,7 +127,7 @@ class Optimizer:
         return self.owners is None or self.owners[name] == self.processes.rank
 
     def _assign_owners(self) -> dict[str, int]:
-        """Gives each parameter, the largest first, to the process with the least to keep so far."""
+        """Assigns each parameter, the largest first, to the process that has the least so far."""
         load = [0] * self.processes.count
         owners = {}
         for name, parameter in sorted(self.parameters.items(), key=lambda item: (-item[1].numel(), item[0])):

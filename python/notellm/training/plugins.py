@@ -1,4 +1,4 @@
-"""What a script may pass to a `Trainer` as an object of its own."""
+"""Functions that a script can pass to a `Trainer`: extra losses and the choice of pairs."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,32 +7,33 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 EmbeddingLoss = Callable[[Tensor, Tensor], Tensor]
-"""A loss of the step's embeddings, beside eq. (4): embeddings ``(2B, d)``, projected and not normalised, of which rows
-``2b`` and ``2b + 1`` are pair b, and the notes of its rows ``(2B,)``, as positions in the trainer's notes; to a scalar
-with a gradient. All processes call it with the whole batch; whatever it draws must be the same on all. It may use
-``model.tau``, but has no parameters of its own.
+"""A loss of the step's embeddings, in addition to eq. (4). Takes the embeddings ``(2B, d)``, projected but not
+normalised, of which rows ``2b`` and ``2b + 1`` are pair b, and the notes of the rows ``(2B,)``, as positions in the
+trainer's notes; returns a scalar with a gradient. All processes call it with the whole batch; random numbers must be
+the same on all. It may use ``model.tau``, but has no parameters of its own.
 """
 
 ExtraLosses = Mapping[str, tuple[float, EmbeddingLoss]]
-"""By name: weight and loss. The name is the loss's key in the records of a run."""
+"""Weight and loss by name. The name is the loss's key in the records of a run."""
 
 PairChooser = Callable[[int], ArrayLike]
-"""Which pairs a step has: its number, counted from 0 through all epochs, to ``(B,)`` positions in the list of pairs.
-Must be a function of the step alone, or an interrupted run cannot be gone on with. Tasks and hashtags are as ever.
+"""Chooses the pairs of a step: takes its number, counted from 0 through all epochs, and returns ``(B,)`` positions in
+the list of pairs. Must depend only on the step, or an interrupted run could not be resumed. Tasks and hashtags are
+drawn as usual.
 """
 
 RECORD_KEYS = (
     *("step", "contrastive", "generative", "loss", "tau", "scale", "lr", "lr_head"),
     *("grad_norm", "tokens", "notes", "hashtag_shortfall", "seconds"),
 )
-"""What records of a step have without extra losses."""
+"""Keys of a step's record without extra losses."""
 
 
 def check_extra_losses(losses: ExtraLosses) -> None:
-    """Refuses names that records have already, and weights that are no numbers.
+    """Refuses names that records have already, and weights that are not finite numbers.
 
     Raises:
-        ValueError: As it says.
+        ValueError: If there is such a name or weight.
     """
     for name, (weight, _) in losses.items():
         if name in RECORD_KEYS:
@@ -44,10 +45,10 @@ def check_extra_losses(losses: ExtraLosses) -> None:
 
 
 def chosen_pairs(choose: PairChooser, step: int) -> NDArray[np.int64]:
-    """What a chooser says of a step, as the core takes it.
+    """The pairs that a chooser returns for a step, in the form that the core takes.
 
     Raises:
-        ValueError: If it is no list of whole numbers.
+        ValueError: If they are not a list of whole numbers.
     """
     pairs = np.asarray(choose(step))
     if pairs.ndim != 1 or not np.issubdtype(pairs.dtype, np.integer):

@@ -1,4 +1,4 @@
-"""Several processes as one: who this one is among them, and the few things that they do together.
+"""Several processes that train together: the rank of this one, and the few operations that they share.
 
 Under ``torchrun`` the command line joins the processes; a library user may have initialised torch.distributed
 already. Otherwise there is one process, and everything here does nothing.
@@ -17,10 +17,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 TIMEOUT = timedelta(minutes=30)
-"""How long a process waits for the others, which may be mining meanwhile, before it gives up."""
+"""How long a process waits for the others (which may be mining) before it gives up."""
 
 BUCKET_BYTES = 32 << 20
-"""Small tensors travel together in pieces of this size; a larger one travels alone."""
+"""Small tensors are sent together in buckets of this size; a larger one is sent alone."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Processes:
     """The processes that train one model together.
 
     Attributes:
-        rank: Of this one, from 0. count: of all.
+        rank: Rank of this process, from 0. count: Number of processes.
     """
 
     rank: int = 0
@@ -36,18 +36,18 @@ class Processes:
 
     @classmethod
     def current(cls) -> "Processes":
-        """Those of torch's default process group, if it is initialised; else this one alone."""
+        """The processes of torch's default process group, if it is initialised; otherwise this one alone."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes files."""
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
     def share(self, items: int) -> tuple[int, int]:
-        """This process's contiguous share ``[begin, end)`` of some items; shares differ by one at most.
+        """This process's contiguous share ``[begin, end)`` of some items; sizes differ by one at most.
 
         Example:
             >>> [Processes(rank, 3).share(7) for rank in range(3)]
@@ -56,28 +56,28 @@ class Processes:
         return items * self.rank // self.count, items * (self.rank + 1) // self.count
 
     def sum_(self, *tensors: Tensor) -> None:
-        """Replaces each tensor by its sum over the processes, the same bits on all of them."""
+        """Replaces each tensor by its sum over the processes (all-reduce); the same bits on all of them."""
         if self.count > 1:
             for bucket in _buckets(tensors):
                 with _flat(bucket) as flat:
                     dist.all_reduce(flat)
 
     def copy_from_(self, owner: int, *tensors: Tensor) -> None:
-        """Replaces each tensor by that of one process."""
+        """Replaces each tensor by the one of process ``owner`` (broadcast)."""
         if self.count > 1:
             for bucket in _buckets(tensors):
                 with _flat(bucket) as flat:
                     dist.broadcast(flat, owner)
 
     def bring_to_first(self, owner: int, tensor: Tensor) -> None:
-        """Replaces the first process's tensor by that of another one."""
+        """Replaces the first process's tensor by the one of process ``owner``."""
         if owner != 0 and self.rank == owner:
             dist.send(tensor, 0)
         elif owner != 0 and self.is_first:
             dist.recv(tensor, owner)
 
     def count_differing(self, text: str, device: torch.device) -> int:
-        """How many processes pass another text than the first does.
+        """How many processes pass a different text than the first one.
 
         Args:
             text: Of any length.
@@ -92,10 +92,10 @@ class Processes:
         return int(differing)
 
     def any(self, claim: bool, device: torch.device) -> bool:
-        """Whether the claim holds in some process.
+        """Whether the claim holds in at least one process.
 
         Args:
-            claim: Of this one.
+            claim: Whether it holds in this one.
             device: Where the processes' tensors are.
         """
         if self.count == 1:  # without waiting for the GPU
@@ -112,7 +112,7 @@ class Processes:
 
 @contextmanager
 def first_process_first() -> Iterator[None]:
-    """The first process runs the body while the others wait; they then find what it kept.
+    """The first process runs the body while the others wait; then they run it and find the files that it wrote.
 
     Works as a decorator, too. If the first process fails, the others fail with it.
     """
@@ -125,7 +125,7 @@ def first_process_first() -> Iterator[None]:
 
 
 def started() -> Processes:
-    """What ``torchrun`` says of this process and its fellows; one process where it did not start us."""
+    """Rank and number of processes as set by ``torchrun``; one process if it did not start this one."""
     return Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
@@ -134,14 +134,14 @@ def local_count() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-_store: Any = None  # torch.distributed.Store, a name that exists only where torch was built with it
+_store: Any = None  # torch.distributed.Store; the name exists only if torch was built with it
 
 
 def join(device: str) -> None:
     """Joins the processes that ``torchrun`` started; does nothing for one process.
 
     Args:
-        device: ``"cpu"`` (talks through gloo) or ``"cuda"`` (nccl; takes the GPU numbered ``LOCAL_RANK``).
+        device: ``"cpu"`` (communicates through gloo) or ``"cuda"`` (nccl; takes the GPU numbered ``LOCAL_RANK``).
     """
     global _store
     if started().count == 1 or dist.is_initialized():
@@ -159,10 +159,10 @@ def join(device: str) -> None:
 
 
 def leave() -> bool:
-    """Parts with the processes that `join` joined, once all want to.
+    """Leaves the group of processes of `join`, once all have called this.
 
     Returns:
-        Whether this process is the one to go on alone.
+        Whether this is the process that continues alone.
     """
     global _store
     if _store is None:
@@ -180,7 +180,7 @@ def fails_first() -> bool:
         return started().is_first
     try:
         return bool(_store.add("notellm/failed", 1) == 1)
-    except RuntimeError:  # the store went down with a process that has reported
+    except RuntimeError:  # the store is gone, with a process that has reported
         return False
 
 
@@ -200,7 +200,7 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def _flat(bucket: Sequence[Tensor]) -> Iterator[Tensor]:
-    """The tensors as one, written back at the end; a single one is not copied."""
+    """The tensors concatenated into one, which is copied back at the end; a single tensor is not copied."""
     if len(bucket) == 1 and bucket[0].is_contiguous():
         yield bucket[0].detach()
         return

@@ -1,19 +1,19 @@
 """The rule of one training step: the same update for any number of micro-batches and processes.
 
-Every process plans the whole batch of ``B`` pairs and computes its own rows, a micro-batch at a time:
+Every process plans the whole batch of ``B`` pairs and computes its own rows, one micro-batch at a time:
 
-1. *Embeddings* of its rows. One micro-batch keeps its graph for later; of several, none does, and the inputs up to
-   [EMB] alone are computed (GradCache: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
-   Setup, 2021).
+1. *Embeddings* of its rows. A single micro-batch keeps its graph for stage 3. With several, none keeps it, and only
+   the tokens up to [EMB] are computed (GradCache: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory
+   Limited Setup, 2021).
 2. *Contrast.* All embeddings are gathered. The loss of a process's own anchors against all rows has gradients for
-   tau and for everybody's rows; the rows' are summed over processes, and each keeps its own. Losses of a script's own
-   (`plugins`) are computed here as well.
-3. *Back through the model*, a micro-batch at a time: the embeddings with their gradients of stage 2, and the
-   generative loss under the denominator of the whole step.
+   tau and for the rows of all processes; gradients of rows are summed over processes, and each process keeps those of
+   its own rows. Extra losses (`plugins`) are computed here, too.
+3. *Backward through the model*, one micro-batch at a time: from the embeddings with their gradients of stage 2, and
+   from the generative loss, divided by the denominator of the whole step.
 4. *Gradients* of parameters are summed over processes: denominators are global, so nothing is averaged.
 
-Each loss term of the batch is counted on one process, in one micro-batch: that is why the sum is the gradient of the
-whole batch, tau's included.
+Each loss term of the batch is counted exactly once, on one process and in one micro-batch; so the sum is the gradient
+of the whole batch, also for tau.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ NOTHING = LossTerm(torch.zeros(()), 0)
 
 @dataclass(frozen=True)
 class StepSums:
-    """What one step summed up, over all processes."""
+    """The sums of one step over all processes."""
 
     contrastive: LossTerm
     generative: LossTerm
@@ -54,22 +54,22 @@ class _MicroBatch:
     """Rows whose graph is in memory at the same time."""
 
     begin: int
-    """First of its rows in the step's batch."""
+    """Index of its first row in the step's batch."""
     end: int
     packed: PackedBatch
-    """With outputs, where these have a weight."""
+    """The packed rows; with outputs only if the generative loss has a weight."""
 
 
 class JointStep:
     """Computes a step's gradients by the rule above.
 
     Args:
-        model: Its parameters' ``grad`` is what `backward` leaves.
-        tokenized: The notes that plans speak of.
-        options: How the losses weigh, and how a step is cut.
-        processes: Who share it.
-        extra_losses: Losses of the embeddings beside those of eq. (4).
-        numbers: Shape ``(N,)``: what extra losses are told of each tokenised note.
+        model: `backward` sets the ``grad`` of its parameters.
+        tokenized: The notes that the plans index.
+        options: Weights of the losses, and how a step is divided.
+        processes: The processes that share the step.
+        extra_losses: Losses of the embeddings in addition to eq. (4).
+        numbers: Shape ``(N,)``: the number that extra losses get for each tokenised note.
     """
 
     def __init__(
@@ -90,22 +90,22 @@ class JointStep:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the matrix products."""
+        """The dtype of the matrix products."""
         return compute_dtype(self.options.dtype, self.model.device)
 
     def backward(self, plan: "_core.prompts.PlannedBatch", step: int = 0) -> StepSums:
         """Sets every parameter's gradient of the step's joint loss; the same on all processes.
 
         Args:
-            plan: Of the whole batch, the same on all processes.
-            step: Its number, which adapters' dropout is a function of.
+            plan: The plan of the whole batch, the same on all processes.
+            step: Number of the step, from which the adapters' dropout is drawn.
 
         Returns:
-            Both losses' sums and counts, and the tokens, over all processes. Where both counts are 0 there are no
+            The sums and counts of both losses, and the tokens, over all processes. If both counts are 0 there are no
             gradients.
         """
         self.model.zero_grad(set_to_none=True)
-        self._dropout_seed = dropout_seed(self.options.seed, step)  # all passes drop the same
+        self._dropout_seed = dropout_seed(self.options.seed, step)  # the same mask in all passes
         micros = self._cut(plan)
         anchors = len(plan.note_ids) if self.options.contrastive else 0
         reads_rows = anchors > 0 or bool(self.extra_losses)
@@ -121,7 +121,7 @@ class JointStep:
             if reads_rows or len(micro.packed.labels):
                 states = kept or self._forward(micro.packed)
                 generative = generative + self._descend(micro, states, row_gradients, labelled)
-                del states  # before the next one's graph is built
+                del states  # frees its graph before the next one is built
         tokens = sum(len(micro.packed.tokens) for micro in micros)
         sums = self._sum_over_processes(contrastive, generative, tokens, *extra)
         return StepSums(
@@ -132,7 +132,7 @@ class JointStep:
         )
 
     def _cut(self, plan: "_core.prompts.PlannedBatch") -> list[_MicroBatch]:
-        """This process's share of the pairs, ``micro_pairs`` at a time."""
+        """Cuts this process's share of the pairs into micro-batches of ``micro_pairs``."""
         first, last = self.processes.share(len(plan.prompts) // 2)
         size = self.options.micro_pairs or last - first
         mode = "train" if self.options.alpha > 0 else "embed"  # outputs without weight are left out
@@ -144,7 +144,7 @@ class JointStep:
         return micros
 
     def _count_labelled(self, micros: Sequence[_MicroBatch]) -> int:
-        """What the generative loss divides by, over all processes: notes with an output, or tokens."""
+        """The denominator of the generative loss, over all processes: notes with an output, or tokens."""
         if self.options.csft_reduction == "token":
             own = sum(len(micro.packed.labels) for micro in micros)
         else:
@@ -165,7 +165,7 @@ class JointStep:
     def _embed(
         self, micros: Sequence[_MicroBatch], plan: "_core.prompts.PlannedBatch"
     ) -> tuple[Tensor, TrainingStates | None]:
-        """Stage 1: own embeddings without a graph, and the states that kept theirs."""
+        """Stage 1: own embeddings, detached, and the states with their graph if there is a single micro-batch."""
         if len(micros) == 1:
             states = self._forward(micros[0].packed)
             return states.embeddings.detach(), states
@@ -180,24 +180,24 @@ class JointStep:
     def _contrast(
         self, own: Tensor, plan: "_core.prompts.PlannedBatch"
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Stage 2: the sum of the own anchors' losses, shares of extra ones, all rows' gradient; adds tau's gradient.
+        """Stage 2: loss sum of own anchors, shares of extra losses, and gradients of all rows; adds tau's gradient.
 
         Args:
-            own: Shape ``(n, d)``: embeddings of the own rows.
-            plan: Of the whole batch.
+            own: Shape ``(n, d)``: embeddings of this process's rows.
+            plan: The plan of the whole batch.
 
         Returns:
-            Scalar, scalars, and shape ``(2B, d)``.
+            A scalar, scalars, and gradients of shape ``(2B, d)``.
         """
         begin, end = (2 * pair for pair in self.processes.share(len(plan.prompts) // 2))
         rows = own.new_zeros(len(plan.prompts), own.size(1))  # (2B, d)
         rows[begin:end] = own
-        self.processes.sum_(rows)  # adding zeros is exact, and does not ask for equal shares
+        self.processes.sum_(rows)  # gathers by a sum: adding zeros is exact, and shares may differ in size
         rows.requires_grad_()
-        # every process computes extra losses in full, and counts its share of them
+        # every process computes extra losses completely, but counts only its share of them
         notes = self.model.on_device(self.numbers[plan.note_ids])
         extra = [fn(rows, notes) / self.processes.count for _, fn in self.extra_losses.values()]
-        total = rows.sum() * 0  # so that there is a graph whatever the losses are
+        total = rows.sum() * 0  # so that there is always a graph
         for (weight, _), loss in zip(self.extra_losses.values(), extra, strict=True):
             total = total + weight * loss
         contrastive = rows.new_zeros(())
@@ -245,7 +245,7 @@ class JointStep:
         self.processes.sum_(sums)
         shared = []
         for parameter, times in zip(parameters, sums[len(numbers) :].tolist(), strict=True):
-            if times:  # one that no process's loss reaches stays without gradient, as on one process
+            if times:  # a parameter that no process's loss reaches keeps no gradient, as with one process
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 shared.append(parameter.grad)

@@ -1,4 +1,4 @@
-"""The training loop: plan a batch, compute its gradients (`step`), update the weights, keep what is due."""
+"""The training loop: plan a batch, compute its gradients (`step`), update the weights, save checkpoints when due."""
 
 import math
 import time
@@ -40,33 +40,33 @@ Record = dict[str, Any]
 class Trainer:
     """Trains a `NoteLLM` on related pairs, jointly contrastive (GCL) and generative (CSFT).
 
-    Every batch is a function of (seed, step), and a checkpoint holds weights and optimizer state: a run stopped after
-    any checkpoint and resumed gives the same weights, bit for bit, as one that was not (on one CPU, with as many
-    threads and processes).
+    Every batch is a function of (seed, step), and a checkpoint holds weights and optimizer state: a run that was
+    stopped after a checkpoint and resumed gives the same weights, bit for bit, as one that was not (on the same CPU,
+    with the same numbers of threads and processes).
 
-    Where torch.distributed is initialised, the processes of its default group share every step, and each makes the
-    same `Trainer`. The weights are those of one process but for rounding; the first process writes all files, which
+    If torch.distributed is initialised, the processes of its default group share every step, and each must create the
+    same `Trainer`. The weights are those of one process apart from rounding; the first process writes all files, which
     the others must be able to read.
 
     Args:
         model: Trained in place: all parameters that require a gradient.
-        notes: What the pairs index.
+        notes: The notes that the pairs index.
         source: Shape ``(P,)``, int64: first note of each related pair.
         target: Shape ``(P,)``, int64: second note.
-        options: See `TrainOptions`. With ``dtype="auto"`` a run that goes on from a checkpoint keeps its dtype.
+        options: See `TrainOptions`. With ``dtype="auto"`` a run resumed from a checkpoint keeps the checkpoint's dtype.
         folder: Where checkpoints and ``train.jsonl`` go; None keeps nothing.
         extra_losses: Losses of the embeddings that are added to eq. (4), by name with their weights; see
             `notellm.training.plugins`. With ``options.contrastive`` false they take the place of GCL.
         choose_pairs: Which pairs each step has, instead of all in random order; see `notellm.training.plugins`.
 
     Raises:
-        ValueError: If an option is out of range, or there are fewer pairs than one step takes, or fewer in a step than
-            processes, or an extra loss has a name that records know.
-        IndexError: If a pair names a note that is not there.
+        ValueError: If an option is out of range, there are fewer pairs than one step takes, a step has fewer pairs than
+            there are processes, or an extra loss has a name that records use already.
+        IndexError: If a pair names a note that does not exist.
 
     Attributes:
-        step: Optimizer steps done. total_steps: of the whole run.
-        options: As given, with the dtype that ``"auto"`` became.
+        step: Optimizer steps done. total_steps: Optimizer steps of the whole run.
+        options: As given, with the dtype that was chosen for ``"auto"``.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Trainer:
         self.folder = None if folder is None else Path(folder)
         self.processes = Processes.current()
         self._check_every_process_has_a_pair()
-        # only notes of some pair are tokenised; from here on they go by their place among these
+        # only notes in some pair are tokenised; from here on, indices count among these notes
         ends, places = np.unique(np.stack([source, target]), return_inverse=True)
         if np.any((ends < 0) | (ends >= len(notes))):
             raise IndexError(
@@ -116,12 +116,12 @@ class Trainer:
             model, self.tokenized, self.options, self.processes, self.extra_losses, numbers=ends
         )
         self.step = 0
-        self._kept_step = 0  # that of the newest checkpoint; before the first step there is nothing to keep
-        self._is_torn = False  # an update of the weights has begun whose step is not counted yet
+        self._kept_step = 0  # step of the newest checkpoint; before the first step there is nothing to save
+        self._is_torn = False  # an update of the weights has begun, but its step is not counted yet
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the matrix products."""
+        """The dtype of the matrix products."""
         return self.joint_step.dtype
 
     def train(
@@ -133,18 +133,18 @@ class Trainer:
             resume: Whether to go on from the folder's newest checkpoint, if there is one. Without it a folder that
                 holds later steps than this trainer's is refused.
             until: Stop after this step, as an interruption would, with a checkpoint; default: at the end.
-            progress: Called with (steps done, steps). Where it raises KeyboardInterrupt in one of several processes,
+            progress: Called with (steps done, steps). If it raises KeyboardInterrupt in one of several processes,
                 all stop after the same step.
 
         Returns:
-            One record a step done now, as in ``train.jsonl``.
+            One record for each step done in this call, as in ``train.jsonl``.
 
         Raises:
             DataError: If the checkpoint is damaged, or of other options or data, or newer than what is trained.
             FloatingPointError: If the training diverges; the step is not taken.
-            KeyboardInterrupt: If it is interrupted. The steps that are done are kept in a checkpoint first.
-            ValueError: If another process trains something else, or an interruption has fallen into an update of the
-                weights, and they are not read from a checkpoint.
+            KeyboardInterrupt: If it is interrupted. The steps done are saved in a checkpoint first.
+            ValueError: If another process trains something else; or if an earlier interruption came in the middle of
+                an update of the weights, and they are not loaded from a checkpoint.
         """
         if resume and self.folder is not None:
             self._resume(self.folder)
@@ -157,7 +157,7 @@ class Trainer:
         if self.folder is not None and self.processes.is_first:
             log = TrainLog(self.folder, first_step=self.step, tensorboard=self.options.tensorboard)
         self.model.train()
-        _between_steps = _core.util.KeepsFreedMemory()  # for as long as this call
+        _between_steps = _core.util.KeepsFreedMemory()  # until this call ends
         records = []
         try:
             while self.step < last:
@@ -171,7 +171,7 @@ class Trainer:
             if progress is not None:
                 progress(self.step, self.total_steps)
         except KeyboardInterrupt:
-            # several agree in `_report`, or have nothing that they could keep together
+            # several processes agree in `_report`, or have nothing that they could save together
             if self.processes.count == 1:
                 self._keep_what_is_done()
             raise
@@ -186,7 +186,7 @@ class Trainer:
 
         Raises:
             ValueError: If ``choose_pairs`` gives another number of pairs than ``pairs_per_step``.
-            IndexError: If it gives a number that is no pair's.
+            IndexError: If it gives a number that is not the index of a pair.
         """
         if self.choose_pairs is None:
             return self.sampler.plan(step)
@@ -229,7 +229,7 @@ class Trainer:
         }
 
     def _loss(self, sums: StepSums) -> float | None:
-        """Equation (4) and extra losses; None where there is neither."""
+        """Equation (4) plus extra losses; None if there is neither."""
         terms = [self.extra_losses[name][0] * value for name, value in sums.extra.items()]
         if sums.contrastive.count + sums.generative.count > 0:
             terms.append(float(joint_loss(sums.contrastive, sums.generative, alpha=self.options.alpha)))
@@ -268,7 +268,7 @@ class Trainer:
             self.processes.copy_from_(0, *self.model.parameters())
 
     def _check_finite(self, loss: float | None, grad_norm: float) -> None:
-        """Stops before a diverged step is taken: the newest checkpoint stays sound."""
+        """Raises before a diverged step is taken, so that the newest checkpoint stays good."""
         if not (math.isfinite(grad_norm) and math.isfinite(loss or 0.0)):
             raise FloatingPointError(
                 f"Trainer: loss and gradient must be finite, but are {loss} and {grad_norm} at step {self.step}; "
@@ -276,7 +276,7 @@ class Trainer:
             )
 
     def _report(self, progress: ProgressFn | None) -> None:
-        """Reports between two steps; an interruption of one process is one of all, after the same step."""
+        """Reports between two steps; if one process is interrupted, all stop after the same step."""
         is_interrupted = False
         try:
             if progress is not None:
@@ -288,7 +288,7 @@ class Trainer:
             raise KeyboardInterrupt
 
     def _keep_what_is_done(self) -> None:
-        """Leaves a checkpoint of the steps done, unless there is one or an update has been torn."""
+        """Saves a checkpoint of the steps done, unless there is one or an update was interrupted halfway."""
         if self.step != self._kept_step and not self._is_torn:
             self._save_checkpoint()
 
