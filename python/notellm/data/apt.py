@@ -17,7 +17,7 @@ __all__ = ["catalogue", "stanzas"]
 APT_HELPER = "/usr/lib/apt/apt-helper"
 
 COMPONENTS = {"Debian": ("main",), "Ubuntu": ("main", "universe")}
-"""The components that make a distribution, by the origin its release files name."""
+"""The components to read of each distribution, by the origin named in its release files."""
 
 Stanzas = Iterator[dict[str, str]]
 
@@ -26,14 +26,14 @@ _WITHOUT_HOOKS = """\
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 """
-"""Configuration that keeps an update from the machine's own caches; only a file can clear lists."""
+"""Configuration so that an update does not touch the machine's own caches; only a file can clear lists."""
 
 _REMEDY = "try your own files instead: Notes.read and Interactions.read"
 
 
 @contextmanager
 def catalogue(folder: Path, progress: ProgressFn | None = None) -> Iterator[tuple[Stanzas, Stanzas]]:
-    """Fetches the package lists into ``folder`` and opens them.
+    """Downloads the package lists into ``folder`` and opens them.
 
     The folder is removed after the body has succeeded. When it is interrupted the folder stays, and
     the next call continues apt's downloads.
@@ -65,7 +65,7 @@ def catalogue(folder: Path, progress: ProgressFn | None = None) -> Iterator[tupl
 def stanzas(lines: Iterator[str]) -> Stanzas:
     r"""Splits the text of a control file into entries of field name to value.
 
-    Continuation lines keep their leading blank, which tells verbatim text from paragraphs.
+    Continuation lines keep their leading blank, which distinguishes verbatim text from paragraphs.
 
     Example:
         >>> list(stanzas(iter(["Package: tea\n", "Tag: a,\n", " b\n", "\n", "Package: mud\n"])))
@@ -90,7 +90,7 @@ def stanzas(lines: Iterator[str]) -> Stanzas:
 
 @dataclass(frozen=True)
 class _Target:
-    """One list that apt has fetched."""
+    """One list that apt has downloaded."""
 
     kind: str
     origin: str
@@ -107,7 +107,7 @@ def _options(folder: Path) -> list[str]:
         "Dir::State::Lists": folder / "lists",
         "Dir::Cache": folder / "cache",
         "Acquire::Languages": "en",  # slim images set it to none
-        "APT::Sandbox::User": "root",  # root would else give its downloads to _apt, which may not enter here
+        "APT::Sandbox::User": "root",  # otherwise root gives its downloads to _apt, which has no access here
         "Acquire::IndexTargets::deb-src::Sources::DefaultEnabled": "false",
         "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
         "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
@@ -117,9 +117,9 @@ def _options(folder: Path) -> list[str]:
 
 
 def _update(folder: Path, progress: ProgressFn | None) -> str:
-    """Runs ``apt-get update`` and returns the end of what it complained about.
+    """Runs ``apt-get update`` and returns the end of its error output.
 
-    Its exit status says nothing here: one unreachable foreign source makes it fail.
+    Its exit status is no help here: one unreachable third-party source makes it fail.
     """
     command = ["apt-get", "update", *_options(folder), "-o", "APT::Status-Fd=1"]
     with tempfile.TemporaryFile("w+", errors="replace") as complaints:
@@ -132,7 +132,7 @@ def _update(folder: Path, progress: ProgressFn | None) -> str:
 
 
 def _targets(folder: Path) -> list[_Target]:
-    """The lists there are, in the order of the machine's sources."""
+    """The lists that exist, in the order of the machine's sources."""
     form = "$(CREATED_BY)\t$(ORIGIN)\t$(COMPONENT)\t$(FILENAME)"
     command = ["apt-get", "indextargets", *_options(folder), "--format", form]
     listed = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -144,7 +144,7 @@ def _all_stanzas(targets: list[_Target], kind: str) -> Stanzas:
     for target in targets:
         if target.kind != kind:
             continue
-        # apt keeps its lists in a compression of its choice.
+        # apt chooses the compression of its lists.
         with _running([APT_HELPER, "cat-file", target.file]) as process:
             yield from stanzas(iter(process.stdout or ()))
         if process.returncode != 0:
@@ -153,7 +153,7 @@ def _all_stanzas(targets: list[_Target], kind: str) -> Stanzas:
 
 @contextmanager
 def _running(command: list[str], errors: IO[str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Runs a command whose output is read as text; ends it when the body ends first."""
+    """Runs a command and reads its output as text; stops it if the block ends first."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=errors, encoding="utf-8", errors="replace") as process:
         try:

@@ -1,6 +1,6 @@
-"""How a CSV file is written: what separates its columns, and whether its quotes are closed.
+"""The form of a CSV file: what separates its columns, and whether its quotes are closed.
 
-pyarrow takes a quote that is never closed as one long field, without a word; so quotes are checked before it reads.
+pyarrow silently reads a quote that is never closed as one long field; so quotes are checked before it reads.
 """
 
 import csv
@@ -19,14 +19,14 @@ from notellm.errors import DataError
 __all__ = ["SEPARATORS", "CsvForm", "RowError", "check_quotes", "csv_rows", "find_form", "not_utf8"]
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-"""What may stand between columns, and its name."""
+"""The possible separators of columns, and their names."""
 
 _SAYS_SEPARATOR = re.compile(r"sep=([\t !#-~])\r?\n?")
 _BAD_QUOTES = {
     "unexpected end": "a quote that begins a field must be closed, but one of this row never is",
     "expected after": "a quote that closes a field must be its end, but text follows one of this row",
 }
-"""What the csv module says, and what is the matter."""
+"""Messages of the csv module, and what is wrong in the file."""
 
 _WINDOW = 16 << 20
 _QUOTE = ord('"')
@@ -34,11 +34,11 @@ _QUOTE = ord('"')
 
 @dataclass(frozen=True)
 class CsvForm:
-    """How a file is written.
+    """The form of a CSV file.
 
     Attributes:
-        separator: Between two columns.
-        skipped_lines: 1 where the first line says only what the separator is (``sep=;``), as Excel writes it.
+        separator: The character between two columns.
+        skipped_lines: 1 if the first line only names the separator (``sep=;``), as Excel writes it.
         header: The names of the columns.
     """
 
@@ -48,16 +48,16 @@ class CsvForm:
 
 
 def find_form(path: Path, wanted: Collection[str]) -> CsvForm:
-    """Finds how a file is written: by its first line, or else as most of the wanted columns are found.
+    """Finds a file's form: from its first line, or otherwise the separator with which most wanted columns are found.
 
     Raises:
-        DataError: If there is no first line, or it is no UTF-8.
+        DataError: If there is no first line, or it is not UTF-8.
     """
     said = _SAYS_SEPARATOR.fullmatch(_first_line(path))
     if said is not None:
         return CsvForm(said[1], 1, _header(path, said[1], 1))
     forms = [CsvForm(separator, 0, _header(path, separator, 0)) for separator in SEPARATORS]
-    return max(forms, key=lambda form: len(set(form.header) & set(wanted)))  # the comma where none is better
+    return max(forms, key=lambda form: len(set(form.header) & set(wanted)))  # the comma if none is better
 
 
 def check_quotes(path: Path, form: CsvForm) -> None:
@@ -77,11 +77,11 @@ def check_quotes(path: Path, form: CsvForm) -> None:
                 where = f"{path}:{error.line}"
                 raise DataError(f"{where}: {problem}; try to write a quote inside a field twice") from error
     except UnicodeDecodeError:
-        return  # pyarrow finds that, too
+        return  # pyarrow reports that, too
 
 
 class RowError(Exception):
-    """What the csv module said, with the line on which the row begins."""
+    """The message of the csv module, with the line on which the row begins."""
 
     def __init__(self, line: int, problem: csv.Error) -> None:
         super().__init__(str(problem))
@@ -89,11 +89,11 @@ class RowError(Exception):
 
 
 def csv_rows(path: Path, form: CsvForm, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """All rows with the lines they begin on, the header among them; blank lines are no rows, as in pyarrow.
+    """All rows, including the header, with the lines they begin on; blank lines are not rows, as in pyarrow.
 
     Raises:
         RowError: If the csv module cannot read a row.
-        UnicodeDecodeError: If the file is no UTF-8.
+        UnicodeDecodeError: If the file is not UTF-8.
     """
     with path.open(encoding="utf-8-sig", newline="") as file, _fields_of_any_size():
         begin = 1
@@ -115,7 +115,7 @@ def csv_rows(path: Path, form: CsvForm, *, strict: bool = False) -> Iterator[tup
 
 
 def not_utf8(path: Path) -> DataError | None:
-    """The error for the first byte that is no UTF-8, if there is one."""
+    """The error for the first byte that is not UTF-8, if there is one."""
     remedy = "try to save it as UTF-8 (Excel: CSV UTF-8)"
     with path.open("rb") as file:
         for line, text in enumerate(file, 1):
@@ -149,7 +149,7 @@ def _header(path: Path, separator: str, skipped_lines: int) -> list[str]:
 
 @contextmanager
 def _fields_of_any_size() -> Iterator[None]:
-    """Lifts the csv module's limit, which a long text, or a quote never closed, goes beyond."""
+    """Lifts the csv module's limit on fields, which a long text or an unclosed quote exceeds."""
     before = csv.field_size_limit(sys.maxsize)
     try:
         yield
@@ -158,10 +158,10 @@ def _fields_of_any_size() -> Iterator[None]:
 
 
 def _is_quoted_by_the_book(content: npt.NDArray[np.uint8], separator: str) -> bool:
-    """Whether every other quote opens a field and the next one closes it, pairs inside a field apart.
+    """Whether quotes alternately open and close a field, apart from pairs inside a field.
 
-    Then nothing is open at the end. It need not hold of a sound file: a quote may also stand inside a field that is
-    not quoted. But it is cheap to see, and holds of nearly all.
+    Then no quote is open at the end. A valid file need not be like this: a quote may also occur inside a field that is
+    not quoted. But the test is cheap, and nearly all files pass it.
     """
     before = np.isin(np.arange(256), [*separator.encode()[-1:], *b'\r\n"'])
     after = np.isin(np.arange(256), [*separator.encode()[:1], *b'\r\n"'])

@@ -1,9 +1,9 @@
-"""The Debian package catalogue as notes and interactions: real text and real co-occurrence anywhere.
+"""The Debian package catalogue as notes and interactions: real text and real co-occurrence, available everywhere.
 
 A note is a binary package: its title is the synopsis, its content the long description, its topics
-the debtags (what stands after ``::``), its category the archive section. Its name is its id and no
-part of the text, since names give families away. A user is a package too, and its basket is what it
-depends on, recommends, suggests and enhances, and itself.
+the debtags (the part after ``::``), its category the archive section. Its name is its id and not
+part of the text, since names reveal which packages belong together. A user is a package, too; its
+basket is itself and the packages it depends on, recommends, suggests and enhances.
 """
 
 import re
@@ -37,10 +37,10 @@ RELATIONS = ("Depends", "Recommends", "Suggests", "Enhances")
 SMALLEST_BASKET, LARGEST_BASKET = 2, 100
 
 GROUP_PREFIX = 150
-"""Characters of the description that make two packages siblings when they are equal."""
+"""Packages whose descriptions have this many first characters in common are siblings."""
 
 _DOWNLOADED, _PARSED = 60, 90
-"""Percent of the whole fetch after each stage, as measured on a fast line."""
+"""Percent of the whole work after each stage, as measured with a fast connection."""
 
 _FILES = ("notes.parquet", "interactions.parquet", "groups.parquet")
 
@@ -52,8 +52,8 @@ class DebianCatalogue:
     Attributes:
         notes: N packages, by name.
         interactions: The baskets, unordered; note indices are those of ``notes``.
-        groups: Shape ``(N,)`` int64: packages of one source, or whose descriptions begin alike, are
-            one group; the split keeps groups together.
+        groups: Shape ``(N,)`` int64: packages of the same source, or whose descriptions begin the
+            same, are one group; the split keeps groups together.
     """
 
     notes: Notes
@@ -64,14 +64,14 @@ class DebianCatalogue:
 def fetch(folder: str | Path, progress: ProgressFn | None = None) -> DebianCatalogue:
     """Gets the catalogue from the machine's own package mirror, once, without root.
 
-    Of the machine's apt sources only the distribution's own count: those whose release file names
-    the origin Debian (component main) or Ubuntu (main and universe, which together are Debian's
-    main). Where a package is in several suites (updates, security), the first source's entry holds.
+    Only the distribution's own apt sources are used: those whose release file names the origin
+    Debian (component main) or Ubuntu (main and universe, which together are Debian's main). If a
+    package is in several suites (updates, security), the first source's entry is used.
 
     Args:
-        folder: Keeps notes.parquet, interactions.parquet and groups.parquet; where they are there
-            nothing is fetched. An interrupted call leaves no half-written file, and the next one
-            takes up apt's downloads where they stopped.
+        folder: For notes.parquet, interactions.parquet and groups.parquet; if they exist, nothing is
+            downloaded. An interrupted call leaves no half-written file, and the next one continues
+            apt's downloads where they stopped.
         progress: Called as ``(done, total)`` in percent.
 
     Raises:
@@ -118,7 +118,7 @@ def from_stanzas(
     """Makes the catalogue from the entries of Packages and Translation-en files.
 
     Args:
-        packages: Fields of each binary package; the first entry of a name holds.
+        packages: Fields of each binary package; the first entry of a name is used.
         descriptions: Entries with ``Description-md5`` and ``Description-en``.
 
     Raises:
@@ -148,14 +148,14 @@ def from_stanzas(
 
 
 def _description(entry: Mapping[str, str], texts: Mapping[str, str]) -> tuple[str, str]:
-    """Synopsis and long description, one line a paragraph."""
+    """Synopsis and long description, one line per paragraph."""
     text = texts.get(entry.get("Description-md5", ""), entry.get("Description", ""))
     synopsis, _, rest = text.partition("\n")
     paragraphs: list[list[str]] = [[]]
     for line in rest.split("\n"):
         if line.strip() == ".":
             paragraphs.append([])
-        elif line.startswith("  "):  # Debian policy 5.6.13: shown verbatim, so a line of its own
+        elif line.startswith("  "):  # Debian policy 5.6.13: shown verbatim, so a separate line
             paragraphs += [[line.strip()], []]
         else:
             paragraphs[-1].append(line.strip())
@@ -172,7 +172,7 @@ def _is_note(name: str, entry: Mapping[str, str], synopsis: str) -> bool:
 
 
 def _section(entry: Mapping[str, str]) -> str:
-    """The section without its component, which Ubuntu puts before it: ``universe/net``."""
+    """The section without the component that Ubuntu puts before it (``universe/net``)."""
     return entry.get("Section", "").rpartition("/")[2]
 
 
@@ -182,7 +182,7 @@ def _topics(entry: Mapping[str, str]) -> list[str]:
 
 
 def _baskets(catalogue: Mapping[str, Mapping[str, str]], notes: Notes) -> Interactions:
-    """Every package's basket; the owner need not be a note itself, its members must."""
+    """Every package's basket; its members must be notes, its owner need not be one."""
     positions = {name: row for row, name in enumerate(notes.ids)}
     user_ids: list[str] = []
     users: list[int] = []
@@ -204,8 +204,8 @@ def _baskets(catalogue: Mapping[str, Mapping[str, str]], notes: Notes) -> Intera
 def _related(entry: Mapping[str, str]) -> Iterator[str]:
     """The packages an entry names, without versions and architectures.
 
-    Each alternative of ``a | b`` counts, since each goes with the package; a virtual package is no
-    package, and the baskets leave it out like every name that is no note.
+    Each alternative of ``a | b`` counts, since each works with the package. A virtual package is not
+    a package; the baskets leave it out, like every name that is not a note.
     """
     for relation in RELATIONS:
         for name in re.split(r"[,|]", entry.get(relation, "")):

@@ -39,19 +39,19 @@ class Interactions:
         users: Shape ``(E,)`` int64 (any integers may be given); indices into ``user_ids``.
         notes: Shape ``(E,)`` int64; indices into ``note_ids``.
         user_ids: The users' names.
-        note_ids: The notes' names; those of a ``Notes`` where one was given.
-        times: Shape ``(E,)`` int64; None where the log has no times. Fractions of seconds, dates and NumPy's or
-            Python's timestamps may be given, too: they become whole numbers, exactly.
-        events: Shape ``(E,)`` int8, 0 a view and 1 a click; None where every row is both.
+        note_ids: The notes' names; those of a ``Notes`` if one was given.
+        times: Shape ``(E,)`` int64; None if the log has no times. Fractions of seconds, dates and NumPy's or
+            Python's timestamps may be given, too: they are converted to whole numbers exactly.
+        events: Shape ``(E,)`` int8, 0 a view and 1 a click; None if every row is both.
         ordered: Whether later rows happened later (a log); otherwise each user is a set of notes
             (a basket) and relations are symmetric.
-        ticks_per_second: How many units of ``times`` a second has; 1 where they are seconds, or a unit that only
-            their owner knows. Found where times are given that are no whole seconds.
-        report: What reading the log found to change; None where it was not read from a file.
+        ticks_per_second: How many units of ``times`` a second has; 1 if they are seconds or in an unknown unit. Set
+            automatically if the times given are not whole seconds.
+        report: What was changed when the log was read; None if it was not read from a file.
 
     Raises:
-        ValueError: If the arrays differ in length, a code is no integer or out of range, or a time cannot be told
-            exactly.
+        ValueError: If the arrays differ in length, a code is not an integer or out of range, or a time cannot be
+            represented exactly.
     """
 
     users: npt.NDArray[np.int64]
@@ -82,7 +82,7 @@ class Interactions:
                 )
 
     def _settle_arrays(self) -> None:
-        """Makes what was given arrays of integers, where that loses nothing."""
+        """Converts the given values to arrays of integers, if nothing is lost."""
         if self.ticks_per_second < 1:
             raise ValueError(
                 f"Interactions: ticks_per_second must be at least 1, but is {self.ticks_per_second}"
@@ -105,7 +105,7 @@ class Interactions:
         return len(self.users)
 
     def of_users(self, chosen: npt.NDArray[np.bool_]) -> "Interactions":
-        """The interactions of some users, in their order; names stay as they are.
+        """The interactions of some users, in order; names stay as they are.
 
         Args:
             chosen: Shape ``(U,)`` bool, one for each of ``user_ids``.
@@ -130,23 +130,23 @@ class Interactions:
     ) -> "Interactions":
         """Reads a log from a Parquet, CSV or JSON lines file.
 
-        The columns are ``user`` and ``note`` (text or integers), and where the log has them ``time`` and ``event``
-        (``view`` or ``click``). A time is a number, of seconds unless it means something else to you; or a date, or a
-        date and time (``2024-01-02 03:04:05.25``, with a zone or, read as UTC, without), as text or as what Parquet
-        has for it. Nothing is rounded: where seconds are not whole, ``ticks_per_second`` says in what times are told.
+        The columns are ``user`` and ``note`` (text or integers), and optionally ``time`` and ``event`` (``view`` or
+        ``click``). A time is a number (of seconds, or of any unit you choose), a date, or a date and time
+        (``2024-01-02 03:04:05.25``, with a zone, or without one for UTC), as text or as a Parquet type. Nothing is
+        rounded: if seconds are not whole, ``ticks_per_second`` gives the unit of the times.
 
         Args:
             path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
-            notes: The notes the log is about: its indices then are theirs, and any other id is an
-                error. Without them notes are numbered as they first come.
+            notes: The notes of the log: indices refer to them, and an unknown id is an error. Without
+                them notes are numbered by their first appearance.
             ordered: Whether the log has an order; false for baskets.
-            columns: The file's name of a column where it is another, as in ``{"note": "item"}``;
-                ``{"time": ""}`` says not to read times.
+            columns: The file's names of columns that have another name there, as in ``{"note": "item"}``;
+                ``{"time": ""}`` means that times are not read.
 
         Raises:
-            DataError: If the file is malformed, empty or no UTF-8, a column is missing or has
-                another type, a value is missing, a time cannot be told exactly, or a note or an event is
-                unknown. It names the file and the row.
+            DataError: If the file is malformed, empty or not UTF-8, a column is missing or has
+                another type, a value is missing, a time cannot be represented exactly, or a note or an
+                event is unknown. It names the file and the row.
             ValueError: If the suffix or a key of ``columns`` is not known.
             FileNotFoundError: If there is no such file.
         """
@@ -168,9 +168,9 @@ class Interactions:
         return cls(users, items, user_ids, note_ids, times, events, ordered, ticks, table.report())
 
     def write(self, path: str | Path) -> None:
-        """Writes the log to a ``.parquet``, ``.csv`` or ``.jsonl`` file, whole or not at all.
+        """Writes the log to a ``.parquet``, ``.csv`` or ``.jsonl`` file, complete or not at all.
 
-        Times in parts of seconds are written as decimal numbers of seconds.
+        Times in fractions of seconds are written as decimal numbers of seconds.
 
         Raises:
             ValueError: If the suffix is not known.
@@ -236,7 +236,7 @@ def _bad_time(table: Table, there: str, row: int | None, problem: str) -> Except
 
 
 def _seconds(times: npt.NDArray[np.int64], ticks_per_second: int) -> pa.Array:
-    """Times as they are written: whole numbers, or decimals of seconds where a tick is a known part of one."""
+    """Times as they are written: whole numbers, or decimal seconds if a tick is a known fraction of a second."""
     if ticks_per_second == 1:
         return pa.array(times, pa.int64())
     places = {ticks: 3 * power for power, ticks in enumerate(TICKS.values())}

@@ -20,11 +20,11 @@ from notellm.io.json_files import LARGEST_LINE, bounded_lines
 __all__ = ["LARGEST_LINE", "Holds", "diagnose", "first_values", "jsonl_header", "place"]
 
 _HEADER_OBJECTS = 1000
-"""How many objects of a JSON lines file are looked at for the names and the types of its columns."""
+"""How many objects of a JSON lines file are read to find the names and the types of its columns."""
 
 
 class Holds(NamedTuple):
-    """What a column of JSON lines holds: in words, as Python's types, and the type that pyarrow reads."""
+    """What a column of JSON lines contains: in words, as Python types, and as the type that pyarrow reads."""
 
     words: str
     types: type | tuple[type, ...]
@@ -32,7 +32,7 @@ class Holds(NamedTuple):
 
 
 def place(path: Path, form: CsvForm | None, row: int) -> str:
-    """Names a data row (from 0) for a message: ``file:line``, or ``file: row n`` without lines."""
+    """Names a data row (from 0) for a message: ``file:line``, or ``file: row n`` for files without lines."""
     rows: Iterable[tuple[int, Any]] = ()
     if form is not None:
         rows = islice(csv_rows(path, form), 1, None)
@@ -45,10 +45,10 @@ def place(path: Path, form: CsvForm | None, row: int) -> str:
 
 
 def jsonl_header(path: Path) -> list[str]:
-    """The names in the first objects of a JSON lines file: any one object may lack what is null.
+    """The names in the first objects of a JSON lines file; one object is not enough, as it may leave out nulls.
 
     Raises:
-        DataError: If there is no first line, or one of them is no JSON object.
+        DataError: If there is no first line, or one of them is not a JSON object.
     """
     names: dict[str, None] = {}
     for line, text in islice(_jsonl_rows(path), _HEADER_OBJECTS):
@@ -59,7 +59,7 @@ def jsonl_header(path: Path) -> list[str]:
 
 
 def first_values(path: Path) -> dict[str, Any]:
-    """The first value of each name in the first objects that is no null; it says of which type the column is."""
+    """The first value of each name in the first objects that is not null; it decides the type of the column."""
     values: dict[str, Any] = {}
     for line, text in islice(_jsonl_rows(path), _HEADER_OBJECTS):
         given = {name: value for name, value in _object(path, line, text).items() if value is not None}
@@ -68,13 +68,13 @@ def first_values(path: Path) -> dict[str, Any]:
 
 
 def diagnose(path: Path, form: CsvForm | None, kinds: Mapping[str, Holds], error: Exception) -> DataError:
-    """Says why and where pyarrow could not read a file.
+    """The error that says why and where pyarrow could not read a file.
 
     Args:
         path: The file.
-        form: How it is written, if it is CSV.
-        kinds: What each column of JSON lines must hold, by its name in the file.
-        error: What pyarrow said, for what no scan here finds.
+        form: Its form, if it is CSV.
+        kinds: What each column of JSON lines must contain, by its name in the file.
+        error: pyarrow's error, used if no scan here finds the reason.
     """
     is_jsonl = path.suffix.lower() == ".jsonl"
     found = not_utf8(path) if form is not None or is_jsonl else None
@@ -96,7 +96,7 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _ragged(path: Path, form: CsvForm) -> DataError | None:
     width = len(form.header)
-    with suppress(RowError):  # pyarrow's own words will do
+    with suppress(RowError):  # then pyarrow's own message is used
         for line, row in csv_rows(path, form):
             if len(row) != width:
                 return DataError(f"{path}:{line}: must have {width} columns, but has {len(row)}")
@@ -134,7 +134,7 @@ def _mistyped(path: Path, kinds: Mapping[str, Holds]) -> DataError | None:
 
 
 def _fits(value: object, types: type | tuple[type, ...]) -> bool:
-    """Whether a value is of a type; true and false are no numbers, and a list is one of texts."""
+    """Whether a value is of a type; true and false are not numbers, and a list must be one of texts."""
     if isinstance(value, bool):
         return False
     is_text = not isinstance(value, list) or all(isinstance(item, str | None) for item in value)

@@ -1,4 +1,4 @@
-"""Lists in one cell of a table that has no lists: joined by ``|``, or as JSON and Python write them."""
+"""Lists in one cell of a table without list columns: joined by ``|``, or as JSON and Python write them."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ _ITEMS = re.compile(_ITEM, re.DOTALL)
 
 
 def split_cell(cell: str) -> list[str] | None:
-    """The items of a cell; None where it is in square brackets but no list of quoted texts.
+    """The items of a cell; None if it is in square brackets but not a list of quoted texts.
 
     Example:
         >>> split_cell("tea|hot drink"), split_cell('["tea", "a|b"]'), split_cell("['tea']"), split_cell("")
@@ -36,7 +36,7 @@ def split_cell(cell: str) -> list[str] | None:
 
 
 def list_cell(items: list[str]) -> str:
-    """A cell that `split_cell` reads as these items: joined where that is plain, or else JSON."""
+    """A cell that `split_cell` reads as these items: joined if that is unambiguous, otherwise JSON."""
     joined = TOPIC_SEPARATOR.join(items)
     return joined if split_cell(joined) == items else json.dumps(items, ensure_ascii=False)
 
@@ -47,9 +47,9 @@ def _unquoted(item: str) -> str:
     if item[0] == '"':
         try:
             return str(json.loads(item, strict=False))
-        except ValueError:  # an escape that only Python knows
+        except ValueError:  # an escape that only Python has
             pass
     try:
         return str(ast.literal_eval(item))
-    except (ValueError, SyntaxError):  # no escape at all, as in a Windows path
+    except (ValueError, SyntaxError):  # not an escape at all, as in a Windows path
         return item[1:-1]

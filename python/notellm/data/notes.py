@@ -35,9 +35,9 @@ class Notes:
         ids: N names, given by the data's owner.
         titles: N texts.
         contents: N texts.
-        topics: N lists of hashtags, without the ``#``; an empty list where a note has none.
-        categories: N names; ``""`` where a note has none.
-        report: What reading them found to change; None where they were not read from a file.
+        topics: N lists of hashtags, without the ``#``; an empty list if a note has none.
+        categories: N names; ``""`` if a note has none.
+        report: What was changed when they were read; None if they were not read from a file.
 
     Raises:
         ValueError: If the columns differ in length.
@@ -102,32 +102,32 @@ class Notes:
 
         The columns are ``id`` (text or integers, of any length and with any character), ``title``, ``content``,
         ``topics`` and ``category``. A missing value is an empty one, except for the id; further columns are ignored.
-        Texts come in Unicode's normal form C, so that what reads the same is the same; ids, which the log repeats,
-        come as they are.
+        Texts are converted to Unicode's normal form C, so that texts that look the same are the same; ids, which also
+        occur in the log, stay as they are.
 
         Topics are a list, or text: joined by ``|``, or a list as JSON or Python writes it (``["tea", "hot drink"]``).
-        They are cleaned here, once: without needless white space, split where a comma stands in one, without empty
-        ones and repetitions; ``report`` says how often.
+        They are cleaned here, once: extra white space is removed, topics with a comma are split, empty and repeated
+        ones are dropped; ``report`` says how often.
 
-        CSV may have commas, semicolons or tabs between its columns, or what a first line ``sep=`` names; a quote
-        inside a quoted field is written twice. Text is UTF-8, with or without a byte order mark.
+        In CSV, columns are separated by commas, semicolons or tabs, or by the separator named in a first line ``sep=``;
+        a quote inside a quoted field is written twice. Text is UTF-8, with or without a byte order mark.
 
         Args:
             path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
-            columns: The file's name of a column where it is another, as in ``{"id": "sku"}``;
-                ``{"topics": ""}`` says that the file has no topics.
+            columns: The file's names of columns that have another name there, as in ``{"id": "sku"}``;
+                ``{"topics": ""}`` means that the file has no topics.
             hashtags: How topics are cleaned; with ``HashtagRule(separators=())`` none is split.
 
         Raises:
-            DataError: If the file is malformed, empty or no UTF-8, has a row of more than 256 MiB (CSV, JSON
-                lines), a column is missing or has another type, or an id is missing or comes twice. It
+            DataError: If the file is malformed, empty or not UTF-8, has a row of more than 256 MiB (CSV, JSON
+                lines), a column is missing or has another type, or an id is missing or repeated. It
                 names the file and the row.
             ValueError: If the suffix or a key of ``columns`` is not known.
             FileNotFoundError: If there is no such file.
         """
         table = read_table(path, _SCHEMA, columns)
         ids = table.columns["id"]
-        # An id is new exactly where its code, counted by first appearance, is its row so far.
+        # Codes count ids by first appearance: as long as no id repeats, the code of a row is its number.
         codes = ids.combine_chunks().dictionary_encode().indices.to_numpy()
         repeats = np.flatnonzero(codes != np.arange(len(codes)))
         if len(repeats):
@@ -151,7 +151,7 @@ class Notes:
         )
 
     def write(self, path: str | Path) -> None:
-        """Writes the notes to a ``.parquet``, ``.csv`` or ``.jsonl`` file, whole or not at all.
+        """Writes the notes to a ``.parquet``, ``.csv`` or ``.jsonl`` file, complete or not at all.
 
         Raises:
             ValueError: If the suffix is not known.

@@ -56,7 +56,7 @@ class DataOptions(Options):
     )
 
     def mismatch(self) -> str:
-        """Files must be named where they are the source."""
+        """Files must be named if they are the source."""
         lacks_files = self.source == "files" and not (self.notes and self.interactions)
         return (
             "notes and interactions must be given where source is files; try data.notes=FILE data.interactions=FILE"

@@ -1,4 +1,4 @@
-"""What reading a file found to change, in words and numbers."""
+"""What was changed when a file was read, in words and numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ __all__ = ["ReadingReport"]
 
 @dataclass(frozen=True)
 class ReadingReport:
-    """What became of a file that was read.
+    """What happened when a file was read.
 
     Attributes:
         path: The file.
-        rows: Its rows.
-        changes: What was read otherwise than it stands there, in words, and how often.
+        rows: Number of its rows.
+        changes: What was changed while reading, in words, and how often.
     """
 
     path: Path
@@ -22,7 +22,7 @@ class ReadingReport:
     changes: Mapping[str, int]
 
     def describe(self) -> str:
-        """The report in a few lines for people.
+        """The report as a few lines of text.
 
         Example:
             >>> print(ReadingReport(Path("n.csv"), 12, {"hashtags left out as repeated": 3}).describe())

@@ -14,7 +14,7 @@ def union_groups(*labels: Sequence[Hashable | None]) -> npt.NDArray[np.int64]:
     """Groups notes that share a label of any kind, directly or through others (union-find).
 
     Args:
-        *labels: Each a sequence of N labels; equal labels of one sequence join their notes, None
+        *labels: Sequences of N labels each; notes with equal labels in a sequence join a group, None
             joins none.
 
     Returns:
@@ -42,7 +42,7 @@ def union_groups(*labels: Sequence[Hashable | None]) -> npt.NDArray[np.int64]:
         first_of: dict[Hashable, int] = {}
         for row, label in enumerate(sequence):
             if label is not None:
-                # The earlier root wins, so that a group's root is its first note.
+                # The smaller root wins, so that a group's root is its first note.
                 one, other = sorted((root(first_of.setdefault(label, row)), root(row)))
                 parents[other] = one
     numbers: dict[int, int] = {}
@@ -52,13 +52,13 @@ def union_groups(*labels: Sequence[Hashable | None]) -> npt.NDArray[np.int64]:
 def split_by_group(groups: npt.NDArray[np.int64], share: float = 0.3, seed: int = 0) -> npt.NDArray[np.bool_]:
     """Draws test groups at random; all notes of a group go to the same side.
 
-    The draw ranks a hash of (seed, group number), so it is the same with every version of every
-    library.
+    The draw sorts groups by a hash of (seed, group number), so it is the same with every version of
+    every library.
 
     Args:
         groups: Shape ``(N,)`` int64; the group of each note.
         share: Part of the groups, in [0, 1], that become test; rounded to whole groups.
-        seed: Which draw.
+        seed: Seed of the draw.
 
     Returns:
         Shape ``(N,)`` bool; true for test notes.
@@ -109,13 +109,13 @@ def select_pairs(
         target: Shape ``(P,)`` int64; indices of notes.
         groups: Shape ``(N,)`` int64; the group of each note.
         is_test: Shape ``(N,)`` bool; true for test notes.
-        side: Which pairs.
+        side: Which side.
 
     Returns:
         Shape ``(P,)`` bool.
 
     Raises:
-        ValueError: If ``side`` is neither.
+        ValueError: If ``side`` is something else.
     """
     if side not in ("train", "test"):
         raise ValueError(f"select_pairs: side must be 'train' or 'test', but is {side!r}")

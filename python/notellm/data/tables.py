@@ -1,4 +1,4 @@
-"""Reads tables from Parquet, CSV or JSON lines; whatever is wrong is one DataError.
+"""Reads tables from Parquet, CSV or JSON lines; anything wrong in a file is a DataError.
 
 Every message names the file and, where it can be known, the row: the line (counted from 1, with the
 header) of CSV and JSON lines, the row (counted from 1) of Parquet.
@@ -29,17 +29,17 @@ from notellm.errors import DataError
 __all__ = ["Column", "Kind", "Table", "parquet_header", "read_table"]
 
 _BLOCK_BYTES = (16 << 20, lines.LARGEST_LINE)
-"""Sizes of what is read at once, in turn: pyarrow needs each row to fit in one, and reads small ones in parallel."""
+"""Block sizes to try in turn: pyarrow needs each row to fit in a block, and reads small blocks in parallel."""
 
 
 class Kind(enum.Enum):
-    """What a column holds, and what it becomes in memory."""
+    """What a column contains, and its type in memory."""
 
     KEY = "text or integers"  # large_string, no nulls, not empty
     TEXT = "text"  # large_string, null becomes ""
     TOPICS = "lists of text"  # list of large_string, null becomes []
     INTEGER = "integers"  # int64, no nulls
-    TIME = "times"  # as it is read: `exact_times` makes whole numbers of it
+    TIME = "times"  # as it is read; `exact_times` converts it to whole numbers
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,22 @@ class Table:
     path: Path
     columns: dict[str, pa.ChunkedArray]
     form: CsvForm | None = None
-    """How the file is written, if it is CSV."""
+    """The form of the file, if it is CSV."""
     changes: Counter[str] = field(default_factory=Counter)
-    """What is read otherwise than it stands there, in words, and how often."""
+    """What was changed while reading, in words, and how often."""
 
     def fail(self, row: int, problem: str) -> DataError:
         """The error for a row (from 0), naming the file and the line or row."""
         return DataError(f"{lines.place(self.path, self.form, row)}: {problem}")
 
     def report(self) -> ReadingReport:
-        """What became of the file."""
+        """What happened when the file was read."""
         rows = len(next(iter(self.columns.values())))
         changes = {what: count for what, count in self.changes.items() if count}
         return ReadingReport(self.path, rows, changes)
 
     def check(self, is_bad: pa.ChunkedArray, problem: Callable[[int], str]) -> None:
-        """Raises for the first row where ``is_bad``; ``problem`` words it from the row number."""
+        """Raises for the first row where ``is_bad``; ``problem`` makes the message from the row number."""
         row = pc.index(is_bad, True).as_py()
         if row >= 0:
             raise self.fail(row, problem(row))
@@ -84,19 +84,19 @@ def read_table(
     """Reads the columns of a schema, checked and converted.
 
     Args:
-        path: A file ending in ``.parquet``, ``.csv`` (its columns separated by commas, semicolons or tabs, or by
-            what a first line ``sep=`` names) or ``.jsonl``.
+        path: A file ending in ``.parquet``, ``.csv`` (columns separated by commas, semicolons or tabs, or by the
+            separator named in a first line ``sep=``) or ``.jsonl``.
         schema: The columns wanted, by their names here.
-        columns: The file's name of a column where it differs from the schema's; ``""`` says that
-            the file has no such column.
+        columns: The file's names of columns that differ from the schema's; ``""`` means that the
+            file has no such column.
 
     Returns:
-        The columns that are there, in the types of their kinds.
+        The columns that exist, in the types of their kinds.
 
     Raises:
-        DataError: If the file is malformed, empty or no UTF-8, has a row of more than
+        DataError: If the file is malformed, empty or not UTF-8, has a row of more than
             `json_files.LARGEST_LINE` bytes (CSV, JSON lines), or a column is missing, has another type,
-            or holds a null where none may be.
+            or contains a null where none is allowed.
         ValueError: If the file's suffix or a name in ``columns`` is not known.
         FileNotFoundError: If there is no such file.
     """
@@ -136,7 +136,7 @@ def _present(
     names: Mapping[str, str],
     columns: Mapping[str, str],
 ) -> list[str]:
-    """The schema's names whose columns the file has; a missing one is an error, a misspelt one too."""
+    """The schema's names whose columns the file has; a missing or misspelt one is an error."""
     header = list(header)
     present = []
     for name, there in names.items():
@@ -161,7 +161,7 @@ def _present(
 
 
 def _nearest(name: str, others: list[str]) -> str:
-    """The name that is likely meant, whatever its case; or none."""
+    """The name that was probably meant, ignoring case; or none."""
     by_form = {other.strip().casefold(): other for other in reversed(others)}
     near = difflib.get_close_matches(name.casefold(), by_form, n=1, cutoff=0.6)
     return by_form[near[0]] if near else ""
@@ -171,7 +171,7 @@ def parquet_header(path: Path) -> list[str]:
     """The column names of a Parquet file.
 
     Raises:
-        DataError: If it is none.
+        DataError: If it is not a Parquet file.
     """
     try:
         return list(pq.read_schema(path).names)
@@ -180,7 +180,7 @@ def parquet_header(path: Path) -> list[str]:
 
 
 def _read(path: Path, form: CsvForm | None, wanted: Mapping[str, Kind]) -> pa.Table:
-    """Reads columns by their names in the file, in types that keep what stands there."""
+    """Reads columns by their names in the file, in types that change no value."""
     kinds: dict[str, lines.Holds] = {}
     if form is not None:
         check_quotes(path, form)
@@ -206,7 +206,7 @@ def _read_csv(path: Path, form: CsvForm, wanted: Mapping[str, Kind], block: int)
         path,
         read_options=pyarrow.csv.ReadOptions(block_size=block, skip_rows=form.skipped_lines),
         parse_options=pyarrow.csv.ParseOptions(delimiter=form.separator, newlines_in_values=True),
-        # Everything comes as text: a guessed type would turn the id 007 into 7 and "NA" into a null.
+        # Everything is read as text: with a guessed type the id 007 would become 7 and "NA" a null.
         convert_options=pyarrow.csv.ConvertOptions(
             include_columns=list(wanted), column_types=dict.fromkeys(wanted, pa.large_string())
         ),
@@ -214,7 +214,7 @@ def _read_csv(path: Path, form: CsvForm, wanted: Mapping[str, Kind], block: int)
 
 
 def _json_kinds(first: Mapping[str, Any], wanted: Mapping[str, Kind]) -> dict[str, lines.Holds]:
-    """What each column of JSON lines holds: one type through the file, that of its first value."""
+    """What each column of JSON lines contains: one type in the whole file, that of its first value."""
 
     def holds(name: str, kind: Kind) -> lines.Holds:
         value, as_first = first.get(name), f"{kind.value}, as in the first row"
@@ -231,7 +231,7 @@ def _json_kinds(first: Mapping[str, Any], wanted: Mapping[str, Kind]) -> dict[st
 
 
 def _read_jsonl(path: Path, kinds: Mapping[str, lines.Holds], block: int) -> pa.Table:
-    # The types are said, not guessed: pyarrow would make timestamps of titles that look like dates.
+    # Types are given, not guessed: pyarrow would turn titles that look like dates into timestamps.
     schema = pa.schema([(name, holds.read_as) for name, holds in kinds.items()])
     return pyarrow.json.read_json(
         path,
@@ -264,7 +264,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _check_utf8(table: Table, there: str, column: pa.ChunkedArray) -> None:
-    """Raises where text, or text in lists, is no UTF-8; pyarrow reads it unseen from some formats."""
+    """Raises if text, or text in lists, is not UTF-8; from some formats pyarrow reads it unchecked."""
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
@@ -316,7 +316,7 @@ def _topics(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArra
 
 
 def _topics_of_text(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Cells to lists; only those that look like lists are read one by one."""
+    """Converts cells to lists; only cells that look like lists are read one by one."""
     _check_utf8(table, there, column)
     column = column.cast(pa.large_string()).fill_null("")
     begins = pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(column), 0, 1)
@@ -345,7 +345,7 @@ def _integers(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedAr
 
 
 def _converted(table: Table, there: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """A cast that loses nothing; the first value that cannot be cast so is the error."""
+    """A cast that loses nothing; the first value for which this is impossible is an error."""
     try:
         return column.cast(kind)
     except pa.ArrowInvalid:

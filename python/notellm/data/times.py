@@ -1,7 +1,7 @@
-"""Times of any form as whole numbers of one unit, exactly or not at all.
+"""Converts times of any form to whole numbers of one unit, exactly or not at all.
 
-A unit is a second, or the thousandth, millionth or billionth part of one: the longest in which every time of the column
-is a whole number. So no order and no distance is lost.
+The unit is a second, or a thousandth, millionth or billionth of one: the longest in which every time of the column is a
+whole number. So the order and all differences are kept.
 """
 
 import re
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 __all__ = ["TICKS", "exact_times"]
 
 TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-"""Units of a second, by the name that pyarrow gives them."""
+"""Units per second, by pyarrow's name of the unit."""
 
 Fail = Callable[[int | None, str], Exception]
 """Makes the error for a row, from 0, or for the whole column."""
@@ -29,18 +29,19 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
 def exact_times(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int64], int]:
     """Times as whole numbers.
 
-    Numbers are seconds, or whatever unit their owner means; dates begin at midnight; dates and times without a zone are
-    read as if they were UTC, with one as what they are in UTC: both in seconds since 1970.
+    Numbers are seconds, or in any unit the user chooses. Dates mean midnight. Dates and times without a zone are read
+    as UTC, those with a zone are converted to UTC; both are counted from 1970.
 
     Args:
-        column: E integers, floating-point or decimal numbers, timestamps, dates, or text of either sort.
+        column: E integers, floating-point or decimal numbers, timestamps, dates, or texts of these.
         fail: Makes the error.
 
     Returns:
-        Shape ``(E,)`` int64, and how many of its units a second (or what the numbers mean) has: 1, 10^3, 10^6 or 10^9.
+        Shape ``(E,)`` int64, and the number of its units per second (or per unit of the numbers): 1, 10^3, 10^6 or
+        10^9.
 
     Raises:
-        Exception: What ``fail`` makes, for the first time that cannot be told exactly, or a column of another type.
+        Exception: Made by ``fail``, for the first time that cannot be represented exactly, or a column of another type.
     """
     missing = pc.index(column.is_null(), True).as_py()
     if missing >= 0:
@@ -49,7 +50,7 @@ def exact_times(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int
     if pa.types.is_integer(kind):
         return _cast(column, pa.int64(), fail), 1
     if pa.types.is_floating(kind):
-        # The shortest decimal that is this number: 1700000000.9 is meant, not the binary fraction beside it.
+        # The shortest decimal of this number: 1700000000.9 is meant, not the binary fraction near it.
         return _decimals(column.cast(pa.float64()).cast(pa.string()), fail)
     if pa.types.is_decimal(kind):
         return _decimals(column, fail)
@@ -84,7 +85,7 @@ def _decimals(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int64
 
 
 def _unscaled(column: pa.ChunkedArray) -> npt.NDArray[np.int64] | None:
-    """The whole numbers behind decimals of one scale; None where one has more than 64 bits."""
+    """The whole numbers behind decimals of one scale; None if one has more than 64 bits."""
     parts = [np.empty(0, np.int64)]
     for chunk in column.chunks:
         words = np.frombuffer(chunk.buffers()[1], np.int64).reshape(-1, 2)  # low word, high word

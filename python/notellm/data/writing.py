@@ -1,4 +1,4 @@
-"""Writes tables as Parquet, CSV or JSON lines, whole or not at all."""
+"""Writes tables as Parquet, CSV or JSON lines, complete or not at all."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def write_table(path: str | Path, table: pa.Table) -> None:
     Args:
         path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
         table: Columns of text, numbers, or lists of text; in CSV the items of a list are joined by ``|``, or
-            written as JSON where one holds that.
+            written as JSON if one of them contains that.
 
     Raises:
         ValueError: If the suffix is not known.
@@ -33,10 +33,10 @@ def write_table(path: str | Path, table: pa.Table) -> None:
 
 
 def suffix_of(path: Path) -> str:
-    """The format of a table's file, by its suffix in small letters.
+    """The format of a table's file: its suffix in lower case.
 
     Raises:
-        ValueError: If it is none of the three.
+        ValueError: If it is not one of the three.
     """
     suffix = path.suffix.lower()
     if suffix not in _WRITERS:
@@ -45,7 +45,7 @@ def suffix_of(path: Path) -> str:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """The table with its dictionary columns written out, for formats that have none."""
+    """The table with dictionary columns converted to plain ones, for formats that do not have them."""
     for index, column in enumerate(table.schema):
         if pa.types.is_dictionary(column.type):
             table = table.set_column(index, column.name, table[column.name].cast(column.type.value_type))

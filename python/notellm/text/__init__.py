@@ -1,4 +1,4 @@
-"""How texts become tokens: for ROUGE, BLEU, sets of hashtags, TF-IDF and BM25, in every script."""
+"""Tokenising texts for ROUGE, BLEU, sets of hashtags, TF-IDF and BM25, in every script."""
 
 from notellm.text.analyzers import ANALYZERS, BLEU_TOKENS, OVERLAP_TOKENS, TERMS, check_analyzer
 from notellm.text.naming import bleu_cut_by, cut_by, together

@@ -1,7 +1,7 @@
-"""How a text becomes tokens, for each purpose and by each analyzer: the one place that decides it.
+"""How a text is tokenised, for each purpose and by each analyzer; decided here only.
 
-An analyzer is a policy for every script; what a token is depends on the purpose, too: ROUGE counts words without case
-and punctuation, BLEU keeps both, an index of terms takes pairs of characters where no spaces separate words.
+An analyzer is a rule for all scripts. The tokens also depend on the purpose: ROUGE ignores case and punctuation, BLEU
+keeps both, and an index of terms takes pairs of characters in scripts without spaces between words.
 """
 
 import re
@@ -15,17 +15,18 @@ from notellm.text.patterns import ASCII_TERMS, ASCII_WORDS, NOT_PLAIN, PLAIN_TER
 from notellm.text.tokenizers import TOKENIZERS, Tokenizer, mteval_13a
 
 ANALYZERS = ("auto", "words", "characters", "jieba")
-"""``"auto"`` goes by script: words in scripts that put spaces between them (Latin, Cyrillic, Greek, Arabic, Devanagari,
-Hangul, ...), characters in those that do not (Chinese, Japanese, Thai, Khmer, ...). ``"words"`` and ``"characters"``
-do the same to all scripts; ``"jieba"`` is ``"auto"`` with the words of the package jieba for Chinese and Japanese."""
+"""``"auto"`` chooses by script: words in scripts that put spaces between them (Latin, Cyrillic, Greek, Arabic,
+Devanagari, Hangul, ...), characters in those that do not (Chinese, Japanese, Thai, Khmer, ...). ``"words"`` and
+``"characters"`` do the same to all scripts; ``"jieba"`` is ``"auto"`` with the words of the package jieba for Chinese
+and Japanese."""
 
 
 def check_analyzer(analyzer: str, where: str) -> None:
-    """Fails before work begins, not after it.
+    """Checks an analyzer before work begins.
 
     Args:
         analyzer: A name of `ANALYZERS`.
-        where: Who asks, for the message.
+        where: The calling function, for the message.
 
     Raises:
         ValueError: If there is no such analyzer.
@@ -74,7 +75,7 @@ OVERLAP_TOKENS: Mapping[str, Tokenizer] = MappingProxyType(
         "jieba": _overlap_by_dictionary,
     }
 )
-"""For ROUGE, by analyzer: letters, marks and numbers, case folded; punctuation and symbols only separate."""
+"""For ROUGE, by analyzer: letters, marks and numbers, case folded; punctuation and symbols only separate tokens."""
 
 
 def _bleu_by_script(text: str) -> list[str]:
@@ -107,7 +108,7 @@ BLEU_TOKENS: Mapping[str, Tokenizer] = MappingProxyType(
         "jieba": _bleu_by_dictionary,
     }
 )
-"""For BLEU, by analyzer: case is kept, punctuation counts. Words are those of mteval-v13a."""
+"""For BLEU, by analyzer: case is kept, punctuation marks are tokens. Words are those of mteval-v13a."""
 
 
 def _terms_by_script(text: str) -> list[str]:
@@ -162,5 +163,5 @@ TERMS: Mapping[str, Tokenizer] = MappingProxyType(
         "jieba": _terms_by_dictionary,
     }
 )
-"""For TF-IDF and BM25, by analyzer: words of two or more characters, the underscore among them, case folded; of
-characters also the pairs of neighbours, which stand for words there."""
+"""For TF-IDF and BM25, by analyzer: words of two or more characters (the underscore is one), case folded. In scripts
+without spaces between words: characters, and pairs of neighbouring characters in place of words."""

@@ -1,4 +1,4 @@
-"""Words of Chinese by a dictionary: those of the package jieba, where it is installed and asked for."""
+"""Chinese words from a dictionary: those of the package jieba, if it is installed and chosen."""
 
 import logging
 from functools import cache
@@ -18,7 +18,7 @@ def _jieba() -> Any:
         ) from None
     logging.getLogger("jieba").setLevel(
         logging.WARNING
-    )  # it reports reading its dictionary as a fault would be
+    )  # it reports loading its dictionary on stderr, like an error
     return jieba
 
 
@@ -32,7 +32,7 @@ def check_dictionary() -> None:
 
 
 def dictionary_words(text: str) -> list[str]:
-    """The words of a text as the package cuts it, white space left out.
+    """The words of a text as the package cuts it, without white space.
 
     Raises:
         NotSupportedError: If the package is not installed.

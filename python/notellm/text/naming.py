@@ -1,4 +1,4 @@
-"""What results say of how their texts were cut."""
+"""How results name the tokenisation of their texts."""
 
 from collections.abc import Iterable
 
@@ -8,15 +8,15 @@ _AND = " and "
 
 
 def cut_by(analyzer: str, tokens: Iterable[str]) -> str:
-    """What an analyzer has cut texts into, in a word or two.
+    """A short name for what an analyzer has cut texts into.
 
     Args:
-        analyzer: A name of `ANALYZERS`, or of another way to cut.
-        tokens: What came out; punctuation does not matter.
+        analyzer: A name of `ANALYZERS`, or of another tokenizer.
+        tokens: The tokens; punctuation does not matter.
 
     Returns:
-        For ``"auto"`` what it has found: words, ``"characters"``, both (``"words and characters"``), or ``"auto"``
-        where the texts hold none of them. For others their name.
+        For ``"auto"`` what it has found: ``"words"``, ``"characters"``, both (``"words and characters"``), or
+        ``"auto"`` if the texts have neither. For others their name.
 
     Example:
         >>> cut_by("auto", ["tea"]), cut_by("auto", ["tea", "\u8336"]), cut_by("characters", ["t"])
@@ -50,7 +50,7 @@ def bleu_cut_by(analyzer: str, tokens: Iterable[str]) -> str:
 
 
 def together(names: Iterable[str]) -> str:
-    """One name for what several texts of one purpose were cut by.
+    """One name for the tokenisation of several texts.
 
     Example:
         >>> together(["words", "auto", "words and characters"])
@@ -58,5 +58,5 @@ def together(names: Iterable[str]) -> str:
     """
     parts = {part for name in names for part in name.split(_AND)}
     if len(parts) > 1:
-        parts.discard("auto")  # a text that held neither
+        parts.discard("auto")  # a text with neither
     return _AND.join(sorted(parts, key=lambda part: (part == "characters", part)))

@@ -27,7 +27,7 @@ CHINESE_JAPANESE: tuple[Range, ...] = (
     (0x1AFF0, 0x1B16F),  # Kana supplement and extensions
     (0x20000, 0x3FFFD),  # Han, extensions B and later
 )
-"""Letters and marks of Han, and of the kana and Bopomofo that stand between it."""
+"""Letters and marks of Han, and of kana and Bopomofo, which are mixed with it."""
 
 OTHERS_WITHOUT_SPACES: tuple[Range, ...] = (
     (0x0E00, 0x0E7F),  # Thai
@@ -43,7 +43,7 @@ OTHERS_WITHOUT_SPACES: tuple[Range, ...] = (
     (0xA980, 0xA9FF),  # Javanese, Myanmar extended B
     (0xAA60, 0xAADF),  # Myanmar extended A, Tai Viet
 )
-"""Further scripts that put no spaces between words. Korean and Ethiopic, among others, do: theirs are words."""
+"""Other scripts that put no spaces between words. Korean and Ethiopic, among others, do, so they have words."""
 
 ANCIENT_WITHOUT_SPACES: tuple[Range, ...] = (
     (0x11700, 0x1174F),  # Ahom
@@ -52,14 +52,14 @@ ANCIENT_WITHOUT_SPACES: tuple[Range, ...] = (
     (0x17000, 0x18D7F),  # Tangut, Khitan
     (0x1B170, 0x1B2FF),  # Nushu
 )
-"""Scripts of old books: taken whole, since a matcher goes through ranges beyond U+FFFF one by one."""
+"""Ancient scripts, as whole blocks: a regular expression tests ranges beyond U+FFFF one by one, so few are better."""
 
 WIDE_PUNCTUATION = (
     "\u3000-\u3004\u3008-\u3020\u3030\u3036\u3037\u303d-\u303f"  # of Chinese and Japanese
     "\ufe10-\ufe1f\ufe30-\ufe4f"  # vertical forms
     "\u30a0\u30fb\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\uffe0-\uffef"  # Katakana's; full width
 )
-"""Punctuation of Chinese and Japanese, as the inside of a regular expression's class."""
+"""Punctuation of Chinese and Japanese, as the inside of a character class of a regular expression."""
 
 _MAY_HOLD_MARKS = (
     (0x0300, 0x33FF),
@@ -68,16 +68,16 @@ _MAY_HOLD_MARKS = (
     (0x10000, 0x16FFF),
     (0x18D80, 0x1FFFF),
 )
-"""The rest is Han, Hangul, Tangut, private use, or earlier than the first mark."""
+"""Ranges that may contain marks. The rest is Han, Hangul, Tangut, private use, or before the first mark."""
 
 
 class CharacterClasses(NamedTuple):
-    """Classes of characters, each as the inside of a class of a regular expression.
+    """Classes of characters, each as the inside of a character class of a regular expression.
 
     Attributes:
-        marks: Accents, vowel signs and the like that go on with a letter of a script with spaces.
+        marks: Accents, vowel signs and the like that belong to a letter of a script with spaces.
         chinese_japanese: `CHINESE_JAPANESE`.
-        others: Letters, marks and numbers of `OTHERS_WITHOUT_SPACES`, but for decimal digits, which make up numbers.
+        others: Letters, marks and numbers of `OTHERS_WITHOUT_SPACES`, except decimal digits, which form numbers.
     """
 
     marks: str
@@ -87,7 +87,7 @@ class CharacterClasses(NamedTuple):
 
 @cache
 def character_classes() -> CharacterClasses:
-    """The classes, by the Unicode data of this Python; made once, when the first text needs them."""
+    """The classes, from the Unicode data of this Python; made once, when the first text needs them."""
     others = [code for code in _codes(OTHERS_WITHOUT_SPACES) if _is_letter_mark_or_number(code)]
     others += _codes(ANCIENT_WITHOUT_SPACES)
     without = set(others)

@@ -1,4 +1,4 @@
-"""Fixed ways to cut a text, whatever its script: by the names under which results are published."""
+"""Fixed tokenizers, the same for every script, by the names under which results are published."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,12 +26,12 @@ def _characters(text: str) -> list[str]:
 
 
 def mteval_13a(text: str) -> list[str]:
-    """The words and the punctuation of NIST's mteval-v13a, as sacreBLEU cuts them."""
+    """The words and punctuation of NIST's mteval-v13a, as implemented by sacreBLEU."""
     text = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
     for entity, character in (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")):
         text = text.replace(entity, character)
     text = f" {text} "
-    text = re.sub(r"([ -&(-+/:-@\[-`{-~])", r" \1 ", text)  # ASCII punctuation but ' , - .
+    text = re.sub(r"([ -&(-+/:-@\[-`{-~])", r" \1 ", text)  # ASCII punctuation except ' , - .
     text = re.sub(r"([^0-9])([.,])", r"\1 \2 ", text)
     text = re.sub(r"([.,])([^0-9])", r" \1 \2", text)
     return re.sub(r"([0-9])(-)", r"\1 \2 ", text).split()
@@ -47,6 +47,6 @@ TOKENIZERS: Mapping[str, Tokenizer] = MappingProxyType(
         "jieba": dictionary_words,
     }
 )
-"""How a text may be cut: lower-case runs of a-z and 0-9 (what the package rouge-score does without its stemmer);
-the words of NIST's mteval-v13a, as sacreBLEU cuts them; words between white space, as they are or in lower case; single
-characters other than white space, or the words of the package jieba (for Chinese)."""
+"""The tokenizers: lower-case runs of a-z and 0-9 (as the package rouge-score without its stemmer); the words of NIST's
+mteval-v13a, as in sacreBLEU; words between white space, as they are or in lower case; single characters other than
+white space; the words of the package jieba (for Chinese)."""

@@ -1,7 +1,7 @@
-"""From the layouts of public data sets to notes and a log.
+"""Converts the layouts of public data sets to notes and a log.
 
-Each converter takes the files as their makers publish them, checks them, and says what is missing. `CONVERTERS` names
-them; `notellm convert` calls them.
+Each converter takes the files as they are published, checks them, and says what is missing. `CONVERTERS` lists them;
+`notellm convert` calls them.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,8 +33,8 @@ class Converter(NamedTuple):
 
     Attributes:
         convert: From the file of items and that of interactions (or None) to notes and a log (or None).
-        items: What the first file is called where it is published.
-        interactions: The second.
+        items: The published name of the first file.
+        interactions: The published name of the second file.
     """
 
     convert: Callable[[Path, Path | None], tuple[Notes, Interactions | None]]

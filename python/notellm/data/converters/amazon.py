@@ -1,7 +1,7 @@
 """Amazon Reviews: the releases of 2018 (Ni, Li and McAuley 2019) and 2023 (Hou et al. 2024), and a common cut of them.
 
 An item is a note; the second level of its category path is the category, deeper levels are the hashtags. The first
-level is the same for all items of a file, and brands are left out: they would tell items apart by name.
+level is the same for all items of a file. Brands are left out: items could be recognised by the name.
 """
 
 import re
@@ -24,25 +24,25 @@ class _Item(NamedTuple):
 
 
 class _Release(NamedTuple):
-    """What the keys of a release are called."""
+    """The names of keys in a release."""
 
     item: str
     features: str
     path: str
     user: str
     time: str
-    ticks: int  # of a second
+    ticks: int  # units of time per second
 
 
 def amazon_2018(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
     """The release of 2018: ``asin, title, description, feature, category``; ``reviewerID, asin, unixReviewTime``.
 
     Args:
-        items: JSON Lines, may be gzipped; of an item that comes twice the first is taken.
+        items: JSON Lines, may be gzipped; if an item occurs twice, the first is taken.
         interactions: JSON Lines; reviews of other items are left out.
 
     Raises:
-        DataError: With file and line, for what is missing.
+        DataError: If something is missing; names file and line.
     """
     return _converted(
         items, interactions, _Release("asin", "feature", "category", "reviewerID", "unixReviewTime", 1)
@@ -60,20 +60,20 @@ def amazon_2023(items: Path, interactions: Path | None) -> tuple[Notes, Interact
 
 
 def amazon_items(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
-    """A cut that papers on generative retrieval use: one JSON object of items, one of each user's items.
+    """A subset used in papers on generative retrieval: a JSON object of items, and one of each user's items.
 
     Args:
         items: ``{number: {title, description, categories}}``, the categories one string with commas between levels.
         interactions: ``{user: [number, ...]}``, oldest first.
 
     Raises:
-        DataError: With the file and the entry, for what is missing.
+        DataError: If something is missing; names file and entry.
     """
 
     def read() -> Iterator[_Item]:
         for number, row in _object(items).items():
             where = f"{items}: {number}"
-            levels = re.split(r",(?! )", str(need(row, "categories", where)))  # names may hold ", "
+            levels = re.split(r",(?! )", str(need(row, "categories", where)))  # names may contain ", "
             title, content = need(row, "title", where), need(row, "description", where)
             yield _Item(number, plain(title), plain(content), levels)
 

@@ -17,12 +17,12 @@ def kuairec(items: Path, interactions: Path | None) -> tuple[Notes, Interactions
     """Videos as notes: the cover's text is the title, the caption without its inline hashtags the content.
 
     Args:
-        items: CSV with the columns of `ITEMS`; ``UNKNOWN`` means that there is none.
-        interactions: CSV with the columns of `EVENTS`; ``big_matrix.csv``, since nearly every user of the small one saw
+        items: CSV with the columns of `ITEMS`; ``UNKNOWN`` stands for an absent value.
+        interactions: CSV with the columns of `EVENTS`: ``big_matrix.csv``. In the small one nearly every user saw
             nearly every video, many of them at an unknown time.
 
     Raises:
-        DataError: With file and line, for a column, a name or a time that is missing, or a video that comes twice.
+        DataError: If a column, a name or a time is missing, or a video is repeated; names file and line.
     """
     videos: dict[str, dict[str, str]] = {}
     for line, row in csv_rows(items, ITEMS):

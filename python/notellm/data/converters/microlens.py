@@ -4,10 +4,10 @@ Sources of the layout. The repository westlake-repl/MicroLens: the names of the 
 TSV log in `Code/IDRec/process_data.ipynb`; titles with bare commas in `Code/VideoRec/GRU4Rec/utils/load_data.py`. The
 repository sananm/multimodal-video-recommender: the 50k release's own `readme.txt`, its whole table of titles with a
 header, and the header of the CSV log in `src/data/microlens_dataset.py`. The repository GAIR-Lab/LLMPopcorn, in
-`pipline.py`: that the 100k release's titles and `tags_to_summary.csv`, one category a video, have no header.
+`pipline.py`: that the 100k release's titles and `tags_to_summary.csv`, one category per video, have no header.
 
-Left out: hashtags, which run into the sentence in the translated titles and have no end that could be told; likes and
-views, which are counts of the whole platform without a time; comments.
+Left out: hashtags, because in the translated titles nothing marks where they end; likes and views, which are counts of
+the whole platform without a time; comments.
 """
 
 import csv
@@ -25,23 +25,23 @@ TAGS = "tags_to_summary.csv"
 
 
 def microlens(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
-    """Videos as notes: a title each, no content; the 100k release has categories, too.
+    """Videos as notes with a title and no content; the 100k release has categories, too.
 
     Args:
-        items: Rows of an item and its title, with a header in the 50k release, without one in the 100k release. Beside
-            the latter `TAGS` is read, if it is there: the same of an item and its category.
-        interactions: CSV with the columns of `EVENTS`, the times in milliseconds; or TSV with a line of each user and
-            the user's items, oldest first.
+        items: Rows of an item and its title, with a header in the 50k release, without one in the 100k release. With
+            the latter, `TAGS` in the same folder is read if it exists: rows of an item and its category.
+        interactions: CSV with the columns of `EVENTS`, the times in milliseconds; or TSV with one line per user: the
+            user and the user's items, oldest first.
 
     Raises:
-        DataError: With file and line, for what is missing.
+        DataError: If something is missing; names file and line.
     """
     rows = list(_rows(items))
     has_header = bool(rows) and rows[0][1] == HEADER
     titles = _by_item(rows[has_header:], items)
     tags = items.with_name(
         TAGS
-    )  # of the 100k release's items: numbers of another release may mean other videos
+    )  # only for the 100k release: in another release the same numbers may be other videos
     categories = _by_item(list(_rows(tags)), tags) if not has_header and tags.is_file() else {}
     notes = Notes(
         ids=list(titles),
@@ -85,7 +85,7 @@ def _sequences(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _by_item(rows: Sequence[tuple[int, list[str]]], path: Path) -> dict[str, str]:
-    """Texts by item; a text with commas is one, whether or not it is quoted."""
+    """Texts by item; a text with commas is one text, quoted or not."""
     texts: dict[str, str] = {}
     for line, (item, *parts) in rows:
         if not item.isdecimal() or not parts:

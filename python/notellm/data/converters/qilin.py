@@ -5,8 +5,8 @@ Sources of the layout. The repository RED-Search/Qilin, in its README, `baseline
 The data set's card, THUIR/Qilin: the Parquet folders and the columns of a request. The repository czb772/Qilin, whose
 `baselines/res.md` quotes many notes: the hashtags ``#name[话题]#`` in a note's content.
 
-Left out: `recent_clicked_note_idxs` has neither times nor a stated order, so it says nothing of what came after what;
-the search tables, whose clicks answer a query; the second and third level of the taxonomy.
+Left out: `recent_clicked_note_idxs`, which has neither times nor a documented order; the search tables, whose clicks
+answer a query; the second and third level of the taxonomy.
 """
 
 import re
@@ -30,11 +30,11 @@ _TEXTS = {
     "note_content": Column(Kind.TEXT),
 }
 _TOPIC = re.compile(r"#([^#\[\]\n]+)\[话题\]#")
-_NO_BREAK = "\ufeff"  # the editor puts it around hashtags; it is no space to `plain`
+_NO_BREAK = "\ufeff"  # the editor puts it around hashtags; `plain` does not treat it as a space
 
 
 class _Shown(NamedTuple):
-    """A note that a request put before its user."""
+    """A note that was shown to the user of a request."""
 
     note: int
     position: int
@@ -45,7 +45,7 @@ class _Shown(NamedTuple):
 def qilin(items: Path, interactions: Path | None) -> tuple[Notes, Interactions | None]:
     """Notes with their hashtags, taken out of the content; the first level of the taxonomy is the category.
 
-    What was shown is a view, in order of time and of position; what was clicked is a click right after its view.
+    Notes shown are views, in the order of time and position; a clicked note also has a click right after its view.
 
     Args:
         items: Parquet with the columns of `ITEMS`: the folder ``notes``, or a file of it.
@@ -53,7 +53,7 @@ def qilin(items: Path, interactions: Path | None) -> tuple[Notes, Interactions |
             Events of other notes are left out.
 
     Raises:
-        DataError: With file and row, for what is missing.
+        DataError: If something is missing; names file and row.
         FileNotFoundError: If there is no such file or folder.
     """
     notes = _notes(items)
@@ -92,7 +92,7 @@ def _notes(items: Path) -> Notes:
 
 
 def _categories(part: Path) -> Iterator[str]:
-    """Names or numbers: no source says which the taxonomy's levels are."""
+    """Names or numbers: no source says which of them the taxonomy's levels are."""
     column = pq.read_table(part, columns=[ITEMS[3]], partitioning=None)[ITEMS[3]].to_pylist()
     for row, value in enumerate(column, 1):
         if value is not None and not isinstance(value, str | int):
@@ -101,7 +101,7 @@ def _categories(part: Path) -> Iterator[str]:
 
 
 def _exposures(part: Path) -> Iterator[tuple[str, _Shown]]:
-    """User and note of all that the requests of a file showed."""
+    """User and note for everything that the requests of a file showed."""
     row = 0
     for batch in pq.ParquetFile(part).iter_batches(columns=list(EVENTS)):
         for request in batch.to_pylist():

@@ -1,4 +1,4 @@
-"""What converters share: lines of JSON, rows of CSV, parts of Parquet tables, plain texts, and logs from names."""
+"""Shared by converters: lines of JSON, rows of CSV, parts of Parquet tables, plain texts, and logs from names."""
 
 import csv
 import gzip
@@ -29,7 +29,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and object of each line of a JSON Lines file, which may be gzipped.
 
     Raises:
-        DataError: With file and line, where a line is no JSON object in UTF-8, or has more than 256 MiB.
+        DataError: If a line is not a JSON object in UTF-8, or has more than 256 MiB; names file and line.
     """
     number = 0
     try:
@@ -79,10 +79,10 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
 
 @contextmanager
 def as_data_errors(path: Path) -> Iterator[None]:
-    """Makes DataErrors of what reading a text table raises: no UTF-8, or no CSV.
+    """Turns errors in reading a text table (not UTF-8, or not CSV) into DataErrors.
 
     Raises:
-        DataError: With the line where it can be known.
+        DataError: With the line if it can be known.
     """
     try:
         yield
@@ -96,7 +96,7 @@ def parquet_parts(path: Path, columns: Sequence[str]) -> list[Path]:
     """The Parquet files of a table: a file, or those of a folder, in order of their names.
 
     Raises:
-        DataError: If there is none, or one is no Parquet file or lacks a column.
+        DataError: If there is none, or one is not a Parquet file or lacks a column.
         FileNotFoundError: If there is no such file or folder.
     """
     if not path.exists():
@@ -115,10 +115,10 @@ def parquet_parts(path: Path, columns: Sequence[str]) -> list[Path]:
 
 
 def need(row: Mapping[str, Any], key: str, where: str) -> Any:
-    """The value of a key that must be there.
+    """The value of a key that must exist.
 
     Raises:
-        DataError: If it is not; names the keys that are.
+        DataError: If it does not; names the keys that exist.
     """
     if key not in row:
         raise DataError(f"{where}: must have {key!r}, but has {', '.join(row) or 'nothing'}")
@@ -129,7 +129,7 @@ def name(row: Mapping[str, Any], key: str, where: str) -> str:
     """The name of a user or an item.
 
     Raises:
-        DataError: If it is not there, null or empty.
+        DataError: If it is missing, null or empty.
     """
     value = need(row, key, where)
     if value is None or value == "":
@@ -189,16 +189,16 @@ def log_of(
     *,
     ticks: int = 1,
 ) -> Interactions:
-    """A log in order of time (or as it comes), of those events whose note is known.
+    """A log of the events whose note is known, in order of time (or as given without times).
 
     Args:
-        users: One name an event.
-        notes: One name an event.
-        times: One an event, or None.
-        note_ids: The names of the notes that are known.
+        users: One name per event.
+        notes: One name per event.
+        times: One per event, or None.
+        note_ids: The names of the known notes.
         where: The file, for the error.
-        events: `VIEW` or `CLICK`; None where each is both.
-        ticks: How many units of ``times`` a second has; the log's own are seconds.
+        events: `VIEW` or `CLICK`; None if each event is both.
+        ticks: Units of ``times`` per second; the log itself counts in seconds.
 
     Raises:
         DataError: If no event is left.
@@ -210,7 +210,7 @@ def log_of(
             f"{where}: must hold events of the items, but none of its {len(notes):,} events is of one"
         )
     if times is not None:
-        kept.sort(key=lambda i: times[i])  # stable: equal times stay as they come
+        kept.sort(key=lambda i: times[i])  # stable: equal times keep their order
     names, codes = np.unique([users[i] for i in kept], return_inverse=True)
     return Interactions(
         users=codes.astype(np.int64),
@@ -228,9 +228,9 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def _lines(file: TextIO) -> Iterator[str]:
-    """Lines that end with a newline: some captions hold a carriage return, which is no end of a row."""
+    """Lines that end with a newline: some captions contain a carriage return, which does not end a row."""
     begun = ""
-    for part in file:  # at either
+    for part in file:  # ends at a newline or a carriage return
         begun += part
         if begun.endswith("\n"):
             yield begun
