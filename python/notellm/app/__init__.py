@@ -1,1 +1,1 @@
-"""The application: configurations, run folders, the steps of a run, studies, the report and the command line."""
+"""The application: configurations, run folders, the steps of a run, studies, the report, and the command line."""

@@ -1,6 +1,6 @@
 """The command line: ``notellm VERB [options] [key=value ...]``.
 
-This module loads no verb before it is called, so that help is quick and needs neither PyTorch nor the
+This module imports a verb only when it is called, so that help is quick and needs neither PyTorch nor the
 extension; ``notellm doctor`` works without them, too.
 """
 
@@ -40,10 +40,10 @@ VERBS = {
 """The verbs, each a module of ``notellm.app.commands``, and what they do."""
 
 TOGETHER = ("train", "demo")
-"""The verbs that several processes share, under ``torchrun``."""
+"""The verbs that can run in several processes, under ``torchrun``."""
 
 WRONG_INPUT = 2
-"""Exit code."""
+"""Exit code after an error of the user's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; that of this process by default.
 
     Returns:
-        The verb's own code, mostly 0; 2 after an error of the user's or where PyTorch or the extension
-        cannot be used, which is one line on standard error; 130 after Ctrl-C, see `notellm.interrupts`.
+        The verb's own code, mostly 0; 2 after an error of the user's, or if PyTorch or the extension
+        cannot be used (with one line on standard error); 130 after Ctrl-C, see `notellm.interrupts`.
     """
     is_whole_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if _speaks():
             print(f"\nnotellm: {stopped}", file=sys.stderr, flush=True)
-        if is_whole_process and interrupts.must_stop:  # at once: the interpreter's own end may take seconds
+        if is_whole_process and interrupts.must_stop:  # at once: a normal exit may take seconds
             os._exit(INTERRUPTED)
         return INTERRUPTED
     except Exception as error:
@@ -105,7 +105,7 @@ def _run_together(verb: str, arguments: list[str]) -> int:
 
 
 def _speaks() -> bool:
-    """Whether an error is for this process to report: of several, the one that failed first does."""
+    """Whether this process should report an error: of several processes, the one that failed first does."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return True
     from notellm.training.processes import fails_first
@@ -149,14 +149,14 @@ def _version() -> str:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Whether the message alone tells the user what to change; anything else shows its traceback."""
+    """Whether the message alone tells the user what to change; other errors show their traceback."""
     if isinstance(error, ExtensionError | OSError | UnicodeDecodeError | FloatingPointError):
         return True
     if isinstance(error, ValueError) and re.match(r"[^\s:]+: ", str(error)):
-        return True  # the library's form: where: what must hold
+        return True  # the form of the library's messages: `where: what must hold`
     try:
         from notellm.errors import ConfigError, DataError, NotSupportedError
-    except ExtensionError:  # without the core there are no errors of the core
+    except ExtensionError:  # without the core there are no errors from it
         return False
     return isinstance(error, ConfigError | DataError | NotSupportedError)
 

@@ -1,6 +1,6 @@
-"""The configuration of a run: Hydra composes it, of the groups of options that the library's functions take.
+"""The configuration of a run: Hydra composes it from the groups of options that the library's functions take.
 
-Only the application sees configurations; the library's functions take the groups, or plain arguments.
+Only the application knows configurations; the library's functions take groups, or plain arguments.
 """
 
 import re
@@ -78,7 +78,7 @@ CLASSES: dict[str, Any] = {
 
 
 def groups() -> list[OptionGroup]:
-    """The description of every key: first those of no group, then the groups."""
+    """The description of every key: first the top-level keys, then the groups."""
     core = {group.name: group for group in _core.core_groups()}
     named = [
         core.get(name) or OptionGroup(name, cls.GROUP.meaning, cls.GROUP.options)
@@ -93,7 +93,7 @@ def config_keys() -> list[str]:
 
 
 def cost_keys() -> list[str]:
-    """Keys that decide what a run costs and keeps by the way, and nothing that comes of it (but for rounding)."""
+    """Keys that change only the cost of a run and the files it keeps, but not its results (apart from rounding)."""
     return [
         f"{group.name}.{described.name}".lstrip(".")
         for group in groups()
@@ -103,7 +103,7 @@ def cost_keys() -> list[str]:
 
 
 STUDIES = Path("experiments/conf")
-"""Folder of further groups and options, searched when it exists in the current directory."""
+"""Folder with further groups and options, searched if it exists in the current directory."""
 
 
 def load_config(path: str | Path) -> Config:
@@ -113,11 +113,11 @@ def load_config(path: str | Path) -> Config:
         path: A YAML file that gives every key of the schema once.
 
     Returns:
-        The configuration: groups and keys are attributes, ``to_dict()`` makes plain data of it.
+        The configuration: groups and keys are attributes, ``to_dict()`` converts it to plain data.
 
     Raises:
-        ConfigError: With file and line, for a missing, unknown or repeated key, a wrong type or a
-            value out of range.
+        ConfigError: If a key is missing, unknown or repeated, or a value has the wrong type or is out of
+            range; names file and line.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8")
@@ -133,13 +133,13 @@ def parse_config(text: str, *, name: str = "") -> Config:
 
     Args:
         text: YAML that gives every key of the schema once.
-        name: Stands for the file in messages; without it they name the key only.
+        name: The file's name in messages; without it they name only the key.
 
     Returns:
         The configuration.
 
     Raises:
-        ConfigError: As `load_config`.
+        ConfigError: As in `load_config`.
 
     Example:
         >>> parse_config("lr: 1", name="mine.yaml")
@@ -150,7 +150,7 @@ def parse_config(text: str, *, name: str = "") -> Config:
 
 
 def _made(tree: Mapping[str, Any], name: str = "") -> Config:
-    """The configuration of checked values."""
+    """The configuration from a tree, checked."""
     before = f"{name}: " if name else ""
     own = {key: made(cls, tree[key], f"{before}{key}") for key, cls in CLASSES.items()}
     return Config(**{key: value for key, value in tree.items() if key not in CLASSES}, **own)
@@ -160,7 +160,7 @@ def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None)
     """Composes a configuration from the packaged groups and overrides in Hydra's grammar.
 
     Args:
-        overrides: ``key=value`` changes a value (``loss.alpha=0.1``), ``group=option`` takes another
+        overrides: ``key=value`` changes a value (``loss.alpha=0.1``), ``group=option`` selects another
             file of a group (``train=release``, ``experiment=demo``).
         studies: A folder with further groups and options; by default `STUDIES` if it exists.
 
@@ -168,8 +168,8 @@ def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None)
         The configuration, complete and checked.
 
     Raises:
-        ConfigError: One line: a wrong override with the nearest known name, or what `parse_config`
-            finds.
+        ConfigError: One line: a wrong override with the nearest known name, or an error of
+            `parse_config`.
 
     Example:
         >>> compose(["loss.alpha=0.1", "train=release"]).train.pairs_per_step
@@ -182,19 +182,19 @@ def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None)
 
 
 def resolve(tree: Any) -> Config:
-    """Reads what Hydra has composed.
+    """Converts what Hydra has composed to a configuration.
 
     Args:
-        tree: An OmegaConf mapping; a node ``study`` is left out.
+        tree: An OmegaConf mapping; a node ``study`` is ignored.
 
     Raises:
-        ConfigError: As `parse_config`, and for a value that is missing or an interpolation that fails.
+        ConfigError: As in `parse_config`, and if a value is missing or an interpolation fails.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    OmegaConf.set_struct(tree, False)  # so that a node can be taken out
-    tree.pop("study", None)  # of a study: rows and seeds, not a key of any run
+    OmegaConf.set_struct(tree, False)  # so that a node can be removed
+    tree.pop("study", None)  # rows and seeds of a study, not a key of a run
     try:
         for key in sorted(OmegaConf.missing_keys(tree)):
             raise ConfigError(f"{key} must be given; try {key}=VALUE")
@@ -213,14 +213,14 @@ def resolve(tree: Any) -> Config:
 def compose_study(
     overrides: Sequence[str] = (), *, studies: str | Path | None = None
 ) -> dict[str, Any] | None:
-    """The ``study`` node of an experiment, as plain data; None where there is none.
+    """The ``study`` node of an experiment, as plain data; None if there is none.
 
     Args:
-        overrides: As in `compose`; ``experiment=NAME`` among them.
+        overrides: As in `compose`, including ``experiment=NAME``.
         studies: As in `compose`.
 
     Raises:
-        ConfigError: As `compose`.
+        ConfigError: As in `compose`.
     """
     from omegaconf import OmegaConf
 
@@ -232,7 +232,7 @@ def compose_study(
 
 
 def register_defaults() -> None:
-    """Tells Hydra the default of every key, from which ``config.yaml`` begins: its files hold what differs."""
+    """Tells Hydra the default of every key; its files contain only what differs from them."""
     from hydra.core.config_store import ConfigStore
 
     tree: dict[str, Any] = {}
@@ -269,15 +269,15 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
     """Changes single keys of a resolved configuration, such as that of a run folder.
 
     Args:
-        config: What to change; stays as it is.
-        overrides: ``key=value`` in Hydra's grammar. Options of groups and interpolations are for
-            `compose` alone.
+        config: The configuration; it is not modified.
+        overrides: ``key=value`` in Hydra's grammar. Options of groups and interpolations are allowed only
+            in `compose`.
 
     Returns:
         The changed configuration, checked.
 
     Raises:
-        ConfigError: One line: an unknown key, an option of a group, or what `parse_config` finds.
+        ConfigError: One line: an unknown key, an option of a group, or an error of `parse_config`.
 
     Example:
         >>> override(compose(), ["loss.alpha=0.1"]).loss.alpha
@@ -299,11 +299,11 @@ def replace(config: Config, values: Mapping[str, Any]) -> Config:
     """The configuration with other values of some keys, checked.
 
     Args:
-        config: What to change; stays as it is.
+        config: The configuration; it is not modified.
         values: New values by dotted key.
 
     Raises:
-        ConfigError: As `parse_config`.
+        ConfigError: As in `parse_config`.
 
     Example:
         >>> replace(compose(), {"loss.alpha": 0.1}).loss.alpha
@@ -345,7 +345,7 @@ def _value(tree: dict[str, Any], key: str) -> Any:
 
 
 def _check_overrides(overrides: Sequence[str]) -> list[Any]:
-    """Parses overrides, refusing wrong ones; Hydra would, but in many lines and without a hint."""
+    """Parses overrides and refuses wrong ones; Hydra would, too, but in many lines and without a hint."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 

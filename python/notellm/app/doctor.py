@@ -1,7 +1,7 @@
 """Looks at this machine: what is there, what is missing, what that disables and how to get it.
 
-It also runs where much is missing: whatever cannot be imported, PyTorch and our own extension included,
-is a finding, not a failure. Call it as ``notellm doctor`` or ``python -m notellm.app.doctor``.
+It also runs if much is missing: anything that cannot be imported, even PyTorch and our own extension, is
+a finding, not a failure. Call it as ``notellm doctor`` or ``python -m notellm.app.doctor``.
 """
 
 import argparse
@@ -31,18 +31,18 @@ PACKAGES = {
     "matplotlib": ("matplotlib", "figures in notebooks"),
     "tensorboard": ("tensorboard", "TensorBoard logs (train.tensorboard=true)"),
 }
-"""Packages that can be absent: what is imported, and what their absence disables."""
+"""Optional packages: the module to import, and what does not work without them."""
 
 MARKS = {"ok": "ok      ", "missing": "missing ", "broken": "BROKEN  "}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
-        name: What it is.
-        state: ``"ok"``; ``"missing"``: an option that is not there; ``"broken"``: something is wrong.
+        name: What was checked.
+        state: ``"ok"``; ``"missing"``: something optional is not there; ``"broken"``: something is wrong.
         value: What was found.
         disables: What does not work, or works worse; empty if all is well.
         remedy: How to get it; empty if all is well or nothing can be done.
@@ -56,10 +56,10 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Looks at everything, without changing anything.
+    """Checks everything, without changing anything.
 
     Returns:
-        The findings, in the order to read them in.
+        The findings, in reading order.
     """
     return [*_torch(), *_core(), *_machine(), *_packages(), *_sources(), *_caches()]
 

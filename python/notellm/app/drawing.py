@@ -1,4 +1,4 @@
-"""matplotlib, where it is installed: only pictures need it."""
+"""Loads matplotlib, an optional package that only pictures need."""
 
 from types import ModuleType
 
@@ -9,7 +9,7 @@ def load_matplotlib(where: str) -> ModuleType:
     """The package, with ``matplotlib.figure`` imported.
 
     Args:
-        where: Who wants to draw, for the message.
+        where: The calling function, for the message.
 
     Raises:
         NotSupportedError: If it is not installed.

@@ -1,8 +1,8 @@
 """The run folder: what one configuration produced, step by step.
 
-Every verb of the command line works in a run folder. Its ``config.yaml`` is the resolved
-configuration and ``run.json`` says with what it was made; all other files are results. Files appear
-complete or not at all.
+Verbs of the command line work in a run folder. Its ``config.yaml`` is the resolved configuration,
+and ``run.json`` records commands, versions and the machine; all other files are results. Files
+appear complete or not at all.
 """
 
 import shlex
@@ -27,9 +27,9 @@ RUN = "run"
 """What is locked in a run folder, by ``run.lock``, while a call works in it."""
 
 AFTER_TRAINING = ("embed.", "evaluation.", "generation.")
-"""Groups that may differ between calls on one run folder, like keys that decide costs: what is there stays true.
+"""Groups that may differ between calls on one run folder, like keys that change only costs: earlier results stay valid.
 
-All other keys say what was mined and trained; with another value it would be another run.
+All other keys decide what was mined and trained; with another value it would be another run.
 """
 
 
@@ -39,7 +39,7 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        config: Its configuration, with what ``dtype=auto`` has become.
+        config: Its configuration, with ``dtype=auto`` resolved.
     """
 
     path: Path
@@ -49,19 +49,19 @@ class RunFolder:
     def open(
         cls, config: Config, *, command: Sequence[str] | None = None, writes: bool = True
     ) -> "RunFolder":
-        """Opens the run folder of a configuration, making it if it is not there.
+        """Opens the run folder of a configuration, and creates it if it does not exist.
 
         Args:
-            config: The configuration; ``config.run_dir`` is the folder. ``dtype=auto`` becomes what the folder has,
-                see `settle_dtype`.
-            command: What the user called; by default this process's own command line.
-            writes: Whether to write ``config.yaml`` and ``run.json``; of several processes one does.
+            config: The configuration; ``config.run_dir`` is the folder. ``dtype=auto`` is replaced by the folder's
+                dtype, see `settle_dtype`.
+            command: The user's command; by default this process's command line.
+            writes: Whether to write ``config.yaml`` and ``run.json``; only one of several processes does.
 
         Returns:
             The run folder.
 
         Raises:
-            ConfigError: If the folder was made with another configuration, but for what it may differ in; lists
+            ConfigError: If the folder was made with another configuration (apart from keys that may differ); lists
                 the keys that differ.
         """
         path, config = Path(config.run_dir), settle_dtype(config)
@@ -123,13 +123,13 @@ def alone_in(path: str | Path) -> Iterator[None]:
 
 
 def settle_dtype(config: Config) -> Config:
-    """The configuration with what ``dtype=auto`` becomes: what its run folder has, or else `resolve_dtype` says."""
+    """The configuration with ``dtype=auto`` resolved: the dtype of its run folder, or otherwise of `resolve_dtype`."""
     if config.dtype != AUTO:
         return config
     file = Path(config.run_dir) / "config.yaml"
     try:
         kept = load_config(file).dtype if file.exists() else AUTO
-    except ConfigError:  # `RunFolder.open` complains of it; a verb that only reads another model need not
+    except ConfigError:  # `RunFolder.open` reports it; a verb that only reads another model need not
         kept = AUTO
     return replace(config, {"dtype": resolve_dtype(kept, config.device)})
 
@@ -137,7 +137,7 @@ def settle_dtype(config: Config) -> Config:
 def _refuse_other_run(path: Path, config: Config) -> None:
     before = load_config(path / "config.yaml")
     changes = differences(before, config)
-    if before.dtype == AUTO:  # a file made by hand: no run has begun
+    if before.dtype == AUTO:  # a file written by hand: no run has begun
         changes.pop("dtype", None)
     changes.pop("run_dir", None)  # the folder may have been moved
     fixed = {

@@ -1,4 +1,4 @@
-"""What the verbs share that work in a run folder: their options, and how they open it."""
+"""Shared by the verbs that work in a run folder: their options, and how they open it."""
 
 import argparse
 import os
@@ -40,15 +40,15 @@ COMMON_KEYS = {
     "embed": "embed.batch_tokens=4096",
     "generation": "generation.hashtag_count=5 generation.max_new_tokens=32",
 }
-"""Some keys worth knowing, by the topic that a verb's help asks for."""
+"""Some useful keys, by topic, for the help of verbs."""
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, *topics: str) -> None:
-    """Adds the options and the overrides that all verbs with a run folder take.
+    """Adds the options and overrides that all verbs with a run folder take.
 
     Args:
-        parser: Of the verb.
-        topics: Whose keys the help lists, of ``COMMON_KEYS``.
+        parser: The verb's parser.
+        topics: Topics of ``COMMON_KEYS`` whose keys the help lists.
     """
     parser.add_argument(
         "--run",
@@ -68,7 +68,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, *topics: str) -> None:
 
 
 def read_config(arguments: argparse.Namespace, *defaults: str) -> Config:
-    """The configuration that the arguments ask for, with what ``dtype=auto`` becomes.
+    """The configuration that the arguments ask for, with ``dtype=auto`` resolved.
 
     Args:
         arguments: As parsed with `add_run_arguments`.
@@ -93,7 +93,7 @@ def _asked_config(arguments: argparse.Namespace, *defaults: str) -> Config:
 
 
 def _quoted(text: str) -> str:
-    """A text as a value in Hydra's grammar, whatever is in it."""
+    """Any text, quoted as a value in Hydra's grammar."""
     escaped = re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + end[2].replace("'", "\\'"), text)
     return "'" + escaped.replace("${", "\\${") + "'"
 
@@ -134,17 +134,17 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> Iterator[RunFolde
 
 
 def show_config(arguments: argparse.Namespace, config: Config) -> bool:
-    """Prints the configuration if the user asked for nothing else; otherwise prepares this process for it.
+    """Prints the configuration if the user asked only for that; otherwise prepares this process for it.
 
     Args:
         arguments: As parsed with `add_run_arguments`.
         config: From `read_config`.
 
     Returns:
-        Whether the configuration was all that is wanted.
+        Whether the user asked only for the configuration.
 
     Raises:
-        ConfigError: If the configured device is not there.
+        ConfigError: If the configured device does not exist.
     """
     if arguments.cfg:
         _print_config(config)
@@ -159,7 +159,7 @@ def _print_config(config: Config) -> None:
 
 
 def remark_on_dtype(config: Config) -> None:
-    """Says on standard error, once for all processes, if the machine does not multiply the run's dtype natively."""
+    """Warns on standard error, once for all processes, if the machine does not multiply the run's dtype natively."""
     from notellm.training.processes import Processes
 
     remark = remark_on_speed(config.dtype, config.device)
@@ -168,10 +168,10 @@ def remark_on_dtype(config: Config) -> None:
 
 
 def prepare_process(config: Config) -> None:
-    """Joins other processes, and sets the number of threads: with ``threads=0`` those of one machine share its cores.
+    """Joins other processes and sets the number of threads; with ``threads=0`` processes of a machine share its cores.
 
     Raises:
-        ConfigError: If the configured device is not there.
+        ConfigError: If the configured device does not exist.
     """
     from notellm.training.processes import join, local_count
 

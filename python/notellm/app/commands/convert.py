@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Converts, and says what came of it."""
+    """Converts, and prints what was found."""
     from notellm.data import Interactions, Notes
     from notellm.data.converters import CONVERTERS
     from notellm.errors import ConfigError

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     if show_config(arguments, config):
         return
     notes = Notes.read(arguments.notes)
-    check_ids(arguments.output, notes.ids)  # before work that could not be written
+    check_ids(arguments.output, notes.ids)  # before doing work that could not be saved
     model = load_trained(config, arguments.model or Path(config.run_dir) / "model")
     with console_progress("embedding", "notes", part="batch") as progress:
         result = embed(

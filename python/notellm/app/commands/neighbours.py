@@ -51,5 +51,5 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _cell(text: str) -> str:
-    """A text in a table of lines and tabs: what would break it is written as an escape."""
+    """A text in a tab-separated table: characters that would break it are escaped."""
     return "".join(repr(letter)[1:-1] if letter in "\t\n\r" else letter for letter in text)

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the report and says where it is."""
+    """Writes the report and prints its path."""
     from notellm.app.report import write_report
 
     print(f"the report is {write_report(arguments.run)}")

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what says which study is meant."""
+    """Adds the arguments that select a study."""
     parser.add_argument(
         "overrides",
         nargs="+",
@@ -55,7 +55,7 @@ def read_study(arguments: argparse.Namespace) -> "Study":
     """The study that the arguments name.
 
     Raises:
-        ConfigError: If none is named, or as `notellm.app.studies.load_study`.
+        ConfigError: If none is named, or as in `notellm.app.studies.load_study`.
     """
     from notellm.app.studies import load_study
     from notellm.errors import ConfigError
@@ -77,7 +77,7 @@ def read_study(arguments: argparse.Namespace) -> "Study":
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs what is missing, or says what that is; the code is 1 if a cell failed."""
+    """Runs the missing cells, or lists them; the code is 1 if a cell failed."""
     from notellm.app.studies.sweep import is_fault, name_of, plan, sweep
     from notellm.errors import ConfigError
 

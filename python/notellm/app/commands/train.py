@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Trains and says where the model is."""
+    """Trains and prints where the model is."""
     from notellm.app.pipeline import load_data, prepare, train, training_pairs
     from notellm.errors import DataError
     from notellm.training.checkpoint import CHECKPOINTS, latest_checkpoint

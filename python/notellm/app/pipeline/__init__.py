@@ -1,8 +1,8 @@
-"""What the verbs of the command line do, step by step; every step keeps its result in the run folder.
+"""The steps of a run, which the verbs of the command line call; every step keeps its result in the run folder.
 
-Read in the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `generating` (what it
-writes), `systems` (what each system makes of the held-out notes), `evaluating` (the tables), `first_step` (one pair
-under the magnifying glass). `steps` runs them all.
+In the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `generating` (categories and
+hashtags), `systems` (vectors and texts of each system for the held-out notes), `evaluating` (the tables), `first_step`
+(one pair in detail). `steps` runs them all.
 """
 
 from notellm.app.pipeline.data import (

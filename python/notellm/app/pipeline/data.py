@@ -1,7 +1,7 @@
 """The first half of every run: notes and behaviour, the split, related pairs, queries and their pool.
 
-Each function takes what it needs of the configuration and gives plain data; `prepare` strings them
-together and keeps the result in the run folder.
+Each function takes what it needs from the configuration and returns plain data; `prepare` mines the
+pairs and keeps them in the run folder.
 """
 
 import hashlib
@@ -61,12 +61,12 @@ class Dataset:
 
     Attributes:
         notes: N notes.
-        interactions: The log, over these notes; where users are held out, without them.
+        interactions: The log, over these notes; without the held-out users, if users are held out.
         groups: Shape ``(N,)``: notes of one group are never on both sides of a split of notes.
-        is_test: Shape ``(N,)``: true for notes that are measured on.
-        is_train: Shape ``(N,)``: true for notes that are trained on. No note is both, unless users are held out:
-            then all are.
-        held_out_interactions: Of the users held out; None where notes are.
+        is_test: Shape ``(N,)``: true for notes used in the evaluation.
+        is_train: Shape ``(N,)``: true for notes used in training. No note is both, unless users are held out:
+            then all notes are both.
+        held_out_interactions: The log of the held-out users; None if notes are held out.
     """
 
     notes: Notes
@@ -78,7 +78,7 @@ class Dataset:
 
     @property
     def exposure(self) -> IntArray:
-        """Shape ``(N,)``: how many events, or baskets, of ``interactions`` each note is in."""
+        """Shape ``(N,)``: in how many events (or baskets) of ``interactions`` each note occurs."""
         return np.bincount(self.interactions.notes, minlength=len(self.notes)).astype(np.int64)
 
 
@@ -86,18 +86,18 @@ class MinedPairs(NamedTuple):
     """Related pairs of a run; source and target are positions in the notes, shape ``(P,)`` each."""
 
     train: tuple[IntArray, IntArray]
-    """What training pairs are taken from."""
+    """The pairs from which training pairs are taken."""
     test: tuple[IntArray, IntArray]
-    """What queries are taken from: the same pairs, or, where users are held out, those of their log."""
+    """The pairs from which queries are taken: the same pairs, or those of the held-out users' log."""
 
 
 @dataclass(frozen=True)
 class Queries:
-    """What retrieval is measured on.
+    """The queries and the pool for evaluating retrieval.
 
     Attributes:
-        pool: Shape ``(M,)``: the test notes that are ranked, as positions in the notes, ascending.
-        source: Shape ``(Q,)``: the queries, as positions in the pool; none comes twice.
+        pool: Shape ``(M,)``: the test notes to rank, as positions in the notes, ascending.
+        source: Shape ``(Q,)``: the queries, as positions in the pool, distinct.
         target: Shape ``(Q,)``: their ground truths, as positions in the pool.
     """
 
@@ -107,17 +107,17 @@ class Queries:
 
 
 def load_data(config: Config) -> Dataset:
-    """Reads the notes and the log, fetching them if they are not there, and splits the notes.
+    """Reads the notes and the log, downloads them if needed, and splits the notes.
 
     Args:
-        config: Its ``data`` group says where from.
+        config: Its ``data`` group names the source.
 
     Returns:
         The data.
 
     Raises:
-        DataError: If a file is malformed, or the data cannot be fetched.
-        FileNotFoundError: If a file is not there.
+        DataError: If a file is malformed, or the data cannot be downloaded.
+        FileNotFoundError: If a file does not exist.
     """
     data = config.data
     if data.source == "debian":
@@ -139,9 +139,9 @@ def load_data(config: Config) -> Dataset:
 
 
 def _hold_out(groups: IntArray, config: Config) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """What is trained on and what is measured on, shape ``(N,)`` each; groups stay whole.
+    """Masks of the training and the test notes, shape ``(N,)`` each; groups are not divided.
 
-    For validation the test side is set aside, and as large a share of the rest is drawn in its place.
+    For validation, the test side is set aside, and the same share of the rest is drawn in its place.
     """
     data = config.data
     is_test = split_by_group(groups, data.test_fraction, data.split_seed)
@@ -155,20 +155,20 @@ def _hold_out(groups: IntArray, config: Config) -> tuple[npt.NDArray[np.bool_], 
 
 
 def mine(config: Config, interactions: Interactions) -> Pairs:
-    """Mines related pairs of a log, by the ``mining`` group of the configuration."""
+    """Mines related pairs from a log, with the ``mining`` group of the configuration."""
     with console_progress("mining pairs", "notes") as progress:
         return mine_pairs(interactions, config.mining, threads=config.threads, progress=progress)
 
 
 @first_process_first()
 def prepare(run: RunFolder, dataset: Dataset) -> MinedPairs:
-    """The related pairs of a run: mined and kept in its folder, or read from there.
+    """The related pairs of a run: mined and saved in its folder, or read from there.
 
-    Writes ``pairs.parquet`` (ids of source and target, score, users), where users are held out also
-    ``held_out_pairs.parquet``, and ``data.json`` (what was found, by numbers).
+    Writes ``pairs.parquet`` (ids of source and target, score, users), if users are held out also
+    ``held_out_pairs.parquet``, and ``data.json`` (sizes and counts).
 
     Raises:
-        DataError: If the log gives no pair; with what mining did.
+        DataError: If the log gives no pair; with the report of mining.
     """
     path, held_out_path = run.file("pairs.parquet"), run.file("held_out_pairs.parquet")
     held_out_log = dataset.held_out_interactions
@@ -203,7 +203,7 @@ def _refuse_other_pairs(run: RunFolder, dataset: Dataset, mined_by: str) -> None
 
 
 def _some(pairs: Pairs, where: str) -> Pairs:
-    """The pairs, of which there must be one.
+    """The pairs; there must be at least one.
 
     Raises:
         DataError: If there is none; with the report of mining.
@@ -222,8 +222,8 @@ def training_pairs(
     """The pairs to train on: both notes on the training side, in different groups.
 
     Args:
-        config: Its ``data.pairs`` says whether both notes must have hashtags; ``data.train_pairs`` how many there are
-            at most, drawn by ``data.split_seed``.
+        config: Its ``data.pairs`` says whether both notes must have hashtags, ``data.train_pairs`` the largest number
+            of pairs, which are drawn by ``data.split_seed``.
         dataset: The notes' sides and groups.
         source: Shape ``(P,)``, positions in the notes.
         target: Shape ``(P,)``, positions in the notes.
@@ -246,7 +246,7 @@ def training_pairs(
     kept = np.flatnonzero(chosen)
     if config.data.train_pairs and len(kept) > config.data.train_pairs:
         ids = dataset.notes.ids
-        # not the draw of the queries, which may know the same pairs where users are held out
+        # a different draw than for queries, which may come from the same pairs if users are held out
         names = [f"train {ids[source[p]]} {ids[target[p]]}" for p in kept]
         kept = np.sort(_shuffled(kept, names, config.data.split_seed)[: config.data.train_pairs])
     return source[kept], target[kept]
@@ -255,9 +255,9 @@ def training_pairs(
 def select_queries(config: Config, dataset: Dataset, source: IntArray, target: IntArray) -> Queries:
     """Draws the queries and the pool from the test side; depends on ``data.split_seed`` only.
 
-    Each query is another note, with one of its partners in another group as ground truth. The pool
-    holds both notes of every query, and others drawn at random up to ``data.pool``: of the notes that
-    are in a test pair, or of all test notes, as ``data.pool_notes`` says.
+    Queries are distinct notes; the ground truth of each is one of its partners in another group. The
+    pool has both notes of every query, and others drawn at random up to ``data.pool``: from the notes
+    in test pairs, or from all test notes, depending on ``data.pool_notes``.
 
     Args:
         config: ``data.queries``, ``data.pool`` and ``data.pool_notes``.
@@ -278,7 +278,7 @@ def select_queries(config: Config, dataset: Dataset, source: IntArray, target: I
         )
     ids, data = dataset.notes.ids, config.data
     chosen = _shuffled(chosen, [f"{ids[source[p]]} {ids[target[p]]}" for p in chosen], data.split_seed)
-    _, first = np.unique(source[chosen], return_index=True)  # one pair a query
+    _, first = np.unique(source[chosen], return_index=True)  # one pair per query
     kept = chosen[np.sort(first)][: data.queries or None]
     needed = np.union1d(source[kept], target[kept])
     paired = np.union1d(source[chosen], target[chosen])
@@ -290,13 +290,13 @@ def select_queries(config: Config, dataset: Dataset, source: IntArray, target: I
 
 
 def _shuffled(values: IntArray, names: Sequence[str], seed: int) -> IntArray:
-    """Orders values by a hash of their names: a shuffle that no library's version changes."""
+    """Orders values by a hash of their names: a shuffle that is the same with every version of every library."""
     keys = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest() for name in names]
     return values[np.array(sorted(range(len(values)), key=keys.__getitem__), dtype=np.int64)]
 
 
 def write_pairs(path: str | Path, pairs: Pairs, notes: Notes) -> None:
-    """Writes pairs with the ids of their notes, so that the file says what it means by itself."""
+    """Writes pairs with the ids of their notes, so that the file can be read without other files."""
     ids = pa.array(notes.ids, pa.large_string())
     columns = {"source": ids.take(pa.array(pairs.source)), "target": ids.take(pa.array(pairs.target))}
     write_table(path, pa.table(columns | {"score": pairs.score, "users": pairs.users}))
@@ -306,7 +306,7 @@ def read_pairs(path: str | Path, notes: Notes) -> tuple[IntArray, IntArray]:
     """Reads source and target of pairs, shape ``(P,)`` each, as positions in ``notes``.
 
     Raises:
-        DataError: If the file is damaged or names a note that is not there.
+        DataError: If the file is damaged or names a note that does not exist.
     """
     schema = {"source": Column(Kind.KEY), "target": Column(Kind.KEY)}
     columns = read_table(path, schema).columns
@@ -314,7 +314,7 @@ def read_pairs(path: str | Path, notes: Notes) -> tuple[IntArray, IntArray]:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """A name for the content of all data: whatever a run keeps was made from data of this name."""
+    """A name for the content of all data, which a run records to notice other data."""
     notes, log = dataset.notes, dataset.interactions
     fields = (notes.ids, notes.titles, notes.contents, notes.topics, notes.categories, log.user_ids)
     found = Fingerprint().add_json(fields)
@@ -331,7 +331,7 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def describe_data(dataset: Dataset, pairs: Pairs, held_out: Pairs) -> dict[str, Any]:
-    """What ``data.json`` holds: sizes of the data, of the split and of what mining found."""
+    """The content of ``data.json``: sizes of the data and of the split, and the report of mining."""
     inside = within_groups(pairs.source, pairs.target, dataset.groups)
     train = select_pairs(pairs.source, pairs.target, dataset.groups, ~dataset.is_train, "train")
     test = select_pairs(held_out.source, held_out.target, dataset.groups, dataset.is_test, "test")
@@ -357,13 +357,13 @@ def describe_data(dataset: Dataset, pairs: Pairs, held_out: Pairs) -> dict[str, 
 
 
 def reading_reports(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """What reading the files changed, in words and how often, by what they hold."""
+    """What was changed when the files were read, in words and how often, by file."""
     reports = {"notes": dataset.notes.report, "interactions": dataset.interactions.report}
     return {what: dict(report.changes) for what, report in reports.items() if report is not None}
 
 
 def _hashtag_rule(config: Config) -> HashtagRule:
-    """Hashtags are split where the prompt has its separator, too; the prompt cuts them, not the data."""
+    """The rule for hashtags: they are also split at the prompt's separator; only the prompt limits their length."""
     return HashtagRule(tuple(dict.fromkeys((*HashtagRule().separators, config.prompt.hashtag_separator))))
 
 

@@ -21,10 +21,10 @@ ENCODER = "sentence_bert"
 
 
 def load_encoder(config: Config, folder: Path | None = None) -> SentenceBert:
-    """An encoder on the configured device: of a folder, or as its makers trained it.
+    """An encoder on the configured device: from a folder, or the original one.
 
     Raises:
-        DataError: If it cannot be fetched.
+        DataError: If it cannot be downloaded.
         NotSupportedError: If ``sentence-transformers`` is not installed.
     """
     if folder is None:
@@ -34,10 +34,10 @@ def load_encoder(config: Config, folder: Path | None = None) -> SentenceBert:
 
 
 def train_encoder(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) -> Path:
-    """Trains the encoder on pairs, by the configuration's ``train`` group; keeps it in the run folder.
+    """Trains the encoder on pairs, with the configuration's ``train`` group; saves it in the run folder.
 
     Args:
-        run: Gets ``sentence_bert/``; nothing is done where it is there already.
+        run: The run folder; gets ``sentence_bert/``. If that exists already, nothing is done.
         dataset: The notes.
         source: Shape ``(P,)``: training pairs, positions in the notes.
         target: Shape ``(P,)``.
@@ -60,7 +60,7 @@ def train_encoder(run: RunFolder, dataset: Dataset, source: IntArray, target: In
 
 
 def encode(config: Config, notes: Notes, folder: Path | None = None) -> Tensor:
-    """Embedding by the encoder of a folder, or by the untrained one: ``(N, D)`` unit rows."""
+    """Embeddings by the encoder of a folder, or by the original one: ``(N, D)`` unit rows."""
     if folder is not None and not folder.exists():
         raise DataError(f"{folder}: must hold a trained encoder, but is not there; try `notellm sweep`")
     return load_encoder(config, folder).embed(truncated_texts(config, notes))

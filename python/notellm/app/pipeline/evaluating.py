@@ -1,4 +1,4 @@
-"""From the systems' vectors and words to ``evaluation.json`` and the examples of the report."""
+"""From the systems' vectors and texts to ``evaluation.json`` and the examples of the report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -38,7 +38,7 @@ from notellm.retrieval import Ranks, neighbours, target_ranks
 from notellm.text import check_analyzer
 
 RANKS = "ranks.safetensors"
-"""How many notes rank before each query's target, by system."""
+"""File with the rank counts of each query's target, by system."""
 
 SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 5
 WRITERS = ("zero_shot_prompt", "trained")
@@ -47,8 +47,8 @@ WRITERS = ("zero_shot_prompt", "trained")
 def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     """Compares the configuration's systems on the held-out pool.
 
-    Writes ``evaluation.json``, ``ranks.safetensors``, ``neighbours.json``, ``generation.jsonl`` and what they are made
-    from (``embeddings/``), which a further call reuses.
+    Writes ``evaluation.json``, ``ranks.safetensors``, ``neighbours.json``, ``generation.jsonl`` and ``embeddings/``,
+    from which they are made and which later calls reuse.
 
     Args:
         run: A run whose model has been trained.
@@ -56,10 +56,10 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         queries: The pool and its queries.
 
     Returns:
-        What ``evaluation.json`` holds.
+        The content of ``evaluation.json``.
 
     Raises:
-        DataError: If the run has not been trained, and its model is among the systems.
+        DataError: If the trained model is among the systems, but the run has not been trained.
         NotSupportedError: If ``evaluation.analyzer`` needs a package that is not installed.
     """
     check_analyzer(run.config.evaluation.analyzer, "evaluation")
@@ -114,9 +114,9 @@ def _ranks(
     pool: Notes,
     vectors: Mapping[str, Tensor],
 ) -> tuple[dict[str, Ranks], dict[str, str]]:
-    """How many notes rank before each query's target, by system: by words, by behaviour, by vectors.
+    """The ranks of each query's target for all systems (by words, by behaviour, by vectors).
 
-    And what the texts of those that go by words were cut into.
+    Also the analyzers of the systems that compare words.
     """
     indices: dict[str, Callable[[], SparseIndex]] = {
         key: partial(make, run.config, pool) for key, make in systems.WORD_INDICES.items()
@@ -140,7 +140,7 @@ def _for_ranking(rows: Tensor, queries: Queries) -> tuple[Tensor, Tensor, Tensor
 
 
 def _cooccurrence(dataset: Dataset, queries: Queries) -> CooccurrenceIndex:
-    """What users have done who are not held out; where notes are, the log would tell what is asked for.
+    """Co-occurrence in the log of users who are not held out. If notes are held out, the log would reveal the targets.
 
     Raises:
         DataError: If notes are held out.
@@ -151,7 +151,7 @@ def _cooccurrence(dataset: Dataset, queries: Queries) -> CooccurrenceIndex:
 
 
 def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, places: FloatArray) -> None:
-    """Keeps what every number of the retrieval tables comes from, query by query."""
+    """Saves, query by query, what all numbers in the retrieval tables are computed from."""
     tensors = {
         f"{key}.{part}": getattr(own, part) for key, own in ranks.items() for part in ("greater", "equal")
     }
@@ -184,7 +184,7 @@ def _evaluate_generation(run: RunFolder, dataset: Dataset, pool: Notes, bootstra
 
 
 def _shown(categories: Sequence[str]) -> list[str]:
-    """Categories as the prompt shows them, and so as a model can write them; hashtags are cut like that, too."""
+    """Categories as the prompt shows them, so that a model can write them; hashtags are cut in the same way."""
     return [clean_value(category).strip() for category in categories]
 
 
@@ -201,7 +201,7 @@ def _examples(
 ) -> list[dict[str, Any]]:
     """A few queries with their nearest notes before and after training.
 
-    They are drawn evenly over the trained model's ranks, from best to worst, so that they flatter nobody.
+    They are chosen at even distances from the best to the worst of the trained model's ranks, to be representative.
     """
     shown = [key for key in WRITERS if key in vectors]
     if not shown:

@@ -1,4 +1,4 @@
-"""One related pair under the magnifying glass: what `notellm show-prompt` prints."""
+"""One related pair in detail, as printed by `notellm show-prompt`."""
 
 import torch
 
@@ -21,7 +21,7 @@ def show_pair(
     Args:
         config: Its ``train`` and ``loss`` groups, seed and dtype.
         model: Trained or not.
-        notes: What the pairs index.
+        notes: The notes that the pairs index.
         source: Shape ``(P,)``: training pairs.
         target: Shape ``(P,)``.
         number: Which pair of the step, from 0.

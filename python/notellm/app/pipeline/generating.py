@@ -1,4 +1,4 @@
-"""What a model says of notes, as a configuration asks for it."""
+"""Generates categories and hashtags of notes, as a configuration asks for them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +11,16 @@ from notellm.progress import ProgressFn
 
 
 class Describer:
-    """Says of notes what the configuration's ``generation`` group asks for.
+    """Generates for notes what the configuration's ``generation`` group asks for.
 
     Args:
         config: The configuration.
         model: The model.
-        known_categories: Of which the best is found for each note, with its probability among them all; none: not.
-        closed: Whether ``category`` is that best one, instead of being written freely.
-        vocabulary: Hashtags that may be written; default: any.
-        ban_in_text: Whether hashtags that stand in the note's text are left out.
+        known_categories: A closed set; the best of it is found for each note, with its probability in the set. If
+            empty, this is skipped.
+        closed: Whether ``category`` is that best one instead of being generated freely.
+        vocabulary: The allowed hashtags; default: any.
+        ban_in_text: Whether hashtags that occur in the note's text are left out.
     """
 
     def __init__(
@@ -43,14 +44,14 @@ class Describer:
         }
 
     def __call__(self, notes: Notes, progress: ProgressFn) -> list[dict[str, Any]]:
-        """What it says of each note.
+        """The outputs for each note.
 
         Args:
-            notes: Their own categories are not looked at; the category prompt shows their hashtags.
+            notes: The notes; their own categories are not used; the category prompt shows their hashtags.
             progress: Called with (outputs done, outputs).
 
         Returns:
-            ``{"category", "hashtags"}`` of each note; with known categories also ``best_category`` (unless that is
+            ``{"category", "hashtags"}`` for each note; with known categories also ``best_category`` (unless that is
             the category) and ``confidence``.
         """
         parts = [self._hashtags]
@@ -95,5 +96,5 @@ class Describer:
 
 
 def _part_of(progress: ProgressFn, number: int, parts: int) -> ProgressFn:
-    """Reports one of several passes over the same notes."""
+    """The progress of one of several passes over the same notes, as part of the whole."""
     return lambda done, total: progress(number * total + done, parts * total)

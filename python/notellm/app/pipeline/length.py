@@ -1,4 +1,4 @@
-"""Says in time that a training will be long, and what would make it shorter."""
+"""Tells the user early that a training will take long, and what would make it shorter."""
 
 import os
 
@@ -8,21 +8,21 @@ from notellm.precision import resolve_dtype
 from notellm.progress import Display
 
 LONG_SECONDS = 30 * 60.0
-"""A training that takes longer is announced."""
+"""The notice is shown if a training takes longer."""
 
 STEPS_MEASURED = 2
-"""Steps after which it is known: the first one is slower than those to come."""
+"""Steps after which the duration is estimated: the first step is slower than the others."""
 
 
 class LengthNotice:
-    """The callback of a training that, once, says how long it will be if that is long.
+    """A progress callback for training that prints once how long it will take, if that is long.
 
-    The time is that of the second step, times the steps left; the evaluation that may come after it is not in it.
+    The estimate is the time of the second step, times the steps left; it does not include an evaluation afterwards.
 
     Args:
         display: Shows the training; it is called first, and prints the notice.
-        config: What is trained.
-        layers: Of its backbone, as they are computed.
+        config: The configuration of the training.
+        layers: Number of layers of its backbone that are computed.
     """
 
     def __init__(self, display: Display, config: Config, layers: int) -> None:
@@ -51,12 +51,12 @@ class LengthNotice:
 
 
 def what_shortens(config: Config, layers: int, steps: int) -> str:
-    """The overrides that shorten a training: those that the same run may go on with, and those that make another.
+    """The overrides that shorten a training: those possible in the same run, and those that need a new run.
 
     Args:
-        config: What is trained.
-        layers: Of its backbone, as they are computed.
-        steps: How many fit into half an hour.
+        config: The configuration of the training.
+        layers: Number of layers of its backbone that are computed.
+        steps: Number of steps that take half an hour.
     """
     train, cores = config.train, len(os.sched_getaffinity(0))
     same, other = [], [f"train.max_steps={steps} (half an hour)"]

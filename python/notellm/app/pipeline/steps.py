@@ -10,21 +10,21 @@ from notellm.app.run import RunFolder
 from notellm.evaluation import Evaluation
 
 TRAINERS = {"trained": train, "sentence_bert": train_encoder}
-"""How the systems that are trained are."""
+"""The training functions of the systems that are trained."""
 
 
 def run_steps(run: RunFolder, dataset: Dataset) -> tuple[Evaluation, Queries]:
-    """Mines, trains what is among the configuration's systems, and evaluates; goes on where it was interrupted.
+    """Mines, trains the configuration's systems, and evaluates; goes on where it was interrupted.
 
     Args:
-        run: Its folder.
-        dataset: Its data.
+        run: The run folder.
+        dataset: The data.
 
     Returns:
-        The evaluation, and the queries it is of.
+        The evaluation and its queries.
 
     Raises:
-        DataError: If the folder is of other data, or there are fewer pairs than one step takes.
+        DataError: If the folder was made with other data, or there are fewer pairs than one step takes.
         FloatingPointError: If a training diverges.
     """
     mined = prepare(run, dataset)

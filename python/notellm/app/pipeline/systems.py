@@ -1,4 +1,4 @@
-"""The systems that a run compares: what each makes of the held-out notes, kept in the run folder."""
+"""The systems that a run compares: vectors and texts of each for the held-out notes, kept in the run folder."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ from notellm.progress import console_progress
 from notellm.prompts import PromptConfig, load_prompt
 
 Written = dict[str, dict[str, Any]]
-"""By system: what it says of one note, see `Describer`."""
+"""By system: its outputs for one note, see `Describer`."""
 
 
 def zero_shot_mean(run: RunFolder, notes: Notes) -> Tensor:
@@ -60,9 +60,9 @@ def zero_shot_last(run: RunFolder, notes: Notes) -> Tensor:
 
 
 def trained(run: RunFolder, notes: Notes) -> Tensor:
-    """Embedding by the run's trained model: ``(N, d)`` unit rows.
+    """Embeddings by the run's trained model: ``(N, d)`` unit rows.
 
-    Without the contrastive loss the projection is as random as it began, so the state itself is taken: ``(N, D)``.
+    Without the contrastive loss the projection is still random, so the state itself is used: ``(N, D)``.
     """
     folder = run.file(MODEL)
     projected = run.config.loss.contrastive
@@ -104,7 +104,7 @@ EMBEDDERS: dict[str, Callable[[RunFolder, Notes], Tensor]] = {
 
 
 def tfidf(config: Config, notes: Notes, *, full: bool) -> TfidfIndex:
-    """TF-IDF over title, hashtags and content; truncated to the tokens that the model sees unless ``full``."""
+    """TF-IDF over title, hashtags and content; truncated to the tokens that the model sees, unless ``full``."""
     return TfidfIndex(
         full_texts(notes) if full else truncated_texts(config, notes), analyzer=config.evaluation.analyzer
     )
@@ -131,16 +131,16 @@ def evaluated_notes(config: Config, pool: Notes) -> IntArray:
 def generate(
     run: RunFolder, notes: Notes, known_categories: Sequence[str], writers: Sequence[str]
 ) -> dict[str, Written]:
-    """What the untrained and the trained model write for some notes; kept in ``generation.jsonl``.
+    """What the untrained and the trained model generate for some notes; kept in ``generation.jsonl``.
 
     Args:
         run: The run.
-        notes: The notes; their own categories are not looked at, but kept beside.
-        known_categories: Of which the best is found, too.
+        notes: The notes; their own categories are not used, but recorded.
+        known_categories: The closed set of which the best category is found, too.
         writers: ``"zero_shot_prompt"``, ``"trained"`` or both.
 
     Returns:
-        By note id: what each system wrote.
+        By note id: what each system generated.
     """
     path = run.file("generation.jsonl")
     name = json_fingerprint(_generation_made_by(run, notes, known_categories, writers))

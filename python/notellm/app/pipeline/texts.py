@@ -1,4 +1,4 @@
-"""Notes as texts, for systems that read no prompt."""
+"""Notes as texts, for systems without a prompt."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def full_texts(notes: Notes) -> list[str]:
 
 
 def truncated_texts(config: Config, notes: Notes) -> list[str]:
-    """The same, cut as the prompt cuts them."""
+    """The same, truncated as in the prompt."""
     prompt = read_prompt(config.model.path, prompt_config(config))
     tokenized = prompt.tokenize(notes)
 

@@ -29,15 +29,15 @@ def prompt_config(config: Config) -> PromptConfig:
 
 
 def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM:
-    """The untrained model of a configuration, fetched where it must be, on the configured device.
+    """The untrained model of a configuration, downloaded if needed, on the configured device.
 
     Args:
         config: Its ``model`` group, seed and device.
-        prompt: Instead of the configuration's own.
+        prompt: A prompt to use instead of the configuration's.
 
     Raises:
-        DataError: If the model folder is missing or damaged, or cannot be fetched.
-        NotSupportedError: If the backbone is of another family, or CUDA is asked for and not there.
+        DataError: If the model folder is missing or damaged, or cannot be downloaded.
+        NotSupportedError: If the backbone is of another family, or CUDA is asked for but not available.
     """
     with first_process_first(), console_progress("backbone", "MiB") as progress:
         model = NoteLLM.from_pretrained(
@@ -66,18 +66,18 @@ def train_options(config: Config) -> TrainOptions:
 
 
 def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) -> Path:
-    """Trains on pairs, going on from a checkpoint where there is one, and keeps the model in the run folder.
+    """Trains on pairs, from a checkpoint if there is one, and saves the model in the run folder.
 
-    Several processes call it together; the first writes.
+    Several processes call it together; the first one writes.
 
     Args:
-        run: Gets ``model/``, ``train.jsonl`` and, while it lasts, ``checkpoints/``.
+        run: The run folder; gets ``model/``, ``train.jsonl`` and, during training, ``checkpoints/``.
         dataset: The notes.
         source: Shape ``(P,)``: training pairs, positions in the notes.
         target: Shape ``(P,)``.
 
     Returns:
-        The model's folder; nothing is done where it is there already.
+        The model's folder; if it exists already, nothing is done.
 
     Raises:
         DataError: If there are fewer pairs than one step takes.
@@ -104,12 +104,12 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
     if processes.is_first:
         model.save_pretrained(folder)
         _drop_checkpoints(run)
-    processes.wait()  # until the folder is there for all
+    processes.wait()  # until the folder exists for all
     return folder
 
 
 def _drop_checkpoints(run: RunFolder) -> None:
-    """The model is complete: no step will be repeated."""
+    """Removes the checkpoints: the model is complete, so no step will be repeated."""
     shutil.rmtree(run.file(CHECKPOINTS), ignore_errors=True)
 
 
@@ -118,10 +118,10 @@ def load_trained(config: Config, folder: Path) -> NoteLLM:
 
     Args:
         config: Its device.
-        folder: A run's ``model``, or another that `NoteLLM.save_pretrained` made.
+        folder: The folder ``model`` of a run, or another one made by `NoteLLM.save_pretrained`.
 
     Raises:
-        DataError: If the folder holds no trained model.
+        DataError: If the folder has no trained model.
     """
     check_trained(folder)
     return NoteLLM.from_pretrained(folder).to(torch.device(config.device))
@@ -131,7 +131,7 @@ def check_trained(folder: Path) -> None:
     """Refuses a folder without a trained model; a bare backbone has only a random projection.
 
     Raises:
-        DataError: As it says.
+        DataError: If there is none.
     """
     if not (folder / EXTRA_CONFIG).exists():
         raise DataError(

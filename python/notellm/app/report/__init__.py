@@ -1,7 +1,7 @@
-"""What a run showed: tables on the terminal and one self-contained page.
+"""The report of a run: tables on the terminal and one self-contained page.
 
 ``run_results`` reads, ``findings`` puts the numbers in words, ``figures`` draws them, ``sections`` and ``examples``
-gather what is to be seen; ``page`` shows it by the templates, ``terminal`` prints it.
+collect the content; ``page`` shows it with the templates, ``terminal`` prints it.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ __all__ = ["print_evaluation", "write_report"]
 def write_report(run_folder: str | Path) -> Path:
     """Writes ``report.html`` into a run folder: one file that needs no network and no other file.
 
-    Parts the run has not made yet are left out, with a line that says which command makes them.
+    Parts that the run does not have yet are left out, with a line that names the command that makes them.
 
     Args:
         run_folder: Folder of a run (``config.yaml``, ``run.json``, ``data.json``, ``train.jsonl``,

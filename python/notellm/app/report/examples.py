@@ -1,4 +1,4 @@
-"""Single notes as the page shows them: what was found for them, and what was written."""
+"""Examples of single notes on the page: what was found for them, and what was generated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN_NOTES = 10
 
 @dataclass(frozen=True)
 class Mark:
-    """What to think of a generated category or hashtag: its CSS class, its symbol, and in words."""
+    """The verdict on a generated category or hashtag: its CSS class, its symbol, and in words."""
 
     key: str
     symbol: str
@@ -27,7 +27,7 @@ INVENTION = Mark("invention", "\u2717", "no note has it")
 
 @dataclass(frozen=True)
 class Word:
-    """A category or hashtag; true ones bear no mark."""
+    """A category or hashtag; true ones have no mark."""
 
     text: str
     mark: Mark | None = None
@@ -35,7 +35,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Writing:
-    """The category and the hashtags that a note has, or that one system wrote."""
+    """The category and the hashtags of a note: the true ones, or those of one system."""
 
     name: str
     category: Word | None
@@ -44,19 +44,19 @@ class Writing:
 
 @dataclass(frozen=True)
 class NoteCard:
-    """A note's title, its truth and what each system wrote."""
+    """A note's title, its true category and hashtags, and those of each system."""
 
     title: str
     rows: list[Writing]
 
 
 def judge(written: str, truth: Collection[str], known: Collection[str]) -> Mark:
-    """What to think of a generated category or hashtag.
+    """The verdict on a generated category or hashtag.
 
     Args:
-        written: What the model wrote.
-        truth: What the note has.
-        known: What any note has.
+        written: What the model generated.
+        truth: The true ones of the note.
+        known: Those of all notes.
 
     Returns:
         ``HIT``: the note has it; ``NEAR``: other notes have it; ``INVENTION``: none has it.
@@ -71,7 +71,7 @@ def judge(written: str, truth: Collection[str], known: Collection[str]) -> Mark:
 
 
 def in_order(queries: Sequence[QueryExample]) -> list[QueryExample]:
-    """The queries, each with its systems in the order of training: untrained, then trained."""
+    """The queries, each with its systems in this order: untrained, then trained."""
     order = {UNTRAINED: 0, TRAINED: 1}
     return [
         replace(query, systems=sorted(query.systems, key=lambda found: order.get(found.key, -1)))
@@ -94,7 +94,7 @@ def note_cards(
         hashtags: The hashtags that notes have; those of the examples are added.
 
     Returns:
-        One card a note.
+        One card per note.
     """
     known_categories = {*categories, *(note.category for note in examples)} - {""}
     known_hashtags = {*hashtags, *(tag for note in examples for tag in note.hashtags)}
@@ -104,7 +104,7 @@ def note_cards(
         tags = [Word(tag, judge(tag, note.hashtags, known_hashtags)) for tag in written.hashtags]
         return Writing(names.get(system, system), category if written.category else None, tags)
 
-    # Chosen by what they have, never by what was written: tagged notes first, in file order.
+    # Chosen by the notes themselves, never by what was generated: notes with hashtags first, in file order.
     shown = sorted(examples, key=lambda note: not note.hashtags)[:SHOWN_NOTES]
     return [
         NoteCard(

@@ -1,7 +1,7 @@
-"""Figures as SVG to stand in a page: real text, and colours that the page's style sheet decides.
+"""Figures as SVG inside a page: with real text, and with colours from the page's style sheet.
 
-matplotlib draws each colour of ``COLOURS`` as it is; the style sheet finds it by its number and puts the page's own in
-its place. Each panel is drawn at the size it is read at, so that a phone stacks panels instead of shrinking letters.
+matplotlib draws with the colours of ``COLOURS``; the style sheet finds each by its code and replaces it by the page's
+own. Each panel is drawn at its reading size, so that a phone stacks panels instead of shrinking letters.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLOURS = {
     "tfidf_full": "#ffbb78",
     "other": "#aec7e8",
 }
-"""By CSS variable of the page (there with hyphens), the colour that a figure is drawn in, each another one."""
+"""The colours in which figures are drawn, all different, by CSS variable of the page (there with hyphens)."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -60,9 +60,9 @@ class Drawing:
 
     Attributes:
         title: What it shows.
-        description: What there is to see, in words.
-        width: In SVG units. height: As well.
-        content: What is to stand inside an ``<svg>`` element.
+        description: What can be seen, in words.
+        width: In SVG units. height: In SVG units.
+        content: The content for an ``<svg>`` element.
     """
 
     title: str
@@ -84,7 +84,7 @@ class Margins:
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: whose it is and how long, as a share."""
+    """One bar: the system, and its length as a fraction."""
 
     key: str
     name: str
@@ -113,13 +113,13 @@ def bars(title: str, rows: Sequence[Bar]) -> Drawing:
 def curve(
     title: str, steps: Sequence[int], values: Sequence[float], reference: tuple[str, float] | None = None
 ) -> Drawing:
-    """A quantity over training: every step thin, the running mean thick.
+    """A quantity over training: all steps as a thin line, the running mean as a thick one.
 
     Args:
         title: What is measured.
         steps: Step numbers, ascending.
-        values: One value a step.
-        reference: Name and height of a level to compare with, drawn dashed.
+        values: One value per step.
+        reference: Name and value of a level to compare with, drawn dashed.
 
     Returns:
         ``WIDTH`` units wide.
@@ -134,12 +134,12 @@ def curve(
 
 
 def histogram(title: str, edges: Sequence[float], counts: Sequence[int]) -> Drawing:
-    """How many things fall between each two edges, every bin as wide as the next.
+    """How many items lie between neighbouring edges; all bins are drawn equally wide.
 
     Args:
         title: What is counted.
         edges: Ascending, one more than counts.
-        counts: Of each bin.
+        counts: Number of items in each bin.
 
     Returns:
         ``WIDTH`` units wide.
@@ -154,11 +154,11 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int]) -> Draw
 
 
 def reliability(title: str, key: str, bins: Sequence[CalibrationBin]) -> Drawing:
-    """How often answers are right, against how sure the model was of them.
+    """How often answers are right, against the model's confidence (reliability diagram).
 
     Args:
-        title: Whose answers.
-        key: Of the system: its colour.
+        title: The system's name.
+        key: The system's key, which decides its colour.
         bins: The answers, by confidence.
 
     Returns:
@@ -174,11 +174,11 @@ def reliability(title: str, key: str, bins: Sequence[CalibrationBin]) -> Drawing
 
 
 def running_mean(values: Sequence[float], share: float = 0.05) -> list[float]:
-    """Mean over the steps around each step, so that it neither lags nor leads.
+    """A centred mean over the steps around each step, without lag.
 
     Args:
-        values: One value a step.
-        share: How far it looks to either side, as a share of all steps; less at the ends.
+        values: One value per step.
+        share: How many steps it takes on either side, as a share of all steps; fewer at the ends.
 
     Returns:
         As many values.
@@ -247,7 +247,7 @@ def _paint_histogram(axes: Any, edges: Sequence[float], counts: Sequence[int]) -
 
 
 def _short(edge: float) -> str:
-    """Two digits, or all before the point: a power of ten would not fit under the last bar."""
+    """An edge with two digits, or all digits before the point: a power of ten would not fit under the last bar."""
     return f"{edge:,.0f}" if edge >= 100 else f"{edge:.2g}"
 
 
@@ -285,6 +285,6 @@ def _draw(
 
 
 def _content(svg: str) -> str:
-    """What is inside the outermost element; without the groups' names, which those of other figures have, too."""
+    """The content of the outermost element, without names of groups, which other figures in the page have, too."""
     inside = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     return re.sub(r'<g id="[^"]*"', "<g", inside)  # in a text, < is escaped

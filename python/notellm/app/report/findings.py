@@ -1,4 +1,4 @@
-"""What the numbers say, in words; every claim is computed from the paired differences."""
+"""The results in words; every claim is computed from the paired differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TRAINED, UNTRAINED = "trained", "zero_shot_prompt"
 
 
 def percent(fraction: float) -> str:
-    """A share as a percentage with one decimal, without the sign.
+    """A fraction as a percentage with one decimal, without the % sign.
 
     Example:
         >>> percent(0.2304)
@@ -21,7 +21,7 @@ def percent(fraction: float) -> str:
 
 
 def interval_text(interval: Interval) -> str:
-    """The bounds of an interval of shares, in percent.
+    """The bounds of an interval of fractions, in percent.
 
     Example:
         >>> interval_text(Interval(0.23, 0.188, 0.271))
@@ -31,7 +31,7 @@ def interval_text(interval: Interval) -> str:
 
 
 def signed(fraction: float) -> str:
-    """A change of a share in percentage points, with its sign.
+    """A change of a fraction in percentage points, with its sign.
 
     Example:
         >>> signed(0.0412), signed(-0.0151)
@@ -41,7 +41,7 @@ def signed(fraction: float) -> str:
 
 
 def main_cutoff(evaluation: Evaluation) -> int:
-    """The cut-off that the headline speaks of: 100, or the middle one where 100 was not evaluated."""
+    """The cut-off in the headline: 100, or the middle one if 100 was not evaluated."""
     return 100 if 100 in evaluation.ks else evaluation.ks[len(evaluation.ks) // 2]
 
 
@@ -49,7 +49,7 @@ METRIC_NAMES = {"bleu4": "BLEU-4", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "ro
 
 
 def cutting(evaluation: Evaluation) -> str | None:
-    """What the texts were cut into, system by system and metric by metric; ``None`` where no word was counted.
+    """How the texts were tokenised, system by system and metric by metric; ``None`` if nothing was tokenised.
 
     Example:
         >>> from notellm.evaluation.results import RetrievalResult
@@ -69,7 +69,7 @@ def cutting(evaluation: Evaluation) -> str | None:
 
 
 def undefined_metrics(evaluation: Evaluation) -> str | None:
-    """Which metrics of hashtags are over fewer notes than the others, and why; ``None`` where all are over the same."""
+    """Which metrics of hashtags cover fewer notes than the others, and why; ``None`` if all cover the same notes."""
     counts: dict[str, int] = {}
     for writer in evaluation.writers:
         for metric, notes in writer.undefined.items():
@@ -81,7 +81,7 @@ def undefined_metrics(evaluation: Evaluation) -> str | None:
 
 
 def training_verdict(evaluation: Evaluation) -> str | None:
-    """What training did to recall, in one sentence; ``None`` where there is nothing to compare."""
+    """How training changed recall, in one sentence; ``None`` if there is nothing to compare."""
     k = main_cutoff(evaluation)
     trained, untrained = evaluation.system(TRAINED), evaluation.system(UNTRAINED)
     difference = evaluation.difference(TRAINED, UNTRAINED, k)
@@ -101,7 +101,7 @@ def training_verdict(evaluation: Evaluation) -> str | None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How the trained model stands against one baseline: one claim a line, the uncomfortable one first."""
+    """The trained model compared with one baseline: one claim per line, the unfavourable one first."""
 
     baseline: str
     claims: list[str]
@@ -111,7 +111,7 @@ class Verdict:
 
 
 def tfidf_verdicts(evaluation: Evaluation) -> list[Verdict]:
-    """Where plain TF-IDF is better, not to be told apart, or worse, for each TF-IDF baseline."""
+    """At which cut-offs plain TF-IDF is better, not clearly different, or worse, for each TF-IDF baseline."""
     baselines = [s for s in evaluation.systems if s.key == "tfidf" or s.key.startswith("tfidf_")]
     verdicts = []
     for baseline in baselines:

@@ -1,4 +1,4 @@
-"""The page: what the run has made, gathered, and shown by the templates."""
+"""The HTML page: gathers the results of the run and shows them with the templates."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def render(run: RunResults, now: datetime) -> str:
     """The whole page.
 
     Args:
-        run: What the run has made so far.
-        now: When the report was made.
+        run: The results of the run so far.
+        now: The time of the report.
 
     Returns:
         One HTML document that needs no other file.
@@ -44,7 +44,7 @@ def render(run: RunResults, now: datetime) -> str:
 
 
 def _environment() -> Environment:
-    """Everything is escaped but what a template marks as safe: no note can break the page."""
+    """The templates; everything is escaped except what they mark as safe, so no note can break the page."""
     environment = Environment(
         loader=PackageLoader("notellm.app.report"),
         autoescape=True,
@@ -59,7 +59,7 @@ def _environment() -> Environment:
 
 
 def _anchor(title: str) -> str:
-    """A title as an element's id."""
+    """The id of an element, from its title."""
     return re.sub(r"\W+", "-", title.lower()).strip("-")
 
 
@@ -80,7 +80,7 @@ def _origin(run: RunResults) -> list[str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """A share to remember, and what it was before training, if that was measured."""
+    """A headline number, and its value before training, if that was measured."""
 
     name: str
     share: Interval

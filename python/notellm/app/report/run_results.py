@@ -1,4 +1,4 @@
-"""Reading a run folder: every part may be absent, no part may be damaged."""
+"""Reads a run folder: parts may be absent, but not damaged."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class TrainingLog:
 
     steps: list[int]
     curves: dict[str, tuple[list[int], list[float]]]
-    """Steps and values for each of ``CURVES``; a loss has none at steps that had nothing of its kind."""
+    """Steps and values for each of ``CURVES``; steps without a loss are left out of its curve."""
     notes_per_step: int
     tokens: int
     seconds: float
     hashtag_shortfall: int
-    """Notes that were to take the hashtag task and could not, since too few of the batch have hashtags."""
+    """How many hashtag tasks were missing because too few notes of the batch have hashtags."""
 
 
 @dataclass(frozen=True)
 class ScoreHistogram:
-    """How many pairs the miner found with a score between each two edges."""
+    """How many pairs the miner found with a score between two neighbouring edges."""
 
     edges: list[float]
     counts: list[int]
@@ -52,7 +52,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Found:
-    """What one system found for a query, best first, and where the target came (1 = first)."""
+    """What one system found for a query, best first, and the rank of the target (1 = first)."""
 
     key: str
     name: str
@@ -62,7 +62,7 @@ class Found:
 
 @dataclass(frozen=True)
 class QueryExample:
-    """A query, the note its readers went on to, and what each system found."""
+    """A query, its ground truth, and what each system found."""
 
     title: str
     category: str
@@ -73,7 +73,7 @@ class QueryExample:
 
 @dataclass(frozen=True)
 class Generated:
-    """What one system wrote about a note."""
+    """What one system generated for a note."""
 
     category: str
     hashtags: list[str]
@@ -81,7 +81,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class NoteExample:
-    """A note with its true category and hashtags and what each system wrote."""
+    """A note with its true category and hashtags, and those of each system."""
 
     title: str
     category: str
@@ -91,7 +91,7 @@ class NoteExample:
 
 @dataclass(frozen=True)
 class RunResults:
-    """A run folder in memory; ``None`` stands for a file that is not there."""
+    """A run folder in memory; ``None`` stands for a file that does not exist."""
 
     path: Path
     config: str | None
@@ -165,7 +165,7 @@ def _scores(data: Node) -> ScoreHistogram | None:
 
 
 def _training(rows: list[Node]) -> TrainingLog:
-    # A run stopped between checkpoints writes the steps after the last one again: the later line holds.
+    # A run that stopped between checkpoints writes the steps after the last checkpoint again: the later line counts.
     by_step = {int(row.at("step").number()): row for row in rows}
     ordered = [by_step[step] for step in sorted(by_step)]
 

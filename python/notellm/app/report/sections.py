@@ -1,4 +1,4 @@
-"""The sections of the page as data: their titles, and what the macros of ``sections.html`` are given."""
+"""The sections of the page as data: their titles, and the arguments for the macros of ``sections.html``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from notellm.metrics import Interval
 SIDES = {"low": "seldom seen", "high": "often seen"}
 
 Panels = list[tuple[str, Drawing]]
-"""Figures that stand side by side, each with its heading."""
+"""Figures side by side, each with its heading."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Section:
 
     Attributes:
         title: Its heading.
-        macro: What of ``sections.html`` shows it.
+        macro: The macro of ``sections.html`` that shows it.
         data: The macro's arguments, by name.
     """
 
@@ -44,7 +44,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: whose it is, under what name, and what its cells are made of."""
+    """A row of a table: the system's key and name, and the content of its cells."""
 
     key: str
     name: str
@@ -52,10 +52,10 @@ class Row:
 
 
 def gather_sections(run: RunResults) -> Iterator[Section]:
-    """The sections in reading order; where the run has not made a part yet, the command that makes it.
+    """The sections in reading order; for a part that the run does not have yet, the command that makes it.
 
     Args:
-        run: What the run has made so far.
+        run: The results of the run so far.
 
     Raises:
         NotSupportedError: If matplotlib is not installed.
@@ -124,7 +124,7 @@ def _recall_bars(title: str, recalls: Sequence[tuple[RetrievalResult, Interval]]
 
 
 def _exposure(evaluation: Evaluation) -> dict[str, Any]:
-    """Recall for targets that few and that many have seen."""
+    """Recall for targets that were shown rarely, and often."""
     k, panels, rows = main_cutoff(evaluation), [], []
     for side, words in SIDES.items():
         having = [(system, system.exposure[side]) for system in evaluation.systems if side in system.exposure]
@@ -148,7 +148,7 @@ def _exposure(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _generation(evaluation: Evaluation, found: Generation) -> dict[str, Any]:
-    """What the models wrote, and how well they know what they are right about."""
+    """What the models generated, and how well their confidence is calibrated."""
     writers = found.systems
     panels = [
         (writer.name, reliability(f"Confidence of {writer.name}", writer.key, writer.closed_set.calibration))
@@ -213,12 +213,12 @@ def _origin(run: RunResults) -> dict[str, Any]:
 def _facts(
     facts: Mapping[str, Any], separator: str, heading: str = ""
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Names and values under a heading; what is nested has one of its own, long rows of numbers are left out.
+    """Names and values under a heading; nested values get their own heading, long lists of numbers are left out.
 
     Args:
         facts: What to show.
-        separator: Between thousands: ``","``, or none for numbers that are names, such as a seed.
-        heading: Over them.
+        separator: Separator of thousands: ``","``, or none for numbers that are names, such as a seed.
+        heading: The heading.
     """
     flat = {name: value for name, value in facts.items() if not isinstance(value, Mapping | list)}
     yield heading, [(_words(name), _value(value, separator)) for name, value in flat.items()]

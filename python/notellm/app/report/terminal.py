@@ -24,15 +24,15 @@ from notellm.evaluation.results import Evaluation
 from notellm.metrics import Interval
 
 PLAIN_WIDTH = 100
-"""Columns where the output is no terminal, such as a log file."""
+"""Columns if the output is not a terminal, such as a log file."""
 
 
 def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> None:
-    """Prints the tables of an evaluation and what they say.
+    """Prints the tables of an evaluation and the findings in words.
 
     Args:
         evaluation: What to show.
-        stream: Where to print; standard output by default. Colours only where it is a terminal.
+        stream: Where to print; standard output by default. In colour only on a terminal.
     """
     console = Console(file=stream, highlight=False)
     if not console.is_terminal:

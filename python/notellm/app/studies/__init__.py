@@ -1,8 +1,8 @@
-"""Studies: a table's rows as configurations, run one after the other, and the table that comes of them.
+"""Studies: the rows of a table as configurations, which are run one after the other, and the resulting table.
 
-Read in the order of the work: `ledger` (what has been run), `search` (how an option is
-chosen), `study` (what is to be run), `loading` (of a file or plain data, checked), `sweep` (running what is missing),
-`table`, `plot` and `embedding_map` (what came out).
+In the order of the work: `ledger` (what has been run), `search` (how an option is chosen), `study` (what to run),
+`loading` (from a file or plain data, checked), `sweep` (runs what is missing), `table`, `plot` and `embedding_map` (the
+results).
 """
 
 from notellm.app.studies.cell import Cell

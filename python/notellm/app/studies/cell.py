@@ -1,4 +1,4 @@
-"""A run of a study: a row with a seed, and the name of all that decides its numbers."""
+"""A run of a study: a row with a seed, and a name for everything that decides its numbers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from notellm.io.fingerprints import json_fingerprint
 from notellm.precision import AUTO
 
 TRAINED = tuple(TRAINERS)
-"""The systems that are trained; all others know neither a seed nor options of training."""
+"""The systems that are trained; all others depend neither on a seed nor on options of training."""
 
 BY_BACKBONE = ("trained", "zero_shot_mean", "zero_shot_last", "zero_shot_prompt")
-"""The systems that are the configured backbone; all others know nothing of it."""
+"""The systems that use the configured backbone; all others do not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Row:
 
     Attributes:
         key: Its name in folders and in the ledger.
-        name: What the table calls it.
+        name: Its name in the table.
         overrides: What it changes, in Hydra's grammar.
-        system: Whose numbers it shows: ``"trained"``, or a baseline that needs no training.
+        system: The system whose numbers it shows: ``"trained"``, or a baseline.
         paper: The paper's numbers, by column, in percent; on private data, with a 7B model.
-        tune: What its search has otherwise than the study's.
+        tune: Changes of its search from the study's.
     """
 
     key: str
@@ -48,10 +48,10 @@ class Cell:
 
     Attributes:
         row: The row.
-        seed: Of the training; the split of the data has its own.
+        seed: Seed of the training; the split of the data has its own.
         config: The complete configuration.
         searched: The override that a run of a search tries; empty for a cell of the table.
-        is_open: Whether the row's search has not found a value yet: then it is not to be run.
+        is_open: Whether the row's search has not found a value yet; then the cell must not be run.
     """
 
     row: Row
@@ -62,9 +62,9 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A name for all that decides the numbers: a finished run of this name need not be run again.
+        """A name for everything that decides the numbers: a finished run with this name need not be run again.
 
-        What ``dtype=auto`` became is a part of it, see `Study.in_one_dtype`.
+        The dtype chosen for ``dtype=auto`` is a part of it, see `Study.in_one_dtype`.
         """
         left_out = ["name", "run_dir"]
         if self.row.system not in TRAINED:
@@ -74,7 +74,7 @@ class Cell:
 
     @property
     def uses_model(self) -> bool:
-        """Whether its row shows what the configured backbone does, trained or not."""
+        """Whether its row shows the configured backbone, trained or not."""
         return self.row.system in BY_BACKBONE
 
     @property
@@ -85,17 +85,17 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where it runs."""
+        """Its run folder."""
         return Path(self.config.run_dir)
 
     @property
     def error_file(self) -> Path:
-        """Where the traceback of a failed run is."""
+        """The file with the traceback of a failed run."""
         return self.folder.with_name(f"{self.folder.name}.error.txt")
 
 
 def in_dtype(cell: Cell, dtype: str) -> Cell:
-    """The cell with a dtype where it leaves that to the machine."""
+    """The cell with this dtype, if it has ``dtype=auto``."""
     if cell.config.dtype != AUTO:
         return cell
     config = replace(cell.config, {"dtype": dtype})
@@ -103,6 +103,6 @@ def in_dtype(cell: Cell, dtype: str) -> Cell:
 
 
 def placed(cell: Cell, root: Path) -> Cell:
-    """The cell with the folder that its key names."""
+    """The cell with the run folder named by its key."""
     key = cell.key
     return dataclasses.replace(cell, config=replace(cell.config, {"name": key, "run_dir": str(root / key)}))

@@ -1,4 +1,4 @@
-"""The embeddings of a finished run on a plane, coloured by category."""
+"""The embeddings of a finished run in two dimensions, coloured by category."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from notellm.embedding import load_embeddings
 from notellm.errors import NotSupportedError
 
 SHOWN = 9
-"""So many categories have a colour of their own, the most frequent ones."""
+"""How many categories have their own colour: the most frequent ones."""
 
 
 def plot_map(study: Study, row: str, path: str | Path) -> Path:
-    """Draws the pool's embeddings on a plane, by t-SNE (van der Maaten and Hinton 2008) of their cosines.
+    """Draws the pool's embeddings in two dimensions, by t-SNE (van der Maaten and Hinton 2008) of their cosines.
 
-    Near points are near notes; distances between groups say little. Equal embeddings give the same picture.
+    Points that are near each other are similar notes; distances between groups mean little. Equal embeddings give the
+    same picture.
 
     Args:
         study: The study.
-        row: Key of a row whose system makes embeddings; its first finished run is shown.
+        row: Key of a row whose system has embeddings; its first finished run is shown.
         path: The file: ``.svg``, ``.png`` or ``.pdf``.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Names as tables show them: nothing in them means anything to Markdown or LaTeX."""
+"""Escapes names for tables, so that nothing in them is markup for Markdown or LaTeX."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What all pictures of studies have in common: where they may go, and how they are written."""
+"""Shared by all pictures of studies: file formats, and how they are written."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ENDINGS = (".svg", ".png", ".pdf")
 
 
 def draw(path: str | Path, title: str, size: tuple[float, float], paint: Callable[[Any], None]) -> Path:
-    """Makes a picture, complete or not at all; equal data give equal files.
+    """Writes a picture, completely or not at all; equal data give equal files.
 
     Args:
         path: The file: ``.svg``, ``.png`` or ``.pdf``.
-        title: Over the picture.
+        title: Title of the picture.
         size: Width and height in inches.
-        paint: Gets the figure.
+        paint: Draws into the figure that it is given.
 
     Returns:
         ``path``.

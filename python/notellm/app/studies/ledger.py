@@ -1,4 +1,4 @@
-"""The record of what has been run: one JSON object a line, appended and never changed."""
+"""The ledger of all runs: one JSON object per line, appended and never changed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from notellm.errors import DataError
 from notellm.io.files import append_whole
 
 Entry = dict[str, Any]
-"""Study, row, seed, scale, key and configuration of a cell; status (``"done"``, ``"failed"``, or ``"begun"`` where a
-finished cell is run anew) and error; its metrics,
-names of its data and queries, commit, seconds, and when it was finished."""
+"""Study, row, seed, scale, key and configuration of a cell; status (``"done"``, ``"failed"``, or ``"begun"`` if a
+finished cell is run again) and error; its metrics, names of its data and queries, commit, seconds, and the time it was
+finished."""
 
 
 class Ledger:
     """A ledger file. Several processes may append at once.
 
     Args:
-        path: The file; made at the first entry.
+        path: The file; created at the first entry.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Adds an entry, whole or not at all.
+        """Adds an entry, completely or not at all.
 
         Raises:
             OSError: If there is no room for it, or the folder is read-only.
@@ -44,10 +44,10 @@ class Ledger:
             os.fsync(file.fileno())
 
     def entries(self) -> list[Entry]:
-        """All entries, oldest first; a last one that was torn by a crash is left out.
+        """All entries, oldest first; an incomplete last one (after a crash) is left out.
 
         Raises:
-            DataError: If another line is no JSON object.
+            DataError: If another line is not a JSON object.
         """
         if not self.path.exists():
             return []
@@ -68,7 +68,7 @@ class Ledger:
 
 
 def _cut_torn_line(descriptor: int) -> None:
-    """Takes off what a crashed process left behind the last whole line."""
+    """Removes what a crashed process left after the last complete line."""
     size = os.fstat(descriptor).st_size
     content = os.pread(descriptor, size, 0)
     whole = content.rfind(b"\n") + 1

@@ -1,4 +1,4 @@
-"""Makes studies: of files and of plain data, with every configuration composed and checked before the first run."""
+"""Makes studies from files and plain data; every configuration is composed and checked before the first run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from notellm.app.studies.study import METRICS, Study
 from notellm.errors import ConfigError
 
 NODE = frozenset({"title", "columns", "seeds", "against", "rows", "tune"})
-"""What a ``study`` node may hold."""
+"""The keys that a ``study`` node may have."""
 
 SET_BY_US = ("seed", "name", "run_dir", "evaluation.systems", "experiment", "scale")
 
@@ -35,8 +35,8 @@ def load_study(
         name: The experiment, a file ``experiment/NAME.yaml`` with a ``study`` node.
         scale: An option of the group ``scale``.
         overrides: Changes to all rows, in Hydra's grammar.
-        folder: Runs and ledger go to ``folder/SCALE``; a cell that several studies have is run once.
-        seeds: Instead of the study's own.
+        folder: Runs and ledger go to ``folder/SCALE``; a cell that is in several studies is run once.
+        seeds: Seeds to use instead of the study's.
 
     Raises:
         ConfigError: If there is no such study, or a row's configuration is wrong; names the row.
@@ -61,16 +61,16 @@ def make_study(
     folder: str | Path = "runs/studies",
     seeds: Sequence[int] | None = None,
 ) -> Study:
-    """Makes a study of plain data, as they stand in a file's ``study`` node, and composes every configuration.
+    """Makes a study from plain data, as in the ``study`` node of a file, and composes every configuration.
 
     Args:
-        name: What the ledger calls it.
+        name: Its name in the ledger.
         node: ``rows`` and, if wanted, ``title``, ``columns``, ``seeds``, ``against`` and ``tune``, which changes the
             scale's own.
         scale: As in `load_study`.
         overrides: Changes to all rows, in Hydra's grammar.
         folder: As in `load_study`.
-        seeds: Instead of the node's own.
+        seeds: Seeds to use instead of the node's.
 
     Raises:
         ConfigError: If the node or a row's configuration is wrong; names the row.
@@ -148,7 +148,7 @@ def _check_columns(study: Study) -> None:
 
 
 def _check_metric(study: Study, search: Search) -> None:
-    """A search must measure what it chooses by, and more of it must be better."""
+    """Checks that a search measures the metric it maximises, and that higher is better for it."""
     evaluation, by = search.cells[0].config.evaluation, search.options.by
     known = {f"recall@{k}" for k in [*evaluation.ks, "avg"]} | {"mrr"}
     if evaluation.generation_notes and search.cells[0].row.system == "trained":
@@ -199,7 +199,7 @@ def _against(name: str, node: Mapping[str, Any], rows: Sequence[Row]) -> str:
 def _searches(
     root: Path, name: str, tune: Mapping[str, Any], cells: Sequence[Cell], common: Sequence[str]
 ) -> dict[str, Search]:
-    """The search of every row that is trained, by its key; a row whose option is set already has none."""
+    """The search of every trained row, by its key; a row that sets the option itself has none."""
     tuned = {cell.row.key: cell.row for cell in cells if cell.row.system in TRAINED}
     configs = {cell.row.key: cell.config for cell in cells}
     options = {
@@ -243,7 +243,7 @@ def _search_cells(root: Path, row: Row, options: SearchOptions, common: Sequence
 def _cell(root: Path, row: Row, changes: Sequence[str], seed: int, searched: str = "") -> Cell:
     try:
         config = compose([*changes, f"evaluation.systems=[{row.system}]"])
-        prompt_config(config)  # a prompt has rules of its own
+        prompt_config(config)  # a prompt has further rules
     except ConfigError as error:
         raise ConfigError(f"row {row.key}: {error}") from None
     return placed(Cell(row, seed, config, searched), root)

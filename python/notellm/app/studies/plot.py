@@ -26,7 +26,7 @@ DECILES = 10
 def plot_table(table: Table, path: str | Path) -> Path:
     """Draws a table: recalls and MRR in one panel, generation in another.
 
-    Rows that differ in one number alone (alpha, r) are the points of a curve; others are lines of dots. Bars are
+    Rows that differ only in one number (alpha, r) are the points of a curve; others are drawn as dots. Bars are
     standard deviations over seeds; rows without numbers keep their place.
 
     Args:
@@ -132,8 +132,8 @@ def plot_recall(study: Study, path: str | Path) -> Path:
 def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
     """Draws Recall@k of every row by tenths of the queries, from the least exposed targets to the most exposed.
 
-    Bars are 95 % bootstrap intervals over queries of the means over seeds. Equally exposed targets are in one
-    tenth, the middle one of those that they fill, so some may stay empty.
+    Bars are 95 % bootstrap intervals over queries, of means over seeds. Targets with equal exposure are all put in one
+    tenth (the middle one of those they would fill), so some tenths may be empty.
 
     Args:
         study: Rows without a finished run are left out.
@@ -192,7 +192,7 @@ def _deciles(cell: Cell) -> npt.NDArray[np.int64]:
 
 
 def _finished(study: Study) -> Mapping[str, list[Cell]]:
-    """By the key of each row: its finished cells whose ranks are there."""
+    """By the key of each row: its finished cells with ranks."""
     rows = {
         key: [run.cell for run in runs if run.is_done and exposure_of(run.cell) is not None]
         for key, runs in runs_of(study, study.ledger.newest()).items()

@@ -1,4 +1,4 @@
-"""The search that a row's learning rate, or another option, comes from: few values, compared on validation."""
+"""The search for a row's learning rate, or another option: a few values, compared on validation notes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from notellm.errors import ConfigError
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What is searched: a study's node ``tune``, of which its scale gives key, values and sizes, and a row's own.
+    """Options of a search: a study's node ``tune`` (with key, values and sizes from its scale), changed by the row's.
 
     Attributes:
         key: The configuration's key, such as ``train.lr``.
-        values: What it may be.
-        by: The metric that the best value has most of, measured on notes held out for validation.
+        values: The values to try.
+        by: The metric to maximise, measured on notes held out for validation.
         set: Further overrides of the search's runs: the scale's ``sizes``, then the study's and the row's ``set``.
-        seed: Of the search's runs.
-        like: A row whose value is taken instead of searching; empty: the row is searched itself.
+        seed: Seed of the search's runs.
+        like: A row whose value is taken instead of a search; empty: the row has its own search.
     """
 
     key: str
@@ -37,7 +37,7 @@ class SearchOptions:
         """Reads a study's node ``tune`` with a row's changes.
 
         Raises:
-            ConfigError: If they hold what they may not.
+            ConfigError: If they have wrong keys or values.
         """
         unknown = (set(study) | set(row)) - {"key", "values", "by", "sizes", "set", "seed", "like"}
         if unknown:
@@ -61,11 +61,11 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class Search:
-    """The runs that a value is chosen by.
+    """The runs by which a value is chosen.
 
     Attributes:
-        options: What is searched.
-        row: Key of the row that is searched.
+        options: The options of the search.
+        row: Key of the row that the search is for.
         cells: One for each of the options' values, in their order.
     """
 
@@ -74,7 +74,7 @@ class Search:
     cells: Sequence[Cell] = field(repr=False)
 
     def state(self, newest: Mapping[str, Entry]) -> str:
-        """Why there is no choice: empty if there is one.
+        """Why there is no choice yet; empty if there is one.
 
         Args:
             newest: The ledger's newest entries, by key.
@@ -92,7 +92,7 @@ class Search:
         return ""
 
     def choice(self, newest: Mapping[str, Entry]) -> Any:
-        """The value with the most of the metric, the earlier one of equals; None where there is none yet.
+        """The value with the highest metric (the earlier one if equal); None if there is none yet.
 
         Args:
             newest: The ledger's newest entries, by key.
@@ -108,5 +108,5 @@ class Search:
 
 
 def has_diverged(entry: Entry) -> bool:
-    """Whether a run has failed since its training diverged: of a search that is an answer, not a fault."""
+    """Whether a run has failed because its training diverged: for a search this is a result, not an error."""
     return entry["status"] == "failed" and str(entry["error"]).startswith("FloatingPointError")

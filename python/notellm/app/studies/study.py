@@ -1,4 +1,4 @@
-"""What a study is: rows, each a change of one configuration, and seeds."""
+"""A study: rows, each a change of one configuration, and seeds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METRICS = {
     "rougeL": "ROUGE-L",
     "hashtag_f1": "Hashtag F1",
 }
-"""Columns besides ``recall@K``, and what tables call them."""
+"""Columns besides ``recall@K``, and their names in tables."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,16 @@ class Study:
 
     Attributes:
         name: As in ``experiment=NAME``.
-        scale: The sizes: they change what it costs and how sure it is, never the method.
-        title: Over the table.
+        scale: The sizes: they change cost and certainty, never the method.
+        title: Title of the table.
         columns: Metrics of the table, in order; see `notellm.app.studies.METRICS`.
         rows: From top to bottom.
-        seeds: Each row that is trained is run with each of them, others with the first.
+        seeds: Each row that is trained is run with each of them, others only with the first.
         against: The row that the others are compared with, query by query.
-        cells: Seed by seed, all rows with each: an interrupted study has whole tables of fewer seeds.
-        searches: By row: the search that its option comes from.
-        ledger: What has been run in its folder.
+        cells: All rows with the first seed, then with the next: an interrupted study has complete tables of fewer
+            seeds.
+        searches: By row: the search for its option.
+        ledger: The ledger of its folder.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Study:
 
     @property
     def dtypes(self) -> list[str]:
-        """What its cells compute in."""
+        """The dtypes of its cells."""
         return sorted({cell.config.dtype for cell in self.cells})
 
     @property
@@ -73,15 +74,15 @@ class Study:
         return {row: value for row, value in found.items() if value is not None}
 
     def settled(self) -> Study:
-        """The study with what its searches have found by now."""
+        """The study with the values that its searches have found so far."""
         found = self.choices()
         return dataclasses.replace(self, cells=tuple(self._settle(cell, found) for cell in self.cells))
 
     def in_one_dtype(self) -> Study:
-        """The study with what ``dtype=auto`` becomes, the same for all its cells: a table mixes no dtypes.
+        """The study with ``dtype=auto`` resolved, the same for all its cells: a table does not mix dtypes.
 
-        A study that has begun in its folder goes on in the dtype in which it has more cells; otherwise `resolve_dtype`
-        says. So whoever looks at another machine's table sees it whole.
+        A study that has begun in its folder keeps the dtype of most of its cells; otherwise `resolve_dtype` decides. So
+        a table from another machine is shown completely.
         """
         undecided = [cell for cell in (*self.cells, *self.search_cells) if cell.config.dtype == AUTO]
         if not undecided:

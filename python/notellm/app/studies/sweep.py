@@ -41,16 +41,16 @@ Say = Callable[[str], None]
 def sweep(
     study: Study, *, keep_models: bool = False, again: Collection[str] = (), say: Say = print
 ) -> list[Entry]:
-    """Runs what is missing of a study; a cell that fails is recorded, and the others go on.
+    """Runs the missing cells of a study; a cell that fails is recorded, and the others go on.
 
-    Searches come first, then the cells with what they have found. Several sweeps may work on one folder: each leaves
-    alone what another is at, and rows whose search is not finished.
+    Searches come first, then the cells with the values found. Several sweeps may work in one folder: each skips cells
+    that another is running, and rows whose search is not finished.
 
     Args:
         study: From `load_study`, which has checked every configuration.
-        keep_models: Whether trained models stay in the run folders; half a GB each for a small one.
-        again: Keys of rows that are run anew, with their searches, although they are finished.
-        say: Told what happens, line by line.
+        keep_models: Whether trained models are kept in the run folders; even a small one takes half a GB.
+        again: Keys of rows to run again, with their searches, although they are finished.
+        say: Called with messages, line by line.
 
     Returns:
         The new entries of the ledger.
@@ -62,13 +62,13 @@ def sweep(
 
 
 def is_fault(entry: Entry) -> bool:
-    """Whether an entry of a sweep is a failure: that a value of a search diverges is none."""
+    """Whether an entry of a sweep is a failure; a diverged value of a search is not."""
     return bool(entry["status"] == "failed" and not (entry["searched"] and has_diverged(entry)))
 
 
 @dataclass(frozen=True)
 class _Sweeper:
-    """What all cells of one sweep are run with."""
+    """The settings of a sweep, the same for all its cells."""
 
     datasets: _Datasets
     keep_models: bool
@@ -76,7 +76,7 @@ class _Sweeper:
     say: Say
 
     def run(self, study: Study, cells: Sequence[Cell]) -> list[Entry]:
-        """Runs those cells that are to be run; the new entries."""
+        """Runs the cells that need it; returns the new entries."""
         new = []
         for number, cell in enumerate(cells, 1):
             where = f"[{number}/{len(cells)}] {name_of(cell)}"
@@ -122,7 +122,7 @@ class _Sweeper:
                 study.ledger.append(_entry(study, cell, status="begun", data=data))
             found = run_cell(cell, dataset)
             cell.error_file.unlink(missing_ok=True)
-        except Exception as failure:  # whatever it is: the other cells go on
+        except Exception as failure:  # any error: the other cells go on
             error = f"{type(failure).__name__}: {failure}".splitlines()[0]
             with suppress(OSError):
                 cell.error_file.write_text(traceback.format_exc(), encoding="utf-8")
@@ -140,26 +140,26 @@ class _Sweeper:
         if entry["status"] == "done" and not self.keep_models:
             for name in (MODEL, ENCODER):
                 shutil.rmtree(cell.folder / name, ignore_errors=True)
-        if has_diverged(entry):  # nothing will go on from there
+        if has_diverged(entry):  # nothing will resume from there
             shutil.rmtree(cell.folder / CHECKPOINTS, ignore_errors=True)
         return entry
 
 
 def name_of(cell: Cell) -> str:
-    """What a cell is called: its row, its seed and, of a search, what it tries."""
+    """The name of a cell for messages: its row, its seed and, in a search, the value it tries."""
     return ", ".join([cell.row.name, *([cell.searched] if cell.searched else []), f"seed {cell.seed}"])
 
 
 def plan(study: Study, *, again: Collection[str] = ()) -> list[tuple[Cell, Entry | None, float | None]]:
-    """Each cell, those of searches first, its entry if it is finished, and otherwise how long it may take.
+    """Each cell, those of searches first, with its entry if it is finished, otherwise with an estimate of its time.
 
     Args:
         study: The study.
         again: As in `sweep`.
 
     Returns:
-        The estimate is the mean time of the finished runs, in seconds; None where there is none. Whether the data are
-        still the same is for `sweep` to see.
+        The estimate is the mean time of the finished runs, in seconds; None if there is none. Whether the data are
+        still the same is checked only by `sweep`.
     """
     finished = {key: entry for key, entry in study.ledger.newest().items() if entry["status"] == "done"}
     times = [entry["seconds"] for entry in finished.values()]
@@ -172,7 +172,7 @@ def plan(study: Study, *, again: Collection[str] = ()) -> list[tuple[Cell, Entry
 
 
 class _Datasets:
-    """The data of cells, read once for all that have the same."""
+    """The data of cells; equal data are read only once."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Dataset, str]] = {}
@@ -181,7 +181,7 @@ class _Datasets:
         return self._get(cell)[0]
 
     def name_of(self, cell: Cell) -> str:
-        """The fingerprint of notes, log and split and, where the backbone is a folder of one's own, of its files."""
+        """The fingerprint of notes, log and split and, if the backbone is a user's folder, of its files."""
         return self._get(cell)[1]
 
     def _get(self, cell: Cell) -> tuple[Dataset, str]:
@@ -192,13 +192,13 @@ class _Datasets:
 
 
 def _digest(model: str) -> str:
-    """A name for the files of a model folder; empty for a model that we fetch, whose version is fixed."""
+    """A name for the files of a model folder; empty for the model that is downloaded, whose version is fixed."""
     files = [path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors")]
     return f"-{Fingerprint(8).add_files(files).name()}" if files else ""
 
 
 def _entry(study: Study, cell: Cell, **found: Any) -> Entry:
-    """A line of the ledger: what is known of every cell, and what has come of this one."""
+    """A line of the ledger: the facts known for every cell, and the results of this one."""
     known = {
         "study": study.name,
         "row": cell.row.key,
@@ -218,7 +218,7 @@ def _entry(study: Study, cell: Cell, **found: Any) -> Entry:
 
 
 def _is_outdated(cell: Cell, before: Entry | None, data: str) -> bool:
-    """Whether the folder holds what must not be gone on with: of other data, of code since changed, or finished."""
+    """Whether the folder must not be resumed: it has other data, code has changed since, or it is finished."""
     made, mined = cell.folder / "run.json", cell.folder / "data.json"
     if not made.exists() or (before is not None and (before["status"] == "done" or before["data"] != data)):
         return True
@@ -237,21 +237,21 @@ def _empty(folder: Path) -> None:
 
 
 class Outcome(NamedTuple):
-    """What came of a cell: its metrics, and a name of its queries with their pool."""
+    """The result of a cell: its metrics, and a name for its queries with their pool."""
 
     metrics: dict[str, float]
     queries: str
 
 
 def run_cell(cell: Cell, dataset: Dataset) -> Outcome:
-    """Runs one cell in its folder, going on where a former call was interrupted.
+    """Runs one cell in its folder; goes on where an earlier call was interrupted.
 
     Args:
         cell: The cell.
         dataset: Its data.
 
     Returns:
-        Its metrics are shares in 0..1, by the names that tables use.
+        Its metrics are fractions in 0..1, by the names used in tables.
     """
     run = RunFolder.open(cell.config, command=["notellm", "sweep"])
     evaluation, queries = run_steps(run, dataset)
@@ -263,7 +263,7 @@ def _name_of(queries: Queries) -> str:
 
 
 def metrics_of(evaluation: Evaluation, system: str) -> dict[str, float]:
-    """The numbers of one system, by the names that tables use."""
+    """The numbers of one system, by the names used in tables."""
     own = next(row for row in evaluation.systems if row.key == system)
     metrics = {"mrr": own.mrr.value}
     for side, recall in {
@@ -302,11 +302,11 @@ def exposure_of(cell: Cell) -> FloatArray | None:
 
 
 def hits_of(cell: Cell, column: str) -> FloatArray | None:
-    """Shape ``(Q,)``: what each query of a finished cell contributes to a recall; None if its ranks are not there.
+    """Shape ``(Q,)``: what each query of a finished cell contributes to a recall; None if it has no ranks.
 
     Args:
         cell: The cell.
-        column: ``"recall@K"``, ``"recall@avg"``, or by exposure: ``"low.recall@K"``, of those queries alone.
+        column: ``"recall@K"``, ``"recall@avg"``, or by exposure: ``"low.recall@K"``, of these queries only.
     """
     side, _, metric = column.rpartition(".")
     try:

@@ -1,4 +1,4 @@
-"""A study's table: means over seeds, differences query by query, and the paper's numbers beside."""
+"""A study's table: means over seeds, differences query by query, and the paper's numbers next to them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MISSING = "\u2013"
 
 @dataclass(frozen=True)
 class Score:
-    """One number of a table, in percent: its mean and, of two or more seeds, the standard deviation."""
+    """One number of a table, in percent: its mean and, for two or more seeds, the standard deviation."""
 
     mean: float
     deviation: float | None
@@ -39,15 +39,15 @@ class Score:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row with what has been measured of it.
+    """A row with its measured numbers.
 
     Attributes:
-        name: What the table calls it.
-        seeds: Finished runs, of so many.
+        name: Its name in the table.
+        seeds: Number of finished runs.
         status: Empty if all are finished.
-        scores: By column; None where nothing has been measured.
+        scores: By column; None if nothing has been measured.
         difference: By recall column: mean of this row minus that of the row compared with, over the same queries and
-            the seeds that both have, in percentage points, with its 95 % interval; None where runs are missing.
+            the seeds that both have, in percentage points, with its 95 % interval; None if runs are missing.
         paper: By column.
     """
 
@@ -64,12 +64,12 @@ class Table:
     """A table, ready to be printed.
 
     Attributes:
-        title: Over it.
+        title: Its title.
         columns: Metrics, from left to right.
         rows: From top to bottom.
         against: The row that the others are compared with.
-        remarks: The language model, what the searches have found, and whether code changed between runs, in words.
-        scale_of: The option whose numbers alone tell the rows apart; empty if they differ otherwise.
+        remarks: The language model, the results of searches, and whether code changed between runs, in words.
+        scale_of: The option in which alone the rows differ, by numbers; empty if they differ otherwise.
     """
 
     title: str
@@ -84,7 +84,7 @@ class Table:
         return ["", *map(column_name, self.columns)]
 
     def lines(self) -> Iterator[list[str]]:
-        """The cells as text: our rows, each followed by the paper's where there is one."""
+        """The cells as text: our rows, each followed by the paper's if there is one."""
         for row in self.rows:
             name = f"{row.name} ({row.status})" if row.status else row.name
             yield [name, *(self._cell(row, column) for column in self.columns)]
@@ -102,7 +102,7 @@ class Table:
         return f"{score} ({round(difference.value, 1) + 0.0:+.1f}{star})"  # no -0.0
 
     def note(self) -> str:
-        """What the numbers in brackets and the star are."""
+        """Explains the numbers in brackets and the star."""
         return (
             f"Percent; mean \u00b1 standard deviation over seeds. In brackets: difference from {self.against} over the "
             "same queries and seeds, in points; *: its paired 95 % bootstrap interval over queries leaves out 0. "
@@ -110,7 +110,7 @@ class Table:
         )
 
     def _with_texts(self, escape: Callable[[str], str]) -> Table:
-        """The same, with what is named by configurations and folders escaped; cells and our own words are not."""
+        """The same table, with names from configurations and folders escaped; cells and fixed texts are not."""
         rows = [replace(row, name=escape(row.name)) for row in self.rows]
         title, against, remarks = (escape(text) for text in (self.title, self.against, self.remarks))
         return replace(self, title=title, rows=rows, against=against, remarks=remarks)
@@ -154,7 +154,7 @@ class Table:
         )
 
     def csv(self) -> str:
-        """As CSV: a line for each number, nothing rounded."""
+        """As CSV: one line per number, not rounded."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         names = ["mean", "std", "seeds", "difference", "low", "high", "paper"]
@@ -169,7 +169,7 @@ class Table:
 
 
 def make_table(study: Study, *, against: str | None = None) -> Table:
-    """Makes the table of a study from its ledger; what has not been run stays visible.
+    """Makes the table of a study from its ledger; rows that have not been run are shown, too.
 
     Args:
         study: The study.
@@ -191,7 +191,7 @@ def make_table(study: Study, *, against: str | None = None) -> Table:
 
 
 def _model(runs: Mapping[str, Sequence[Run]]) -> str:
-    """A sentence on the language model, if a row has used one: which it is, and in what it computed."""
+    """A sentence on the language model, if a row has used one: its name and dtype."""
     used = [run.cell for of in runs.values() for run in of if run.is_done and run.cell.uses_model]
     names = dict.fromkeys(backbone_name(cell.config.model.path, cell.config.model.layers) for cell in used)
     dtypes = sorted({cell.config.dtype for cell in used})
@@ -222,7 +222,7 @@ def _is_number(text: str) -> bool:
 
 
 def _searched(study: Study, newest: Mapping[str, Entry]) -> str:
-    """What the searches have found: a sentence for each list of values."""
+    """The results of the searches: a sentence for each list of values."""
     names = {row.key: row.name for row in study.rows}
     found: dict[tuple[str, str], list[str]] = {}
     for row, value in study.choices(newest).items():
@@ -242,7 +242,7 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A cell and what the ledger says of it."""
+    """A cell and its entry in the ledger."""
 
     cell: Cell
     entry: Entry | None
@@ -250,7 +250,7 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has numbers that belong into the table."""
+        """Whether it has numbers that belong in the table."""
         is_known = self.entry is not None and not self.cell.is_open
         return is_known and self.entry["status"] == "done" and not self.is_stale  # type: ignore[index]
 
@@ -266,13 +266,13 @@ class Run:
         return "on other data" if self.is_stale else "failed"
 
     def of_data(self, newest: Mapping[str, str]) -> Run:
-        """The same, stale if it was run on other data than the newest of its sources."""
+        """The same run, marked stale if it was run on other data than the newest from its sources."""
         is_done = self.entry is not None and self.entry["status"] == "done"
         return replace(self, is_stale=is_done and self.entry["data"] != newest[self.cell.sources])  # type: ignore[index]
 
 
 def runs_of(study: Study, newest: Mapping[str, Entry]) -> dict[str, list[Run]]:
-    """By the key of each row: its runs, seed by seed, as far as they are of the newest data."""
+    """By the key of each row: its runs, seed by seed; those on older data are stale."""
     runs = {
         row.key: [Run(cell, newest.get(cell.key)) for cell in study.cells if cell.row.key == row.key]
         for row in study.rows
@@ -282,10 +282,10 @@ def runs_of(study: Study, newest: Mapping[str, Entry]) -> dict[str, list[Run]]:
 
 
 def _newest_data(runs: Sequence[Run]) -> dict[str, str]:
-    """By sources: data that have changed make other runs, and a table holds those of the newest."""
+    """By sources: the name of their newest data. If data have changed, a table shows only runs on the newest."""
     done = [(run.cell.sources, run.entry) for run in runs if run.entry and run.entry["status"] == "done"]
     done.sort(key=lambda pair: str(pair[1]["finished"]))
-    return {sources: str(entry["data"]) for sources, entry in done}  # of equal sources the last one stays
+    return {sources: str(entry["data"]) for sources, entry in done}  # the last one of equal sources is kept
 
 
 def _table_row(study: Study, runs: Sequence[Run], base: Sequence[Run]) -> TableRow:
@@ -312,7 +312,7 @@ def _score(runs: Sequence[Run], column: str) -> Score | None:
 
 
 def _difference(runs: Sequence[Run], base: Sequence[Run], column: str) -> Interval | None:
-    """Each query's hits are means over the seeds that both rows have; a row without seeds is compared with each."""
+    """The paired difference. Each query's hits are means over the seeds of both rows; a row without seeds fits any."""
     mine, theirs = ({run.cell.seed: run for run in of if run.is_done} for of in (runs, base))
     if len(runs) > 1 and len(base) > 1:
         both = mine.keys() & theirs.keys()
@@ -329,7 +329,7 @@ def _difference(runs: Sequence[Run], base: Sequence[Run], column: str) -> Interv
 
 
 def column_name(column: str) -> str:
-    """What a table calls a metric.
+    """The name of a metric in tables.
 
     Example:
         >>> column_name("recall@100"), column_name("low.recall@10"), column_name("accuracy")
