@@ -87,7 +87,7 @@ _NAMES = {
     "retrieval": "NeighbourIndex Ranks neighbours target_ranks",
     "training": "TrainOptions Trainer",
 }
-"""What the imports above say, for when a name is used: a module, and the names to take from it."""
+"""The imports above as data, for lazy loading: a module, and the public names to take from it."""
 
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 _PARTS = {module.partition(".")[0] for module in _NAMES}
@@ -99,7 +99,7 @@ def _resolve(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'notellm' has no attribute {name!r}")
     value = getattr(import_module(f"notellm.{_HOMES[name]}"), name)
-    globals()[name] = value  # from now on it is found without us
+    globals()[name] = value  # the next access finds it without this function
     return value
 
 
@@ -107,7 +107,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES, *_PARTS})
 
 
-if not TYPE_CHECKING:  # a type checker that saw it would believe in any name
+if not TYPE_CHECKING:  # if a type checker saw this function, it would accept any name
     __getattr__ = _resolve
 
 sys.meta_path.insert(0, ExtensionFinder())

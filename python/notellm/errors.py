@@ -1,4 +1,4 @@
-"""The project's exceptions: what a caller may want to tell apart."""
+"""The project's exceptions, which a caller may want to handle separately."""
 
 from notellm._core.util import ConfigError, DataError, NotSupportedError
 

@@ -1,7 +1,7 @@
 """Loads the extension module ``notellm._core``, or says in one sentence why it cannot be loaded.
 
-Whichever of our modules is imported first, `ExtensionFinder` is asked where it is, and loads the extension
-before it: PyTorch first, whose libraries the extension needs, and no extension built with another PyTorch.
+Before any other module of this package is imported, `ExtensionFinder` loads the extension. It loads PyTorch first,
+because the extension needs its libraries, and refuses an extension that was built with another PyTorch.
 """
 
 import sys
@@ -30,7 +30,7 @@ LIGHT = {
         "older_cpu",
     )
 }
-"""The modules that work without the extension: what help and doctor are made of."""
+"""The modules that work without the extension, which help and doctor use."""
 
 BUILD = "`make clean setup`, or `pip install --no-build-isolation --no-deps .`, in the source folder"
 INSTALL = "`rm -rf .venv && make clean setup` in the source folder, or `pip install torch`"
@@ -40,7 +40,7 @@ class ExtensionError(ImportError):
     """PyTorch or the extension cannot be used.
 
     Attributes:
-        problem: What must hold, and what is.
+        problem: What must hold, and what was found.
         remedy: What to do about it.
     """
 
@@ -68,7 +68,7 @@ def torch_version() -> str:
 
 
 class ExtensionFinder(MetaPathFinder):
-    """Has ``notellm._core`` loaded by `_CheckedLoader`, before any module of ours but the `LIGHT` ones."""
+    """Loads ``notellm._core`` with `_CheckedLoader`, before any module of this package except the `LIGHT` ones."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -89,7 +89,7 @@ class ExtensionFinder(MetaPathFinder):
         behind = sys.meta_path[sys.meta_path.index(self) + 1 :]
         specs = (finder.find_spec(NAME, path, target) for finder in behind)
         spec = next((spec for spec in specs if spec), None)
-        if spec is None or spec.origin is None:  # the folder of stubs is a package, but an empty one
+        if spec is None or spec.origin is None:  # only the folder of stubs was found, as an empty package
             raise ExtensionError(f"{NAME}: must be built, but is absent", BUILD)
         spec.loader = _CheckedLoader(NAME, spec.origin, version)
         return spec
@@ -103,7 +103,7 @@ class _CheckedLoader(ExtensionFileLoader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         try:
             return super().create_module(spec)
-        except ImportError as error:  # most often an undefined symbol: PyTorch's ABI is another
+        except ImportError as error:  # most often an undefined symbol: PyTorch has another ABI
             raise self._error(f"does not load ({_first_line(error)})") from error
 
     def exec_module(self, module: ModuleType) -> None:
@@ -114,7 +114,7 @@ class _CheckedLoader(ExtensionFileLoader):
         built = getattr(module, "__torch_version__", "another PyTorch")
         if built != self.torch:
             for part in [name for name in sys.modules if name.startswith(f"{NAME}.")]:
-                del sys.modules[part]  # the extension has entered them; they would still be found
+                del sys.modules[part]  # the extension has registered them; they would still be found
             raise self._error(f"was built with {built}")
 
     def _error(self, found: str) -> ExtensionError:

@@ -1,8 +1,8 @@
-"""What a hashtag is: one rule that cleans those of notes, of prompts, of vocabularies and of outputs alike.
+"""What a hashtag is: one rule that cleans the hashtags of notes, prompts, vocabularies and outputs.
 
-A model writes hashtags as one text, with a separator between them. What cannot be told from that text again (spaces at
-the ends, a separator inside, an empty one, one that comes twice) is no hashtag: truth and output pass `clean_hashtags`,
-so that what is written perfectly is what is asked for.
+A model writes hashtags as one text with separators. What cannot be recovered from such a text (spaces at the ends, a
+separator inside, empty or repeated hashtags) is not a valid hashtag. Truth and output both pass `clean_hashtags`, so
+that a perfect output equals the truth.
 """
 
 import re
@@ -28,9 +28,9 @@ class HashtagRule:
     """How hashtags are cleaned.
 
     Attributes:
-        separators: Where one of these stands in a hashtag, it is split; by default the comma and the wide comma of
-            Chinese, between which prompts write hashtags.
-        max_chars: A hashtag is cut to this many characters; 0: to no number.
+        separators: A hashtag is split where one of these occurs; by default the comma and the wide Chinese comma,
+            which prompts write between hashtags.
+        max_chars: A hashtag is cut to this many characters; 0: not cut.
 
     Raises:
         ValueError: If a separator is empty, or ``max_chars`` negative.
@@ -49,16 +49,15 @@ class HashtagRule:
 def clean_hashtags(
     topics: Iterable[str | None], rule: HashtagRule, changes: Counter[str] | None = None
 ) -> list[str]:
-    """The hashtags of a note, cleaned: doing it again changes nothing.
+    """The hashtags of a note, cleaned; cleaning them again changes nothing.
 
-    Each is split at the separators and put in its normal form (`text.normal.hashtag_key`: no white space around it,
-    one space for any within); then what is beyond ``max_chars`` goes, with the space that the cut leaves at the end;
-    empty ones and repetitions are left out.
+    Each is split at the separators and put in its normal form (`text.normal.hashtag_key`: stripped, white space inside
+    as one space), then cut to ``max_chars`` and stripped again; empty ones and repetitions are left out.
 
     Args:
-        topics: Hashtags as they were given; None is an empty one.
+        topics: Hashtags as given; None counts as an empty one.
         rule: Separators and limit.
-        changes: Counts what was changed, by what it is in words.
+        changes: Counts the changes, by their description in words.
 
     Returns:
         The hashtags, in order.
@@ -90,7 +89,7 @@ def clean_hashtags(
 
 
 def one_line(text: str) -> str:
-    r"""A text whose line breaks, of any kind, are spaces.
+    r"""The text with line breaks of any kind replaced by spaces.
 
     Example:
         >>> one_line("one\r\ntwo")
@@ -100,7 +99,7 @@ def one_line(text: str) -> str:
 
 
 def _split(topic: str, separators: tuple[str, ...]) -> list[str]:
-    """The parts between separators, also those that only the normal form has: it makes a space of a line break."""
+    """The parts between separators, also those that only the normal form has (it turns a line break into a space)."""
     form = hashtag_key(topic)
     separator = next((one for one in separators if one in topic or one in form), None)
     if separator is None:

@@ -1,16 +1,16 @@
-"""Ctrl-C on the command line: the first one ends a long call where nothing is lost, the second one ends the process.
+"""Ctrl-C on the command line: the first one stops a long call where nothing is lost, the second ends the process.
 
-Python runs a signal's handler between two of its own instructions, so during a long call into the core, or into
-PyTorch, it would not run: nothing would answer. Here the interpreter also writes the signal's number to a pipe, which
-it does at once, and a thread of ours that waits there speaks, and counts.
+Python runs a signal handler only between two of its own instructions, so during a long call into the core or PyTorch
+there would be no reaction. But the interpreter also writes the signal's number to a pipe, and this happens at once; a
+thread of this module reads the pipe, answers the user and counts the signals.
 
-1. The first Ctrl-C inside `finishing` only leaves a wish, which is met at the next `stop_if_wished`, between two steps;
-   elsewhere it raises KeyboardInterrupt at once, as ever.
-2. The second raises KeyboardInterrupt wherever the main thread is. If that has not ended the process by `DEADLINE`
-   seconds, since the main thread is deep in a call, the thread does, once what is being written is out of the way.
+1. The first Ctrl-C inside `finishing` is only recorded as a wish, and takes effect at the next `stop_if_wished`,
+   between two steps; elsewhere it raises KeyboardInterrupt at once, as usual.
+2. The second raises KeyboardInterrupt wherever the main thread is. If the process has not ended after `DEADLINE`
+   seconds, because the main thread is inside a long call, the thread ends it, after removing unfinished files.
 
-All this holds within `answered` alone, which the command line calls. Elsewhere, as in a notebook, a library's signals
-are its user's: `finishing` and `stop_if_wished` do nothing there.
+All this holds only within `answered`, which the command line uses. Elsewhere, for example in a notebook, signals belong
+to the user of the library: there `finishing` and `stop_if_wished` do nothing.
 """
 
 import os
@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 DEADLINE = 0.6
-"""Seconds from the second Ctrl-C until the process is ended whatever it is doing; its memory takes a while to free."""
+"""Seconds from the second Ctrl-C until the process is ended in any case; freeing its memory takes time, too."""
 
 PATIENCE = 0.25
-"""Seconds that the main thread has to stop by itself before the first Ctrl-C is answered outside `finishing`."""
+"""Outside `finishing`: seconds the main thread has to stop by itself before the first Ctrl-C is answered."""
 
 SHOW_CURSOR = "\x1b[?25h"  # progress bars hide it
 
@@ -46,21 +46,21 @@ Say = Callable[[str], None]
 
 
 def _say_below(text: str) -> None:
-    """Prints below the ^C that the terminal has echoed."""
+    """Prints below the ^C that the terminal shows."""
     if sys.stderr.isatty():
         sys.stderr.write(SHOW_CURSOR)
     print(f"\nnotellm: {text}", file=sys.stderr, flush=True)
 
 
 class Answers:
-    """What has been asked by Ctrl-C, and the thread that answers.
+    """The Ctrl-C signals so far, and the thread that answers them.
 
     Args:
-        last_words: What is said when the thread ends the process.
-        is_silent: Whether another process of the same run speaks.
+        last_words: Message when the thread ends the process.
+        is_silent: Whether to print nothing, since another process of the same run does.
 
     Attributes:
-        must_stop: Whether there have been two.
+        must_stop: Whether there have been two signals.
     """
 
     def __init__(self, last_words: str, is_silent: bool) -> None:
@@ -70,12 +70,12 @@ class Answers:
         self.must_stop = False
         self._ending = threading.Lock()
         self._has_ended = threading.Event()
-        # once for the first and once for the second: a third must not disturb the tidying up
+        # once for the first and once for the second: a third must not disturb the clean-up
         self._raised: set[bool] = set()
         self._has_raised = threading.Event()
 
     def begin(self) -> None:
-        """Takes over Ctrl-C."""
+        """Starts handling Ctrl-C."""
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
         self._thread = threading.Thread(target=self._wait, name="notellm-interrupts", daemon=True)
@@ -84,7 +84,7 @@ class Answers:
         self._thread.start()
 
     def end(self) -> None:
-        """Gives Ctrl-C back."""
+        """Restores the earlier handling of Ctrl-C."""
         with self._ending:  # for good, if the thread is about to end the process
             self._has_ended.set()
         signal.set_wakeup_fd(-1)
@@ -101,7 +101,7 @@ class Answers:
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Runs on the main thread, between two instructions: sooner or later."""
+        """Runs on the main thread, between two instructions, possibly much later."""
         if self.at_hand and not self.must_stop:
             self.is_wished = True
         elif self.must_stop not in self._raised:
@@ -110,10 +110,10 @@ class Answers:
             raise KeyboardInterrupt
 
     def _wait(self) -> None:
-        """Runs on the thread: reads a byte a signal, and 0 at the end."""
+        """Runs on the thread: reads one byte per signal, and 0 at the end."""
         asked = 0
         while number := os.read(self._reading, 1)[0]:
-            if number != signal.SIGINT:  # of handlers that somebody else has set
+            if number != signal.SIGINT:  # of handlers that other code has set
                 continue
             asked += 1
             if asked == 1:
@@ -131,7 +131,7 @@ class Answers:
 
     def _answer_second(self) -> None:
         self.must_stop = True
-        # the handler may have run for both signals before we knew of the second
+        # the handler may have run for both signals before this thread read the second
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         threading.Thread(target=self._end_at_deadline, name="notellm-deadline", daemon=True).start()
 
@@ -148,7 +148,7 @@ class Answers:
 
     def _speak(self, say: Say, text: str) -> None:
         if not self.is_silent:
-            with suppress(Exception):  # the terminal may be gone: words must not keep anything from ending
+            with suppress(Exception):  # the terminal may be gone: a message must not prevent the end
                 say(text)
 
 
@@ -158,17 +158,17 @@ _before_a_hard_end: list[Callable[[], None]] = []
 
 @contextmanager
 def answered(last_words: str, *, is_silent: bool = False) -> Iterator[Answers]:
-    """Has Ctrl-C answered as this module says while the body runs.
+    """Handles Ctrl-C as described in this module while the body runs.
 
-    Where Ctrl-C is somebody else's already (ignored, handled, waited for by an event loop), or this is not the main
-    thread, the body just runs.
+    If other code handles Ctrl-C already (it is ignored, has a handler, or an event loop waits for it), or this is not
+    the main thread, the body just runs.
 
     Args:
-        last_words: What is said where the process must be ended amid a call.
-        is_silent: Whether nothing is said: of several processes of a run one speaks.
+        last_words: Message if the process must be ended during a call.
+        is_silent: Whether to print nothing: only one of several processes of a run prints.
 
     Yields:
-        What has been asked, also afterwards.
+        The signals so far; it can still be read afterwards.
     """
     global _answers
     answers = Answers(last_words, is_silent)
@@ -196,16 +196,16 @@ def _is_ours_to_handle() -> bool:
 
 @contextmanager
 def finishing(unit: str, say: Say | None = None, *, then_stop: bool = False) -> Iterator[None]:
-    """The first Ctrl-C in the body only leaves a wish; the body, or what comes after it, calls `stop_if_wished`.
+    """The first Ctrl-C in the body is only recorded; the body, or code after it, calls `stop_if_wished`.
 
     Args:
         unit: What is finished first: ``"step"``, ``"batch"``, ``"file"``.
-        say: Called, on a thread of ours, with the answer to the user; default: that of the `finishing` around this
-            one, or printing to standard error.
-        then_stop: Whether the wish is met right behind the body, unless another `finishing` is around it.
+        say: Called, on another thread, with the answer to the user; default: that of the enclosing `finishing`, or
+            printing to standard error.
+        then_stop: Whether to stop right after the body if there was a signal, unless another `finishing` encloses it.
 
     Raises:
-        KeyboardInterrupt: If so.
+        KeyboardInterrupt: If it stops.
     """
     answers = _answers
     if answers is None or threading.current_thread() is not threading.main_thread():
@@ -221,23 +221,23 @@ def finishing(unit: str, say: Say | None = None, *, then_stop: bool = False) -> 
 
 
 def stop_if_wished() -> None:
-    """To be called where stopping loses nothing.
+    """Stops if the user has asked for it; to be called where stopping loses nothing.
 
     Raises:
-        KeyboardInterrupt: If there has been a Ctrl-C inside `finishing` since.
+        KeyboardInterrupt: If there was a Ctrl-C inside `finishing`.
     """
     if _answers is not None:
         _answers.stop_if_wished()
 
 
 def before_a_hard_end(tidy: Callable[[], None]) -> None:
-    """Has something called right before the process is ended amid a call, on a thread of ours; it must be quick."""
+    """Registers a quick function to call, on another thread, right before the process is ended during a call."""
     _before_a_hard_end.append(tidy)
 
 
 @contextmanager
 def tidied_before_a_hard_end(tidy: Callable[[], None]) -> Iterator[None]:
-    """The same for as long as the body runs."""
+    """The same while the body runs."""
     _before_a_hard_end.append(tidy)
     try:
         yield

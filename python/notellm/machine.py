@@ -1,4 +1,4 @@
-"""What this machine and its software are: for the records of a run and for ``notellm doctor``."""
+"""Describes this machine and its software, for the records of a run and for ``notellm doctor``."""
 
 import importlib.metadata
 import os
@@ -30,7 +30,7 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
     """The machine as a run records it.
 
     Args:
-        device: ``"cpu"`` or ``"cuda"``: where the run computes.
+        device: The device of the run, ``"cpu"`` or ``"cuda"``.
 
     Returns:
         ``cpu`` (model), ``instruction_sets``, ``cores`` (usable by this process), ``memory_gib``
@@ -47,20 +47,20 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of us (and our commit, in a checkout) and of what results depend on.
+    """Versions of Python, of this package (with its commit, in a checkout) and of packages that results depend on.
 
-    What is absent is left out.
+    Packages that are not installed are left out.
     """
     found = {name: version_of(name) for name in RECORDED} | {"commit": _commit()}
     return {"python": platform.python_version()} | {name: text for name, text in found.items() if text}
 
 
 def _commit() -> str | None:
-    """The commit of the checkout this file lies in; ``+`` behind it if tracked files are changed."""
+    """The commit of the checkout that contains this file, followed by ``+`` if tracked files are changed."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True)
-        if tracked.returncode:  # installed: the folder may lie in somebody else's repository
+        if tracked.returncode:  # installed: the folder may be inside another repository
             return None
         name = subprocess.run([*git, "describe", "--always", "--dirty=+"], capture_output=True, text=True)
     except OSError:  # no git
@@ -69,7 +69,7 @@ def _commit() -> str | None:
 
 
 def version_of(package: str) -> str | None:
-    """The version of an installed package, None if it is not there; nothing but torch is imported.
+    """The version of an installed package, or None; only torch is imported.
 
     Example:
         >>> version_of("no-such-package") is None
@@ -87,7 +87,7 @@ def version_of(package: str) -> str | None:
 
 
 def openmp_libraries() -> list[str]:
-    """The OpenMP runtimes loaded into this process; more than one means rival thread pools."""
+    """The OpenMP runtimes loaded into this process; more than one means competing thread pools."""
     maps = _read("/proc/self/maps")
     return sorted(set(re.findall(r"/\S*/lib(?:gomp|omp|iomp5)[^/\s]*\.so\S*", maps)))
 

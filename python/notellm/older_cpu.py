@@ -1,7 +1,7 @@
 """Lets a processor behave like an older one: our loops, and the libraries' products, without its newer instructions.
 
-``python -m notellm.older_cpu avx2 COMMAND ...`` runs a command, and all that it starts, as on a processor that has
-AVX2 and no more.
+``python -m notellm.older_cpu avx2 COMMAND ...`` runs a command, and every process it starts, as on a processor with
+AVX2 only.
 """
 
 import argparse
@@ -29,21 +29,21 @@ PROCESSORS = {
         "CT2_FORCE_CPU_ISA": "AVX512",
     },
 }
-"""Of each kind of processor that can be played, older ones first: the variables that our own loops, oneDNN, LibTorch's
-loops, MKL and CTranslate2 (which benchmarks compare with) read, each once and early. ``avx512`` has no bf16."""
+"""For each kind of processor that can be imitated, older ones first: the variables read by our own loops, oneDNN,
+LibTorch's loops, MKL and CTranslate2 (which benchmarks compare with), each once and early. ``avx512`` has no bf16."""
 
 NEWER = {"avx2": {"AVX-512", "AVX-512 bf16", "AMX bf16"}, "avx512": {"AVX-512 bf16", "AMX bf16"}}
-"""What `describe_machine` names on processors that have more."""
+"""The instruction sets of `describe_machine` that only newer processors have."""
 
 
 def environment(processor: str) -> dict[str, str]:
-    """The variables that a process must find when it begins.
+    """The environment variables that a process must have when it starts.
 
     Args:
         processor: ``"avx2"`` or ``"avx512"``.
 
     Raises:
-        ValueError: If the name is another.
+        ValueError: If the name is another one.
 
     Example:
         >>> environment("avx2")["ONEDNN_MAX_CPU_ISA"]
@@ -57,10 +57,10 @@ def environment(processor: str) -> dict[str, str]:
 
 
 def has_more_than(processor: str) -> bool:
-    """Whether this process runs on a newer processor, or plays one, so that playing `processor` changes anything.
+    """Whether this process runs on a newer processor, real or imitated, so that imitating `processor` changes anything.
 
     Raises:
-        ValueError: If the name is none of ``PROCESSORS``.
+        ValueError: If the name is not in ``PROCESSORS``.
     """
     environment(processor)
     kinds = list(PROCESSORS)
@@ -71,10 +71,10 @@ def has_more_than(processor: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Becomes the command; returns only where there is nothing to do.
+    """Replaces this process by the command; returns only if it cannot.
 
     Returns:
-        0 where the command is left out, 127 where it is not there.
+        0 if the command is skipped, 127 if it does not exist.
     """
     parser = argparse.ArgumentParser(prog="python -m notellm.older_cpu", description=__doc__.splitlines()[0])
     parser.add_argument(

@@ -1,9 +1,9 @@
-"""Options: each is described once, in a class beside the function that takes it.
+"""Options: each is described in one place, in a class beside the function that takes it.
 
 The description of an option is its name, type and default, the range or the choices of its values, one sentence, its
-unit, and whether it changes results or only what they cost. Of it are made: the check of a constructor and of
-configuration files, Hydra's defaults, what names a run, ``notellm options`` and the page ``docs/options.md``. Functions
-of the core have theirs in C++ (``notellm._core.options``), by the same kind of record.
+unit, and whether it changes results or only their cost. From it come the checks of constructors and configuration
+files, Hydra's defaults, the names of runs, ``notellm options`` and the page ``docs/options.md``. Options of the core's
+functions are described in C++ (``notellm._core.options``), with the same kind of record.
 """
 
 import dataclasses
@@ -40,14 +40,14 @@ def option(
     Args:
         meaning: One sentence.
         default: A bool, int, float or str, or a tuple of int or of str. Its type is the option's.
-        at_least: Smallest value; of a tuple: of each item, as the next four.
-        above: Bound below all values.
+        at_least: Smallest value; for a tuple this and the next four apply to each item.
+        above: Exclusive lower bound.
         at_most: Largest value.
-        below: Bound above all values.
-        choices: The texts that there are; none: any.
-        not_empty: Whether a text or a tuple must hold something. Where the default does not, it must be given.
+        below: Exclusive upper bound.
+        choices: The allowed texts; none: any.
+        not_empty: Whether a text or a tuple must not be empty. If the default is empty, the option must be given.
         unit: What a number counts or measures.
-        decides_cost: Whether it changes only what a run costs and keeps by the way, and nothing that comes of it.
+        decides_cost: Whether it changes only the cost of a run and the files it keeps, but not its results.
     """
     low, high = at_least if above is None else above, at_most if below is None else below
     facts = {
@@ -97,19 +97,19 @@ class Options:
         return ""
 
     def to_dict(self) -> dict[str, Any]:
-        """All options, by name, as plain data: lists for tuples."""
+        """All options, by name, as plain data: tuples become lists."""
         return {described.name: _plain(getattr(self, described.name)) for described in self.GROUP.options}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
-        """Makes the class of plain data, such as a YAML file's; what is not given has its default.
+        """Makes an instance from plain data, such as a YAML file's; options that are not given have their defaults.
 
         Args:
-            values: By option.
-            where: Named in errors, for example the file; by default the class.
+            values: Values by option name.
+            where: The source for error messages, for example the file; by default the class.
 
         Raises:
-            ConfigError: ``where: ...``; an unknown key comes with the nearest known one.
+            ConfigError: ``where: ...``; for an unknown key it suggests the nearest known one.
         """
         where = where or cls.__name__
         checked = _core.check(dict(values), [cls.GROUP], name=where, fills_in=True)
@@ -135,7 +135,7 @@ def _plain(value: Any) -> Any:
 
 
 def facts(described: Option) -> str:
-    """What an option's values must satisfy and are, as one sentence; empty where nothing is known.
+    """Range, choices and unit of an option as one sentence; empty if there are none.
 
     Example:
         >>> class Mine(Options):
@@ -165,7 +165,7 @@ def _range(described: Option) -> str:
 
 
 def unknown(described: Sequence[OptionGroup], key: str) -> str:
-    """Why there is no such dotted key or group, with the nearest one; empty if there is."""
+    """The message that a dotted key or group does not exist, with the nearest one; empty if it exists."""
     return _core.unknown_key(described, key)
 
 

@@ -1,4 +1,4 @@
-"""How fast a long call is, and how long the rest of it takes: arithmetic on what it reports, and words for it."""
+"""The speed of a long call and its remaining time, computed from its progress reports, and as text."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import NamedTuple
 __all__ = ["Pace", "duration_text", "pace_text"]
 
 Clock = Callable[[], float]
-"""Seconds since some instant."""
+"""Returns seconds since some fixed instant."""
 
 
 class _Mark(NamedTuple):
@@ -16,16 +16,16 @@ class _Mark(NamedTuple):
 
 
 class Pace:
-    """What a long call has done, by its reports.
+    """The progress of a long call, from its reports.
 
-    The first unit (or batch of them) loads and compiles what the others find ready, so it tells little of them: it
-    counts only until there is a second. What was there before the first report, of an earlier call, never counts.
+    The first unit (or batch of units) includes loading and compiling, so it says little about the others: it counts
+    only until there is a second one. Units done before the first report, by an earlier call, never count.
 
     Args:
-        clock: Where the time is read.
+        clock: The clock.
 
     Attributes:
-        done: Units done, as last reported. total: of all; 0 before the first report.
+        done: Units done, as last reported. total: Number of units; 0 before the first report.
 
     Example:
         >>> times = iter([0.0, 0.0, 9.0, 12.0, 13.0])
@@ -45,7 +45,7 @@ class Pace:
         self._newest: _Mark | None = None  # when the newest was
 
     def report(self, done: int, total: int) -> None:
-        """Takes a report; those that say nothing new change nothing."""
+        """Takes a report; a report with nothing new changes nothing."""
         self.done, self.total = done, total
         mark = _Mark(self._clock(), done)
         if self._start is None:
@@ -56,7 +56,7 @@ class Pace:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since this was made."""
+        """Seconds since this object was created."""
         return self._clock() - self._begin
 
     @property
@@ -66,19 +66,19 @@ class Pace:
 
     @property
     def is_second_done(self) -> bool:
-        """Whether more than the first unit, or batch of units, has been done: from then on there is an estimate."""
+        """Whether more than the first unit (or batch of units) has been done; from then on there is an estimate."""
         return self._first is not None and self._newest is not self._first
 
     @property
     def seconds_a_unit(self) -> float | None:
-        """Mean seconds of the units after the first; of the first where there is no other; else None."""
+        """Mean seconds per unit after the first; of the first if there is no other; None if there is none."""
         if self._start is None or self._first is None or self._newest is None:
             return None
         since = self._first if self.is_second_done else self._start
         return (self._newest.seconds - since.seconds) / (self._newest.done - since.done)
 
     def seconds_left(self) -> float | None:
-        """Seconds until all is done, if the rest is as fast; None before the second unit, or batch of units."""
+        """Estimated seconds until all is done; None before the second unit (or batch of units)."""
         each = self.seconds_a_unit
         if each is None or self._newest is None or not self.is_second_done:
             return None
@@ -86,10 +86,10 @@ class Pace:
 
 
 def pace_text(seconds: float, unit: str) -> str:
-    """A pace in words, of whatever size.
+    """A pace in words, fast or slow.
 
     Args:
-        seconds: What one unit takes.
+        seconds: Seconds per unit.
         unit: Its name, in the plural.
 
     Example:
@@ -104,7 +104,7 @@ def pace_text(seconds: float, unit: str) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A time in words, as exact as a reader needs it.
+    """A duration in words, rounded for a reader.
 
     Example:
         >>> duration_text(58.7), duration_text(1500), duration_text(8100)

@@ -1,4 +1,4 @@
-"""Which dtype matrix products run in, by name: ``auto`` is what the machine multiplies natively."""
+"""The dtype of matrix products, by name; ``auto`` depends on what the machine multiplies natively."""
 
 import torch
 
@@ -7,7 +7,7 @@ from notellm._core.models import multiplies_bf16 as cpu_multiplies_bf16
 __all__ = ["AUTO", "DTYPES", "Dtype", "compute_dtype", "multiplies_bf16", "remark_on_speed", "resolve_dtype"]
 
 AUTO = "auto"
-"""The name that becomes another one when a run begins."""
+"""The name that is replaced by another one when a run begins."""
 
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16}
 """Names of the dtypes in which the core runs matrix products."""
@@ -20,8 +20,8 @@ def multiplies_bf16(device: str | torch.device = "cpu") -> bool:
     """Whether a device multiplies bf16 natively.
 
     Args:
-        device: ``"cpu"``, as the chosen instruction set lets it compute (`notellm.set_instruction_set`,
-            ``ONEDNN_MAX_CPU_ISA``), or ``"cuda"``. A GPU that is not there, or any other device, does not.
+        device: ``"cpu"``, within the limits of the chosen instruction set (`notellm.set_instruction_set`,
+            ``ONEDNN_MAX_CPU_ISA``), or ``"cuda"``. For a missing GPU or any other device the answer is no.
     """
     where = torch.device(device)
     if where.type == "cpu":
@@ -69,10 +69,10 @@ def compute_dtype(name: Dtype, device: str | torch.device = "cpu") -> torch.dtyp
 
 
 def remark_on_speed(name: str, device: str | torch.device = "cpu") -> str:
-    """A sentence where a dtype is computed by way of another one; empty where nothing is to be said.
+    """A sentence if a device computes a dtype by way of another one; otherwise empty.
 
     Args:
-        name: Of ``DTYPES``.
+        name: A name of ``DTYPES``.
         device: Where the products run.
     """
     if name != "bf16" or multiplies_bf16(device):

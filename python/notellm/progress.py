@@ -1,4 +1,4 @@
-"""Progress of long calls: the library reports through a callback and stays silent without one."""
+"""Progress of long calls: the library reports through a callback, and prints nothing without one."""
 
 import os
 import sys
@@ -24,22 +24,22 @@ from notellm.interrupts import finishing, stop_if_wished, tidied_before_a_hard_e
 from notellm.pace import Pace, duration_text, pace_text
 
 ProgressFn = Callable[[int, int], None]
-"""Called as ``(done, total)`` now and then during a long call; what it raises stops the call."""
+"""Called as ``(done, total)`` now and then during a long call; an exception it raises stops the call."""
 
 LINE_SECONDS = 10.0
-"""Seconds between two lines where there is no terminal to draw a bar on."""
+"""Seconds between two lines if there is no terminal to draw a bar on."""
 
 
 class Display(ABC):
-    """Shows one long call; it is the call's `ProgressFn`.
+    """Shows the progress of one long call; it is the call's `ProgressFn`.
 
     Args:
         title: What is being done.
         unit: What is counted, in the plural.
-        part: What is done at a time; empty where that is not known.
+        part: What is done at a time; empty if that is not known.
 
     Attributes:
-        pace: How fast it is.
+        pace: Its speed.
     """
 
     def __init__(self, title: str, unit: str, part: str) -> None:
@@ -50,8 +50,8 @@ class Display(ABC):
         """Takes a report.
 
         Raises:
-            KeyboardInterrupt: After Ctrl-C, see `notellm.interrupts`: here nothing is half-done. Work that is done is
-                for the caller to keep first.
+            KeyboardInterrupt: After Ctrl-C, see `notellm.interrupts`: at this point nothing is half-done. The caller
+                should save finished work first.
         """
         self.pace.report(done, total)
         self._show()
@@ -60,14 +60,14 @@ class Display(ABC):
 
     @abstractmethod
     def say(self, text: str) -> None:
-        """Says something about the call, beside its progress."""
+        """Prints a message about the call, beside its progress."""
 
     @abstractmethod
     def _show(self) -> None:
         """Shows the newest report."""
 
     def _pace(self) -> str:
-        """How fast it is or, before that is known, what is being waited for."""
+        """The speed or, before it is known, what the call is waiting for."""
         if not self.pace.is_first_done:
             return f"first {self.part} ..." if self.part else "starting ..."
         return pace_text(self.pace.seconds_a_unit or 0.0, self.unit)
@@ -116,7 +116,7 @@ class _Lines(Display):
             self._print(", ".join(filter(None, (self._pace(), self._left()))))
 
     def _wait_for_first(self) -> None:
-        """Runs on a thread: nobody reports before the first unit is done, however long that takes."""
+        """Runs on a thread, because there is no report before the first unit is done, which may take long."""
         while not self._first_is_done.wait(LINE_SECONDS):
             self._print(f"{self._pace()} {duration_text(self.pace.elapsed)} so far")
 
@@ -126,7 +126,7 @@ class _Lines(Display):
 
 
 class _Bar(Display):
-    """Draws a bar, ten times a second, and so speaks before the first report as well."""
+    """Draws a bar, ten times a second, so something is shown before the first report, too."""
 
     def __init__(self, title: str, unit: str, part: str, stream: TextIO) -> None:
         super().__init__(title, unit, part)
@@ -145,7 +145,7 @@ class _Bar(Display):
         self.bars.console.print(f"{self.title}: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
-        """Stops drawing before the process is ended; if the main thread is just drawing, so be it."""
+        """Stops drawing before the process is ended, unless the main thread is drawing at this moment."""
         stopping = threading.Thread(target=self.bars.stop, daemon=True)
         stopping.start()
         stopping.join(0.2)
@@ -155,7 +155,7 @@ class _Bar(Display):
 
 
 class _Column(ProgressColumn):
-    """A text that is asked for anew whenever the bar is drawn."""
+    """A text that is computed whenever the bar is drawn."""
 
     def __init__(self, text: Callable[[], str], style: str) -> None:
         super().__init__()
@@ -177,17 +177,17 @@ def console_progress(
         title: What is being done, for example ``"embedding"``.
         unit: What is counted, in the plural, for example ``"notes"``.
         stream: Where to write; standard error by default.
-        part: What is done at a time and should not be broken off, for example ``"batch"``: on the command line the
-            first Ctrl-C stops behind it, by a KeyboardInterrupt out of the callback. Empty: it stops at once.
+        part: What is done at a time and should not be interrupted, for example ``"batch"``: on the command line the
+            first Ctrl-C stops after it, by a KeyboardInterrupt from the callback. Empty: it stops at once.
 
     Yields:
-        The callback to hand to the long call; its `Display.say` prints beside the bar.
+        The callback to pass to the long call; its `Display.say` prints beside the bar.
 
     Example:
         >>> with console_progress("mining", "notes") as report:
         ...     report(1, 2)
     """
-    stop_if_wished()  # of a call before, which was done
+    stop_if_wished()  # after a Ctrl-C during an earlier call, which was finished first
     display = _display(title, unit, part, stream or sys.stderr)
     with finishing(part, display.say) if part else nullcontext():
         if isinstance(display, _Bar):

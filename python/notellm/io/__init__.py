@@ -1,1 +1,1 @@
-"""Files: complete or not at all, JSON with the place of its faults, fingerprints, and the cache folder."""
+"""Files: written completely or not at all, JSON errors with their place, fingerprints, and the cache folder."""

@@ -1,4 +1,4 @@
-"""Where fetched data and models are kept between runs."""
+"""Where downloaded data and models are kept between runs."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ def cache_folder(name: str = "") -> Path:
     """A folder below ``$XDG_CACHE_HOME/notellm``, or ``~/.cache/notellm``; it need not exist yet.
 
     Args:
-        name: Of the data or model, for example ``"debian"``; empty for the folder of all.
+        name: Name of the data or model, for example ``"debian"``; empty for the folder of all.
 
     Example:
         >>> cache_folder("debian").parts[-2:]

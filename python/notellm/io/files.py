@@ -34,10 +34,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a system call says where there is no room for what is written."""
 
 _unfinished: set[Path] = set()
-"""What this process is writing under temporary names."""
+"""Files and folders that this process is writing under temporary names."""
 
 _placing = threading.Lock()
-"""Held while something takes its own name, or is about to be begun."""
+"""Held while a file or folder is renamed to its final name, or is about to be created."""
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     one, whatever the body's writer makes of it.
 
     Args:
-        path: The file to write; missing parent folders are made.
+        path: The file to write; missing parent folders are created.
 
     Yields:
         The temporary path to write to, an empty file.
@@ -84,9 +84,9 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """Fills a folder under a temporary name beside it, then renames it into place.
 
     Args:
-        path: The folder to make; missing parent folders are made.
-        replace: Whether a folder that is already there and not empty gives way to the new one. No
-            call swaps two folders, so for an instant between two renames there is none.
+        path: The folder to create; missing parent folders are created, too.
+        replace: Whether an existing folder that is not empty is replaced by the new one. Two folders
+            cannot be swapped in one call, so for an instant between two renames there is none.
 
     Yields:
         The temporary folder, empty.
@@ -176,7 +176,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _place_folder(temporary: Path, path: Path) -> None:
-    """Gives a folder its own name; one that has the name goes, but not if that fails."""
+    """Renames a folder to its final name; a folder that has this name is removed, but kept if renaming fails."""
     old = _temporary_name(path)
     with _placing:
         try:
@@ -192,14 +192,14 @@ def _place_folder(temporary: Path, path: Path) -> None:
 
 @contextmanager
 def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
-    """Keeps other processes from making the same thing; the lock goes with the process that holds it.
+    """Keeps other processes from creating the same thing; the lock ends with the process that holds it.
 
     Args:
         path: What is being made; while it lasts, the lock is a file beside it, which says who holds it (`holder_of`).
         wait: Whether to wait until no other process holds the lock.
 
     Yields:
-        Whether it is ours: false only where another process holds it and we do not wait.
+        Whether this process has the lock: false only if another process has it and ``wait`` is false.
     """
     name = _lock_of(Path(path))
     _make_folder(name.parent)
@@ -210,7 +210,7 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
             except BlockingIOError:
                 yield False
                 return
-            if not _is_file_of(lock.fileno(), name):  # its last holder has removed it since
+            if not _is_file_of(lock.fileno(), name):  # its last holder has removed it meanwhile
                 continue
             try:
                 _sign(lock.fileno(), name)
@@ -250,12 +250,12 @@ def _sign(descriptor: int, name: Path) -> None:
 
 
 def make_once(path: str | Path, is_complete: Callable[[], bool], make: Callable[[], object]) -> None:
-    """Makes what is not there yet; of several processes one makes it, and the others wait for it.
+    """Creates something that does not exist yet; one of several processes creates it, and the others wait.
 
     Args:
-        path: What is being made, for the lock.
-        is_complete: Whether it is there.
-        make: Makes it.
+        path: What is being created, for the lock.
+        is_complete: Whether it exists.
+        make: Creates it.
     """
     if is_complete():
         return
@@ -273,10 +273,10 @@ def _is_file_of(descriptor: int, name: Path) -> bool:
 
 @contextmanager
 def scratch_folder(path: str | Path) -> Iterator[Path]:
-    """Lends a folder beside ``path``, on the same disk, for what its making needs meanwhile.
+    """A temporary folder beside ``path``, on the same disk, for files needed while ``path`` is created.
 
     Args:
-        path: What is being made, with ``atomic_write`` or ``atomic_folder``; its success also
+        path: What is being created, with ``atomic_write`` or ``atomic_folder``; their success also
             removes scratch folders of killed processes.
 
     Yields:
@@ -292,9 +292,9 @@ def scratch_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """A name beside ``path``; what still bears it at the end is removed."""
+    """A temporary name beside ``path``; a file or folder that still has it at the end is removed."""
     temporary = _temporary_name(path)
-    with _placing:  # nothing is begun any more once all is abandoned
+    with _placing:  # nothing new is created once `_abandon_all` has begun
         _unfinished.add(temporary)
     try:
         yield temporary
@@ -311,14 +311,14 @@ def _remove(path: Path) -> None:
 
 
 def _abandon_all() -> None:
-    """Removes what is unfinished; nothing more is begun, or takes its own name: the process is about to end.
+    """Removes everything unfinished, as the process is about to end; nothing more is created or renamed after this.
 
-    It is renamed first: who is writing into a folder must not find it to add a file while it is emptied.
+    A folder is renamed first, so that a thread that writes into it cannot add a file while it is emptied.
     """
     _placing.acquire()
     for temporary in _unfinished.copy():
         away = temporary.with_name(f"{temporary.name.removesuffix('.part')[:-8]}{secrets.token_hex(4)}.part")
-        with suppress(OSError):  # it need not be there yet
+        with suppress(OSError):  # it may not exist yet
             temporary.rename(away)
             _remove(away)
 
@@ -327,7 +327,7 @@ before_a_hard_end(_abandon_all)
 
 
 def _temporary_name(path: Path) -> Path:
-    """A name of our own: it says who writes it, so that a later writer knows what is abandoned."""
+    """A temporary name with the process that writes it, so that a later writer can tell what is abandoned."""
     writer = f"{socket.gethostname()}-{os.getpid()}"
     return path.with_name(f".{path.name}.{writer}-{secrets.token_hex(4)}.part")
 
@@ -341,7 +341,7 @@ def _sync(path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Removes what killed writers of ``path`` left; called once ``path`` is complete."""
+    """Removes what killed writers of ``path`` left behind; called when ``path`` is complete."""
     ours = re.compile(
         rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}\.part"
     )

@@ -1,6 +1,6 @@
-"""Names for contents: equal contents have equal names, on every machine and in every version.
+"""Fingerprints: names for contents. Equal contents have equal names, on every machine and in every version.
 
-What is kept on a disk bears the name of what it was made from; where that has another name, it is made anew.
+Results kept on disk carry the fingerprint of what they were made from; if that has changed, they are made anew.
 """
 
 import hashlib
@@ -16,10 +16,10 @@ __all__ = ["Fingerprint", "json_fingerprint"]
 
 
 class Fingerprint:
-    """A name (BLAKE2b) that grows with what is added; the order counts.
+    """A hash (BLAKE2b) of everything that is added; the order counts.
 
     Args:
-        size: Bytes of the name, which has twice as many hexadecimal digits.
+        size: Size of the hash in bytes; the name has twice as many hexadecimal digits.
 
     Example:
         >>> Fingerprint(size=4).add_json([1, "a"]).name()
@@ -30,18 +30,18 @@ class Fingerprint:
         self._digest = hashlib.blake2b(digest_size=size)
 
     def add_json(self, value: Any) -> "Fingerprint":
-        """Plain data, as JSON writes it; the order of keys does not count."""
+        """Adds plain data, as written by JSON; the order of keys does not count."""
         self._digest.update(json.dumps(value, sort_keys=True).encode())
         return self
 
     def add_array(self, array: NDArray[Any] | None) -> "Fingerprint":
-        """The bytes of an array, without its dtype and shape; None adds nothing."""
+        """Adds the bytes of an array, without its dtype and shape; None adds nothing."""
         if array is not None:
             self._digest.update(np.ascontiguousarray(array).tobytes())
         return self
 
     def add_files(self, paths: Iterable[Path]) -> "Fingerprint":
-        """Names and contents of files, sorted by path."""
+        """Adds names and contents of files, sorted by path."""
         for path in sorted(paths):
             self._digest.update(path.name.encode())
             with path.open("rb") as file:
@@ -54,7 +54,7 @@ class Fingerprint:
 
 
 def json_fingerprint(value: Any, *, size: int = 8) -> str:
-    """The name of plain data.
+    """The fingerprint of plain data.
 
     Example:
         >>> json_fingerprint({"a": 1}) == json_fingerprint({"a": 1.0})

@@ -1,4 +1,4 @@
-"""JSON in files: written completely or not at all, and read with the line of every fault."""
+"""JSON in files: written completely or not at all; errors in reading name the line."""
 
 import json
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
 
 
 def read_json_lines(path: str | Path) -> list[tuple[int, Any]]:
-    """Reads one JSON value a line of at most `LARGEST_LINE` bytes, empty lines aside.
+    """Reads one JSON value per line of at most `LARGEST_LINE` bytes; empty lines are skipped.
 
     Returns:
         Each value with its line's number, from 1.
@@ -96,7 +96,7 @@ def bounded_lines(file: IO[bytes], path: str | Path) -> Iterator[tuple[int, byte
 
 
 def read_text(path: str | Path) -> str:
-    """Reads UTF-8, with or without a byte order mark, which is no part of the text.
+    """Reads UTF-8; a byte order mark is not part of the text.
 
     Raises:
         FileNotFoundError: If there is no such file.

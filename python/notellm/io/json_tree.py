@@ -1,4 +1,4 @@
-"""Values of a JSON tree that know where they stand, so that a complaint can name the place."""
+"""Values of a JSON tree that know their place, so that an error can name it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from notellm.errors import DataError
 
 @dataclass(frozen=True)
 class Node:
-    """A value and where it stands, such as ``evaluation.json: systems[0].recall``."""
+    """A value and its place, such as ``evaluation.json: systems[0].recall``."""
 
     value: Any
     where: str
 
     def at(self, key: str) -> Node:
-        """The entry of a key that must be there."""
+        """The entry of a key that must exist."""
         if not isinstance(self.value, Mapping):
             raise DataError(f"{self.where}: must be an object with {key!r}, but is {shortened(self.value)}")
         if key not in self.value:
@@ -28,7 +28,7 @@ class Node:
         return Node(self.value[key], f"{self.where}{separator}{key}")
 
     def maybe(self, key: str) -> Node | None:
-        """The entry of a key, or ``None`` where it is absent or null."""
+        """The entry of a key, or ``None`` if it is absent or null."""
         present = isinstance(self.value, Mapping) and self.value.get(key) is not None
         return self.at(key) if present else None
 
@@ -39,12 +39,12 @@ class Node:
         return [Node(member, f"{self.where}[{number}]") for number, member in enumerate(self.value)]
 
     def list(self, key: str) -> list[Node]:
-        """The members of the list at a key; none where it is absent."""
+        """The members of the list at a key; none if it is absent."""
         node = self.maybe(key)
         return [] if node is None else node.items()
 
     def entries(self, key: str) -> dict[str, Node]:
-        """The entries of the object at a key; none where it is absent."""
+        """The entries of the object at a key; none if it is absent."""
         node = self.maybe(key)
         if node is None:
             return {}
@@ -72,11 +72,11 @@ class Node:
         return node.value
 
     def texts(self, key: str) -> set[str]:
-        """The strings of the list at a key; none where it is absent."""
+        """The strings of the list at a key; none if it is absent."""
         return {str(node.value) for node in self.list(key)}
 
 
 def shortened(value: object) -> str:
-    """A value for a message: 60 characters at most."""
+    """A value for a message, cut to at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
