@@ -144,7 +144,7 @@ def csft_head_loss(
         label_offsets: Shape ``(n + 1,)``, int64, on the CPU; as in `csft_loss`.
         reduction: ``"note"`` or ``"token"``, as in `csft_loss`.
         dtype: Of the matrix products, see `notellm.resolve_dtype`. Sums over tiles are fp32 (fp64 for fp64).
-        max_logits: The most logits that exist at a time. Default: 2^20 on the CPU, 2^24 elsewhere.
+        max_logits: The most logits kept at a time. Default: 2^20 on the CPU, 2^24 elsewhere.
 
     Returns:
         Scalar mean; NaN if there is no label at all. Differentiable in ``states`` and ``head``; no gradient is

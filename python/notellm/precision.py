@@ -13,7 +13,7 @@ DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16}
 """Names of the dtypes in which the core runs matrix products."""
 
 Dtype = str | torch.dtype
-"""How a call is told a dtype: by its name, ``"auto"`` among them, or as torch's own."""
+"""A dtype as an argument: its name (``"auto"`` is one, too), or torch's dtype."""
 
 
 def multiplies_bf16(device: str | torch.device = "cpu") -> bool:
@@ -33,11 +33,11 @@ def multiplies_bf16(device: str | torch.device = "cpu") -> bool:
 
 
 def resolve_dtype(name: Dtype = AUTO, device: str | torch.device = "cpu") -> str:
-    """What a dtype's name comes to on a device.
+    """The dtype that a name stands for on a device.
 
     Args:
-        name: ``"auto"``: ``"bf16"`` where the device multiplies it natively, otherwise ``"fp32"``. Or ``"fp32"``,
-            ``"bf16"`` or ``"fp64"``, which stay what they are, on any device; or ``torch.float32`` and the like.
+        name: ``"auto"``: ``"bf16"`` if the device multiplies it natively, otherwise ``"fp32"``. Or ``"fp32"``,
+            ``"bf16"`` or ``"fp64"``, which stay the same on any device; or ``torch.float32`` and the like.
         device: Where the products run: ``"cpu"`` or ``"cuda"``.
 
     Returns:
@@ -60,7 +60,7 @@ def resolve_dtype(name: Dtype = AUTO, device: str | torch.device = "cpu") -> str
 
 
 def compute_dtype(name: Dtype, device: str | torch.device = "cpu") -> torch.dtype:
-    """The torch dtype that a name comes to on a device, see `resolve_dtype`.
+    """The torch dtype that a name stands for on a device, see `resolve_dtype`.
 
     Raises:
         ValueError: If the name is unknown.

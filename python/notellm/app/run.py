@@ -24,7 +24,7 @@ from notellm.precision import AUTO, resolve_dtype
 __all__ = ["RUN", "RunFolder", "alone_in", "settle_dtype"]
 
 RUN = "run"
-"""What is locked in a run folder, by ``run.lock``, while a call works in it."""
+"""A run folder is locked under this name, by ``run.lock``, while a call works in it."""
 
 AFTER_TRAINING = ("embed.", "evaluation.", "generation.")
 """Groups that may differ between calls on one run folder, like keys that change only costs: earlier results stay valid.
@@ -103,7 +103,7 @@ class RunFolder:
 
 @contextmanager
 def alone_in(path: str | Path) -> Iterator[None]:
-    """Keeps other calls out of a run folder while this one works in it; they are refused, they do not wait.
+    """Locks a run folder while this call works in it; other calls are refused and do not wait.
 
     Args:
         path: The folder; made if it is not there.

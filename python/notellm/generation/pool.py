@@ -46,7 +46,7 @@ def write_pool(
         How many notes were taken from an earlier call.
 
     Raises:
-        ValueError: If ``describe`` does not give one object a note.
+        ValueError: If ``describe`` does not return one object per note.
         OSError: If there is no room for the lines; those of earlier chunks are kept.
     """
     path, chunk = Path(path), notes_per_chunk or NOTES_PER_CHUNK
@@ -98,7 +98,7 @@ def _shifted(progress: ProgressFn | None, before: int, total: int) -> ProgressFn
 
 
 def notes_fingerprint(notes: Notes) -> str:
-    """A name for what a model sees of notes, and for their ids."""
+    """A fingerprint of what a model sees of the notes, and of their ids."""
     found = Fingerprint()
     for fields in zip(notes.ids, notes.titles, notes.contents, notes.topics, strict=True):
         found.add_json(fields)

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a system call says where there is no room for what is written."""
+"""Error numbers of system calls that mean that there is no room to write."""
 
 _unfinished: set[Path] = set()
 """Files and folders that this process is writing under temporary names."""
@@ -45,8 +45,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Writes a file under a temporary name beside it, then renames it into place.
 
     A reader sees the old file or the new one, whatever happens in between. When the body raises,
-    the temporary file is removed and ``path`` stays as it was. The file is as readable as any new
-    one, whatever the body's writer makes of it.
+    the temporary file is removed and ``path`` stays as it was. The file has the permissions of any
+    new file, even if the body's writer sets others.
 
     Args:
         path: The file to write; missing parent folders are created.
@@ -55,7 +55,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         The temporary path to write to, an empty file.
 
     Raises:
-        OSError: If it cannot be written: a disk that is full, a folder that is read-only; names ``path``.
+        OSError: If it cannot be written (the disk is full, the folder is read-only); names ``path``.
 
     Example:
         >>> folder = getfixture("tmp_path")
@@ -115,10 +115,10 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def append_whole(descriptor: int, data: bytes, path: str | Path) -> None:
-    """Writes behind the end of a file, all of it or nothing.
+    """Appends to a file, completely or not at all.
 
     Args:
-        descriptor: The file, open for appending; nobody else writes to it meanwhile.
+        descriptor: The file, open for appending; no other writer may use it during the call.
         data: What to write.
         path: Its name, for the error.
 
@@ -129,7 +129,7 @@ def append_whole(descriptor: int, data: bytes, path: str | Path) -> None:
     left = memoryview(data)
     with _named(path, is_ours=True):
         try:
-            while left:  # a call may write a part alone
+            while left:  # a call may write only a part
                 left = left[os.write(descriptor, left) :]
         except BaseException:
             os.ftruncate(descriptor, before)
@@ -195,7 +195,7 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
     """Keeps other processes from creating the same thing; the lock ends with the process that holds it.
 
     Args:
-        path: What is being made; while it lasts, the lock is a file beside it, which says who holds it (`holder_of`).
+        path: What is being created; while held, the lock is a file beside it that says who holds it (`holder_of`).
         wait: Whether to wait until no other process holds the lock.
 
     Yields:
@@ -221,7 +221,7 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 def holder_of(path: str | Path) -> str:
-    """Who holds the lock of what is being made, in words; empty where that cannot be told any more."""
+    """Who holds the lock, in words; empty if that is no longer known."""
     try:
         known = json.loads(_lock_of(Path(path)).read_text(encoding="utf-8"))
         return f"`{known['command']}`, process {known['pid']} on {known['host']}, since {known['since']}"

@@ -304,7 +304,7 @@ class NoteLLM(Adapted):
         Args:
             batch: From `Prompt.pack`, for training or embedding: ``n`` notes, ``M`` labels.
             dtype: Of the matrix products, see `notellm.resolve_dtype`.
-            checkpoint: Whether the backward pass computes each layer again, see `Decoder.forward`.
+            checkpoint: Whether the backward pass recomputes each layer, see `Decoder.forward`.
             dropout_seed: Of the adapters' dropout, `notellm.models.lora.dropout_seed`; None: without dropout.
 
         Returns:

@@ -42,7 +42,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def refuse_newer(folder: Path, step: int) -> None:
-    """Refuses to train from a step on where there is a checkpoint of a later one: it would be another run's work.
+    """Refuses to train from ``step`` on if there is a checkpoint of a later step: it would belong to another run.
 
     Args:
         folder: The run's ``checkpoints`` folder.
@@ -62,7 +62,7 @@ def refuse_newer(folder: Path, step: int) -> None:
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer: Optimizer, step: int, options: TrainOptions, data: str
 ) -> None:
-    """Writes ``folder/step-NNNNNNN`` complete or not at all, then removes the older ones; what is newer stays.
+    """Writes ``folder/step-NNNNNNN`` completely or not at all, then removes older ones; newer ones are kept.
 
     The schedule and the position in the data follow from the step and the options, which are kept too. All processes
     must call it; the first one writes.

@@ -42,7 +42,7 @@ class TrainLog:
         """Appends one step's record.
 
         Raises:
-            OSError: If there is no room for it; the file ends with the step before.
+            OSError: If there is no room for it; the file then ends with the step before.
         """
         append_whole(self._file.fileno(), (json.dumps(record) + "\n").encode(), self._file.name)
         if self._writer is not None:

@@ -140,7 +140,7 @@ class Trainer:
             One record for each step done in this call, as in ``train.jsonl``.
 
         Raises:
-            DataError: If the checkpoint is damaged, or of other options or data, or newer than what is trained.
+            DataError: If the checkpoint is damaged, has other options or data, or is newer than the training.
             FloatingPointError: If the training diverges; the step is not taken.
             KeyboardInterrupt: If it is interrupted. The steps done are saved in a checkpoint first.
             ValueError: If another process trains something else; or if an earlier interruption came in the middle of

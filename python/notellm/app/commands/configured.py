@@ -109,7 +109,7 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> Iterator[RunFolde
         defaults: Overrides that come before the user's, such as ``"experiment=demo"``.
 
     Yields:
-        The folder, or None if the user asked for the configuration only, which is printed.
+        The folder, or None if the user asked only for the configuration, which is printed.
 
     Raises:
         ConfigError: If the configuration is wrong, or not that of the folder, or another call works in it.
@@ -124,7 +124,7 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> Iterator[RunFolde
     prepare_process(config)
     is_first = Processes.current().is_first
     with ExitStack() as lock:
-        # dtype=auto becomes what the first process has written, whatever the others' machines are
+        # dtype=auto becomes what the first process has written, even if other processes have other machines
         with first_process_first():
             if is_first:
                 lock.enter_context(alone_in(config.run_dir))

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         dataset = load_data(folder.config)
         mined = prepare(folder, dataset)
         train(folder, dataset, *training_pairs(folder.config, dataset, *mined.train))
-        if not leave():  # the rest is the first process's
+        if not leave():  # the first process does the rest
             return
         print_evaluation(evaluate(folder, dataset, select_queries(folder.config, dataset, *mined.test)))
         print(f"\nthe report is {write_report(folder.path)}")

@@ -75,7 +75,7 @@ def trained(run: RunFolder, notes: Notes) -> Tensor:
 
 
 def sentence_bert_zero_shot(run: RunFolder, notes: Notes) -> Tensor:
-    """Embedding by a bidirectional encoder as its makers trained it: ``(N, D)`` unit rows."""
+    """Embeddings by a bidirectional encoder with its original weights: ``(N, D)`` unit rows."""
     backbone = backbone_key(run.config)  # its tokenizer cuts the texts
     return _kept(run, "sentence_bert_zero_shot", notes, lambda: encode(run.config, notes), backbone=backbone)
 
@@ -210,7 +210,7 @@ def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: 
 
 
 def _kept(run: RunFolder, system: str, notes: Notes, make: Callable[[], Tensor], **made_of: str) -> Tensor:
-    """Reads the vectors of a system if they are kept under the name of all that decides them, otherwise makes them.
+    """Reads the vectors of a system if they are kept under the name of everything that decides them; else makes them.
 
     They are ``embeddings/<system>-<name>.safetensors``; those of another name go when the new ones are there.
     """

@@ -79,7 +79,7 @@ class Cell:
 
     @property
     def sources(self) -> str:
-        """A name for where its data and backbone come from; cells of equal sources have equal data, if run today."""
+        """A name for the sources of its data and backbone; cells with equal sources have equal data, if run today."""
         drawn_later = [f"data.{name}" for name in ("queries", "pairs", "train_pairs", "pool_notes", "pool")]
         return json_fingerprint(deciding(self.config, DECIDED_BY["dataset"], without=drawn_later))
 

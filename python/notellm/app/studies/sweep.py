@@ -118,7 +118,7 @@ class _Sweeper:
             dataset, data = self.datasets.of(cell), self.datasets.name_of(cell)
             if _is_outdated(cell, before, data):
                 _empty(cell.folder)
-            if before and before["status"] == "done":  # its numbers are not those of its folder any more
+            if before and before["status"] == "done":  # its numbers will no longer match its folder
                 study.ledger.append(_entry(study, cell, status="begun", data=data))
             found = run_cell(cell, dataset)
             cell.error_file.unlink(missing_ok=True)
