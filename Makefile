@@ -2,7 +2,7 @@
 # interrupted one goes on; tools/setup.sh holds the steps.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: FORCE help setup demo tables test test-avx2 test-all demo-avx2 setup-test lint format clean
+.PHONY: FORCE help setup demo tables test test-avx2 test-asan test-all demo-avx2 setup-test lint format clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -49,12 +49,19 @@ test-avx2: setup-test ## the same tests, all of them as on a processor with AVX2
 	@echo "C++ tests, as with AVX2 alone" && $(AS_AVX2) build/py/tests/cpp/notellm_tests --gtest_brief=1
 	@echo "Python tests, as with AVX2 alone" && $(AS_AVX2) $(PYTEST) -m "not slow"
 
-test-all: setup-test lint ## everything, natively and as with AVX2 alone, a small demo there included
+test-all: setup-test lint ## everything, natively and as with AVX2 alone, a small demo there, and with sanitizers
 	@echo "C++ tests" && build/py/tests/cpp/notellm_tests --gtest_brief=1
 	@echo "Python tests" && $(PYTEST)
 	@echo "All tests, as with AVX2 alone" && $(IF_NEWER) build/py/tests/cpp/notellm_tests --gtest_brief=1
 	@$(call within,$(SUITE_SECONDS),$(IF_NEWER) $(PYTEST))
 	@$(MAKE) --no-print-directory demo-avx2
+	@$(MAKE) --no-print-directory test-asan
+
+# Leaks are not looked for: LibTorch keeps what it allocates until the process ends.
+ASAN := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+
+test-asan: build/asan/tests/cpp/notellm_tests ## the C++ tests with address and undefined-behaviour sanitizers
+	@echo "C++ tests with sanitizers" && $(ASAN) $< --gtest_brief=1
 
 demo-avx2: setup
 	@echo "A small demo, as with AVX2 alone" && rm -rf build/demo-avx2
@@ -107,6 +114,10 @@ FORCE:
 
 build/py/tests/cpp/notellm_tests: .venv/extension $(TEST_SOURCES) | build/debian-test
 	@tools/setup.sh tests
+	@touch $@
+
+build/asan/tests/cpp/notellm_tests: .venv/packages $(CPP_SOURCES) $(TEST_SOURCES) | build/debian-test
+	@tools/setup.sh asan
 	@touch $@
 
 setup-test: .venv/extension .venv/test-packages build/debian-test build/py/tests/cpp/notellm_tests

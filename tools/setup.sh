@@ -193,6 +193,15 @@ build_tests() {
     cmake --build build/py --target notellm_tests --parallel "$(build_jobs)"
 }
 
+# The same tests in a tree of their own, whose objects watch memory and undefined behaviour.
+build_asan() {
+  local settings=()
+  if command -v ccache >/dev/null; then settings+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
+  "$step" "Sanitizers: configure" $logs/configure-asan.log cmake --preset asan "${settings[@]}"
+  "$step" "Sanitizers: build" $logs/build-asan.log \
+    cmake --build --preset asan --target notellm_tests --parallel "$(build_jobs)"
+}
+
 case ${1-} in
   debian) debian_packages_to_build ;;
   debian-test) debian_packages_to_test ;;
@@ -202,5 +211,6 @@ case ${1-} in
   test-packages) install_test_packages ;;
   extension) build_extension ;;
   tests) build_tests ;;
+  asan) build_asan ;;
   *) fail "must be called with a step, but got '${1-}'" ;;
 esac

@@ -10,9 +10,10 @@
 /// NumPy arrays as arguments and results.
 namespace notellm::python {
 
-/// An argument: contiguous, converted to T where it is of another dtype or order.
+/// An argument: contiguous, converted to T where it is of another order, or of a dtype all of whose
+/// numbers T has; of any other a TypeError, for a cast would change numbers without a word.
 template <typename T>
-using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
+using Array = py::array_t<T, py::array::c_style>;
 
 /// What an argument holds, borrowed, whatever its shape.
 template <typename T>

@@ -67,6 +67,9 @@ std::vector<BleuCounts> to_counts(const Ints& rows) {
   NOTELLM_CHECK_ARG(rows.ndim() == 2 && rows.shape(1) == kBleuNumbers, "counts must be (n, ",
                     kBleuNumbers, ") numbers, but have ", rows.ndim(), " dimensions and ",
                     rows.size(), " numbers");
+  const std::span<const int64_t> numbers = as_span(rows);
+  NOTELLM_CHECK_ARG(std::ranges::all_of(numbers, [](int64_t n) { return n >= 0; }),
+                    "counts must be at least 0, but one is negative");
   std::vector<BleuCounts> counts(rows.shape(0));
   for (py::ssize_t i = 0; i < rows.shape(0); ++i) {
     const int64_t* row = rows.data(i, 0);

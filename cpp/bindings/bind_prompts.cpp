@@ -135,7 +135,9 @@ Attributes:
   m.def(
       "path_to",
       [](const Array<int64_t>& offsets, const Array<int64_t>& parents, int64_t token) {
-        return to_array(path_to(to_vector(offsets), to_vector(parents), token));
+        const std::vector<int64_t> starts = to_vector(offsets), above = to_vector(parents);
+        check_path("path_to", starts, above, token);
+        return to_array(path_to(starts, above, token));
       },
       py::arg("segment_offsets"), py::arg("segment_parents"), py::arg("token"));
 }

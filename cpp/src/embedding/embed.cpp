@@ -4,8 +4,11 @@
 #include "tensors.h"
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 #include <vector>
 
+#include "models/checks.h"
 #include "notellm/ops/on_device.h"
 #include "notellm/options/described.h"
 #include "notellm/prompts/batching.h"
@@ -84,6 +87,18 @@ at::Tensor pooled_states(const at::Tensor& states, const Reads& reads, Pooling p
   return at::stack(means);
 }
 
+// By their norms, (sequences, 1) before any is divided by.
+void check_finite(const at::Tensor& norms, const Pass& pass, std::span<const int64_t> indices) {
+  const at::Tensor host = norms.to(at::kDouble).cpu().contiguous();
+  const double* norm = host.const_data_ptr<double>();
+  for (size_t i = 0; i < pass.rows.size(); ++i) {
+    if (std::isfinite(norm[pass.sources[i]])) continue;
+    internal::throw_error<DataError>("embed", "vectors must be finite, but that of note ",
+                                     indices[pass.rows[i]],
+                                     " is not; try dtype fp32, and weights that are finite");
+  }
+}
+
 }  // namespace
 
 Embedded embed_notes(const LanguageModel& model,
@@ -92,11 +107,13 @@ Embedded embed_notes(const LanguageModel& model,
                      const EmbedOptions& options,
                      const ProgressFn& progress) {
   validate(options, "embed");
+  internal::check_model("embed", model);
   const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the vectors
   const KeepsFreedMemory between_passes;
   std::vector<NotePrompt> requests;
   for (const int64_t note : indices) requests.emplace_back().note = note;  // the category task
   const PromptSequences sequences = lay_out(notes.prompts, notes.notes, requests, PackMode::kEmbed);
+  internal::check_tokens("embed", sequences.tokens.ids, model.weights.embedding.size(0));
   const PrefixBatches batches = prefix_batches(sequences.tokens, {.budget = options.batch_tokens});
 
   LanguageModel cast = model;
@@ -111,6 +128,7 @@ Embedded embed_notes(const LanguageModel& model,
   result.sequence_tokens = std::ssize(sequences.tokens.ids);
   result.duplicate_notes = total - (std::ssize(batches.groups) - 1);
   result.weight_bytes = matrix_bytes(cast.weights);
+  std::vector<std::pair<at::Tensor, Pass>> unchecked;  // another device is not waited for each pass
   for (int64_t b = 0; b < batches.size(); ++b) {
     report_progress(progress, batches.groups[batches.batches[b]], total);
     const Pass pass = make_pass(sequences, batches, b);
@@ -119,11 +137,18 @@ Embedded embed_notes(const LanguageModel& model,
     const at::Tensor read = read_states(pass.forest.tokens, segments, reads, cast, options);
     at::Tensor pooled = pooled_states(read, reads, options.pooling);
     if (projection.defined()) pooled = at::linear(pooled, projection.to(dtype));
-    pooled = pooled / pooled.norm(2, {1}, true).clamp_min(1e-12);
+    const at::Tensor norms = pooled.norm(2, {1}, true);
+    if (device.is_cpu()) {
+      check_finite(norms, pass, indices);
+    } else {
+      unchecked.emplace_back(norms, pass);
+    }
+    pooled = pooled / norms.clamp_min(1e-12);
     result.vectors.index_copy_(0, on_device(pass.rows, device),
                                pooled.index_select(0, on_device(pass.sources, device)));
     result.computed_tokens += segments.tokens();
   }
+  for (const auto& [norms, pass] : unchecked) check_finite(norms, pass, indices);
   report_progress(progress, total, total);
   return result;
 }

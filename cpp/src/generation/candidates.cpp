@@ -7,6 +7,7 @@
 #include <set>
 
 #include "notellm/generation/next_token.h"
+#include "notellm/util/check.h"
 
 namespace notellm::internal {
 namespace {
@@ -65,12 +66,26 @@ std::vector<std::vector<TokenCandidate>> best_candidates(const at::Tensor& log_p
   return candidates;
 }
 
+// By the largest of each row, which is NaN where any is: one pass over what a product of D numbers
+// each has just made.
+void check_finite(const at::Tensor& logits, std::span<const Continued> outputs) {
+  const at::Tensor largest = logits.amax(1).to(at::kDouble).cpu();
+  const double* value = largest.const_data_ptr<double>();
+  for (size_t row = 0; row < outputs.size(); ++row) {
+    if (std::isfinite(value[row])) continue;
+    throw_error<DataError>("generate", "logits must be finite, but those of note ",
+                           outputs[row].note,
+                           " are not; try dtype fp32, and weights that are finite");
+  }
+}
+
 }  // namespace
 
 std::vector<std::vector<TokenCandidate>> token_candidates(at::Tensor logits,
                                                           std::span<const Continued> outputs,
                                                           const DecodingOptions& options,
                                                           const OutputGrammar* grammar) {
+  check_finite(logits, outputs);
   const bool searches = options.beams > 1;
   const bool computes =
       searches || grammar || options.temperature > 0 || options.repetition_penalty != 1;

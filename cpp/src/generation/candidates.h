@@ -14,6 +14,7 @@ namespace notellm::internal {
 struct Continued {
   TokenSpan prompt, output;
   double score;  ///< log p of the output, in beam search
+  int64_t note;  ///< the note whose prompt it is, for messages
   std::span<const int64_t> banned;
 };
 
@@ -26,6 +27,7 @@ struct TokenCandidate {
 /// for: the best ones, or the one that was drawn. None if the grammar allows none.
 ///
 /// @param logits  (n, V) of the running outputs, in order.
+/// @throws DataError  if a row's largest is not finite.
 std::vector<std::vector<TokenCandidate>> token_candidates(at::Tensor logits,
                                                           std::span<const Continued> outputs,
                                                           const DecodingOptions& options,

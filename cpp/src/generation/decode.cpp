@@ -10,6 +10,7 @@
 
 #include "candidates.h"
 #include "logits.h"
+#include "models/checks.h"
 #include "notellm/models/cache.h"
 #include "notellm/ops/on_device.h"
 #include "notellm/options/described.h"
@@ -91,16 +92,19 @@ std::vector<Branch> forked(const std::vector<Branch>& before,
 class Decoder {
  public:
   // If the rules ban values, the bans of the first of several equal prompts apply to all of them.
+  // `notes`: the note of each prompt, for messages.
   Decoder(const LanguageModel& model,
           const TokenLists& prompts,
           const DecodingOptions& options,
-          const OutputRules& rules)
+          const OutputRules& rules,
+          std::vector<int64_t> notes)
       : weights_(prepare_weights(model.weights, options.compute)),
         head_(for_products(model.head, options.compute)),
         config_(model.config),
         prompts_(prompts),
         options_(options),
         rules_(rules),
+        notes_(std::move(notes)),
         leaves_{.own_tail = 1},
         device_(model.device()),
         own_slots_(options.beams * options.max_new_tokens),
@@ -219,7 +223,7 @@ class Decoder {
       const int64_t row = batches_.rows[batches_.groups[sequence.group]];
       for (const auto& running : sequence.search.running()) {
         outputs.push_back(
-            {prompts_[row], running.tokens, running.score,
+            {prompts_[row], running.tokens, running.score, notes_[row],
              rules_.banned.empty() ? std::span<const int64_t>() : std::span(rules_.banned[row])});
       }
     }
@@ -255,6 +259,7 @@ class Decoder {
   const TokenLists& prompts_;
   const DecodingOptions& options_;
   const OutputRules& rules_;
+  std::vector<int64_t> notes_;  // by prompt
   ForestOptions leaves_;
   at::Device device_;
   int64_t own_slots_;  // slots for the outputs of one prompt
@@ -284,9 +289,23 @@ void check(const DecodingOptions& options,
           "banned must be a list for each of ", requests, " requests with a grammar, but are ",
           rules.banned.size());
   if (!rules.grammar) return;
+  const auto [low, high] = rules.grammar->token_range();
+  require(low >= 0 && high < vocabulary, "the grammar's tokens must be in [0, ", vocabulary,
+          "), but are in [", low, ", ", high, "]");
+  for (const auto& numbers : rules.banned) {
+    for (const int64_t number : numbers) {
+      require(number >= 0 && number < rules.grammar->value_count(), "banned values must be in [0, ",
+              rules.grammar->value_count(), "), but one is ", number);
+    }
+  }
   require(rules.grammar->shortest() <= options.max_new_tokens, "max_new_tokens must be at least ",
           rules.grammar->shortest(), " to write any of the known values, but is ",
           options.max_new_tokens);
+}
+
+// Tokens are read by the embedding table and penalised among the logits.
+int64_t vocabulary_of(const LanguageModel& model) {
+  return std::min(model.weights.embedding.size(0), model.head.size(0));
 }
 
 void check_lengths(const TokenLists& prompts,
@@ -310,7 +329,8 @@ std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
                                            const DecodingOptions& options,
                                            const OutputRules& rules,
                                            const ProgressFn& progress) {
-  check(options, rules, std::ssize(requests), model.config.vocabulary);
+  internal::check_model("generate", model);
+  check(options, rules, std::ssize(requests), model.head.size(0));
   const c10::InferenceMode no_graph;
   const KeepsFreedMemory between_passes;
   DecodingOptions with_end = options;
@@ -321,6 +341,8 @@ std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
   }
   const PromptSequences sequences =
       lay_out(notes.prompts, notes.notes, requests, PackMode::kGenerate);
+  internal::check_tokens("generate", sequences.tokens.ids, vocabulary_of(model));
+  internal::check_tokens("generate", {&notes.prompts.eos, 1}, vocabulary_of(model));
   check_lengths(sequences.tokens, options, model.config.max_positions);
   const int64_t total = std::ssize(requests);
   std::vector<std::vector<int32_t>> outputs(requests.size());
@@ -329,11 +351,13 @@ std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
   while (!open.empty()) {  // another round only if equal prompts have different bans
     TokenLists prompts;
     OutputRules own{rules.grammar, {}};
+    std::vector<int64_t> note_numbers;
     for (const int64_t request : open) {
+      note_numbers.push_back(requests[request].note);
       prompts.push_back(sequences.tokens[request]);
       if (!rules.banned.empty()) own.banned.push_back(rules.banned[request]);
     }
-    Decoder decoder(model, prompts, with_end, own);
+    Decoder decoder(model, prompts, with_end, own, std::move(note_numbers));
     const auto by_group = decoder.run(progress, total - std::ssize(open), total);
     const PrefixBatches& batches = decoder.batches();
     std::vector<int64_t> later;

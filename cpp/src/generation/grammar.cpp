@@ -12,6 +12,9 @@ namespace {
 
 // The fixed text behind the output slot of a prompt.
 std::vector<int32_t> closing_text(const PromptSet& prompts, Task task, int64_t count) {
+  const auto most = task == Task::kCategory ? int64_t{1} : std::ssize(prompts.hashtags);
+  internal::require(count >= 1 && count <= most, "OutputGrammar", "max_values must be in [1, ",
+                    most, "], but is ", count);
   const PromptTemplate& prompt = template_of(prompts, task, static_cast<int>(count));
   const TemplateParts parts = template_parts(prompt, task);
   std::vector<int32_t> ids;
@@ -45,7 +48,6 @@ OutputGrammar::OutputGrammar(const PromptSet& prompts,
       closing_(closing_text(prompts, task, max_values)),
       eos_(prompts.eos),
       max_values_(max_values) {
-  NOTELLM_CHECK_ARG(max_values >= 1, "max_values must be at least 1, but is ", max_values);
   NOTELLM_CHECK_ARG(values_.size() >= 1, "there must be a value to write, but there is none");
   for (int64_t v = 0; v < values_.size(); ++v) {
     NOTELLM_CHECK_ARG(!values_[v].empty(), "values must not be empty, but number ", v, " is");
@@ -176,6 +178,14 @@ void OutputGrammar::continuations(const Reading& reading,
     }
     place = end;
   }
+}
+
+std::pair<int32_t, int32_t> OutputGrammar::token_range() const {
+  int32_t low = eos_, high = eos_;
+  for (const auto* tokens : {&values_.ids, &separator_, &closing_}) {
+    for (const int32_t token : *tokens) low = std::min(low, token), high = std::max(high, token);
+  }
+  return {low, high};
 }
 
 int64_t OutputGrammar::shortest() const {

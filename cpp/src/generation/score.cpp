@@ -4,10 +4,12 @@
 #include "tensors.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <set>
 
 #include "logits.h"
+#include "models/checks.h"
 #include "notellm/ops/on_device.h"
 #include "notellm/prompts/batching.h"
 #include "notellm/util/check.h"
@@ -128,6 +130,13 @@ void sum_paths(const double* log_probs, const Trie& trie, double* scores) {
   }
 }
 
+void check_finite(std::span<const double> scores, int64_t note) {
+  if (std::ranges::all_of(scores, [](double score) { return std::isfinite(score); })) return;
+  internal::throw_error<DataError>("score_categories",
+                                   "log-probabilities must be finite, but one of note ", note,
+                                   " is not; try dtype fp32, and weights that are finite");
+}
+
 }  // namespace
 
 Candidates category_candidates(const PromptSet& prompts, const TokenLists& categories) {
@@ -167,12 +176,17 @@ at::Tensor score_categories(const LanguageModel& model,
   NOTELLM_CHECK_ARG(options.batch_tokens >= 1 && options.max_logits >= 1,
                     "batch_tokens and max_logits must be at least 1, but are ",
                     options.batch_tokens, " and ", options.max_logits);
+  internal::check_model("score_categories", model);
   const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the scores
   const KeepsFreedMemory between_passes;
   std::vector<NotePrompt> requests;
   for (const int64_t note : indices) requests.emplace_back().note = note;
   const PromptSequences sequences =
       lay_out(notes.prompts, notes.notes, requests, PackMode::kGenerate);
+  const int64_t vocabulary = std::min(model.weights.embedding.size(0), model.head.size(0));
+  internal::check_tokens("score_categories", sequences.tokens.ids, vocabulary);
+  internal::check_tokens("score_categories", candidates.tokens.ids, vocabulary);
+  internal::check_tokens("score_categories", {&notes.prompts.eos, 1}, vocabulary);
   const Trie trie = make_trie(candidates.tokens, notes.prompts.eos);
   const ForestOptions leaves{.own_tail = 1};
   const PrefixBatches batches = prefix_batches(
@@ -195,7 +209,9 @@ at::Tensor score_categories(const LanguageModel& model,
     for (int64_t g = batches.batches[b]; g < batches.batches[b + 1]; ++g) {
       const double* own = wanted[g - batches.batches[b]].const_data_ptr<double>();
       for (int64_t i = batches.groups[g]; i < batches.groups[g + 1]; ++i) {
-        sum_paths(own, trie, scores.mutable_data_ptr<double>() + batches.rows[i] * count);
+        double* const of_note = scores.mutable_data_ptr<double>() + batches.rows[i] * count;
+        sum_paths(own, trie, of_note);
+        check_finite({of_note, static_cast<size_t>(count)}, indices[batches.rows[i]]);
       }
     }
   }

@@ -11,6 +11,7 @@
 #include "notellm/models/decoder.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/util/check.h"
+#include "ops/tensor_checks.h"
 #include "tiles.h"
 
 namespace notellm {
@@ -176,11 +177,11 @@ LossTerm csft_head_loss(const at::Tensor& states,
                         const at::Tensor& label_offsets,
                         CsftReduction reduction,
                         const HeadOptions& options) {
-  NOTELLM_CHECK_ARG(states.dim() == 2 && head.dim() == 2 && states.size(1) == head.size(1),
-                    "states must be (M, D) and head (V, D), but are ", states.sizes(), " and ",
-                    head.sizes());
-  NOTELLM_CHECK_ARG(labels.dim() == 1 && labels.size(0) == states.size(0), "labels must be (",
-                    states.size(0), "), one a state, but are ", labels.sizes());
+  internal::check_floating(__func__, "states", states, {internal::kAny, internal::kAny});
+  internal::check_floating(__func__, "head", head, {internal::kAny, states.size(1)});
+  internal::check_device(__func__, "head", head, states.device());
+  internal::check_tensor(__func__, "labels", labels, {states.size(0)}, at::kLong);
+  internal::check_device(__func__, "labels", labels, states.device());
   const at::ScalarType compute = options.compute;
   if (compute != at::kDouble && compute != at::kFloat && compute != at::kBFloat16) {
     internal::throw_error<NotSupportedError>(

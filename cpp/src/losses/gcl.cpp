@@ -12,6 +12,7 @@
 #include "gcl_whole.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/util/check.h"
+#include "ops/tensor_checks.h"
 #include "tiles.h"
 
 namespace notellm {
@@ -235,16 +236,19 @@ LossTerm gcl_loss(const at::Tensor& embeddings,
                   const at::Tensor& note_ids,
                   std::optional<std::pair<int64_t, int64_t>> anchors,
                   int64_t tile_rows) {
-  NOTELLM_CHECK_ARG(embeddings.dim() == 2 && embeddings.size(0) > 0 && embeddings.size(0) % 2 == 0,
+  internal::check_floating(__func__, "embeddings", embeddings, {internal::kAny, internal::kAny});
+  NOTELLM_CHECK_ARG(embeddings.size(0) > 0 && embeddings.size(0) % 2 == 0,
                     "embeddings must be (2B, d) with an even number of rows, but are ",
                     embeddings.sizes());
-  NOTELLM_CHECK_ARG(embeddings.is_floating_point(), "embeddings must be floating point, but are ",
-                    embeddings.dtype());
-  NOTELLM_CHECK_ARG(tau.numel() == 1, "tau must be a scalar, but has shape ", tau.sizes());
+  NOTELLM_CHECK_ARG(tau.defined() && tau.numel() == 1 && tau.is_floating_point() && !tau.is_meta(),
+                    "tau must be a scalar of a floating-point dtype, but is ", tau.toString(),
+                    " of shape ", tau.sizes());
+  internal::check_device(__func__, "tau", tau, embeddings.device());
   const int64_t rows = embeddings.size(0);
-  NOTELLM_CHECK_ARG(!note_ids.defined() || (note_ids.dim() == 1 && note_ids.size(0) == rows),
-                    "note_ids must have one entry a row (", rows, "), but have shape ",
-                    note_ids.sizes());
+  if (note_ids.defined()) {
+    internal::check_tensor(__func__, "note_ids", note_ids, {rows}, at::kLong);
+    internal::check_device(__func__, "note_ids", note_ids, embeddings.device());
+  }
   const auto [begin, end] = anchors.value_or(std::pair<int64_t, int64_t>(0, rows));
   NOTELLM_CHECK_ARG(0 <= begin && begin <= end && end <= rows,
                     "anchors must be a range of the rows [0, ", rows, "), but are [", begin, ", ",

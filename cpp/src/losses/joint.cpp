@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "notellm/util/check.h"
+#include "ops/tensor_checks.h"
 
 namespace notellm {
 
@@ -16,6 +17,11 @@ at::Tensor joint_loss(const LossTerm& contrastive, const LossTerm& generative, d
   at::Tensor total;
   const auto add = [&](const LossTerm& term, double weight) {
     if (term.count <= 0) return;
+    internal::require(term.sum.defined() && term.sum.numel() == 1 && term.sum.is_floating_point() &&
+                          !term.sum.is_meta(),
+                      "joint_loss", "a loss must be a scalar of a floating-point dtype, but is ",
+                      term.sum.toString(), " of shape ", term.sum.sizes());
+    if (total.defined()) internal::check_device("joint_loss", "a loss", term.sum, total.device());
     const at::Tensor part = term.sum * (weight / static_cast<double>(term.count));
     total = total.defined() ? total + part : part;
   };

@@ -3,13 +3,14 @@
 #include "tensors.h"
 
 #include "notellm/util/check.h"
+#include "ops/tensor_checks.h"
 
 namespace notellm::internal {
 namespace {
 
 // (n) int64: output tokens of each note.
 at::Tensor label_counts(std::string_view where, const at::Tensor& label_offsets, int64_t labels) {
-  if (label_offsets.dim() != 1 || label_offsets.numel() < 1 ||
+  if (!label_offsets.defined() || label_offsets.dim() != 1 || label_offsets.numel() < 1 ||
       label_offsets.scalar_type() != at::kLong || !label_offsets.is_cpu()) {
     throw_error<std::invalid_argument>(where,
                                        "label_offsets must be (n + 1) int64 on the CPU, but are ",
@@ -28,6 +29,7 @@ at::Tensor label_counts(std::string_view where, const at::Tensor& label_offsets,
 }  // namespace
 
 void check_labels(std::string_view where, const at::Tensor& labels, int64_t vocabulary) {
+  check_tensor(where, "labels", labels, {kAny}, at::kLong);
   if (labels.numel() == 0) return;
   const int64_t low = labels.min().item<int64_t>();
   const int64_t high = labels.max().item<int64_t>();

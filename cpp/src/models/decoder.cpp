@@ -6,12 +6,14 @@
 #include <iterator>
 #include <utility>
 
+#include "checks.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/ops/projection.h"
 #include "notellm/ops/quantise.h"
 #include "notellm/ops/rms_norm.h"
 #include "notellm/util/check.h"
 #include "ops/on_kernels.h"
+#include "ops/tensor_checks.h"
 
 namespace notellm {
 namespace {
@@ -252,6 +254,25 @@ at::Tensor with_fill(const at::Tensor& x, const DecoderPlan& plan) {
   return at::constant_pad_nd(x, {0, 0, 0, plan.padding});
 }
 
+void check_block(const at::Tensor& x,
+                 const LayerWeights& weights,
+                 const DecoderConfig& config,
+                 const DecoderPlan& plan,
+                 const at::Tensor* cache) {
+  constexpr const char* where = "decoder_layer";
+  internal::check_config(where, config);
+  internal::check_tensor(where, "x", x, {internal::kAny, config.width}, state_dtype(plan.dtype));
+  internal::check_device(where, "x", x, plan.rope.cos.device());
+  internal::check_shape(where, "the plan's angles", plan.rope.cos,
+                        {internal::kAny, config.rope.head_dim});
+  internal::check_layer(where, weights, config, x.device());
+  if (!cache) return;
+  internal::check_tensor(
+      where, "the cache", *cache,
+      {plan.reads_cache ? plan.rope.cos.size(0) : internal::kAny, 2 * head_widths(config).keys},
+      plan.dtype);
+}
+
 void quantise_matrices(LayerWeights& w) {
   const auto replace = [](at::Tensor& matrix, at::Tensor& scales) {
     QuantisedMatrix quantised = quantise(matrix);
@@ -272,6 +293,7 @@ at::Tensor decoder_layer(const at::Tensor& given,
                          const DecoderPlan& plan,
                          bool is_last,
                          const at::Tensor* cache) {
+  check_block(given, weights, config, plan, cache);
   const at::Tensor x = with_fill(given, plan);
   const bool selects = is_last && plan.read_rows.defined();
   at::Tensor stream = selects ? x.index_select(0, plan.read_rows) : x;  // (R, D) or (T, D)
@@ -302,8 +324,9 @@ at::Tensor decoder_states(const at::Tensor& tokens,
                           const DecoderConfig& config,
                           const DecoderPlan& plan,
                           const std::vector<at::Tensor>* cache) {
-  NOTELLM_CHECK_ARG(std::ssize(weights.layers) == config.layers, "weights must be of ",
-                    config.layers, " layers, but are of ", weights.layers.size());
+  internal::check_decoder(__func__, weights, config);
+  internal::check_indices(__func__, "tokens", tokens, plan.tokens, weights.embedding.size(0));
+  internal::check_device(__func__, "tokens", tokens, weights.embedding.device());
   at::Tensor x = at::embedding(weights.embedding, tokens).to(state_dtype(plan.dtype));  // (T, D)
   for (size_t l = 0; l < weights.layers.size(); ++l) {
     x = decoder_layer(x, weights.layers[l], config, plan, l + 1 == weights.layers.size(),
@@ -313,6 +336,9 @@ at::Tensor decoder_states(const at::Tensor& tokens,
 }
 
 at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::ScalarType compute) {
+  internal::check_floating(__func__, "states", states, {internal::kAny, internal::kAny});
+  internal::check_floating(__func__, "head", head, {internal::kAny, states.size(1)});
+  internal::check_device(__func__, "head", head, states.device());
   const at::Tensor logits = at::linear(for_products(states, compute), for_products(head, compute));
   return for_products(logits, compute).to(state_dtype(compute));
 }
@@ -332,6 +358,7 @@ DecoderWeights prepare_weights(const DecoderWeights& weights,
   for (LayerWeights& w : prepared.layers) {
     const LayerAdapters& adapters = w.adapters;
     if (!w.packed.defined()) {
+      internal::check_matrices(__func__, w, weights.embedding);
       w.packed =
           merge({{w.query, adapters.query}, {w.key, adapters.key}, {w.value, adapters.value}});
       w.packed_bias = stacked_biases({w.query_bias, w.key_bias, w.value_bias}, compute);

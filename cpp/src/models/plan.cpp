@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "checks.h"
 #include "notellm/ops/dropout.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/ops/on_device.h"
@@ -19,6 +20,14 @@ void check_compute(at::ScalarType compute, const char* where) {
   if (compute == at::kDouble || compute == at::kFloat || compute == at::kBFloat16) return;
   internal::throw_error<NotSupportedError>(
       where, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
+}
+
+void check_read_rows(std::span<const int64_t> read_rows, int64_t tokens) {
+  for (const int64_t row : read_rows) {
+    if (row >= 0 && row < tokens) continue;
+    internal::throw_error<std::out_of_range>("plan_decoder", "read rows must be in [0, ", tokens,
+                                             "), but one is ", row);
+  }
 }
 
 // Read rows and padding of a plan, so that matrix products have few shapes.
@@ -42,11 +51,6 @@ void plan_layout(DecoderPlan& plan,
                  const Segments& segments,
                  const RopeOptions& rope,
                  std::optional<std::span<const int64_t>> read_rows) {
-  for (const int64_t row : read_rows.value_or(std::span<const int64_t>())) {
-    if (row >= 0 && row < segments.tokens()) continue;
-    internal::throw_error<std::out_of_range>("plan_decoder", "read rows must be in [0, ",
-                                             segments.tokens(), "), but one is ", row);
-  }
   std::vector<int64_t> rows;
   if (plan.dtype != at::kDouble) {  // fp64 needs no padding: BLAS compiles nothing
     Padded made = filled(segments.tokens(), read_rows);
@@ -79,6 +83,8 @@ DecoderPlan plan_decoder(const Segments& segments,
                          at::Device device,
                          std::optional<std::span<const int64_t>> read_rows) {
   check_compute(compute, __func__);
+  internal::check_config(__func__, config);
+  check_read_rows(read_rows.value_or(std::span<const int64_t>()), segments.tokens());
   DecoderPlan plan;
   plan.dtype = compute;
   plan.tokens = segments.tokens();
@@ -98,6 +104,8 @@ DecoderPlan with_dropout(DecoderPlan plan,
                          const Segments& segments,
                          std::span<const int64_t> tokens,
                          uint64_t seed) {
+  NOTELLM_CHECK_ARG(segments.tokens() == plan.tokens, "the forest must be the plan's, of ",
+                    plan.tokens, " tokens, but is of ", segments.tokens());
   plan.dropout_seed = seed;
   plan.dropout_keys = at::constant_pad_nd(prefix_keys(tokens, segments), {0, plan.padding});
   plan.read_dropout_keys = plan.read_rows.defined()

@@ -11,6 +11,7 @@
 #include "notellm/util/check.h"
 #include "notellm/util/random.h"
 #include "on_kernels.h"
+#include "tensor_checks.h"
 
 namespace notellm {
 namespace {
@@ -45,8 +46,8 @@ double kept_factor(double share) { return 1.0 / (1.0 - double(threshold(share)) 
 void check_dropout(const Dropout& dropout, int64_t rows) {
   NOTELLM_CHECK_ARG(dropout.share >= 0 && dropout.share < 1,
                     "the share dropped must be in [0, 1), but is ", dropout.share);
-  NOTELLM_CHECK_ARG(dropout.keys.numel() == rows, "there must be a key for each of ", rows,
-                    " rows, but there are ", dropout.keys.numel());
+  internal::check_tensor("drop", "keys", dropout.keys, {rows}, at::kLong);
+  internal::check_device("drop", "keys", dropout.keys, at::kCPU);
 }
 
 template <typename Scalar>
@@ -92,6 +93,7 @@ at::Tensor prefix_keys(std::span<const int64_t> tokens, const Segments& segments
 }
 
 at::Tensor drop(const at::Tensor& x, const Dropout& dropout) {
+  internal::check_floating("drop", "x", x, {internal::kAny, internal::kAny});
   check_dropout(dropout, x.size(0));
   const at::AutoDispatchBelowAutograd no_graph;
   const int64_t width = x.size(1);

@@ -11,8 +11,10 @@
 #include <string_view>
 
 #include "autograd/differentiable.h"
+#include "notellm/util/check.h"
 #include "on_kernels.h"
 #include "rounding.h"
+#include "tensor_checks.h"
 
 namespace notellm {
 namespace {
@@ -79,6 +81,27 @@ bool is_emulated_by(const at::Tensor& weight, at::ScalarType compute) {
          (compute == at::kBFloat16 && weight.scalar_type() == at::kFloat);
 }
 
+// Two factors whose dimension `dim` is summed over.
+void check_factors(const char* where,
+                   const at::Tensor& a,
+                   const at::Tensor& b,
+                   int64_t dim,
+                   at::ScalarType compute) {
+  using internal::kAny;
+  internal::check_floating(where, "the first factor", a, {kAny, kAny});
+  const int64_t shared = a.size(dim);
+  internal::check_floating(where, "the second factor", b,
+                           {dim == 0 ? shared : kAny, dim == 1 ? shared : kAny});
+  internal::check_device(where, "the second factor", b, a.device());
+  const auto is_kept_as = [&](const at::Tensor& x) {
+    return x.scalar_type() == compute ||
+           (compute == at::kBFloat16 && x.scalar_type() == at::kFloat && is_emulated(compute, x));
+  };
+  internal::require(a.scalar_type() == b.scalar_type() || (is_kept_as(a) && is_kept_as(b)), where,
+                    "both factors must be of one dtype, but are ", c10::toString(a.scalar_type()),
+                    " and ", c10::toString(b.scalar_type()));
+}
+
 // x W^T of bf16 numbers, stored in bf16 or fp32; the result is not rounded yet.
 at::Tensor emulated_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   std::optional<at::Tensor> maybe_bias;
@@ -94,6 +117,14 @@ bool multiplies_bf16() {
 }
 
 at::Tensor for_products(const at::Tensor& factor, at::ScalarType compute) {
+  internal::require(factor.defined() && factor.is_floating_point() && !factor.is_meta(),
+                    "for_products", "a factor must be of a floating-point dtype, but is ",
+                    factor.toString());
+  if (compute != at::kDouble && compute != at::kFloat && compute != at::kBFloat16) {
+    internal::throw_error<NotSupportedError>(
+        "for_products", "the compute dtype must be fp64, fp32 or bf16, but is ",
+        c10::toString(compute));
+  }
   if (!is_emulated(compute, factor)) return factor.to(compute);
   const bool has_graph = factor.requires_grad() && at::GradMode::is_enabled();
   const bool is_wide = factor.scalar_type() == at::kFloat;
@@ -116,6 +147,7 @@ at::Tensor matmul_transposed(const at::Tensor& x,
                              std::optional<at::ScalarType> maybe_compute) {
   const at::AutoDispatchBelowAutograd no_graph;
   const at::ScalarType compute = maybe_compute.value_or(x.scalar_type());
+  check_factors("matmul_transposed", x, weight, 1, compute);
   if (is_emulated_by(weight, compute)) {
     return internal::narrowed(emulated_product(x, weight, bias));
   }
@@ -126,6 +158,7 @@ at::Tensor matmul_transposed(const at::Tensor& x,
 
 at::Tensor wide_product(const at::Tensor& x, const at::Tensor& weight, at::ScalarType compute) {
   const at::AutoDispatchBelowAutograd no_graph;
+  check_factors("wide_product", x, weight, 1, compute);
   if (!is_emulated_by(weight, compute)) {
     const at::Tensor product = matmul_transposed(x, weight);
     return compute == at::kDouble ? product : product.to(at::kFloat);
@@ -137,6 +170,7 @@ at::Tensor wide_product(const at::Tensor& x, const at::Tensor& weight, at::Scala
 
 at::Tensor weight_gradient(const at::Tensor& a, const at::Tensor& b, at::ScalarType dtype) {
   const at::AutoDispatchBelowAutograd no_graph;
+  check_factors("weight_gradient", a, b, 0, at::kBFloat16);
   const bool is_native = a.scalar_type() == b.scalar_type() && !is_emulated(a.scalar_type(), a);
   if (is_native) return at::mm(a.t(), b).to(dtype);
   return at::mm(internal::widened(a).t(), internal::widened(b)).to(dtype);

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <type_traits>
 
 #include "notellm/kernels/instruction_set.h"
 #include "notellm/kernels/table.h"
+#include "notellm/util/check.h"
 
 namespace notellm::internal {
 
@@ -19,19 +21,42 @@ inline bool runs_on_kernels(at::Device device) {
 inline bool runs_on_kernels(const at::Tensor& x) { return runs_on_kernels(x.device()); }
 
 /// Calls `body(Scalar{})` with the kernels' type for a dtype that the decoder computes in.
+/// @throws std::invalid_argument  for any other dtype.
 template <typename Body>
 auto with_scalar(at::ScalarType dtype, const Body& body) {
   if (dtype == at::kDouble) return body(double{});
   if (dtype == at::kBFloat16) return body(kernels::Bf16{});
-  return body(float{});
+  if (dtype == at::kFloat) return body(float{});
+  throw_error<std::invalid_argument>("kernels", "the dtype must be fp64, fp32 or bf16, but is ",
+                                     c10::toString(dtype));
+}
+
+template <typename Scalar>
+constexpr at::ScalarType dtype_of() {
+  if constexpr (std::is_same_v<Scalar, double>) return at::kDouble;
+  if constexpr (std::is_same_v<Scalar, float>) return at::kFloat;
+  if constexpr (std::is_same_v<Scalar, kernels::Bf16>) return at::kBFloat16;
+  if constexpr (std::is_same_v<Scalar, int8_t>) return at::kChar;
+}
+
+/// Whatever was checked before: a raw pointer is of the tensor's own type and memory here, or none.
+template <typename Scalar>
+void check_memory(const at::Tensor& x) {
+  if (x.is_cpu() && x.scalar_type() == dtype_of<Scalar>()) return;
+  throw_error<std::invalid_argument>("kernels", "numbers must be ",
+                                     c10::toString(dtype_of<Scalar>()), " on the CPU, but are ",
+                                     x.toString());
 }
 
 template <typename Scalar>
 const Scalar* data(const at::Tensor& x) {
-  return x.defined() ? static_cast<const Scalar*>(x.const_data_ptr()) : nullptr;
+  if (!x.defined()) return nullptr;
+  check_memory<Scalar>(x);
+  return static_cast<const Scalar*>(x.const_data_ptr());
 }
 template <typename Scalar>
 Scalar* mutable_data(const at::Tensor& x) {
+  check_memory<Scalar>(x);
   return static_cast<Scalar*>(x.mutable_data_ptr());
 }
 
@@ -48,6 +73,6 @@ void parallel_items(int64_t count, const MakeState& make_state, const Body& body
 }
 
 /// Rows handed to a thread at once: some 64 KiB of work.
-inline int64_t rows_at_once(int64_t width) { return std::max<int64_t>(1, 16384 / width); }
+inline int64_t rows_at_once(int64_t width) { return 16384 / std::clamp<int64_t>(width, 1, 16384); }
 
 }  // namespace notellm::internal

@@ -11,6 +11,7 @@
 #include "notellm/ops/rms_norm.h"
 #include "notellm/util/check.h"
 #include "on_kernels.h"
+#include "tensor_checks.h"
 
 namespace notellm {
 namespace {
@@ -209,11 +210,44 @@ at::Tensor composed_projection(const ProjectionInput& input,
   return residual.defined() ? residual + branch : branch;
 }
 
+void check(const ProjectionInput& input,
+           const ProjectionWeights& weights,
+           const at::Tensor& residual) {
+  using internal::kAny;
+  constexpr const char* where = "project";
+  const at::ScalarType compute = weights.compute, wide = internal::wide_dtype(compute);
+  const bool is_normed = input.prologue == Prologue::kRmsNorm;
+  const bool is_gated = input.prologue == Prologue::kSwiglu;
+  internal::check_tensor(where, "the source", input.source, {kAny, kAny},
+                         is_normed ? wide : compute);
+  const at::Device device = input.source.device();
+  const int64_t rows = input.source.size(0), given = input.source.size(1);
+  internal::require(!is_gated || given % 2 == 0, where,
+                    "gate and up must be equally wide, but are of ", given, " columns together");
+  const int64_t width = is_gated ? given / 2 : given;
+  if (is_normed) internal::check_floating(where, "the norm's weight", input.norm_weight, {width});
+  internal::check_floating(where, "the matrix", weights.matrix, {kAny, width});
+  const int64_t out = weights.matrix.size(0);
+  const LowRank& low_rank = weights.low_rank;
+  if (weights.bias.defined()) internal::check_floating(where, "the bias", weights.bias, {out});
+  if (residual.defined())
+    internal::check_tensor(where, "the residual", residual, {rows, out}, wide);
+  if (low_rank.down.defined()) {
+    internal::check_floating(where, "down", low_rank.down, {kAny, width});
+    internal::check_floating(where, "up", low_rank.up, {out, low_rank.down.size(0)});
+  }
+  for (const at::Tensor* part : {&input.norm_weight, &weights.matrix, &weights.bias, &residual,
+                                 &low_rank.down, &low_rank.up}) {
+    if (part->defined()) internal::check_device(where, "a weight", *part, device);
+  }
+}
+
 }  // namespace
 
 at::Tensor project(const ProjectionInput& input,
                    const ProjectionWeights& weights,
                    const at::Tensor& residual) {
+  check(input, weights, residual);
   if (!internal::runs_on_kernels(input.source))
     return composed_projection(input, weights, residual);
   const LowRank& low_rank = weights.low_rank;

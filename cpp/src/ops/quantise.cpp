@@ -5,6 +5,7 @@
 #include "autograd/recorded_step.h"
 #include "notellm/util/check.h"
 #include "on_kernels.h"
+#include "tensor_checks.h"
 
 namespace notellm {
 
@@ -13,8 +14,9 @@ using internal::mutable_data;
 using internal::with_scalar;
 
 QuantisedMatrix quantise(const at::Tensor& matrix) {
-  NOTELLM_CHECK_ARG(matrix.dim() == 2 && matrix.numel() > 0,
-                    "a matrix must be of shape (out, in), but is of shape ", matrix.sizes());
+  internal::check_floating("quantise", "a matrix", matrix, {internal::kAny, internal::kAny});
+  NOTELLM_CHECK_ARG(matrix.numel() > 0, "a matrix must not be empty, but is of shape ",
+                    matrix.sizes());
   const at::Tensor weights = matrix.detach().to(at::kFloat);
   const at::Tensor scales = weights.abs().amax(1) / 127.0;
   NOTELLM_CHECK_ARG(scales.isfinite().all().item<bool>(),
@@ -25,19 +27,27 @@ QuantisedMatrix quantise(const at::Tensor& matrix) {
 }
 
 at::Tensor dequantise(const at::Tensor& values, const at::Tensor& scales, at::ScalarType dtype) {
+  internal::check_tensor("dequantise", "values", values, {internal::kAny, internal::kAny},
+                         at::kChar);
+  internal::check_tensor("dequantise", "scales", scales, {values.size(0)}, at::kFloat);
+  internal::check_device("dequantise", "scales", scales, values.device());
+  internal::require(dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16,
+                    "dequantise", "the dtype must be float64, float32 or bfloat16, but is ",
+                    internal::name_of(dtype));
   if (!internal::runs_on_kernels(values)) {
     const auto wide = dtype == at::kDouble ? at::kDouble : at::kFloat;
     return (values.to(wide) * scales.to(wide).unsqueeze(1)).to(dtype);
   }
   const internal::RecordedStep record("notellm::dequantise");
+  const at::Tensor rows = values.contiguous(), factors = scales.contiguous();
   const int64_t width = values.size(1);
-  at::Tensor out = at::empty(values.sizes(), values.options().dtype(dtype));
+  at::Tensor out = at::empty(rows.sizes(), rows.options().dtype(dtype));
   with_scalar(dtype, [&](auto scalar) {
     using Scalar = decltype(scalar);
     const auto& table = kernels::tables().of<Scalar>();
     at::parallel_for(
         0, values.size(0), internal::rows_at_once(width), [&](int64_t begin, int64_t end) {
-          table.dequantise(data<int8_t>(values) + begin * width, data<float>(scales) + begin,
+          table.dequantise(data<int8_t>(rows) + begin * width, data<float>(factors) + begin,
                            end - begin, width, mutable_data<Scalar>(out) + begin * width);
         });
   });

@@ -8,6 +8,7 @@
 #include "autograd/recorded_step.h"
 #include "notellm/util/check.h"
 #include "on_kernels.h"
+#include "tensor_checks.h"
 
 namespace notellm {
 namespace {
@@ -190,6 +191,34 @@ std::vector<at::Tensor> backward(const internal::Backward& given,
   return {in.are_packed() ? at::Tensor() : query_gradient, packed_gradient};
 }
 
+void check(const at::Tensor& queries,
+           const at::Tensor& packed,
+           const RopeTable& table,
+           const AttentionLayout& layout,
+           const AttentionHeads& heads) {
+  constexpr const char* where = "segment_attention";
+  internal::require(
+      heads.key_heads >= 1 && heads.heads >= heads.key_heads && heads.heads % heads.key_heads == 0,
+      where, "query heads must be a multiple of key heads, but are ", heads.heads, " and ",
+      heads.key_heads);
+  internal::require(heads.head_dim >= 2 && heads.head_dim % 2 == 0, where,
+                    "head_dim must be even and at least 2, but is ", heads.head_dim);
+  const int64_t width = heads.heads * heads.head_dim;
+  const int64_t packed_width =
+      2 * heads.key_heads * heads.head_dim + (queries.defined() ? 0 : width);
+  internal::check_floating(where, "packed", packed, {layout.tokens(), packed_width});
+  internal::check_device(where, "packed", packed, at::kCPU);
+  if (queries.defined()) {
+    internal::check_tensor(where, "queries", queries, {layout.rows(), width}, packed.scalar_type());
+    internal::check_device(where, "queries", queries, at::kCPU);
+  }
+  for (const at::Tensor* part : {&table.cos, &table.sin}) {
+    internal::check_tensor(where, "the table of angles", *part, {layout.tokens(), heads.head_dim},
+                           internal::wide_dtype(packed.scalar_type()));
+    internal::check_device(where, "the table of angles", *part, at::kCPU);
+  }
+}
+
 }  // namespace
 
 at::Tensor segment_attention(const at::Tensor& queries,
@@ -197,22 +226,14 @@ at::Tensor segment_attention(const at::Tensor& queries,
                              const RopeTable& table,
                              const LayoutPtr& layout,
                              const AttentionHeads& heads) {
-  const int64_t query_width = heads.heads * heads.head_dim;
-  const int64_t expected =
-      2 * heads.key_heads * heads.head_dim + (queries.defined() ? 0 : query_width);
-  NOTELLM_CHECK_ARG(
-      packed.dim() == 2 && packed.size(0) == layout->tokens() && packed.size(1) == expected,
-      "packed must be (", layout->tokens(), ", ", expected, "), but is ", packed.sizes());
-  NOTELLM_CHECK_ARG(
-      !queries.defined() || (queries.dim() == 2 && queries.size(0) == layout->rows() &&
-                             queries.size(1) == query_width),
-      "queries must be (", layout->rows(), ", ", query_width, "), but are ",
-      queries.defined() ? queries.sizes() : at::IntArrayRef());
+  check(queries, packed, table, *layout, heads);
   return internal::differentiable(
       {queries, packed},
       [&] {
         const at::Tensor asking = queries.defined() ? queries.contiguous() : queries;
-        return forward({asking, packed.contiguous(), table.cos, table.sin, heads}, *layout);
+        return forward(
+            {asking, packed.contiguous(), table.cos.contiguous(), table.sin.contiguous(), heads},
+            *layout);
       },
       [layout, heads](const internal::Backward& given) { return backward(given, *layout, heads); });
 }

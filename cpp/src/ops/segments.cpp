@@ -17,8 +17,9 @@ Segments::Segments(std::vector<int64_t> offsets, std::vector<int64_t> parents)
                     " and ", parents_.size());
   NOTELLM_CHECK_ARG(offsets_[0] == 0, "offsets must begin with 0, but begin with ", offsets_[0]);
   for (int64_t s = 0; s < count(); ++s) {
-    NOTELLM_CHECK_ARG(length(s) >= 1, "segment ", s, " must have at least one token, but has ",
-                      length(s));
+    NOTELLM_CHECK_ARG(offsets_[s + 1] > offsets_[s], "segment ", s,
+                      " must have at least one token, but is [", offsets_[s], ", ", offsets_[s + 1],
+                      ")");
     NOTELLM_CHECK_ARG(parents_[s] >= -1 && parents_[s] < s, "the parent of segment ", s,
                       " must be -1 or an earlier segment, but is ", parents_[s]);
     if (parents_[s] >= 0) starts_[s] = starts_[parents_[s]] + length(parents_[s]);

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <compare>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
 
+#include "notellm/prompts/tokens.h"
 #include "notellm/util/check.h"
 
 namespace notellm {
@@ -156,6 +158,25 @@ PrefixForest prefix_forest(std::span<const TokenSpan> sequences, const ForestOpt
 
 int64_t segment_of(std::span<const int64_t> segment_offsets, int64_t token) {
   return std::ranges::upper_bound(segment_offsets, token) - segment_offsets.begin() - 1;
+}
+
+void check_path(std::string_view where,
+                std::span<const int64_t> segment_offsets,
+                std::span<const int64_t> segment_parents,
+                int64_t token) {
+  const internal::Require require(where);
+  const int64_t count = std::ssize(segment_parents);
+  require(std::ssize(segment_offsets) == count + 1,
+          "offsets must be one more than parents, but are ", segment_offsets.size(), " and ",
+          count);
+  check_offsets(where, segment_offsets, segment_offsets.back());
+  for (int64_t s = 0; s < count; ++s) {
+    require(segment_parents[s] >= -1 && segment_parents[s] < s, "the parent of segment ", s,
+            " must be -1 or an earlier segment, but is ", segment_parents[s]);
+  }
+  if (token >= 0 && token < segment_offsets.back()) return;
+  internal::throw_error<std::out_of_range>(where, "the token must be in [0, ",
+                                           segment_offsets.back(), "), but is ", token);
 }
 
 std::vector<int64_t> path_to(std::span<const int64_t> segment_offsets,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <utility>
@@ -68,8 +69,9 @@ PairSampler::PairSampler(std::vector<int64_t> sources,
                     "sources and targets must be equally many, but are ", sources_.size(), " and ",
                     targets_.size());
   NOTELLM_CHECK_ARG(
-      std::all_of(hashtag_counts_.begin(), hashtag_counts_.end(), [](auto n) { return n >= 0; }),
-      "hashtag_counts must be at least 0, but one is negative");
+      std::all_of(hashtag_counts_.begin(), hashtag_counts_.end(),
+                  [](auto n) { return n >= 0 && n <= std::numeric_limits<int32_t>::max(); }),
+      "hashtag_counts must be in [0, 2^31), but one is not");
   check(options_, pairs);
   const auto notes = static_cast<int64_t>(hashtag_counts_.size());
   check_notes(sources_, notes);

@@ -26,24 +26,31 @@ constexpr int64_t kFirstCapacity = 512;
 // A tile score is off by at most `bound`. So the keep-th best exact score is at least the keep-th
 // best tile score minus the bound. A note with this exact score or more has a tile score of at
 // least the keep-th best tile score minus twice the bound: notes below this floor are dropped.
+//
+// If too many notes are left above it (equal ones, or scores that overflow), they are scored
+// exactly and only the `keep` best stay. Notes come in ascending order, so the first of equal ones
+// stay. Memory is O(keep), whatever the scores.
 class Candidates {
  public:
   Candidates(int64_t keep, double bound)
-      : keep_(keep), bound_(bound), capacity_(std::max(kFirstCapacity, 2 * keep)) {}
+      : keep_(keep), bound_(bound), capacity_(std::max(kFirstCapacity, 2 * keep + 2)) {}
 
-  template <typename T>
-  void add(std::span<const T> scores, int64_t first_note) {
+  // `exact(note)` is the query's score by definition.
+  template <typename T, typename Exact>
+  void add(std::span<const T> scores, int64_t first_note, const Exact& exact) {
     for (size_t i = 0; i < scores.size(); ++i) {
       if (scores[i] < floor_) continue;
       candidates_.push_back({scores[i], first_note + static_cast<int64_t>(i)});
-      if (std::ssize(candidates_) >= capacity_) prune();
+      if (std::ssize(candidates_) < capacity_) continue;
+      prune();
+      if (2 * std::ssize(candidates_) > capacity_) settle(exact);
     }
   }
 
   std::vector<int64_t> notes() {
     prune();
     std::vector<int64_t> notes;
-    for (const auto& [score, note] : candidates_) notes.push_back(note);
+    for (const auto& entry : candidates_) notes.push_back(entry.second);
     return notes;
   }
 
@@ -52,10 +59,21 @@ class Candidates {
     if (std::isfinite(bound_) && std::ssize(candidates_) > keep_) {
       std::nth_element(candidates_.begin(), candidates_.begin() + keep_ - 1, candidates_.end(),
                        [](const auto& a, const auto& b) { return a.first > b.first; });
-      floor_ = candidates_[keep_ - 1].first - 2 * bound_;
+      floor_ = std::max(floor_, candidates_[keep_ - 1].first - 2 * bound_);
       std::erase_if(candidates_, [&](const auto& entry) { return entry.first < floor_; });
     }
-    capacity_ = std::max(capacity_, 2 * std::ssize(candidates_));
+  }
+
+  // Exact scores in place of the tiles', of the best alone.
+  template <typename Exact>
+  void settle(const Exact& exact) {
+    for (auto& [score, note] : candidates_) score = exact(note);
+    std::nth_element(candidates_.begin(), candidates_.begin() + keep_ - 1, candidates_.end(),
+                     [](const auto& a, const auto& b) {
+                       return a.first != b.first ? a.first > b.first : a.second < b.second;
+                     });
+    candidates_.resize(keep_);
+    floor_ = std::max(floor_, candidates_.back().first - bound_);
   }
 
   int64_t keep_;
@@ -88,7 +106,10 @@ class QueryBlock {
       const int64_t width = n1 - n0;
       at::parallel_for(0, q1_ - q0_, 1, [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) {
-          candidates_[row].add(std::span<const scalar_t>(scores + row * width, width), n0);
+          const auto exact = [&](int64_t note) {
+            return internal::exact_score(queries_, q0_ + row, pool_, note);
+          };
+          candidates_[row].add(std::span<const scalar_t>(scores + row * width, width), n0, exact);
         }
       });
     });

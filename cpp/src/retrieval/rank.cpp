@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/tensor_checks.h"
 #include "vectors.h"
 
 namespace notellm {
@@ -108,9 +109,7 @@ at::Tensor checked_targets(const at::Tensor& targets,
                            const Exclusions& exclusions,
                            int64_t queries,
                            int64_t pool) {
-  require(targets.scalar_type() == at::kLong && targets.dim() == 1 && targets.size(0) == queries,
-          kWhere, "targets must be int64 of shape (Q) with Q = ", queries, ", but is ",
-          targets.toString(), " ", targets.sizes());
+  internal::check_tensor(kWhere, "targets", targets, {queries}, at::kLong);
   const at::Tensor host = targets.detach().cpu().contiguous();
   for (int64_t query = 0; query < queries; ++query) {
     const int64_t target = host.const_data_ptr<int64_t>()[query];

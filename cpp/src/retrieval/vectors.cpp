@@ -1,6 +1,7 @@
 #include "vectors.h"
 
 #include <ATen/Context.h>
+#include "ops/tensor_checks.h"
 #include "tensors.h"
 
 #include <algorithm>
@@ -66,9 +67,7 @@ double dot_of_rows(const Vectors& a, int64_t i, const Vectors& b, int64_t j) {
 }  // namespace
 
 Vectors to_vectors(std::string_view where, std::string_view name, const at::Tensor& tensor) {
-  require(tensor.defined() && tensor.dim() == 2 && tensor.is_floating_point(), where, name,
-          " must be a floating-point matrix of one vector a row, but is ", tensor.toString(), " ",
-          tensor.sizes());
+  check_floating(where, name, tensor, {kAny, kAny});
   const auto dtype = tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   Vectors vectors;
   vectors.compute = tensor.detach().to(dtype);
@@ -140,11 +139,12 @@ Exclusions::Exclusions(std::string_view where,
                        int64_t pool)
     : offsets_(queries + 1, 0) {
   if (!exclude.defined()) return;
-  require(exclude.scalar_type() == at::kLong && (exclude.dim() == 1 || exclude.dim() == 2) &&
-              exclude.size(0) == queries,
+  require(exclude.scalar_type() == at::kLong && !exclude.is_meta() &&
+              (exclude.dim() == 1 || exclude.dim() == 2) && exclude.size(0) == queries,
           where, "exclude must be int64 of shape (Q) or (Q, E) with Q = ", queries, ", but is ",
           exclude.toString(), " ", exclude.sizes());
-  const at::Tensor rows = exclude.detach().reshape({queries, -1}).cpu().contiguous();
+  const at::Tensor lists = exclude.dim() == 1 ? exclude.unsqueeze(1) : exclude;
+  const at::Tensor rows = lists.detach().cpu().contiguous();
   const int64_t width = queries > 0 ? rows.size(1) : 0;
   for (int64_t query = 0; query < queries; ++query) {
     const auto row = std::span(rows.const_data_ptr<int64_t>() + query * width, width);

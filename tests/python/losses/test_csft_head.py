@@ -237,10 +237,14 @@ def test_equals_csft_loss_of_the_logits_in_bf16():
         (
             {"states": torch.zeros(9)},
             ValueError,
-            r"csft_head_loss: states must be \(M, D\) and head \(V, D\)",
+            r"csft_head_loss: states must be \(\*, \*\) of a floating-point dtype",
         ),
-        ({"head": torch.zeros(11, 5)}, ValueError, r"but are \[9, 4\] and \[11, 5\]"),
-        ({"labels": torch.zeros(8).long()}, ValueError, r"labels must be \(9\), one a state, but are \[8\]"),
+        (
+            {"head": torch.zeros(11, 5)},
+            ValueError,
+            r"head must be \(\*, 4\) of a floating-point dtype, but is float32 \[11, 5\]",
+        ),
+        ({"labels": torch.zeros(8).long()}, ValueError, r"labels must be \(9\) of int64, but is int64 \[8\]"),
         ({"labels": torch.full((9,), 11)}, IndexError, r"labels must be in \[0, 11\), but are in \[11, 11\]"),
         (
             {"label_offsets": torch.tensor([0, 8])},

@@ -71,9 +71,19 @@ class TestGcl:
         [
             (torch.zeros(3, 2), torch.zeros(()), None, r"gcl_loss: .*even number of rows, but are \[3, 2\]"),
             (torch.zeros(0, 2), torch.zeros(()), None, "even number of rows"),
-            (torch.zeros(2, 2), torch.zeros(2), None, r"tau must be a scalar, but has shape \[2\]"),
-            (torch.zeros(2, 2), torch.zeros(()), torch.zeros(3), r"one entry a row \(2\)"),
-            (torch.zeros(2, 2, dtype=torch.int64), torch.zeros(()), None, "must be floating point"),
+            (
+                torch.zeros(2, 2),
+                torch.zeros(2),
+                None,
+                r"tau must be a scalar of a floating-point dtype, but is .* of shape \[2\]",
+            ),
+            (torch.zeros(2, 2), torch.zeros(()), torch.zeros(3), r"note_ids must be \(2\) of int64"),
+            (
+                torch.zeros(2, 2, dtype=torch.int64),
+                torch.zeros(()),
+                None,
+                r"embeddings must be \(\*, \*\) of a floating-point dtype",
+            ),
         ],
     )
     def test_refuses(self, embeddings, tau, ids, message):
@@ -125,7 +135,7 @@ class TestCsft:
         [
             ([0, 5], [0, 2], IndexError, r"labels must be in \[0, 5\), but are in \[0, 5\]"),
             ([0, -1], [0, 2], IndexError, r"labels must be in \[0, 5\)"),
-            ([0, 1, 2], [0, 3], ValueError, r"logits must be \(M, V\) and labels \(M\)"),
+            ([0, 1, 2], [0, 3], ValueError, r"labels must be \(2\) of int64, but is int64 \[3\]"),
             ([0, 1], [0, 3], ValueError, "must ascend from 0 to the number of labels, 2"),
             ([0, 1], [0, 3, 2], ValueError, "must ascend"),
         ],

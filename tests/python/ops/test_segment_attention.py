@@ -87,7 +87,7 @@ def test_mask_by_hand():
 @pytest.mark.parametrize(
     ("offsets", "parents", "message"),
     [
-        ([0, 2, 2], [-1, 0], "segment 1 must have at least one token, but has 0"),
+        ([0, 2, 2], [-1, 0], r"segment 1 must have at least one token, but is \[2, 2\)"),
         ([0, 2], [0], "parent of segment 0 must be -1 or an earlier segment, but is 0"),
         ([1, 2], [-1], "offsets must begin with 0, but begin with 1"),
         ([0, 2], [-1, 0], "one entry more than parents, but have 2 and 2"),

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "notellm/prompts/template.h"
@@ -36,6 +37,12 @@ class OutputGrammar {
   std::vector<int32_t> next(std::span<const int32_t> output,
                             std::span<const int64_t> banned,
                             int64_t remaining) const;
+
+  /// The smallest and the largest token that an output may have.
+  std::pair<int32_t, int32_t> token_range() const;
+
+  /// How many values there are.
+  int64_t value_count() const { return values_.size(); }
 
   /// Number of tokens of the shortest output, without EOS.
   int64_t shortest() const;

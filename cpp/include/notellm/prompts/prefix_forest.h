@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace notellm {
@@ -59,6 +60,14 @@ int64_t shared_prefix(TokenSpan a, TokenSpan b, int64_t own_tail = 0);
 
 /// The segment that a packed token lies in. Cost: O(log S).
 int64_t segment_of(std::span<const int64_t> segment_offsets, int64_t token);
+
+/// Checks what `path_to` relies on, in O(S).
+/// @throws std::invalid_argument  unless the offsets ascend from 0 and parents come before their
+///                                segments; std::out_of_range for a token outside the forest.
+void check_path(std::string_view where,
+                std::span<const int64_t> segment_offsets,
+                std::span<const int64_t> segment_parents,
+                int64_t token);
 
 /// A path of a forest: the indices of the packed tokens from the root's first to `token`; element p
 /// is the token at position p. Cost: O(length of the path + log S).
