@@ -122,5 +122,7 @@ def test_weights_that_are_not_finite_are_refused(bad, tiny, notes):
 
 
 def test_only_matrices_can_be_quantised():
-    with pytest.raises(ValueError, match=r"must be of shape \(out, in\), but is of shape \[3\]"):
+    with pytest.raises(
+        ValueError, match=r"a matrix must be \(\*, \*\) of a floating-point dtype, but is float32 \[3\]"
+    ):
         quantise(torch.ones(3))
