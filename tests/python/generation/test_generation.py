@@ -104,7 +104,7 @@ def test_refuses(tiny, notes):
         generate_category(tiny, notes, batch_tokens=0)
     with pytest.raises(ValueError, match="number of hashtags asked for must be in .*, but is 0"):
         generate_hashtags(tiny, notes, 0)
-    with pytest.raises(ValueError, match="number of hashtags asked for must be in .*, but is 0"):
+    with pytest.raises(ValueError, match="max_values must be in .*, but is 0"):
         generate_hashtags(tiny, notes, 0, vocabulary=["web"])
     with pytest.raises(ValueError, match="context of 512 tokens, but that of request 0 takes .*; try"):
         generate_category(tiny, notes, max_new_tokens=480)

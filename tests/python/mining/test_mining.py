@@ -15,6 +15,10 @@ from hypothesis import strategies as st
 from notellm.data.interactions import Interactions
 from notellm.mining import mine_pairs
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:mine_pairs. with max_gap_seconds"
+)  # true of logs of a few events
+
 UNIT = 2**40
 
 
@@ -126,7 +130,6 @@ def test_equals_the_dictionary_reference(data):
         assert again.report == pairs.report
 
 
-@pytest.mark.filterwarnings("ignore:mine_pairs. with max_gap_seconds")  # true of so few events
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_report_accounts_for_every_pair_and_user(data):
