@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from notellm.data.notes import Notes
-from notellm.io.files import append_whole
+from notellm.errors import DataError
+from notellm.io.files import append_whole, holder_of, locked
 from notellm.io.fingerprints import Fingerprint
 from notellm.io.json_files import write_text
 from notellm.progress import ProgressFn
@@ -47,10 +48,27 @@ def write_pool(
 
     Raises:
         ValueError: If ``describe`` does not return one object per note.
+        DataError: If another process writes the same file; says which.
         OSError: If there is no room for the lines; those of earlier chunks are kept.
     """
-    path, chunk = Path(path), notes_per_chunk or NOTES_PER_CHUNK
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    with locked(path, wait=False) as is_ours:
+        if not is_ours:
+            who = holder_of(path) or "another"
+            raise DataError(
+                f"{path}: one call at a time must write it, but {who} does; wait for its end, or try another file"
+            )
+        return _write(path, notes, describe, made_by, progress, notes_per_chunk or NOTES_PER_CHUNK)
+
+
+def _write(
+    path: Path,
+    notes: Notes,
+    describe: Describe,
+    made_by: Mapping[str, Any],
+    progress: ProgressFn | None,
+    chunk: int,
+) -> int:
     part, origin = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
     wanted = json.loads(json.dumps({"made_by": dict(made_by), "notes": notes_fingerprint(notes)}))
     before = done = _lines_kept(part, origin, wanted)

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from notellm.errors import DataError
 from notellm.generation import write_pool
+from notellm.io.files import locked
 from samples import make_notes
 
 
@@ -80,3 +82,28 @@ def test_an_older_file_stays_until_the_new_one_is_complete(tmp_path):
     assert path.read_text() == "old"
     with pytest.raises(ValueError, match="an object for each of 2 notes, but gave 0"):
         write_pool(path, notes, lambda notes, progress: [], made_by={}, notes_per_chunk=2)
+
+
+def test_two_calls_never_write_one_file(tmp_path):
+    pool, path = make_notes(40), tmp_path / "out.jsonl"
+    with (
+        locked(path),
+        pytest.raises(DataError, match=r"out\.jsonl: one call at a time must write it, but `.*process"),
+    ):
+        write_pool(path, pool, Describer(), made_by={})
+    assert list(tmp_path.iterdir()) == []
+    assert write_pool(path, pool, Describer(), made_by={}) == 0
+
+
+def test_a_full_disk_keeps_the_chunks_before(tmp_path, file_size_limit):
+    pool, path = make_notes(40), tmp_path / "out.jsonl"
+    write_pool(tmp_path / "whole.jsonl", pool, Describer(), made_by={}, notes_per_chunk=2)
+    room = (tmp_path / "whole.jsonl").stat().st_size // 2
+    with (
+        file_size_limit(room),
+        pytest.raises(OSError, match=r"out\.jsonl\.part: must be written, but: File too"),
+    ):
+        write_pool(path, pool, Describer(), made_by={}, notes_per_chunk=2)
+    assert not path.exists()
+    assert write_pool(path, pool, Describer(), made_by={}, notes_per_chunk=2) > 0
+    assert path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()

@@ -1,4 +1,5 @@
 import argparse
+import os
 import subprocess
 import sys
 
@@ -191,3 +192,26 @@ def test_a_call_that_fails_lets_the_next_one_in(tmp_path):
     with alone_in(tmp_path / "run"), pytest.raises(ConfigError, match="one call at a time"):
         _opened(arguments("--run", str(tmp_path / "run")))
     _opened(arguments("--run", str(tmp_path / "run")))
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder that this process may not write to, not even where it is a superuser's."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    folder.chmod(0o555)
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(was)
+    folder.chmod(0o755)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_read_only_folder_is_refused_before_the_work(read_only):
+    sentence = "must be written, but: Permission denied; nothing is half-written; try another folder"
+    with pytest.raises(PermissionError, match=sentence), alone_in(read_only):
+        pytest.fail("no work must begin")
+    with pytest.raises(PermissionError, match=sentence):
+        write_json(read_only / "a.json", {})
