@@ -13,6 +13,8 @@ from notellm.app.config import compose, to_yaml
 
 ROOT = Path(notellm.__file__).parents[2]
 BUILD = ROOT / "build/py"
+BESIDE_PYTHON = Path(sys.executable).with_name("cmake")  # pip's, which made the build tree
+CMAKE = BESIDE_PYTHON if BESIDE_PYTHON.exists() else "cmake"
 
 
 def run(*command):
@@ -26,10 +28,10 @@ def program(tmp_path_factory):
     if not (BUILD / "CMakeCache.txt").exists():
         pytest.skip("there is no build tree build/py; `make setup-test` makes it")
     folder = tmp_path_factory.mktemp("package")
-    run("cmake", "--build", BUILD, "--target", "notellm_core")
-    run("cmake", "--install", BUILD, "--component", "core", "--prefix", folder / "prefix")
+    run(CMAKE, "--build", BUILD, "--target", "notellm_core")
+    run(CMAKE, "--install", BUILD, "--component", "core", "--prefix", folder / "prefix")
     run(
-        "cmake",
+        CMAKE,
         "-S",
         ROOT / "cpp/examples",
         "-B",
@@ -38,7 +40,7 @@ def program(tmp_path_factory):
         f"-DPython_EXECUTABLE={sys.executable}",
         "-DCMAKE_BUILD_TYPE=Debug",
     )
-    run("cmake", "--build", folder / "build")
+    run(CMAKE, "--build", folder / "build")
     return folder / "build/mine_and_rank"
 
 
