@@ -10,72 +10,10 @@ from pathlib import Path
 from notellm._core import options
 
 FILE = Path(__file__).parents[1] / "python/notellm/_core/options.pyi"
-CLASSES = ("MiningOptions", "EmbedOptions", "DecodingOptions", "GenerationOptions")
+CLASSES = [name for name, value in vars(options).items() if hasattr(value, "to_dict")]
+"""In the order in which they are bound: bases first."""
 
-HEAD = '''"""Written by tools/option_stubs.py: `make format` does it anew."""
-
-from collections.abc import Sequence
-from typing import Any, Self, TypedDict
-
-Value = bool | int | float | str | Sequence[str] | Sequence[int]
-
-class Option:
-    def __init__(
-        self,
-        name: str,
-        standard: Value,
-        meaning: str,
-        *,
-        low: float | None = None,
-        high: float | None = None,
-        excludes_low: bool = False,
-        excludes_high: bool = False,
-        choices: Sequence[str] = ...,
-        must_not_be_empty: bool = False,
-        unit: str = "",
-        decides_cost: bool = False,
-    ) -> None: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def standard(self) -> Any: ...
-    @property
-    def meaning(self) -> str: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def excludes_low(self) -> bool: ...
-    @property
-    def excludes_high(self) -> bool: ...
-    @property
-    def choices(self) -> list[str]: ...
-    @property
-    def must_not_be_empty(self) -> bool: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def decides_cost(self) -> bool: ...
-
-class OptionGroup:
-    def __init__(self, name: str, meaning: str, options: Sequence[Option]) -> None: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def meaning(self) -> str: ...
-    @property
-    def options(self) -> list[Option]: ...
-
-def core_groups() -> list[OptionGroup]: ...
-def check(
-    values: dict[str, Any], groups: Sequence[OptionGroup], *, name: str = "", fills_in: bool = False
-) -> dict[str, Any]: ...
-def read_yaml(text: str, groups: Sequence[OptionGroup], *, name: str = "") -> dict[str, Any]: ...
-def to_yaml(values: dict[str, Any], groups: Sequence[OptionGroup]) -> str: ...
-def keys_of(groups: Sequence[OptionGroup]) -> list[str]: ...
-def unknown_key(groups: Sequence[OptionGroup], key: str) -> str: ...
-'''
+BELOW = "# Below: written by tools/option_stubs.py; `make format` does it anew."
 
 
 def stub_of(name: str) -> list[str]:
@@ -101,8 +39,9 @@ def stub_of(name: str) -> list[str]:
 
 
 def stubs() -> str:
-    """The whole file."""
-    return HEAD + "\n".join(line for name in CLASSES for line in stub_of(name)) + "\n"
+    """The whole file: what stands above the mark stays."""
+    above = FILE.read_text(encoding="utf-8").partition(BELOW)[0]
+    return above + BELOW + "\n" + "\n".join(line for name in CLASSES for line in stub_of(name)) + "\n"
 
 
 if __name__ == "__main__":

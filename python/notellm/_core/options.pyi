@@ -1,5 +1,3 @@
-"""Written by tools/option_stubs.py: `make format` does it anew."""
-
 from collections.abc import Sequence
 from typing import Any, Self, TypedDict
 
@@ -61,6 +59,8 @@ def read_yaml(text: str, groups: Sequence[OptionGroup], *, name: str = "") -> di
 def to_yaml(values: dict[str, Any], groups: Sequence[OptionGroup]) -> str: ...
 def keys_of(groups: Sequence[OptionGroup]) -> list[str]: ...
 def unknown_key(groups: Sequence[OptionGroup], key: str) -> str: ...
+
+# Below: written by tools/option_stubs.py; `make format` does it anew.
 
 class MiningOptions:
     def __init__(
