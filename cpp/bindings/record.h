@@ -21,7 +21,12 @@ void def_fields(py::class_<Struct> cls, std::pair<const char*, Members>... field
     const auto take = [&](const char* key, auto member) {
       if (!given.contains(key)) return;
       using Member = std::remove_cvref_t<decltype(made.*member)>;
-      made.*member = given[key].template cast<Member>();
+      try {
+        made.*member = given[key].template cast<Member>();
+      } catch (const py::cast_error&) {
+        const auto type = py::repr(py::type::of(given[key])).template cast<std::string>();
+        throw py::type_error(name + ": " + key + " must be of another type, but is " + type);
+      }
       ++known;
     };
     (take(fields.first, fields.second), ...);

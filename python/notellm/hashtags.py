@@ -74,12 +74,12 @@ def clean_hashtags(
     counted = Counter[str]() if changes is None else changes
     found: dict[str, None] = {}
     for topic in topics:
-        parts = _split(topic or "", rule.separators)
+        given = topic or ""
+        parts = _split(given, rule.separators)
         counted[SPLIT] += len(parts) > 1
-        for part in parts:
-            text = hashtag_key(part)
+        counted[STRIPPED] += len(parts) == 1 and bool(parts[0]) and parts[0] != given
+        for text in parts:
             short = text[: rule.max_chars].rstrip() if rule.max_chars else text
-            counted[STRIPPED] += text != part and bool(text) and len(parts) == 1
             counted[CUT] += short != text
             counted[EMPTY] += not short
             counted[REPEATED] += short in found
@@ -99,10 +99,10 @@ def one_line(text: str) -> str:
 
 
 def _split(topic: str, separators: tuple[str, ...]) -> list[str]:
-    """The parts between separators, also those that only the normal form has (it turns a line break into a space)."""
+    """The normal forms of the parts; a separator may be in the normal form alone, where a line break is a space."""
     form = hashtag_key(topic)
     separator = next((one for one in separators if one in topic or one in form), None)
     if separator is None:
-        return [topic]
+        return [form]
     parts = [hashtag_key(part) for part in topic.split(separator)]
     return [one for part in parts for whole in part.split(separator) for one in _split(whole, separators)]

@@ -20,6 +20,9 @@ __all__ = [
     "joint_loss",
 ]
 
+ALPHA = 0.01
+"""Weight of the generative loss in the paper."""
+
 
 def gcl_term(
     embeddings: Tensor,
@@ -166,7 +169,7 @@ def csft_head_loss(
 
 
 def joint_loss(
-    contrastive: LossTerm | Tensor, generative: LossTerm | Tensor, *, alpha: float = 0.01
+    contrastive: LossTerm | Tensor, generative: LossTerm | Tensor, *, alpha: float = ALPHA
 ) -> Tensor:
     r"""NoteLLM's loss, eq. (4): :math:`(L_{cl} + \alpha L_{gen}) / (1 + \alpha)`.
 

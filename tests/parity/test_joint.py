@@ -17,7 +17,12 @@ PAIRS = [(1, 2), (3, 4), (11, 5), (1, 6)]
 
 def planned_rows(model, tokenized):
     sampler = model.prompt.sampler(
-        tokenized, [a for a, _ in PAIRS], [b for _, b in PAIRS], pairs_per_step=len(PAIRS), seed=4
+        tokenized,
+        [a for a, _ in PAIRS],
+        [b for _, b in PAIRS],
+        pairs_per_step=len(PAIRS),
+        hashtag_ratio=0.4,
+        seed=4,
     )
     return sampler.plan(0)
 

@@ -120,7 +120,7 @@ def decoder_layer():
                 models.LayerWeights(**layer_of(**{name: wrong}))
                 for name, right in layer_of().items()
                 for wrong in wrong_tensors(right, any_float=True)
-                if wrong is not None
+                if wrong is not None  # which the class itself refuses
             ]
             + [
                 models.LayerWeights(**{k: v for k, v in layer_of().items() if k != gone})

@@ -87,14 +87,16 @@ at::Tensor pooled_states(const at::Tensor& states, const Reads& reads, Pooling p
   return at::stack(means);
 }
 
-// By their norms, (sequences, 1) before any is divided by.
-void check_finite(const at::Tensor& norms, const Pass& pass, std::span<const int64_t> indices) {
-  const at::Tensor host = norms.to(at::kDouble).cpu().contiguous();
+// By the norms of some rows' vectors, before they were divided by them.
+void check_finite(const at::Tensor& norms,
+                  std::span<const int64_t> rows,
+                  std::span<const int64_t> indices) {
+  const at::Tensor host = norms.to(at::kDouble).cpu();
   const double* norm = host.const_data_ptr<double>();
-  for (size_t i = 0; i < pass.rows.size(); ++i) {
-    if (std::isfinite(norm[pass.sources[i]])) continue;
+  for (const int64_t row : rows) {
+    if (std::isfinite(*norm++)) continue;
     internal::throw_error<DataError>("embed", "vectors must be finite, but that of note ",
-                                     indices[pass.rows[i]],
+                                     indices[row],
                                      " is not; try dtype fp32, and weights that are finite");
   }
 }
@@ -128,7 +130,7 @@ Embedded embed_notes(const LanguageModel& model,
   result.sequence_tokens = std::ssize(sequences.tokens.ids);
   result.duplicate_notes = total - (std::ssize(batches.groups) - 1);
   result.weight_bytes = matrix_bytes(cast.weights);
-  std::vector<std::pair<at::Tensor, Pass>> unchecked;  // another device is not waited for each pass
+  std::vector<at::Tensor> norms;  // by batch, of a device that is waited for but once, at the end
   for (int64_t b = 0; b < batches.size(); ++b) {
     report_progress(progress, batches.groups[batches.batches[b]], total);
     const Pass pass = make_pass(sequences, batches, b);
@@ -137,18 +139,15 @@ Embedded embed_notes(const LanguageModel& model,
     const at::Tensor read = read_states(pass.forest.tokens, segments, reads, cast, options);
     at::Tensor pooled = pooled_states(read, reads, options.pooling);
     if (projection.defined()) pooled = at::linear(pooled, projection.to(dtype));
-    const at::Tensor norms = pooled.norm(2, {1}, true);
-    if (device.is_cpu()) {
-      check_finite(norms, pass, indices);
-    } else {
-      unchecked.emplace_back(norms, pass);
-    }
-    pooled = pooled / norms.clamp_min(1e-12);
-    result.vectors.index_copy_(0, on_device(pass.rows, device),
-                               pooled.index_select(0, on_device(pass.sources, device)));
+    const at::Tensor own = pooled.norm(2, {1}, true);
+    pooled = pooled / own.clamp_min(1e-12);
+    const at::Tensor rows = on_device(pass.rows, device), sources = on_device(pass.sources, device);
+    result.vectors.index_copy_(0, rows, pooled.index_select(0, sources));
+    norms.push_back(own.squeeze(1).index_select(0, sources));
+    if (device.is_cpu()) check_finite(norms.back(), pass.rows, indices);
     result.computed_tokens += segments.tokens();
   }
-  for (const auto& [norms, pass] : unchecked) check_finite(norms, pass, indices);
+  if (!device.is_cpu() && total > 0) check_finite(at::cat(norms), batches.rows, indices);
   report_progress(progress, total, total);
   return result;
 }

@@ -164,6 +164,9 @@ void check_model(const char* where, const LanguageModel& model) {
   }
   check_floating(where, "the head", model.head, {kAny, model.config.width});
   check_device(where, "the head", model.head, device);
+  require(model.head.size(0) <= model.weights.embedding.size(0), where,
+          "the head must have no more rows than the token embedding, but has ", model.head.size(0),
+          " against ", model.weights.embedding.size(0));
   if (!model.projection.defined()) return;
   check_floating(where, "the projection", model.projection, {kAny, model.config.width});
   check_device(where, "the projection", model.projection, device);

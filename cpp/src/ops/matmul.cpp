@@ -117,9 +117,10 @@ bool multiplies_bf16() {
 }
 
 at::Tensor for_products(const at::Tensor& factor, at::ScalarType compute) {
-  internal::require(factor.defined() && factor.is_floating_point() && !factor.is_meta(),
-                    "for_products", "a factor must be of a floating-point dtype, but is ",
-                    factor.toString());
+  if (!factor.defined() || !factor.is_floating_point() || factor.is_meta()) {
+    internal::throw_error<std::invalid_argument>(
+        "for_products", "a factor must be of a floating-point dtype, but is ", factor.toString());
+  }
   if (compute != at::kDouble && compute != at::kFloat && compute != at::kBFloat16) {
     internal::throw_error<NotSupportedError>(
         "for_products", "the compute dtype must be fp64, fp32 or bf16, but is ",

@@ -131,7 +131,7 @@ class Checker {
 
   GroupValues check(const Tree& tree) const {
     const Tree::Map& entries = entries_of(tree, "a configuration");
-    check_known(entries, "");
+    if (!options_.skips_others) check_known(entries, "");
     GroupValues values;
     for (const OptionGroup& group : groups_) {
       if (group.name.empty()) {
@@ -162,7 +162,6 @@ class Checker {
   }
 
   void check_known(const Tree::Map& entries, const std::string& group) const {
-    if (options_.skips_unknown) return;
     for (const TreeEntry& entry : entries) {
       const std::string complaint = unknown_key(groups_, join(group, entry.key));
       if (!complaint.empty()) complain(entry.line, complaint);

@@ -21,7 +21,7 @@ RunOptions read_run_options(const std::string& path) {
     throw ConfigError(path + ": must be a readable file that is not empty, but is not");
   }
   const GroupValues values =
-      check(parse_yaml(text.str(), path), core_groups(), {.name = path, .skips_unknown = true});
+      check(parse_yaml(text.str(), path), core_groups(), {.name = path, .skips_others = true});
   return {made_of<MiningOptions>(values.at("mining"), path + ": mining"),
           made_of<EmbedOptions>(values.at("embed"), path + ": embed"),
           made_of<GenerationOptions>(values.at("generation"), path + ": generation")};

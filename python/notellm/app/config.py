@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from notellm._core import options as _core
-from notellm._core.options import EmbedOptions, GenerationOptions, MiningOptions, OptionGroup
+from notellm._core.options import EmbedOptions, GenerationOptions, MiningOptions, Option, OptionGroup
 from notellm.data.options import DataOptions
 from notellm.errors import ConfigError
 from notellm.evaluation.options import EvaluationOptions
@@ -64,6 +64,15 @@ class Config(Options):
     evaluation: EvaluationOptions
     generation: GenerationOptions
 
+    def mismatch(self) -> str:
+        """Known notes can be recommended by co-occurrence, new ones cannot."""
+        if "cooccurrence" not in self.evaluation.systems or self.data.split == "users":
+            return ""
+        return (
+            "evaluation.systems: co-occurrence must be measured on users that are held out, but notes are; try "
+            "data.split=users"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """All keys as plain data; groups are dictionaries."""
         return super().to_dict() | {name: getattr(self, name).to_dict() for name in CLASSES}
@@ -77,11 +86,13 @@ CLASSES: dict[str, Any] = {
 """The groups, in the order of a file."""
 
 
+_CORE = {group.name: group for group in _core.core_groups()}
+
+
 def groups() -> list[OptionGroup]:
     """The description of every key: first the top-level keys, then the groups."""
-    core = {group.name: group for group in _core.core_groups()}
     named = [
-        core.get(name) or OptionGroup(name, cls.GROUP.meaning, cls.GROUP.options)
+        _CORE.get(name) or OptionGroup(name, cls.GROUP.meaning, cls.GROUP.options)
         for name, cls in CLASSES.items()
     ]
     return [Config.GROUP, *named]
@@ -95,11 +106,16 @@ def config_keys() -> list[str]:
 def cost_keys() -> list[str]:
     """Keys that change only the cost of a run and the files it keeps, but not its results (apart from rounding)."""
     return [
-        f"{group.name}.{described.name}".lstrip(".")
+        dotted(group, described)
         for group in groups()
         for described in group.options
         if described.decides_cost
     ]
+
+
+def dotted(group: OptionGroup, described: Option) -> str:
+    """The key of an option: with the name of its group, if that has one."""
+    return f"{group.name}.{described.name}".lstrip(".")
 
 
 STUDIES = Path("experiments/conf")
@@ -153,7 +169,11 @@ def _made(tree: Mapping[str, Any], name: str = "") -> Config:
     """The configuration from a tree, checked."""
     before = f"{name}: " if name else ""
     own = {key: made(cls, tree[key], f"{before}{key}") for key, cls in CLASSES.items()}
-    return Config(**{key: value for key, value in tree.items() if key not in CLASSES}, **own)
+    top = {key: value for key, value in tree.items() if key not in CLASSES}
+    try:
+        return Config(**top, **own)
+    except ConfigError as error:
+        raise ConfigError(before + str(error).removeprefix("Config: ")) from None
 
 
 def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None) -> Config:
@@ -201,13 +221,7 @@ def resolve(tree: Any) -> Config:
         plain: Any = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
-    config = _made(_core.check(dict(plain), groups()))
-    if "cooccurrence" in config.evaluation.systems and config.data.split != "users":
-        raise ConfigError(
-            "evaluation.systems: co-occurrence must be measured on users that are held out, but notes are; try "
-            "data.split=users"
-        )
-    return config
+    return _made(_core.check(dict(plain), groups()))
 
 
 def compose_study(
@@ -283,11 +297,11 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
         >>> override(compose(), ["loss.alpha=0.1"]).loss.alpha
         0.1
     """
-    values = {}
+    values, known = {}, config_keys()
     for change in _check_overrides(overrides):
         key = str(change.key_or_group)
         is_plain = not (change.is_add() or change.is_delete() or change.is_sweep_override())
-        if key not in config_keys() or not is_plain:
+        if key not in known or not is_plain:
             raise ConfigError(
                 f"{change.input_line}: a run that exists takes KEY=VALUE only; begin another for other groups"
             )
@@ -349,7 +363,7 @@ def _check_overrides(overrides: Sequence[str]) -> list[Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    parser = OverridesParser.create()
+    parser, described = OverridesParser.create(), groups()
     parsed = []
     for text in overrides:
         try:
@@ -359,7 +373,7 @@ def _check_overrides(overrides: Sequence[str]) -> list[Any]:
         key = str(parsed[-1].key_or_group)
         if key in ("experiment", "scale") or key.split(".")[0] == "hydra":
             continue
-        unknown = _core.unknown_key(groups(), key.replace("/", "."))
+        unknown = _core.unknown_key(described, key.replace("/", "."))
         if unknown:
             raise ConfigError(f"{text}: {unknown}")
     return parsed

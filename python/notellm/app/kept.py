@@ -1,14 +1,15 @@
 """What is kept bears the name of all that decides it: with other options, data or models it is made anew.
 
-Which options those are is said in `DECIDED_BY` alone, by the keys of their one description; those that decide costs are
-left out by themselves. Contents, such as a model's files, count by their fingerprints.
+Which options decide each thing that a run keeps is said in `DECIDED_BY`, by the keys of their one description;
+those that decide only costs are left out by themselves. Contents, such as a model's files, count by their fingerprints.
 """
 
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from notellm.app.config import Config, cost_keys, groups
+from notellm.app.config import Config, dotted, groups
 from notellm.io.fingerprints import Fingerprint
 from notellm.models.backbone import FETCHED
 
@@ -16,7 +17,10 @@ __all__ = ["DECIDED_BY", "backbone_key", "deciding", "folder_key", "made_by"]
 
 _COMPUTED = ("device", "dtype")
 _BACKBONE = ("model.path", "model.layers")
-_CUT = ("prompt.title_tokens", "prompt.content_tokens", "prompt.max_hashtags")
+CUT = ("title_tokens", "content_tokens", "max_hashtags")
+"""What a prompt says of how notes are cut, whatever its pieces are."""
+
+_CUT = tuple(f"prompt.{name}" for name in CUT)
 
 DECIDED_BY: dict[str, tuple[str, ...]] = {
     "pairs": ("mining.",),
@@ -53,12 +57,13 @@ def deciding(config: Config, keys: Collection[str] = (), *, without: Collection[
         keys: Which: keys, and groups with a dot behind them; all by default.
         without: Those that are left out, likewise.
     """
-    values, costs = config.to_dict(), cost_keys()
+    values = config.to_dict()
     found: dict[str, Any] = {}
     for group in groups():
         for described in group.options:
-            key = f"{group.name}.{described.name}".lstrip(".")
-            if key in costs or (keys and not _is_among(key, keys)) or _is_among(key, without):
+            key = dotted(group, described)
+            is_wanted = not keys or _is_among(key, keys)
+            if described.decides_cost or not is_wanted or _is_among(key, without):
                 continue
             if group.name:
                 found.setdefault(group.name, {})[described.name] = values[group.name][described.name]
@@ -72,8 +77,19 @@ def _is_among(key: str, keys: Collection[str]) -> bool:
 
 
 def folder_key(folder: Path) -> str:
-    """A name for the files of a model's folder, subfolders included."""
-    return Fingerprint(8).add_files([*folder.rglob("*.safetensors"), *folder.rglob("*.json")]).name()
+    """A name for the files of a model's folder, subfolders included; files that have not changed are read once."""
+    files = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")])
+    return _key_of_files(tuple((file, _state(file)) for file in files))
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+@cache
+def _key_of_files(files: tuple[tuple[Path, tuple[int, ...]], ...]) -> str:
+    return Fingerprint(8).add_files(file for file, _ in files).name()
 
 
 def backbone_key(config: Config) -> str:

@@ -140,10 +140,11 @@ def _refuse_other_run(path: Path, config: Config) -> None:
     if before.dtype == AUTO:  # a file written by hand: no run has begun
         changes.pop("dtype", None)
     changes.pop("run_dir", None)  # the folder may have been moved
+    free = cost_keys()
     fixed = {
         key: values
         for key, values in changes.items()
-        if key not in cost_keys() and not key.startswith(AFTER_TRAINING)
+        if key not in free and not key.startswith(AFTER_TRAINING)
     }
     if fixed:
         listed = "; ".join(f"{key} was {old!r}, is now {new!r}" for key, (old, new) in fixed.items())

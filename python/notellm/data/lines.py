@@ -17,7 +17,7 @@ from notellm.data.csv_form import CsvForm, RowError, csv_rows, not_utf8
 from notellm.errors import DataError
 from notellm.io.json_files import LARGEST_LINE, bounded_lines
 
-__all__ = ["LARGEST_LINE", "Holds", "diagnose", "first_values", "jsonl_header", "place"]
+__all__ = ["LARGEST_LINE", "Holds", "diagnose", "first_values", "place"]
 
 _HEADER_OBJECTS = 1000
 """How many objects of a JSON lines file are read to find the names and the types of its columns."""
@@ -44,26 +44,21 @@ def place(path: Path, form: CsvForm | None, row: int) -> str:
     return f"{path}: row {row + 1}"
 
 
-def jsonl_header(path: Path) -> list[str]:
-    """The names in the first objects of a JSON lines file; one object is not enough, as it may leave out nulls.
+def first_values(path: Path) -> dict[str, Any]:
+    """Each name in the first objects of a JSON lines file, with its first value that is not null; None if all are.
+
+    One object is not enough, as it may leave out nulls. The value decides the type of the column.
 
     Raises:
         DataError: If there is no first line, or one of them is not a JSON object.
     """
-    names: dict[str, None] = {}
-    for line, text in islice(_jsonl_rows(path), _HEADER_OBJECTS):
-        names |= dict.fromkeys(_object(path, line, text))
-    if not names:
-        raise DataError(f"{path}: must hold at least one row, but is empty")
-    return list(names)
-
-
-def first_values(path: Path) -> dict[str, Any]:
-    """The first value of each name in the first objects that is not null; it decides the type of the column."""
     values: dict[str, Any] = {}
     for line, text in islice(_jsonl_rows(path), _HEADER_OBJECTS):
-        given = {name: value for name, value in _object(path, line, text).items() if value is not None}
-        values = given | values
+        for name, value in _object(path, line, text).items():
+            if values.get(name) is None:
+                values[name] = value
+    if not values:
+        raise DataError(f"{path}: must hold at least one row, but is empty")
     return values
 
 

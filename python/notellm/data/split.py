@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from notellm.data.options import DataOptions
+
 __all__ = ["select_pairs", "split_by_group", "union_groups", "within_groups"]
 
 
@@ -49,7 +51,9 @@ def union_groups(*labels: Sequence[Hashable | None]) -> npt.NDArray[np.int64]:
     return np.array([numbers.setdefault(root(row), len(numbers)) for row in range(len(parents))], np.int64)
 
 
-def split_by_group(groups: npt.NDArray[np.int64], share: float = 0.3, seed: int = 0) -> npt.NDArray[np.bool_]:
+def split_by_group(
+    groups: npt.NDArray[np.int64], share: float = DataOptions.test_fraction, seed: int = 0
+) -> npt.NDArray[np.bool_]:
     """Draws test groups at random; all notes of a group go to the same side.
 
     The draw sorts groups by a hash of (seed, group number), so it is the same with every version of

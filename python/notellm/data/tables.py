@@ -106,9 +106,10 @@ def read_table(
         raise FileNotFoundError(f"{path}: must be a file, but does not exist")
     suffix = suffix_of(path)
     form = find_form(path, names.values()) if suffix == ".csv" else None
-    header = form.header if form else (lines.jsonl_header if suffix == ".jsonl" else parquet_header)(path)
+    first = lines.first_values(path) if suffix == ".jsonl" else {}
+    header = form.header if form else list(first) or parquet_header(path)
     present = {name: schema[name].kind for name in _present(path, header, schema, names, columns or {})}
-    data = _read(path, form, {names[name]: kind for name, kind in present.items()})
+    data = _read(path, form, first, {names[name]: kind for name, kind in present.items()})
     if data.num_rows == 0:
         raise DataError(f"{path}: must hold at least one row, but is empty")
     raw = Table(path, {name: data[names[name]] for name in present}, form)
@@ -179,13 +180,13 @@ def parquet_header(path: Path) -> list[str]:
         raise DataError(f"{path}: must be a Parquet file, but {' '.join(str(error).split())}") from error
 
 
-def _read(path: Path, form: CsvForm | None, wanted: Mapping[str, Kind]) -> pa.Table:
+def _read(path: Path, form: CsvForm | None, first: Mapping[str, Any], wanted: Mapping[str, Kind]) -> pa.Table:
     """Reads columns by their names in the file, in types that change no value."""
     kinds: dict[str, lines.Holds] = {}
     if form is not None:
         check_quotes(path, form)
-    elif suffix_of(path) == ".jsonl":
-        kinds = _json_kinds(lines.first_values(path), wanted)
+    elif first:
+        kinds = _json_kinds(first, wanted)
     try:
         if suffix_of(path) == ".parquet":
             # Without partitioning=None a folder called "time=1" would add a column.

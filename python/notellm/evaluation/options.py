@@ -1,6 +1,9 @@
 """What is measured."""
 
+from typing import get_args
+
 from notellm.metrics.bootstrap import RESAMPLES
+from notellm.metrics.ranking import HIGH, LOW, Ties
 from notellm.options import Options, option
 from notellm.text import ANALYZERS
 
@@ -32,9 +35,7 @@ class EvaluationOptions(Options):
     ks: tuple[int, ...] = option(
         "Cut-offs of Recall@k.", default=(1, 10, 100, 1000), at_least=1, not_empty=True
     )
-    ties: str = option(
-        "What equal scores count as.", default="mean", choices=("mean", "optimistic", "pessimistic")
-    )
+    ties: str = option("What equal scores count as.", default="mean", choices=get_args(Ties))
     analyzer: str = option(
         "How texts are cut for TF-IDF, BM25, ROUGE and BLEU: by script; all as words or as characters; or by script, "
         "with the words of the package jieba for Chinese and Japanese.",
@@ -48,7 +49,7 @@ class EvaluationOptions(Options):
         at_least=0,
         unit="notes",
     )
-    low_fraction: float = option("Share of test notes called low-exposure.", default=0.3, above=0, at_most=1)
+    low_fraction: float = option("Share of test notes called low-exposure.", default=LOW, above=0, at_most=1)
     high_fraction: float = option(
-        "Share of test notes called high-exposure.", default=0.1, above=0, at_most=1
+        "Share of test notes called high-exposure.", default=HIGH, above=0, at_most=1
     )

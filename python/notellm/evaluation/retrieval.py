@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from notellm.metrics import Interval, Ties, exposure_split, hits_at, reciprocal_
 from notellm.retrieval import Ranks
 
 STANDARD = EvaluationOptions()
+TIES = cast(Ties, STANDARD.ties)
 
 COMPARED_WITH = ("zero_shot_prompt", "tfidf", "tfidf_full")
 """The systems that the trained model is compared with, query by query."""
@@ -25,7 +27,7 @@ def evaluate_retrieval(
     exposure: npt.ArrayLike,
     *,
     ks: Sequence[int] = STANDARD.ks,
-    ties: Ties = "mean",
+    ties: Ties = TIES,
     low_fraction: float = STANDARD.low_fraction,
     high_fraction: float = STANDARD.high_fraction,
     bootstrap: Bootstrap | None = None,

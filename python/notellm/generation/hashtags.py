@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.generation.decoding import Decoding, write
-from notellm.hashtags import clean_hashtags
+from notellm.hashtags import HashtagRule, clean_hashtags
 from notellm.models.language_model import LanguageModel
 from notellm.precision import Dtype
 from notellm.progress import ProgressFn
@@ -86,7 +86,10 @@ def generate_hashtags(
             count,
         )
     given = [()] * len(notes) if banned is None else banned
-    present = hashtags_in_text(notes, vocabulary) if ban_in_text and vocabulary is not None else given
+    present = given
+    if ban_in_text and vocabulary is not None:
+        whole = HashtagRule((model.prompt.config.hashtag_separator,))  # in the text they stand uncut
+        present = hashtags_in_text(notes, clean_hashtags(vocabulary, whole))
     bans = [set(clean((*own, *there))) for own, there in zip(given, present, strict=True)]
     tokenized = model.prompt.tokenize(notes)
     outputs = write(

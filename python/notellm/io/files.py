@@ -11,6 +11,7 @@ import shutil
 import socket
 import stat
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -241,7 +242,7 @@ def _opened(name: Path) -> IO[bytes]:
 def _sign(descriptor: int, name: Path) -> None:
     os.ftruncate(descriptor, 0)
     known = {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": textwrap.shorten(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), 200),
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -88,6 +88,10 @@ def mrr(ranks: Ranks, *, ties: Ties = "mean") -> float:
     return float(_mean(reciprocal_ranks(ranks, ties=ties), "mrr"))
 
 
+LOW, HIGH = 0.3, 0.1
+"""Fractions of a pool that are called its least and its most exposed notes."""
+
+
 class ExposureSplit(NamedTuple):
     """Queries by how often their ground truth was shown.
 
@@ -105,7 +109,7 @@ class ExposureSplit(NamedTuple):
 
 
 def exposure_split(
-    exposure_of_targets: npt.ArrayLike, pool_exposure: npt.ArrayLike, low: float = 0.3, high: float = 0.1
+    exposure_of_targets: npt.ArrayLike, pool_exposure: npt.ArrayLike, low: float = LOW, high: float = HIGH
 ) -> ExposureSplit:
     """Splits queries by the exposure of their ground truth, at quantiles of the pool's exposures.
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from notellm import _core
+from notellm._core.options import EmbedOptions
 from notellm.data.notes import Notes
 from notellm.embedding import embed
 from notellm.errors import NotSupportedError
@@ -24,10 +25,16 @@ from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
 from notellm.models.language_model import TrainingStates
 from notellm.models.lora import merged_parameters
+from notellm.models.options import ModelOptions
 from notellm.models.pooling import COMPRESSION, PoolingFn, check_pooling, mean_pooling
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig, load_prompt
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from notellm._core.options import EmbedKeywords
 
 IntArray = npt.NDArray[np.int64]
 
@@ -61,8 +68,8 @@ class NoteLLM(Adapted):
         tokenizer: Tokenizer,
         prompt: PromptConfig,
         *,
-        dim: int = 128,
-        tau: float = 3.0,
+        dim: int = ModelOptions.dim,
+        tau: float = ModelOptions.tau,
         pooling: str | PoolingFn = COMPRESSION,
         end_tokens: Sequence[int] | None = None,
         has_head: bool = True,
@@ -95,7 +102,7 @@ class NoteLLM(Adapted):
         *,
         dim: int | None = None,
         prompt: str | Path | PromptConfig | None = None,
-        tau: float = 3.0,
+        tau: float = ModelOptions.tau,
         pooling: str | PoolingFn | None = None,
         layers: int = 0,
         seed: int = 0,
@@ -131,7 +138,11 @@ class NoteLLM(Adapted):
         if (path / backbone.EXTRA_CONFIG).exists():
             return cls._load_own(path, dim, prompt, pooling, layers)
         config = _as_prompt("paper" if prompt is None else prompt)
-        options = {"dim": 128 if dim is None else dim, "tau": tau, "pooling": pooling or COMPRESSION}
+        options = {
+            "dim": ModelOptions.dim if dim is None else dim,
+            "tau": tau,
+            "pooling": pooling or COMPRESSION,
+        }
         return cls._load_backbone(path, config, layers, seed, options)
 
     @classmethod
@@ -363,9 +374,9 @@ class NoteLLM(Adapted):
         pooling: str | None = None,
         projected: bool = True,
         dtype: Dtype = "auto",
-        batch_tokens: int = 8192,
-        weights: str = "same",
+        options: EmbedOptions | None = None,
         progress: ProgressFn | None = None,
+        **changes: "Unpack[EmbedKeywords]",
     ) -> Tensor:
         """Embeds notes with the category prompt; see `notellm.embedding.embed`."""
         return embed(
@@ -374,9 +385,9 @@ class NoteLLM(Adapted):
             pooling=pooling,
             projected=projected,
             dtype=dtype,
-            batch_tokens=batch_tokens,
-            weights=weights,
+            options=options,
             progress=progress,
+            **changes,
         ).vectors
 
     def generate_category(self, notes: Notes, **options: Any) -> list[str]:

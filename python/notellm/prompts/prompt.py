@@ -179,8 +179,8 @@ class Prompt:
         sources: ArrayLike,
         targets: ArrayLike,
         *,
-        pairs_per_step: int = 64,
-        hashtag_ratio: float = 0.4,
+        pairs_per_step: int,
+        hashtag_ratio: float,
         seed: int = 0,
     ) -> core.PairSampler:
         """Plans the batches of a training run; each depends only on the seed and the step.

@@ -7,6 +7,7 @@ from typing import Any
 
 from notellm.errors import DataError
 from notellm.io.files import append_whole, atomic_write
+from notellm.io.json_files import read_text
 
 FILE = "train.jsonl"
 SCALARS = ("loss", "contrastive", "generative", "tau", "scale", "lr", "grad_norm")
@@ -64,12 +65,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         DataError: If any other line is not a JSON object with a step.
     """
     records = []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = read_text(path).split("\n")
     for number, line in enumerate(lines[:-1], 1):
         try:
             record = json.loads(line)
             record["step"]
-        except (json.JSONDecodeError, TypeError, KeyError):
+        except (ValueError, RecursionError, TypeError, KeyError):
             raise DataError(
                 f"{path}:{number}: must be a JSON object with a step, but is {line[:60]!r}"
             ) from None

@@ -1,6 +1,8 @@
 """What a training run may vary."""
 
+from notellm.losses import ALPHA
 from notellm.options import Options, option
+from notellm.precision import AUTO, DTYPES
 
 SEED = option("Of everything drawn at random except the split.", default=0, at_least=0)
 
@@ -11,7 +13,7 @@ class LossOptions(Options):
     contrastive: bool = option(
         'Whether L_cl counts; false leaves the generative loss alone (the paper\'s "w/o GCL").', default=True
     )
-    alpha: float = option("Weight of the generative loss; 0 = contrastive only.", default=0.01, at_least=0)
+    alpha: float = option("Weight of the generative loss; 0 = contrastive only.", default=ALPHA, at_least=0)
     hashtag_ratio: float = option(
         "r: share of a batch's notes that take the hashtag task.", default=0.4, at_least=0, at_most=1
     )
@@ -103,8 +105,8 @@ class TrainOptions(OptimizationOptions, LossOptions):
 
     dtype: str = option(
         "Of the matrix products: fp32, bf16 (with fp32 master weights) or fp64; auto: see `notellm.resolve_dtype`.",
-        default="auto",
-        choices=("auto", "fp32", "bf16", "fp64"),
+        default=AUTO,
+        choices=(AUTO, *DTYPES),
     )
     seed: int = SEED
 

@@ -94,8 +94,15 @@ TEST(CheckOptions, SkipsWhatOthersReadWhereItMay) {
   const std::string text = std::string(kComplete) + "train: {lr: fast}\n";
   EXPECT_EQ(refusal(text), "c.yaml:11: unknown key train");
   EXPECT_EQ(
-      std::get<int64_t>(checked(text, {.name = "c.yaml", .skips_unknown = true}).at("").at("seed")),
+      std::get<int64_t>(checked(text, {.name = "c.yaml", .skips_others = true}).at("").at("seed")),
       7);
+}
+
+TEST(CheckOptions, SkipsNothingWithinAKnownGroup) {
+  EXPECT_THROW(checked(with("  alpha", "  alhpa"), {.name = "c.yaml", .skips_others = true}),
+               ConfigError);
+  EXPECT_THROW(checked(with("  masks", "  zebra: 1\n  masks"), {.skips_others = true}),
+               ConfigError);
 }
 
 TEST(CheckOptions, RefusesAWrongType) {

@@ -1,5 +1,7 @@
 """Outputs out of known categories and hashtags."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -102,6 +104,17 @@ def test_banned_hashtags_are_not_written(tiny, notes):
     some = [VOCABULARY if i % 2 else [] for i in range(len(notes))]
     mixed = generate_hashtags(tiny, notes, 2, vocabulary=VOCABULARY, banned=some, decoding=drawn)
     assert [bool(tags) for tags in mixed] == [not own for own in some]
+
+
+def test_entries_of_a_vocabulary_that_hold_several_hashtags_are_found_in_the_text(tiny, notes):
+    some = replace(notes.take([0, 1]), titles=["all of the web", "nothing"], contents=["", ""])
+    written = generate_hashtags(tiny, some, 2, vocabulary=["web,c", "x11"], ban_in_text=True, dtype="fp32")
+    assert "web" not in written[0]
+    assert {"web", "c", "x11"} >= {*written[0], *written[1]}
+    assert generate_hashtags(tiny, some, 1, vocabulary=["web,nothing"], ban_in_text=True) == [
+        ["nothing"],
+        ["web"],
+    ]
 
 
 def test_equal_notes_may_have_different_bans(tiny, notes):

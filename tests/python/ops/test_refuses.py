@@ -113,3 +113,12 @@ def test_an_index_refuses_wrong_pools_and_queries():
         "exclude": [torch.tensor([6, 0, 0]), torch.tensor([0, 0]), torch.zeros(3)],
     }
     check_refusals(index.search, {"queries": queries, "k": 2, "exclude": torch.tensor([1, 2, -1])}, wrong)
+
+
+def test_structs_of_the_core_name_the_argument_of_another_type():
+    with pytest.raises(TypeError, match="DecoderConfig: width must be of another type, but is <class 'str'>"):
+        _core.models.DecoderConfig(width="a")
+    with pytest.raises(TypeError, match="LayerWeights: query must be of another type"):
+        _core.models.LayerWeights(query="a")
+    with pytest.raises(TypeError, match="RopeOptions: knows the arguments head_dim "):
+        _core.models.RopeOptions(width=1)

@@ -20,7 +20,9 @@ def many(notes):
 
 def make_sampler(prompt, notes, **options):
     sources = np.arange(0, 2 * PAIRS, 2)
-    return prompt.sampler(prompt.tokenize(notes), sources, sources + 1, **{"pairs_per_step": 4, **options})
+    return prompt.sampler(
+        prompt.tokenize(notes), sources, sources + 1, **{"pairs_per_step": 4, "hashtag_ratio": 0.4, **options}
+    )
 
 
 def as_tuple(plan):
@@ -86,6 +88,6 @@ def test_bad_options_are_refused(paper, many):
     with pytest.raises(ValueError, match=r"hashtag_ratio must be in \[0, 1\], but is -0.1"):
         make_sampler(paper, many, hashtag_ratio=-0.1)
     with pytest.raises(IndexError, match=r"a pair's note must be in \[0, 24\), but is 24"):
-        paper.sampler(paper.tokenize(many), [24], [0], pairs_per_step=1)
+        paper.sampler(paper.tokenize(many), [24], [0], pairs_per_step=1, hashtag_ratio=0.4)
     with pytest.raises(ValueError, match="step must be at least 0, but is -1"):
         make_sampler(paper, many).plan(-1)

@@ -338,7 +338,7 @@ def test_pairs_of_notes_that_are_not_there_are_refused(outside, tiny, notes):
         ({"micro_pairs": -1}, "micro_pairs must be at least 0, but is -1"),
         ({"warmup_ratio": 1.0}, "warmup_ratio must be below 1, but is 1"),
         ({"lr": -1.0}, "lr must be at least 0, but is -1"),
-        ({"dtype": "fp16"}, "dtype must be auto, fp32, bf16 or fp64, but is 'fp16'"),
+        ({"dtype": "fp16"}, "dtype must be auto, fp64, fp32 or bf16, but is 'fp16'"),
         ({"pairs_per_step": 50}, "pairs"),
     ],
 )

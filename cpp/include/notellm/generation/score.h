@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "notellm/generation/options.h"
 #include "notellm/models/language_model.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"
@@ -14,7 +15,7 @@ struct ScoreOptions {
   at::ScalarType compute = at::kFloat;  ///< dtype of the matrix products: fp64, fp32 or bf16
   /// Most tokens of one forward pass: prompts (shared tokens counted once), each with its trie of
   /// candidates; a prompt that is longer gets its own pass.
-  int64_t batch_tokens = 4096;
+  int64_t batch_tokens = DecodingOptions().batch_tokens;
   int64_t max_logits = int64_t{1} << 24;  ///< most logits at once; at least those of one token
 };
 

@@ -16,7 +16,7 @@ struct Interval {
 };
 
 struct BootstrapOptions {
-  int64_t samples = 2000;  ///< resamples; >= 1
+  int64_t samples = 1000;  ///< resamples; >= 1
   uint64_t seed = 0;
   double level = 0.95;  ///< share of the resampled statistics inside the interval; in (0, 1)
   int threads = 0;      ///< 0 = `num_threads()`; the result does not depend on it

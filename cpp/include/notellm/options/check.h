@@ -11,9 +11,9 @@ namespace notellm {
 
 /// How strictly a tree is checked against the groups.
 struct CheckOptions {
-  std::string name = {};       ///< The file's name, for messages; may be empty.
-  bool fills_in = false;       ///< A missing key takes its default; if false it is an error.
-  bool skips_unknown = false;  ///< Unknown keys and groups are ignored.
+  std::string name = {};      ///< The file's name, for messages; may be empty.
+  bool fills_in = false;      ///< A missing key takes its default; if false it is an error.
+  bool skips_others = false;  ///< Groups, and keys of no group, that are not known are ignored.
 };
 
 /// Checks values against the description of all their options: types, ranges, choices, names.

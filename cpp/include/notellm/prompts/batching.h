@@ -27,7 +27,7 @@ struct PrefixBatches {
 struct BatchOptions {
   /// Most tokens of one batch: those of its forest (shared ones counted once), plus `room` for each
   /// sequence. A sequence that is longer gets its own batch.
-  int64_t budget = 8192;
+  int64_t budget = 4096;
   int64_t room = 0;           ///< tokens that each sequence may grow by
   ForestOptions forest = {};  ///< how the batches' forests are built
 };

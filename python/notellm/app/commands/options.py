@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: If there is no such group or key; names the nearest.
     """
-    from notellm.app.config import groups
+    from notellm.app.config import dotted, groups
     from notellm.errors import ConfigError
     from notellm.options import facts, reference_page, unknown
 
@@ -37,14 +37,14 @@ def run(arguments: argparse.Namespace) -> None:
     if wanted and (complaint := unknown(described, wanted)):
         raise ConfigError(f"options: {complaint}")
     for group in described:
-        before = f"{group.name}." if group.name else ""
-        shown = [
-            one for one in group.options if wanted in (None, group.name, before + one.name) and wanted != ""
-        ]
-        if shown and wanted in (None, group.name) and group.name:
+        is_whole = wanted in (None, group.name)
+        if is_whole and group.name:
             print(f"{group.name}: {group.meaning}\n")
-        for one in shown:
-            print(f"{before}{one.name}={_text(one.standard)}")
+        for one in group.options:
+            key = dotted(group, one)
+            if not is_whole and wanted != key:
+                continue
+            print(f"{key}={_text(one.standard)}")
             told = " ".join(filter(None, [one.meaning, facts(one)]))
             print(textwrap.fill(told, 100, initial_indent="    ", subsequent_indent="    ") + "\n")
 

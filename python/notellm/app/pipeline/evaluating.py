@@ -13,7 +13,7 @@ from torch import Tensor
 
 from notellm.app.pipeline import systems
 from notellm.app.pipeline.data import Dataset, Queries
-from notellm.app.pipeline.training import MODEL, check_trained, prompt_config
+from notellm.app.pipeline.training import MODEL, check_trained
 from notellm.app.run import RunFolder
 from notellm.baselines import CooccurrenceIndex, SparseIndex
 from notellm.data.notes import Notes
@@ -170,7 +170,7 @@ def _evaluate_generation(run: RunFolder, dataset: Dataset, pool: Notes, bootstra
     writers = [key for key in WRITERS if key in run.config.evaluation.systems]
     written = systems.generate(run, notes, known, writers)
     by_system = {key: _generated([written[note][key] for note in notes.ids]) for key in writers}
-    prompt = prompt_config(run.config)
+    prompt = run.config.prompt
     return evaluate_generation(
         by_system,
         _shown(notes.categories),

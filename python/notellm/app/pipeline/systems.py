@@ -11,12 +11,12 @@ import numpy as np
 from torch import Tensor
 
 from notellm.app.config import Config
-from notellm.app.kept import backbone_key, folder_key, made_by
+from notellm.app.kept import CUT, backbone_key, folder_key, made_by
 from notellm.app.pipeline.data import IntArray
 from notellm.app.pipeline.encoder import ENCODER, encode
 from notellm.app.pipeline.generating import Describer
 from notellm.app.pipeline.texts import full_texts, truncated_texts
-from notellm.app.pipeline.training import MODEL, load_backbone, load_trained, prompt_config
+from notellm.app.pipeline.training import MODEL, load_backbone, load_trained
 from notellm.app.run import RunFolder
 from notellm.baselines import Bm25Index, SparseIndex, TfidfIndex
 from notellm.data.notes import Notes
@@ -188,8 +188,7 @@ def _generation_made_by(
 
 
 def _embed_bare(config: Config, notes: Notes, pooling: str) -> Tensor:
-    prompt = prompt_config(config)
-    cut = {name: getattr(prompt, name) for name in ("title_tokens", "content_tokens", "max_hashtags")}
+    cut = {name: getattr(config.prompt, name) for name in CUT}
     bare: PromptConfig = replace(load_prompt("bare"), **cut)
     model = load_backbone(config, bare)
     return _embed(config, model, notes, "zero-shot, no prompt", pooling=pooling, projected=False)

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from notellm.app.config import Config
-from notellm.app.pipeline.training import prompt_config
 from notellm.data.notes import Notes
 from notellm.models.backbone import read_prompt
 
@@ -18,7 +17,7 @@ def full_texts(notes: Notes) -> list[str]:
 
 def truncated_texts(config: Config, notes: Notes) -> list[str]:
     """The same, truncated as in the prompt."""
-    prompt = read_prompt(config.model.path, prompt_config(config))
+    prompt = read_prompt(config.model.path, config.prompt)
     tokenized = prompt.tokenize(notes)
 
     def texts(lists: Any) -> list[str]:

@@ -23,11 +23,6 @@ MODEL = "model"
 """Folder of the trained model in a run folder."""
 
 
-def prompt_config(config: Config) -> PromptConfig:
-    """The configuration's prompt."""
-    return config.prompt
-
-
 def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM:
     """The untrained model of a configuration, downloaded if needed, on the configured device.
 
@@ -43,7 +38,7 @@ def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM
         model = NoteLLM.from_pretrained(
             config.model.path,
             dim=config.model.dim,
-            prompt=prompt or prompt_config(config),
+            prompt=prompt or config.prompt,
             tau=config.model.tau,
             pooling=config.model.pooling,
             layers=config.model.layers,

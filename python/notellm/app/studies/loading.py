@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from notellm.app.config import compose, compose_study
-from notellm.app.pipeline.training import prompt_config
 from notellm.app.studies.cell import TRAINED, Cell, Row, placed
 from notellm.app.studies.ledger import Ledger
 from notellm.app.studies.search import Search, SearchOptions
@@ -243,7 +242,6 @@ def _search_cells(root: Path, row: Row, options: SearchOptions, common: Sequence
 def _cell(root: Path, row: Row, changes: Sequence[str], seed: int, searched: str = "") -> Cell:
     try:
         config = compose([*changes, f"evaluation.systems=[{row.system}]"])
-        prompt_config(config)  # a prompt has further rules
     except ConfigError as error:
         raise ConfigError(f"row {row.key}: {error}") from None
     return placed(Cell(row, seed, config, searched), root)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from safetensors.torch import load_file
 
+from notellm.app.kept import backbone_key
 from notellm.app.pipeline import Dataset, Queries, load_data, run_steps
 from notellm.app.pipeline.data import fingerprint
 from notellm.app.pipeline.encoder import ENCODER
@@ -187,14 +188,9 @@ class _Datasets:
     def _get(self, cell: Cell) -> tuple[Dataset, str]:
         if cell.sources not in self._known:
             dataset = load_data(cell.config)
-            self._known[cell.sources] = dataset, fingerprint(dataset) + _digest(cell.config.model.path)
+            backbone = backbone_key(cell.config)
+            self._known[cell.sources] = dataset, "-".join(filter(None, [fingerprint(dataset), backbone]))
         return self._known[cell.sources]
-
-
-def _digest(model: str) -> str:
-    """A name for the files of a model folder; empty for the model that is downloaded, whose version is fixed."""
-    files = [path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors")]
-    return f"-{Fingerprint(8).add_files(files).name()}" if files else ""
 
 
 def _entry(study: Study, cell: Cell, **found: Any) -> Entry:

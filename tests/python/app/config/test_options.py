@@ -18,7 +18,7 @@ from notellm.errors import ConfigError
 from notellm.options import Options, facts, option, reference_page
 
 ROOT = Path(notellm.__file__).parents[2]
-CORE_CLASSES = [core.MiningOptions, core.EmbedOptions, core.DecodingOptions, core.GenerationOptions]
+CORE_CLASSES = [value for value in vars(core).values() if hasattr(value, "to_dict")]
 
 
 @pytest.fixture

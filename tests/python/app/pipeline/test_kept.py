@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from notellm.app import kept
 from notellm.app.config import compose, config_keys, cost_keys, groups, replace
 from notellm.app.pipeline import data as data_module
 from notellm.app.pipeline import evaluate, load_data, prepare, run_steps, select_queries, systems
@@ -207,15 +206,6 @@ def test_what_depends_on_a_content_is_made_anew_and_nothing_else(
         run.file(file).write_text('{"another": 1}')
     evaluate(run, dataset, queries)
     assert set(made) == expected
-
-
-def test_every_option_that_comes_after_training_is_known_to_what_is_kept():
-    """But for the evaluation's: its tables are made at every call."""
-    named = {key for what in kept.DECIDED_BY.values() for key in what}
-    for key in config_keys():
-        group = f"{key.partition('.')[0]}."
-        if key.startswith(AFTER_TRAINING) and key not in cost_keys() and group != "evaluation.":
-            assert key in named or group in named, key
 
 
 @pytest.mark.parametrize("system", ["trained", "tfidf", "zero_shot_prompt"])

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from notellm.app.cli import main
+from notellm.app.config import compose
+from notellm.app.kept import backbone_key
 from notellm.app.studies import Ledger, load_study, make_study, make_table, plot_exposure, sweep
 from notellm.app.studies.sweep import plan
 from notellm.errors import ConfigError
@@ -302,15 +304,14 @@ def test_rows_can_be_run_again(place, overrides, tmp_path, capsys):
 
 
 def test_another_backbone_in_the_same_folder_is_other_data(tmp_path):
-    from notellm.app.studies.sweep import _digest
 
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"one")
-    first = _digest(str(tmp_path))
-    assert _digest(str(tmp_path)) == first
+    first = backbone_key(compose([f"model.path={tmp_path}"]))
+    assert backbone_key(compose([f"model.path={tmp_path}"])) == first
     (tmp_path / "model.safetensors").write_bytes(b"two")
-    assert _digest(str(tmp_path)) != first
-    assert _digest("smollm2-135m") == ""
+    assert backbone_key(compose([f"model.path={tmp_path}"])) != first
+    assert backbone_key(compose()) == ""
 
 
 def test_a_seed_tells_untrained_rows_apart_where_words_are_drawn(place, overrides):
