@@ -86,10 +86,7 @@ def generate_hashtags(
             count,
         )
     given = [()] * len(notes) if banned is None else banned
-    present = given
-    if ban_in_text and vocabulary is not None:
-        whole = HashtagRule((model.prompt.config.hashtag_separator,))  # in the text they stand uncut
-        present = hashtags_in_text(notes, clean_hashtags(vocabulary, whole))
+    present = _present(model, notes, vocabulary) if ban_in_text and vocabulary is not None else given
     bans = [set(clean((*own, *there))) for own, there in zip(given, present, strict=True)]
     tokenized = model.prompt.tokenize(notes)
     outputs = write(
@@ -109,6 +106,12 @@ def generate_hashtags(
         for i, tags in enumerate(written):
             bans[i] |= hashtags_in_text(notes.take([i]), tags)[0]
     return [[tag for tag in tags if tag not in own] for tags, own in zip(written, bans, strict=True)]
+
+
+def _present(model: LanguageModel, notes: Notes, vocabulary: Sequence[str]) -> list[set[str]]:
+    """The hashtags of a vocabulary in the text of each note, where they stand uncut."""
+    whole = HashtagRule((model.prompt.config.hashtag_separator,))
+    return hashtags_in_text(notes, clean_hashtags(vocabulary, whole))
 
 
 def _clean(model: LanguageModel, tags: Iterable[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Reads and checks a model folder: shape, tokenizer, [EMB], end tokens, prompt, and the backbone's weights."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,13 @@ def backbone_name(path: str | Path, layers: int = 0) -> str:
     """
     name = smollm2.NAME if str(path) == FETCHED else str(path)
     return f"{name}, its first {layers} layers" if layers else name
+
+
+def write_extra(folder: Path, dim: int, pooling: str | None, prompt: PromptConfig) -> None:
+    """Writes what a NoteLLM folder says of itself beside its backbone, for `read_extra`."""
+    extra = {"format": FORMAT, "dim": dim, "pooling": pooling, "prompt": prompt.to_dict()}
+    text = json.dumps(extra, indent=2, ensure_ascii=False)
+    (folder / EXTRA_CONFIG).write_text(text, encoding="utf-8")
 
 
 def read_extra(path: Path) -> dict[str, Any]:

@@ -234,14 +234,8 @@ class NoteLLM(Adapted):
             own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
             save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})
             (target / backbone.CONFIG).write_text(json.dumps(hf, indent=2), encoding="utf-8")
-            extra = {
-                "format": backbone.FORMAT,
-                "dim": self.dim,
-                "pooling": self.pooling if isinstance(self.pooling, str) else None,
-                "prompt": self.prompt.config.to_dict(),
-            }
-            text = json.dumps(extra, indent=2, ensure_ascii=False)
-            (target / backbone.EXTRA_CONFIG).write_text(text, encoding="utf-8")
+            pooling = self.pooling if isinstance(self.pooling, str) else None
+            backbone.write_extra(target, self.dim, pooling, self.prompt.config)
             self.tokenizer.save(str(target / "tokenizer.json"))
             for name, content in self._kept.items():
                 (target / name).write_bytes(content)
