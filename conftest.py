@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from notellm.older_cpu import PROCESSORS, environment
+from notellm.older_cpu import PROCESSORS, environment, played
 
 SETS = ["baseline", "avx2", "avx512", "avx512_bf16"]
 """Sets of loops, each of which has those before it."""
@@ -27,7 +27,7 @@ def pytest_configure(config):
     """Begins anew where the variables are not set: libraries that are loaded already have read them."""
     config.stash[LEFT_OUT] = []
     name = config.getoption("--instruction-set")
-    if name is None or environment(name).items() <= os.environ.items():
+    if name is None or played(os.environ) == name:
         return
     capture = config.pluginmanager.getplugin("capturemanager")
     if capture is not None:

@@ -193,13 +193,15 @@ build_tests() {
     cmake --build build/py --target notellm_tests --parallel "$(build_jobs)"
 }
 
-# The same tests in a tree of their own, whose objects watch memory and undefined behaviour.
+# The same tests, and the extension, in a tree of their own, whose objects watch memory and undefined behaviour.
 build_asan() {
   local settings=()
   if command -v ccache >/dev/null; then settings+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
   "$step" "Sanitizers: configure" $logs/configure-asan.log cmake --preset asan "${settings[@]}"
   "$step" "Sanitizers: build" $logs/build-asan.log \
-    cmake --build --preset asan --target notellm_tests --parallel "$(build_jobs)"
+    cmake --build --preset asan --target notellm_tests notellm_python --parallel "$(build_jobs)"
+  mkdir -p build/asan/package/notellm
+  ln -sfn "$PWD"/python/notellm/* "$PWD"/build/asan/cpp/bindings/_core*.so build/asan/package/notellm
 }
 
 case ${1-} in

@@ -43,6 +43,8 @@ class Run:
         parser.add_argument("--output", type=Path, help="a file, or a folder: the record then gets its name")
         self.options = parser.parse_args()
         check_limits(os.environ, describe_machine()["instruction_sets"])
+        if imitated := older_cpu.played(os.environ):
+            os.environ |= older_cpu.environment(imitated)  # CTranslate2 is not loaded yet
         self._others = OtherWork()
 
     def report(self, name: str, numbers: Mapping[str, Any]) -> None:
@@ -70,7 +72,7 @@ def check_limits(environment: Mapping[str, str], instruction_sets: list[str]) ->
         ValueError: Some of the variables are set, others not, or not as of the same processor.
     """
     found = {name: environment[name] for name in LIMITS if environment.get(name)}
-    if "AVX-512" in instruction_sets and found and found not in older_cpu.PROCESSORS.values():
+    if "AVX-512" in instruction_sets and found and not older_cpu.played(environment):
         raise ValueError(
             f"check_limits: all of {', '.join(LIMITS)} must be those of one processor, but are {found}; "
             "try python -m notellm.older_cpu avx2 COMMAND"

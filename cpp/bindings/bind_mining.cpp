@@ -26,7 +26,7 @@ std::shared_ptr<Cooccurrence> mine(const Array<int64_t>& users,
   const ProgressFn report = to_progress(progress);
   py::gil_scoped_release release;
   return std::make_shared<Cooccurrence>(
-      mine_cooccurrence(group_by_user(log, report), options, report));
+      mine_cooccurrence(group_by_user(log, report, threads), options, report));
 }
 
 void bind_report(py::module_& m) {
@@ -51,6 +51,7 @@ void bind_report(py::module_& m) {
 void bind_cooccurrence(py::module_& m) {
   py::class_<Cooccurrence, std::shared_ptr<Cooccurrence>> cls(m, "Cooccurrence");
   def_array(cls, "users", &Cooccurrence::users);
+  def_array(cls, "best_first", &Cooccurrence::best_first);
   cls.def_property_readonly("indptr",
                             [](const py::object& self) {
                               const auto& scores = self.cast<const Cooccurrence&>().scores;

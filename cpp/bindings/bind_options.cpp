@@ -128,10 +128,17 @@ void bind_options(py::module_& m) {
       py::arg("fills_in") = false);
   m.def(
       "read_yaml",
-      [](const std::string& text, const Groups& groups, const std::string& name) {
-        return to_dict(groups, check(parse_yaml(text, name), groups, {.name = name}));
+      [](const std::string& text, const Groups& groups, const std::string& name, bool fills_in) {
+        return to_dict(groups,
+                       check(parse_yaml(text, name), groups, {.name = name, .fills_in = fills_in}));
       },
-      py::arg("text"), py::arg("groups"), py::kw_only(), py::arg("name") = "");
+      py::arg("text"), py::arg("groups"), py::kw_only(), py::arg("name") = "",
+      py::arg("fills_in") = false);
+  m.def(
+      "check_yaml",
+      [](const std::string& text, const std::string& name) { parse_yaml(text, name); },
+      py::arg("text"), py::kw_only(), py::arg("name") = "",
+      "Refuses what `read_yaml` refuses whatever the keys: bad syntax, and too many values.");
   m.def(
       "to_yaml",
       [](const py::dict& values, const Groups& groups) {

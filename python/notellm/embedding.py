@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from notellm._core.options import EmbedKeywords
 
 __all__ = ["EmbedOptions", "Embedded", "embed", "load_embeddings", "save_embeddings"]
+
+
+_ROWS = 65_536
+"""Rows that are checked at once: the check needs a byte for each number."""
 
 
 @dataclass(frozen=True)
@@ -216,25 +220,42 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
         The ids and the vectors, shape ``(n, d)``.
 
     Raises:
-        DataError: If a file is missing, damaged, or does not fit its ids.
+        DataError: If a file is missing, damaged, or does not fit its ids, or a number is not finite.
     """
     path = Path(path)
     try:
-        if path.suffix == ".npy":
-            vectors = torch.from_numpy(np.load(path))
-            # Read as bytes: in text mode a carriage return would end a line.
-            ids = path.with_suffix(".ids.txt").read_bytes().decode("utf-8-sig").split("\n")
-        else:
-            with safe_open(path, framework="pt") as file:
-                vectors = file.get_tensor("embeddings")
-                ids = _unpacked(file) if "ids" in file.keys() else file.metadata()["ids"].split("\n")  # noqa: SIM118
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        ids, vectors = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
+    except Exception as error:  # NumPy raises nearly anything: the header of its files is Python code
         raise DataError(f"{path}: must be a file of save_embeddings, but: {error}") from None
+    if vectors.dim() != 2 or not vectors.is_floating_point():
+        what = f"{tuple(vectors.shape)} {str(vectors.dtype).removeprefix('torch.')}"
+        raise DataError(f"{path}: must hold a matrix of floating-point numbers, but holds {what}")
     if len(vectors) == 0 and ids == [""]:
         ids = []
     if len(ids) != len(vectors):
         raise DataError(f"{path}: must have an id for every row, but has {len(ids)} and {len(vectors)}")
+    _check_finite(path, ids, vectors)
     return ids, vectors
+
+
+def _read_npy(path: Path) -> tuple[list[str], Tensor]:
+    vectors = torch.from_numpy(np.load(path))
+    # Read as bytes: in text mode a carriage return would end a line.
+    return path.with_suffix(".ids.txt").read_bytes().decode("utf-8-sig").split("\n"), vectors
+
+
+def _read_safetensors(path: Path) -> tuple[list[str], Tensor]:
+    with safe_open(path, framework="pt") as file:
+        ids = _unpacked(file) if "ids" in file.keys() else file.metadata()["ids"].split("\n")  # noqa: SIM118
+        return ids, file.get_tensor("embeddings")
+
+
+def _check_finite(path: Path, ids: Sequence[str], vectors: Tensor) -> None:
+    for first in range(0, len(vectors), _ROWS):
+        is_finite = torch.isfinite(vectors[first : first + _ROWS]).all(1)
+        if not bool(is_finite.all()):
+            row = first + int(is_finite.int().argmin())
+            raise DataError(f"{path}: vectors must be finite, but that of {ids[row]!r} (row {row}) is not")
 
 
 def _packed(ids: Sequence[str]) -> dict[str, Tensor]:

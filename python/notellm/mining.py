@@ -274,7 +274,7 @@ def mine_pairs(
         _warn_of_unit(log, limit, mined.report.pairs_found)
     count = len(log.note_ids)
     source = np.repeat(np.arange(count), np.diff(mined.indptr))
-    order = np.lexsort((-mined.scores, source))  # stable: equal scores stay in column order
+    order = mined.best_first
     return Pairs(
         source=source,
         target=mined.indices[order],

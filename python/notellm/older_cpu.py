@@ -7,11 +7,11 @@ AVX2 only.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from notellm.machine import describe_machine
 
-__all__ = ["PROCESSORS", "environment", "has_more_than"]
+__all__ = ["PROCESSORS", "environment", "has_more_than", "played"]
 
 PROCESSORS = {
     "avx2": {
@@ -31,6 +31,9 @@ PROCESSORS = {
 }
 """For each kind of processor that can be imitated, older ones first: the variables read by our own loops, oneDNN,
 LibTorch's loops, MKL and CTranslate2 (which benchmarks compare with), each once and early. ``avx512`` has no bf16."""
+
+LATE = "CT2_FORCE_CPU_ISA"
+"""The variable that is read only when CTranslate2 is loaded: where it is not set, that can still be done."""
 
 NEWER = {"avx2": {"AVX-512", "AVX-512 bf16", "AMX bf16"}, "avx512": {"AVX-512 bf16", "AMX bf16"}}
 """The instruction sets of `describe_machine` that only newer processors have."""
@@ -56,6 +59,23 @@ def environment(processor: str) -> dict[str, str]:
     return dict(PROCESSORS[processor])
 
 
+def played(variables: Mapping[str, str]) -> str:
+    """The processor that a process with these environment variables imitates.
+
+    Returns:
+        A key of ``PROCESSORS``; ``""`` if it imitates none, or if the variables are not all of the same one. `LATE` may
+        be missing.
+
+    Example:
+        >>> played(environment("avx2")), played({"NOTELLM_INSTRUCTION_SET": "avx2"})
+        ('avx2', '')
+    """
+    for processor, wanted in PROCESSORS.items():
+        if wanted.items() <= {LATE: wanted[LATE], **variables}.items():
+            return processor
+    return ""
+
+
 def has_more_than(processor: str) -> bool:
     """Whether this process runs on a newer processor, real or imitated, so that imitating `processor` changes anything.
 
@@ -63,9 +83,8 @@ def has_more_than(processor: str) -> bool:
         ValueError: If the name is not in ``PROCESSORS``.
     """
     environment(processor)
-    kinds = list(PROCESSORS)
-    played = [kind for kind, variables in PROCESSORS.items() if variables.items() <= os.environ.items()]
-    if any(kinds.index(kind) <= kinds.index(processor) for kind in played):
+    kinds, imitated = list(PROCESSORS), played(os.environ)
+    if imitated and kinds.index(imitated) <= kinds.index(processor):
         return False
     return bool(NEWER[processor] & set(describe_machine()["instruction_sets"]))
 

@@ -10,13 +10,25 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self, dataclass_transform
 
 from notellm._core import options as _core
 from notellm._core.options import Option, OptionGroup
 from notellm.errors import ConfigError
 
-__all__ = ["Option", "OptionGroup", "Options", "facts", "made", "option", "reference_page", "unknown"]
+__all__ = [
+    "Option",
+    "OptionGroup",
+    "Options",
+    "check_yaml_file",
+    "facts",
+    "made",
+    "option",
+    "read_options",
+    "reference_page",
+    "unknown",
+]
 
 _DESCRIPTION = "option"
 """Key of a field's metadata."""
@@ -115,6 +127,44 @@ class Options:
         checked = _core.check(dict(values), [cls.GROUP], name=where, fills_in=True)
         instance: Self = made(cls, checked, where)
         return instance
+
+
+def read_options(
+    path: str | Path, described: Sequence[OptionGroup], *, fills_in: bool = False
+) -> dict[str, Any]:
+    """Reads a YAML file of options.
+
+    Args:
+        path: The file.
+        described: The groups whose keys it may have.
+        fills_in: Whether a missing key takes its default.
+
+    Returns:
+        The values, checked: by key those of the group without a name, below their group's name those of others.
+
+    Raises:
+        ConfigError: If it cannot be read, is not UTF-8 or not YAML, is too large (aliases count), or a key is unknown,
+            repeated or missing, or a value has the wrong type or is out of range; names file and line.
+    """
+    return _core.read_yaml(_text_of(path), described, name=str(path), fills_in=fills_in)
+
+
+def check_yaml_file(path: str | Path) -> None:
+    """Refuses a YAML file that Hydra is to read, if a small file of it could take unbounded time, memory or depth.
+
+    Raises:
+        ConfigError: As `read_options`, whatever the keys.
+    """
+    _core.check_yaml(_text_of(path), name=str(path))
+
+
+def _text_of(path: str | Path) -> str:
+    try:
+        return Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: must be a readable file, but {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: text must be UTF-8, but is not") from None
 
 
 def made(cls: Any, values: Mapping[str, Any], where: str) -> Any:

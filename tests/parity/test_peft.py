@@ -149,7 +149,7 @@ class TestBadFolders:
         save_file(weights, folder / "adapter_model.safetensors")
 
     def test_missing(self, tiny_folder, tmp_path):
-        message = "adapter_config.json: must be a file of a model or run folder, but is not there"
+        message = "adapter_config.json: must be a JSON file, but is not there"
         self.refuse(tiny_folder, tmp_path, DataError, message)
 
     def test_missing_tensor(self, tiny_folder, folder):

@@ -1,25 +1,30 @@
 #include "notellm/mining/cooccurrence.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <numeric>
+#include <span>
+#include <utility>
 
-#include "click_windows.h"
 #include "notellm/options/described.h"
 #include "notellm/util/check.h"
 #include "notellm/util/parallel.h"
+#include "views.h"
 
 namespace notellm {
 namespace {
 
-using internal::ClickWindow;
-using internal::ClickWindows;
+using internal::UserClicks;
+using internal::View;
+using internal::ViewIndex;
 
 constexpr int64_t kMaxUnits = std::numeric_limits<int64_t>::max();
-constexpr int64_t kBlocks = 4096;  // number of tasks: each is a block of N / kBlocks source notes
+constexpr int64_t kBlocks = 4096;  // about so many tasks
 
 int64_t saturating_add(int64_t a, int64_t b) { return a > kMaxUnits - b ? kMaxUnits : a + b; }
 
@@ -38,76 +43,289 @@ bool is_better(const Partner& a, const Partner& b) {
   return a.units != b.units ? a.units > b.units : a.note < b.note;
 }
 
-// Where one thread sums the scores of a source note; O(N) memory, reused for one source after
-// another.
-class Accumulator {
+// Applies min_users, bounds and top to the partners of one source note after another, and counts
+// what is dropped.
+class Selector {
  public:
-  explicit Accumulator(int64_t notes) : cells_(notes) {}
+  Selector(const MiningOptions& options, const std::vector<int32_t>& note_at)
+      : options_(options),
+        note_at_(note_at),
+        lower_(to_units(options.lower)),
+        upper_(to_units(options.upper)),
+        room_(std::max<int64_t>(64, 2 * options.top)) {}
 
-  // All pairs (A, .) of the source note A; overwrites the previous result.
-  const std::vector<Partner>& sum(const ClickWindows& index, int32_t source) {
-    clear();
-    int32_t last_user = -1;
-    for (int64_t w = index.offsets[source]; w < index.offsets[source + 1]; ++w) {
-      const ClickWindow& window = index.windows[w];
-      visit_ += window.user != last_user;
-      last_user = window.user;
-      add(index, window, source);
+  void begin() {
+    kept_.clear();
+    passing_ = 0;
+    is_full_ = false;
+  }
+
+  void offer(int32_t place, int32_t users, int64_t units) {
+    ++found_;
+    // Two histograms in turn: neighbours of equal score would wait for each other's count.
+    ++histograms_[found_ & 1][std::bit_width(static_cast<uint64_t>(units))];
+    if (users < options_.min_users) {
+      ++report_.pairs_under_min_users;
+    } else if (units < lower_) {
+      ++report_.pairs_below_lower;
+    } else if (units > upper_) {
+      ++report_.pairs_above_upper;
+    } else {
+      ++passing_;
+      keep(place, users, units);
     }
-    collect();
-    return partners_;
+  }
+
+  // The kept partners of the source note by ascending note; valid until the next `begin`.
+  const std::vector<Partner>& end() {
+    if (options_.top > 0 && std::ssize(kept_) > options_.top) cut();
+    report_.pairs_beyond_top += passing_ - std::ssize(kept_);
+    report_.pairs_kept += std::ssize(kept_);
+    report_.notes_without_partner += kept_.empty();
+    std::sort(kept_.begin(), kept_.end(),
+              [](const Partner& a, const Partner& b) { return a.note < b.note; });
+    return kept_;
+  }
+
+  // The counts since the last call.
+  MiningReport take_report() {
+    report_.pairs_found = std::exchange(found_, 0);
+    for (auto& histogram : histograms_) {
+      for (size_t width = 0; width < histogram.size(); ++width)
+        report_.histogram[std::max<size_t>(width, 1) - 1] += std::exchange(histogram[width], 0);
+    }
+    return std::exchange(report_, {});
   }
 
  private:
-  struct Cell {
-    int64_t units = 0;
-    int32_t users = 0;
-  };
-
-  void add(const ClickWindows& index, const ClickWindow& window, int32_t source) {
-    const int64_t unit = index.units[window.user];
-    for (int64_t c = window.begin; c < window.begin + window.count; ++c) {
-      const int32_t note = index.clicks[c];
-      if (note == source) continue;
-      if (index.may_repeat && !is_new_to_visit(note)) continue;
-      Cell& cell = cells_[note];
-      if (cell.users == 0) touched_.push_back(note);
-      cell.units = saturating_add(cell.units, unit);
-      ++cell.users;
+  void keep(int32_t place, int32_t users, int64_t units) {
+    if (is_full_ && units <= worst_.units) {
+      if (units < worst_.units || note_at_[place] > worst_.note) return;
+    }
+    kept_.push_back({note_at_[place], users, units});
+    if (options_.top > 0 && std::ssize(kept_) == room_) {
+      cut();
+      worst_ = kept_.back();
+      is_full_ = true;
     }
   }
 
-  // A visit is one user with one source note: within it a pair counts once.
-  bool is_new_to_visit(int32_t note) {
-    if (last_visit_.empty()) last_visit_.assign(cells_.size(), 0);
-    const bool is_new = last_visit_[note] != visit_;
-    last_visit_[note] = visit_;
-    return is_new;
+  // Leaves the best `top`, the worst of them last.
+  void cut() {
+    std::nth_element(kept_.begin(), kept_.begin() + options_.top - 1, kept_.end(), is_better);
+    kept_.resize(options_.top);
   }
 
-  void clear() {
-    for (const int32_t note : touched_) cells_[note] = {};
-    touched_.clear();
+  const MiningOptions& options_;
+  const std::vector<int32_t>& note_at_;
+  int64_t lower_, upper_, room_;
+  std::vector<Partner> kept_;  // more than `top` of them until they are cut
+  bool is_full_ = false;       // whether `worst_` is the worst of `top` partners
+  Partner worst_{};
+  int64_t passing_ = 0;  // partners of the source note within all bounds but `top`
+  int64_t found_ = 0;
+  std::array<std::array<int64_t, 64>, 2> histograms_{};  // by the width of the score in bits
+  MiningReport report_;
+};
+
+// A sum of a source note; 0 users: none.
+struct Sum {
+  int64_t units = 0;
+  int32_t users = 0;
+  int32_t place = 0;
+};
+
+// Sums in a table with a cell for every note. For sources with many partners.
+class DirectSums {
+ public:
+  explicit DirectSums(int64_t notes) : notes_(notes) {}
+
+  void begin(int64_t) {
+    if (cells_.empty()) {
+      cells_.resize(notes_);
+      touched_.resize(notes_ + 1);  // with room for one that is not counted
+    }
+    count_ = 0;
   }
 
-  void collect() {
-    partners_.clear();
-    for (const int32_t note : touched_) {
-      partners_.push_back({note, cells_[note].users, cells_[note].units});
+  void add(int32_t place, int64_t unit) {
+    Sum& cell = cells_[place];
+    touched_[count_] = place;
+    count_ += cell.users == 0;
+    cell.units = saturating_add(cell.units, unit);
+    ++cell.users;
+  }
+
+  template <typename Visit>
+  void take(Visit&& visit) {
+    for (int64_t i = 0; i < count_; ++i) {
+      const int32_t place = touched_[i];
+      const Sum sum = std::exchange(cells_[place], {});
+      visit(place, sum.users, sum.units);
     }
   }
 
-  std::vector<Cell> cells_;
-  std::vector<int64_t> last_visit_;
-  std::vector<int32_t> touched_;
-  std::vector<Partner> partners_;
+ private:
+  int64_t notes_;
+  int64_t count_ = 0;
+  LargeVector<Sum> cells_;
+  LargeVector<int32_t> touched_;
+};
+
+// Sums in the order in which partners are found, and a hash table of their numbers: little memory,
+// so that it stays in the cache, for sources with few contributions. A score is at most 1 a
+// contribution, so nothing saturates.
+class HashedSums {
+ public:
+  static constexpr int64_t kMostContributions = 1 << 16;
+
+  HashedSums() : table_(kSlots * kMostContributions, 0), sums_(kMostContributions + 1) {}
+
+  void begin(int64_t contributions) {
+    shift_ = 64 - std::bit_width(static_cast<uint64_t>(kSlots * contributions - 1));
+    count_ = 0;
+  }
+
+  void add(int32_t place, int64_t unit) {
+    // Knuth's multiplicative hashing
+    uint64_t slot = static_cast<uint64_t>(place + 1) * 0x9E3779B97F4A7C15u >> shift_;
+    for (;; slot = (slot + 1) & mask()) {
+      const int32_t known = table_[slot];
+      const int32_t number = known != 0 ? known : count_ + 1;
+      Sum& sum = sums_[number];
+      if (known != 0 && sum.place != place) continue;
+      table_[slot] = number;
+      count_ = std::max(count_, number);
+      sum.place = place;
+      sum.units += unit;
+      ++sum.users;
+      return;
+    }
+  }
+
+  template <typename Visit>
+  void take(Visit&& visit) {
+    for (int32_t number = 1; number <= count_; ++number) {
+      const Sum sum = std::exchange(sums_[number], {});
+      visit(sum.place, sum.users, sum.units);
+    }
+    std::fill_n(table_.begin(), mask() + 1, 0);
+  }
+
+ private:
+  static constexpr int64_t kSlots = 4;  // at least, for each contribution
+
+  uint64_t mask() const { return (uint64_t{1} << (64 - shift_)) - 1; }
+
+  int shift_ = 63;
+  int32_t count_ = 0;
+  std::vector<int32_t> table_;  // numbers of sums, from 1; 0: a free slot
+  std::vector<Sum> sums_;
+};
+
+// Where one thread sums the scores of one source note after another; O(N) memory.
+class Accumulator {
+ public:
+  Accumulator(const ViewIndex& index, const MiningOptions& options)
+      : index_(index), selector_(options, index.note_at), direct_(std::ssize(index.note_at)) {}
+
+  // The kept partners of a source note by ascending note; valid until the next call.
+  const std::vector<Partner>& mine(int32_t source) {
+    const int64_t contributions = count_contributions(source);
+    if (contributions <= HashedSums::kMostContributions)
+      return mine(source, contributions, hashed_);
+    return mine(source, contributions, direct_);
+  }
+
+  MiningReport take_report() { return selector_.take_report(); }
+
+ private:
+  // How many views ahead of the sum a user, and then the user's clicks, are fetched from memory.
+  static constexpr int64_t kUsersAhead = 32, kClicksAhead = 12;
+  static constexpr int32_t kMostFetched = 128, kClicksInALine = 16;
+
+  int64_t count_contributions(int32_t source) const {
+    int64_t contributions = 1;
+    for (int64_t v = index_.offsets[source]; v < index_.offsets[source + 1]; ++v) {
+      if (v + kUsersAhead < std::ssize(index_.views))
+        __builtin_prefetch(&index_.users[index_.views[v + kUsersAhead].user]);
+      contributions += index_.clicks_after(v);
+    }
+    return contributions;
+  }
+
+  template <typename Sums>
+  const std::vector<Partner>& mine(int32_t source, int64_t contributions, Sums& sums) {
+    sums.begin(contributions);
+    if (index_.has_gap_limit)
+      add_new(source, sums);
+    else
+      add_all(source, sums);
+    selector_.begin();
+    const int32_t own = index_.place_of[source];
+    sums.take([&](int32_t place, int32_t users, int64_t units) {
+      if (place != own) selector_.offer(place, users, units);
+    });
+    return selector_.end();
+  }
+
+  // Every user has one view of the source, with distinct clicks.
+  template <typename Sums>
+  void add_all(int32_t source, Sums& sums) {
+    for (int64_t v = index_.offsets[source]; v < index_.offsets[source + 1]; ++v) {
+      fetch_ahead(v);
+      const UserClicks& user = index_.users[index_.views[v].user];
+      const int64_t unit = unit_of(user);
+      const int32_t* const end = &index_.clicks[user.begin] + user.count;
+      for (const int32_t* place = end - index_.clicks_after(v); place < end; ++place)
+        sums.add(*place, unit);
+    }
+  }
+
+  // A user may have several views of the source, and several clicks on a partner: a pair counts
+  // once.
+  template <typename Sums>
+  void add_new(int32_t source, Sums& sums) {
+    if (last_visit_.empty()) last_visit_.assign(index_.note_at.size(), 0);
+    int32_t last_user = -1;
+    for (int64_t v = index_.offsets[source]; v < index_.offsets[source + 1]; ++v) {
+      const View& view = index_.views[v];
+      const UserClicks& user = index_.users[view.user];
+      visit_ += view.user != last_user;
+      last_user = view.user;
+      const int64_t unit = unit_of(user);
+      const int32_t* const first = &index_.clicks[user.begin] + view.from;
+      for (const int32_t* place = first; place < first + index_.clicks_after(v); ++place)
+        if (std::exchange(last_visit_[*place], visit_) != visit_) sums.add(*place, unit);
+    }
+  }
+
+  // Also beyond the source's last view: the next source's follow, and most have fewer than these.
+  void fetch_ahead(int64_t view) const {
+    if (view + kClicksAhead >= std::ssize(index_.views)) return;
+    const UserClicks& user = index_.users[index_.views[view + kClicksAhead].user];
+    const int32_t* const clicks = index_.clicks.data() + user.begin;
+    for (int32_t c = 0; c < std::min(user.count, kMostFetched); c += kClicksInALine)
+      __builtin_prefetch(clicks + c);
+  }
+
+  static int64_t unit_of(const UserClicks& user) {
+    return ((int64_t{1} << kScoreUnitBits) + user.distinct / 2) / user.distinct;
+  }
+
+  const ViewIndex& index_;
+  Selector selector_;
+  HashedSums hashed_;
+  DirectSums direct_;
+  LargeVector<int64_t> last_visit_;
   int64_t visit_ = 0;
 };
 
 // Lends accumulators to tasks, so that there are never more of them than threads.
 class AccumulatorPool {
  public:
-  explicit AccumulatorPool(int64_t notes) : notes_(notes) {}
+  AccumulatorPool(const ViewIndex& index, const MiningOptions& options)
+      : index_(index), options_(options) {}
 
   std::unique_ptr<Accumulator> take() {
     {
@@ -118,7 +336,7 @@ class AccumulatorPool {
         return accumulator;
       }
     }
-    return std::make_unique<Accumulator>(notes_);
+    return std::make_unique<Accumulator>(index_, options_);
   }
 
   void give_back(std::unique_ptr<Accumulator> accumulator) {
@@ -127,56 +345,10 @@ class AccumulatorPool {
   }
 
  private:
-  int64_t notes_;
+  const ViewIndex& index_;
+  const MiningOptions& options_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Accumulator>> idle_;
-};
-
-// Applies min_users, bounds and top to one source note after another, and counts what is dropped.
-class Selector {
- public:
-  explicit Selector(const MiningOptions& options)
-      : options_(options), lower_(to_units(options.lower)), upper_(to_units(options.upper)) {}
-
-  // The kept partners by ascending note; valid until the next call.
-  const std::vector<Partner>& select(const std::vector<Partner>& partners, MiningReport& report) {
-    kept_.clear();
-    for (const Partner& partner : partners) {
-      ++report
-            .histogram[std::bit_width(static_cast<uint64_t>(std::max<int64_t>(partner.units, 1))) -
-                       1];
-      if (partner.users < options_.min_users) {
-        ++report.pairs_under_min_users;
-      } else if (partner.units < lower_) {
-        ++report.pairs_below_lower;
-      } else if (partner.units > upper_) {
-        ++report.pairs_above_upper;
-      } else {
-        kept_.push_back(partner);
-      }
-    }
-    keep_top(report);
-    report.pairs_found += std::ssize(partners);
-    report.pairs_kept += std::ssize(kept_);
-    report.notes_without_partner += kept_.empty();
-    return kept_;
-  }
-
- private:
-  void keep_top(MiningReport& report) {
-    const int64_t beyond = std::ssize(kept_) - options_.top;
-    if (options_.top > 0 && beyond > 0) {
-      std::nth_element(kept_.begin(), kept_.begin() + options_.top, kept_.end(), is_better);
-      kept_.resize(options_.top);
-      report.pairs_beyond_top += beyond;
-    }
-    std::sort(kept_.begin(), kept_.end(),
-              [](const Partner& a, const Partner& b) { return a.note < b.note; });
-  }
-
-  const MiningOptions& options_;
-  int64_t lower_, upper_;
-  std::vector<Partner> kept_;
 };
 
 // The kept pairs of a block of consecutive source notes.
@@ -186,20 +358,29 @@ struct Block {
   MiningReport report;
 };
 
-Block mine_block(const ClickWindows& index,
-                 const MiningOptions& options,
-                 int64_t first,
-                 int64_t last,
-                 Accumulator& accumulator) {
+Block mine_block(int64_t first, int64_t last, Accumulator& accumulator) {
   Block block;
-  Selector selector(options);
   for (int64_t source = first; source < last; ++source) {
-    const auto& sums = accumulator.sum(index, static_cast<int32_t>(source));
-    const auto& kept = selector.select(sums, block.report);
+    const auto& kept = accumulator.mine(static_cast<int32_t>(source));
     block.row_sizes.push_back(std::ssize(kept));
     block.partners.insert(block.partners.end(), kept.begin(), kept.end());
   }
+  block.report = accumulator.take_report();
   return block;
+}
+
+// The first source note of each block, and N: blocks have about as many views, but at least a note.
+std::vector<int64_t> divide(const std::vector<int64_t>& offsets) {
+  const int64_t notes = std::ssize(offsets) - 1;
+  const int64_t share = offsets.back() / kBlocks + 1, most_notes = notes / kBlocks + 1;
+  std::vector<int64_t> firsts{0};
+  for (int64_t note = 1; note < notes; ++note) {
+    const int64_t first = firsts.back();
+    if (offsets[note] - offsets[first] >= share || note - first >= 4 * most_notes)
+      firsts.push_back(note);
+  }
+  if (notes > 0) firsts.push_back(notes);
+  return firsts;
 }
 
 void add_pair_counts(const MiningReport& from, MiningReport& to) {
@@ -220,20 +401,28 @@ void assemble(std::vector<Block>& blocks, int64_t notes, Cooccurrence& result) {
   result.scores.resize(notes, notes);
   result.scores.resizeNonZeros(pairs);
   result.users.reserve(pairs);
+  result.best_first.resize(pairs);
   int64_t* const row_begin = result.scores.outerIndexPtr();
   int64_t row = 0, pair = 0;
   row_begin[0] = 0;
   for (Block& block : blocks) {
+    const Partner* partner = block.partners.data();
     for (const int64_t size : block.row_sizes) {
       row_begin[row + 1] = row_begin[row] + size;
       ++row;
-    }
-    for (const Partner& partner : block.partners) {
-      result.scores.innerIndexPtr()[pair] = partner.note;
-      result.scores.valuePtr()[pair] =
-          std::ldexp(static_cast<double>(partner.units), -kScoreUnitBits);
-      result.users.push_back(partner.users);
-      ++pair;
+      const auto order = std::span(result.best_first).subspan(pair, size);
+      std::iota(order.begin(), order.end(), pair);
+      std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+        return is_better(partner[a - pair], partner[b - pair]);
+      });
+      for (int64_t i = 0; i < size; ++i) {
+        result.scores.innerIndexPtr()[pair + i] = partner[i].note;
+        result.scores.valuePtr()[pair + i] =
+            std::ldexp(static_cast<double>(partner[i].units), -kScoreUnitBits);
+        result.users.push_back(partner[i].users);
+      }
+      pair += size;
+      partner += size;
     }
     block = {};
   }
@@ -256,20 +445,19 @@ Cooccurrence mine_cooccurrence(const UserEvents& log,
                                const ProgressFn& progress) {
   check_options(log, options);
   Cooccurrence result;
-  const ClickWindows index = internal::build_click_windows(log, options, progress, result.report);
+  const ViewIndex index = internal::index_views(log, options, progress, result.report);
 
   const int64_t notes = log.note_count;
-  const int64_t block_size = std::max<int64_t>(1, (notes + kBlocks - 1) / kBlocks);
-  std::vector<Block> blocks((notes + block_size - 1) / block_size);
-  AccumulatorPool accumulators(notes);
+  const std::vector<int64_t> firsts = divide(index.offsets);
+  std::vector<Block> blocks(firsts.size() - 1);
+  AccumulatorPool accumulators(index, options);
   const auto mine = [&](int64_t b) {
     auto accumulator = accumulators.take();
-    const int64_t first = b * block_size, last = std::min(notes, first + block_size);
-    blocks[b] = mine_block(index, options, first, last, *accumulator);
+    blocks[b] = mine_block(firsts[b], firsts[b + 1], *accumulator);
     accumulators.give_back(std::move(accumulator));
   };
   const ProgressFn in_notes = [&](int64_t done, int64_t) {
-    report_progress(progress, std::min(notes, done * block_size), notes);
+    report_progress(progress, firsts[done], notes);
     return true;
   };
   run_tasks(std::ssize(blocks), options.threads, mine, in_notes);

@@ -4,18 +4,19 @@
 #include <limits>
 #include <numeric>
 
+#include "large_vector.h"
 #include "notellm/util/check.h"
+#include "notellm/util/parallel.h"
 
 namespace notellm {
 namespace {
 
 constexpr int64_t kMaxCodes = std::numeric_limits<int32_t>::max();
-constexpr int64_t kRowsBetweenReports = int64_t{1} << 20;
 
 // Named as the Python function that users call.
 constexpr internal::Require require("mine_pairs");
 
-void check_log(const InteractionLog& log) {
+void check_sizes(const InteractionLog& log) {
   const auto rows = log.users.size();
   require(log.notes.size() == rows && (log.times.empty() || log.times.size() == rows) &&
               (log.events.empty() || log.events.size() == rows),
@@ -26,69 +27,127 @@ void check_log(const InteractionLog& log) {
               log.note_count <= kMaxCodes,
           "a log must have at most 2^31 - 1 users and notes, but has ", log.user_count, " and ",
           log.note_count);
-  for (size_t row = 0; row < rows; ++row) {
-    require(log.users[row] >= 0 && log.users[row] < log.user_count, "users must be in [0, ",
-            log.user_count, "), but row ", row, " is ", log.users[row]);
-    require(log.notes[row] >= 0 && log.notes[row] < log.note_count, "notes must be in [0, ",
-            log.note_count, "), but row ", row, " is ", log.notes[row]);
-    if (!log.events.empty()) {
-      const int event = log.events[row];
-      require(event == 0 || event == 1, "events must be 0 (view) or 1 (click), but row ", row,
-              " is ", event);
+}
+
+// The first code outside [0, count), or the column's size.
+template <typename Code>
+size_t first_outside(std::span<const Code> codes, int64_t count) {
+  uint64_t largest = 0;  // negative codes are the largest of all
+  for (const Code code : codes) largest = std::max(largest, static_cast<uint64_t>(code));
+  if (codes.empty() || largest < static_cast<uint64_t>(count)) return codes.size();
+  const auto is_outside = [count](Code code) {
+    return static_cast<uint64_t>(code) >= static_cast<uint64_t>(count);
+  };
+  return std::find_if(codes.begin(), codes.end(), is_outside) - codes.begin();
+}
+
+void check_codes(const InteractionLog& log) {
+  const auto rows = log.users.size();
+  const size_t user = first_outside(log.users, log.user_count);
+  const size_t note = first_outside(log.notes, log.note_count);
+  const size_t event = first_outside(log.events, 2);
+  require(user == rows, "users must be in [0, ", log.user_count, "), but row ", user, " is ",
+          user < rows ? log.users[user] : 0);
+  require(note == rows, "notes must be in [0, ", log.note_count, "), but row ", note, " is ",
+          note < rows ? log.notes[note] : 0);
+  require(event == log.events.size(), "events must be 0 (view) or 1 (click), but row ", event,
+          " is ", event < log.events.size() ? int{log.events[event]} : 0);
+}
+
+// Groups the rows of a log by user, for a range of users at a time: each range reads all rows, and
+// writes only what is its own.
+class Grouper {
+ public:
+  Grouper(const InteractionLog& log, int threads, const ProgressFn& progress)
+      : log_(log), threads_(threads), progress_(progress) {}
+
+  UserEvents group() {
+    const int64_t users = log_.user_count, wanted = threads_ > 0 ? threads_ : num_threads();
+    const int64_t ranges = std::clamp<int64_t>(wanted, 1, kMostRanges);
+    const auto first = [&](int64_t range) {
+      return users / ranges * range + users % ranges * range / ranges;
+    };
+    const auto in_ranges = [&](auto&& what) {
+      run_tasks(
+          ranges, threads_, [&](int64_t r) { what(first(r), first(r + 1)); }, still_none());
+    };
+    grouped_.note_count = log_.note_count;
+    grouped_.is_ordered = log_.is_ordered;
+    grouped_.offsets.assign(users + 1, 0);
+    in_ranges([this](int64_t begin, int64_t end) { count(begin, end); });
+    std::partial_sum(grouped_.offsets.begin(), grouped_.offsets.end(), grouped_.offsets.begin());
+    grouped_.notes.resize(log_.notes.size());
+    grouped_.times.resize(log_.times.size());
+    grouped_.events.resize(log_.events.size());
+    in_ranges([this](int64_t begin, int64_t end) { place(begin, end); });
+    if (log_.is_ordered && !log_.times.empty())
+      in_ranges([this](int64_t begin, int64_t end) { sort(begin, end); });
+    return std::move(grouped_);
+  }
+
+ private:
+  static constexpr int64_t kMostRanges = 16;
+
+  ProgressFn still_none() const {
+    return [this](int64_t, int64_t) {
+      report_progress(progress_, 0, log_.note_count);
+      return true;
+    };
+  }
+
+  void count(int64_t begin, int64_t end) {
+    for (const int64_t user : log_.users)
+      if (begin <= user && user < end) ++grouped_.offsets[user + 1];
+  }
+
+  void place(int64_t begin, int64_t end) {
+    LargeVector<int64_t> next(grouped_.offsets.begin() + begin, grouped_.offsets.begin() + end);
+    for (size_t row = 0; row < log_.users.size(); ++row) {
+      const int64_t user = log_.users[row];
+      if (user < begin || end <= user) continue;
+      const int64_t at = next[user - begin]++;
+      grouped_.notes[at] = static_cast<int32_t>(log_.notes[row]);
+      if (!log_.times.empty()) grouped_.times[at] = log_.times[row];
+      if (!log_.events.empty()) grouped_.events[at] = log_.events[row];
     }
   }
-}
 
-// (E) rows of the log grouped by user, each group in file order; fills `offsets` on the way.
-std::vector<int64_t> rows_by_user(const InteractionLog& log, std::vector<int64_t>& offsets) {
-  offsets.assign(log.user_count + 1, 0);
-  for (const int64_t user : log.users) ++offsets[user + 1];
-  std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
-  std::vector<int64_t> next(offsets.begin(), offsets.end() - 1);
-  std::vector<int64_t> rows(log.users.size());
-  for (size_t row = 0; row < rows.size(); ++row) rows[next[log.users[row]]++] = row;
-  return rows;
-}
-
-void sort_by_time(const InteractionLog& log, std::span<int64_t> rows) {
-  const auto is_earlier = [&](int64_t a, int64_t b) { return log.times[a] < log.times[b]; };
-  if (!std::is_sorted(rows.begin(), rows.end(), is_earlier)) {
-    std::stable_sort(rows.begin(), rows.end(), is_earlier);
+  // By time; events of equal times stay in file order.
+  void sort(int64_t begin, int64_t end) {
+    std::vector<int64_t> order;
+    for (int64_t user = begin; user < end; ++user) {
+      const int64_t at = grouped_.offsets[user], count = grouped_.offsets[user + 1] - at;
+      const auto times = std::span(grouped_.times).subspan(at, count);
+      if (std::is_sorted(times.begin(), times.end())) continue;
+      order.resize(count);
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int64_t a, int64_t b) { return times[a] < times[b]; });
+      reorder(std::span(grouped_.notes).subspan(at, count), order);
+      if (!grouped_.events.empty()) reorder(std::span(grouped_.events).subspan(at, count), order);
+      reorder(times, order);
+    }
   }
-}
 
-template <typename Out, typename In>
-std::vector<Out> gather(std::span<const In> column, const std::vector<int64_t>& rows) {
-  if (column.empty()) return {};
-  std::vector<Out> gathered(rows.size());
-  for (size_t i = 0; i < rows.size(); ++i) gathered[i] = static_cast<Out>(column[rows[i]]);
-  return gathered;
-}
+  template <typename Value>
+  static void reorder(std::span<Value> values, const std::vector<int64_t>& order) {
+    const std::vector<Value> before(values.begin(), values.end());
+    for (size_t i = 0; i < order.size(); ++i) values[i] = before[order[i]];
+  }
+
+  const InteractionLog& log_;
+  int threads_;
+  const ProgressFn& progress_;
+  UserEvents grouped_;
+};
 
 }  // namespace
 
-UserEvents group_by_user(const InteractionLog& log, const ProgressFn& progress) {
-  check_log(log);
+UserEvents group_by_user(const InteractionLog& log, const ProgressFn& progress, int threads) {
+  check_sizes(log);
+  check_codes(log);
   report_progress(progress, 0, log.note_count);
-  UserEvents grouped;
-  std::vector<int64_t> rows = rows_by_user(log, grouped.offsets);
-  if (log.is_ordered && !log.times.empty()) {
-    int64_t next_report = 0;
-    for (int64_t user = 0; user < log.user_count; ++user) {
-      const int64_t begin = grouped.offsets[user];
-      if (begin >= next_report) {
-        report_progress(progress, 0, log.note_count);
-        next_report = begin + kRowsBetweenReports;
-      }
-      sort_by_time(log, std::span(rows).subspan(begin, grouped.offsets[user + 1] - begin));
-    }
-  }
-  grouped.notes = gather<int32_t>(log.notes, rows);
-  grouped.times = gather<int64_t>(log.times, rows);
-  grouped.events = gather<int8_t>(log.events, rows);
-  grouped.note_count = log.note_count;
-  grouped.is_ordered = log.is_ordered;
-  return grouped;
+  return Grouper(log, threads, progress).group();
 }
 
 }  // namespace notellm

@@ -3,19 +3,20 @@
 Only the application knows configurations; the library's functions take groups, or plain arguments.
 """
 
-import re
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from notellm._core import options as _core
 from notellm._core.options import EmbedOptions, GenerationOptions, MiningOptions, Option, OptionGroup
+from notellm.app.overrides import one_line, parsed_overrides
 from notellm.data.options import DataOptions
 from notellm.errors import ConfigError
 from notellm.evaluation.options import EvaluationOptions
 from notellm.models.adapter import LoraOptions
 from notellm.models.options import ModelOptions
-from notellm.options import Options, made, option
+from notellm.options import Options, check_yaml_file, made, option, read_options
 from notellm.prompts.config import PromptConfig
 from notellm.training.options import SEED, LossOptions, OptimizationOptions
 
@@ -65,13 +66,19 @@ class Config(Options):
     generation: GenerationOptions
 
     def mismatch(self) -> str:
-        """Known notes can be recommended by co-occurrence, new ones cannot."""
-        if "cooccurrence" not in self.evaluation.systems or self.data.split == "users":
-            return ""
-        return (
-            "evaluation.systems: co-occurrence must be measured on users that are held out, but notes are; try "
-            "data.split=users"
-        )
+        """Options of different groups that contradict each other."""
+        # known notes can be recommended by co-occurrence, new ones cannot
+        if "cooccurrence" in self.evaluation.systems and self.data.split != "users":
+            return (
+                "evaluation.systems: co-occurrence must be measured on users that are held out, but notes are; try "
+                "data.split=users"
+            )
+        asked, most = self.generation.hashtag_count, self.prompt.max_hashtags
+        if asked > most:
+            return (
+                f"generation.hashtag_count must be at most prompt.max_hashtags, but is {asked} beside {most}"
+            )
+        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """All keys as plain data; groups are dictionaries."""
@@ -135,13 +142,7 @@ def load_config(path: str | Path) -> Config:
         ConfigError: If a key is missing, unknown or repeated, or a value has the wrong type or is out of
             range; names file and line.
     """
-    try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: must be a readable file, but {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: text must be UTF-8, but is not") from None
-    return parse_config(text, name=str(path))
+    return _made(read_options(path, groups()), str(path))
 
 
 def parse_config(text: str, *, name: str = "") -> Config:
@@ -220,7 +221,7 @@ def resolve(tree: Any) -> Config:
             raise ConfigError(f"{key} must be given; try {key}=VALUE")
         plain: Any = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(_one_line(error)) from error
+        raise ConfigError(one_line(error)) from error
     return _made(_core.check(dict(plain), groups()))
 
 
@@ -264,8 +265,13 @@ def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     register_defaults()
-    _check_overrides(overrides)
+    parsed_overrides(overrides, groups())
     studies = STUDIES if studies is None else Path(studies)
+    for text in overrides:  # Hydra reads without bounds
+        group, _, name = text.lstrip("+").partition("=")
+        own = studies / group / f"{name}.yaml"
+        if group and name and os.path.isfile(own):
+            check_yaml_file(own)
     search = [f"hydra.searchpath=[file://{studies.resolve()}]"] if studies.is_dir() else []
     try:
         with initialize_config_module("notellm.conf", version_base="1.3"):
@@ -275,7 +281,7 @@ def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
         hint = f"; there are: {options}" if options else ""
         raise ConfigError(f"{error.missing_cfg_file}: no such configuration{hint}") from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_one_line(error)) from error
+        raise ConfigError(one_line(error)) from error
     return tree
 
 
@@ -298,7 +304,7 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
         0.1
     """
     values, known = {}, config_keys()
-    for change in _check_overrides(overrides):
+    for change in parsed_overrides(overrides, groups()):
         key = str(change.key_or_group)
         is_plain = not (change.is_add() or change.is_delete() or change.is_sweep_override())
         if key not in known or not is_plain:
@@ -356,28 +362,3 @@ def _value(tree: dict[str, Any], key: str) -> Any:
     for part in key.split("."):
         tree = tree[part]
     return tree
-
-
-def _check_overrides(overrides: Sequence[str]) -> list[Any]:
-    """Parses overrides and refuses wrong ones; Hydra would, too, but in many lines and without a hint."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser, described = OverridesParser.create(), groups()
-    parsed = []
-    for text in overrides:
-        try:
-            parsed.append(parser.parse_override(text))
-        except HydraException as error:
-            raise ConfigError(f"{text}: must be KEY=VALUE, but {_one_line(error)}") from error
-        key = str(parsed[-1].key_or_group)
-        if key in ("experiment", "scale") or key.split(".")[0] == "hydra":
-            continue
-        unknown = _core.unknown_key(described, key.replace("/", "."))
-        if unknown:
-            raise ConfigError(f"{text}: {unknown}")
-    return parsed
-
-
-def _one_line(error: BaseException) -> str:
-    return re.sub(r"\s*\n\s*", " ", str(error)).strip()

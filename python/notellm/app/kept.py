@@ -95,4 +95,4 @@ def _key_of_files(files: tuple[tuple[Path, tuple[int, ...]], ...]) -> str:
 def backbone_key(config: Config) -> str:
     """A name for the files of the backbone; empty for one that we fetch, whose version is fixed."""
     path = config.model.path
-    return "" if path == FETCHED else folder_key(Path(path))
+    return "" if path == FETCHED else folder_key(Path(path).expanduser())

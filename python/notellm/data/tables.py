@@ -100,7 +100,7 @@ def read_table(
         ValueError: If the file's suffix or a name in ``columns`` is not known.
         FileNotFoundError: If there is no such file.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     names = _names(schema, columns or {})
     if not path.is_file():
         raise FileNotFoundError(f"{path}: must be a file, but does not exist")
@@ -251,7 +251,7 @@ def _convert(table: Table, name: str, there: str, kind: Kind) -> pa.ChunkedArray
         Kind.TEXT: _text,
         Kind.TOPICS: _topics,
         Kind.INTEGER: _integers,
-        Kind.TIME: lambda *_: column,
+        Kind.TIME: _times,
     }[kind]
     return convert(table, there, column)
 
@@ -335,6 +335,12 @@ def _topics_of_text(table: Table, there: str, column: pa.ChunkedArray) -> pa.Chu
         rows[row] = items
         table.changes["cells read as lists"] += items != cell.split(TOPIC_SEPARATOR)
     return pa.chunked_array([pa.array(rows, pa.list_(pa.large_string()))])
+
+
+def _times(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if _is_text(column.type):
+        _check_utf8(table, there, column)
+    return column
 
 
 def _integers(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -211,7 +211,7 @@ class Evaluation:
             DataError: If something is missing or of the wrong type; the message names the file and the entry.
         """
         top = Node(tree, where)
-        ks = [int(k.number()) for k in top.at("ks").items()]
+        ks = [k.whole() for k in top.at("ks").items()]
         generation = top.maybe("generation")
         return cls(
             pool=top.count("pool"),
@@ -226,7 +226,7 @@ class Evaluation:
             model=top.text("model", ""),
             dtype=top.text("dtype", ""),
             prompt=top.text("prompt", ""),
-            truncation={name: int(length.number()) for name, length in top.entries("truncation").items()},
+            truncation={name: length.whole() for name, length in top.entries("truncation").items()},
             generation=None if generation is None else _generation(generation),
         )
 
@@ -255,7 +255,7 @@ def _ties(top: Node) -> str:
 
 
 def _interval(node: Node) -> Interval:
-    return Interval(*(float(node.at(name).number()) for name in Interval._fields))
+    return Interval(*(node.at(name).number() for name in Interval._fields))
 
 
 def _maybe_interval(node: Node, key: str) -> Interval | None:
@@ -293,10 +293,10 @@ def _generation(node: Node) -> Generation:
         notes=node.count("notes"),
         tokenizer=node.text("tokenizer", ""),
         bleu_tokenizer=node.text("bleu_tokenizer", ""),
-        hashtag_count=None if count is None else int(count.number()),
+        hashtag_count=None if count is None else count.whole(),
         systems=[_writer(system) for system in node.at("systems").items()],
-        known_categories=node.texts("known_categories"),
-        known_hashtags=node.texts("known_hashtags"),
+        known_categories=set(node.texts("known_categories")),
+        known_hashtags=set(node.texts("known_hashtags")),
     )
 
 
@@ -321,7 +321,7 @@ def _writer(node: Node) -> GenerationResult:
         if sets is None
         else HashtagSets(*(_interval(sets.at(key)) for key in ("precision", "recall", "f1"))),
         hashtag_notes=node.count("hashtag_notes"),
-        undefined={name: int(notes.number()) for name, notes in node.entries("undefined").items()},
+        undefined={name: notes.whole() for name, notes in node.entries("undefined").items()},
     )
 
 

@@ -7,10 +7,12 @@ from typing import IO, Any
 
 from notellm.errors import DataError
 from notellm.io.files import atomic_write
+from notellm.io.json_tree import Node, shortened
 
 __all__ = [
     "LARGEST_LINE",
     "bounded_lines",
+    "read_complete_lines",
     "read_json",
     "read_json_lines",
     "read_json_object",
@@ -57,7 +59,7 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     try:
         value = read_json(path)
     except FileNotFoundError:
-        raise DataError(f"{path}: must be a file of a model or run folder, but is not there") from None
+        raise DataError(f"{path}: must be a JSON file, but is not there") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}:1: must be an object, but is a {type(value).__name__}")
     return value
@@ -78,6 +80,28 @@ def read_json_lines(path: str | Path) -> list[tuple[int, Any]]:
         for number, line in bounded_lines(file, path):
             if line.strip():
                 found.append((number, _parsed(_text(line, path, number), path, number)))
+    return found
+
+
+def read_complete_lines(path: str | Path) -> list[Node]:
+    """Reads one JSON object per line; a last line without an end (after a crash) is left out.
+
+    Returns:
+        The objects, which know their file and line.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DataError: If another line is damaged or not an object; names file and line.
+    """
+    complete = Path(path).read_bytes().rpartition(b"\n")[0]
+    found = []
+    for number, line in enumerate(complete.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        value = _parsed(_text(line, path, number), path, number)
+        if not isinstance(value, dict):
+            raise DataError(f"{path}:{number}: must be a JSON object, but is {shortened(value)}")
+        found.append(Node(value, f"{path}:{number}"))
     return found
 
 

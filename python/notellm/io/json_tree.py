@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,10 @@ class Node:
             raise DataError(f"{self.where}: must be a list, but is {shortened(self.value)}")
         return [Node(member, f"{self.where}[{number}]") for number, member in enumerate(self.value)]
 
+    def texts(self, key: str) -> list[str]:
+        """The strings of the list at a key; none if it is absent."""
+        return [node.as_text() for node in self.list(key)]
+
     def list(self, key: str) -> list[Node]:
         """The members of the list at a key; none if it is absent."""
         node = self.maybe(key)
@@ -50,30 +55,38 @@ class Node:
             return {}
         if not isinstance(node.value, Mapping):
             raise DataError(f"{node.where}: must be an object, but is {shortened(node.value)}")
+        for name in node.value:
+            if not isinstance(name, str):  # YAML has keys of other types
+                raise DataError(f"{node.where}: must have strings as keys, but has {shortened(name)}")
         return {name: node.at(name) for name in node.value}
 
     def number(self) -> float:
-        """The value as a number."""
-        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+        """The value as a finite number; true and false are none."""
+        is_number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
+        if not is_number or not abs(self.value) <= sys.float_info.max:
             raise DataError(f"{self.where}: must be a number, but is {shortened(self.value)}")
-        return self.value
+        return float(self.value)
+
+    def whole(self) -> int:
+        """The value as a whole number of at most 64 bits."""
+        if not self.number().is_integer() or abs(self.value) >= 2**63:
+            raise DataError(f"{self.where}: must be a whole number, but is {shortened(self.value)}")
+        return int(self.value)
 
     def count(self, key: str) -> int:
         """The whole number at a key."""
-        return int(self.at(key).number())
+        return self.at(key).whole()
+
+    def as_text(self) -> str:
+        """The value as a string."""
+        if not isinstance(self.value, str):
+            raise DataError(f"{self.where}: must be a string, but is {shortened(self.value)}")
+        return self.value
 
     def text(self, key: str, default: str | None = None) -> str:
         """The string at a key."""
         node = self.at(key) if default is None else self.maybe(key)
-        if node is None:
-            return default or ""
-        if not isinstance(node.value, str):
-            raise DataError(f"{node.where}: must be a string, but is {shortened(node.value)}")
-        return node.value
-
-    def texts(self, key: str) -> set[str]:
-        """The strings of the list at a key; none if it is absent."""
-        return {str(node.value) for node in self.list(key)}
+        return (default or "") if node is None else node.as_text()
 
 
 def shortened(value: object) -> str:

@@ -146,7 +146,7 @@ def resolve(path: str | Path, progress: ProgressFn | None) -> Path:
     """The folder of a model; ``FETCHED`` is downloaded and converted first if needed."""
     if str(path) == FETCHED:
         return smollm2.prepare(cache_folder(FETCHED), progress)
-    return Path(path)
+    return Path(path).expanduser()
 
 
 def backbone_name(path: str | Path, layers: int = 0) -> str:
@@ -279,6 +279,8 @@ def _check_ids(tokenizer: Tokenizer, rows: int, path: Path) -> None:
     """Refuses tokenizers whose ids exceed the rows of the embedding; the row of [EMB] may still be missing."""
     ids = tokenizer.get_vocab(with_added_tokens=True)
     emb = ids.pop(EMB_TOKEN)
+    if len(set(ids.values())) < len(ids):
+        raise DataError(f"{path}: tokens of tokenizer.json must have different ids, but some have the same")
     name, largest = max(ids.items(), key=lambda pair: pair[1], default=("", -1))
     if largest >= rows:
         raise DataError(

@@ -1,6 +1,6 @@
 """The fields of a ``config.json``: typed reading, and the handling of fields that nothing here reads."""
 
-import math
+import sys
 from typing import Any, NamedTuple
 
 from notellm.errors import DataError, NotSupportedError
@@ -125,7 +125,7 @@ class Fields:
         if value is None:
             raise DataError(f"{self.where}: must have {name}, a number, but lacks it")
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not 0 < value < math.inf:
+        if not is_number or not 0 < value <= sys.float_info.max:
             raise DataError(f"{self.where}: {name} must be a number above 0, but is {shortened(value)}")
         return float(value)
 

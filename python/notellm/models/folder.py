@@ -1,5 +1,6 @@
 """Hugging Face model folders: ``config.json``, safetensors in one or several files, ``tokenizer.json``."""
 
+import os
 from collections.abc import Collection
 from pathlib import Path, PurePath
 
@@ -90,7 +91,8 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 def _other_weights(path: Path) -> str:
     """A hint for a folder that has its weights in another format."""
-    others = [] if path.exists() else sorted(path.parent.glob("*.bin"))
+    # os.path.exists: an index may name a file with a name that no file can have
+    others = [] if os.path.exists(path) else sorted(path.parent.glob("*.bin"))
     return (
         f"; {others[0].name} is another form, try model.save_pretrained(...) of transformers"
         if others
@@ -148,5 +150,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         raise DataError(f"{path}: must be a tokenizer of the `tokenizers` library, but is not there")
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library raises bare Exception, and Rust's PanicException
         raise DataError(f"{path}: must be a tokenizer of the `tokenizers` library, but: {error}") from None

@@ -145,7 +145,7 @@ def read_options(path: Path) -> LoraOptions:
         )
     except KeyError as error:
         raise DataError(f"{path}: must have the field {error.args[0]}, but lacks it") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: must describe an adapter, but: {error}") from None
 
 

@@ -5,12 +5,9 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import yaml
-from omegaconf import OmegaConf
-
 from notellm._core.prompts import PieceKind, Task, check_pieces
 from notellm.errors import ConfigError
-from notellm.options import Options, option
+from notellm.options import Options, made, option, read_options
 
 SLOTS = {f"<{kind.name}>": kind for kind in PieceKind if kind is not PieceKind.text}
 """The spelling of slots and of the compression token in a list of pieces."""
@@ -128,7 +125,7 @@ def load_prompt(name_or_path: str | Path) -> PromptConfig:
         >>> load_prompt("paper").title_tokens
         20
     """
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     if not path.suffix:
         path = _PACKAGED / f"{name_or_path}.yaml"
     if not path.is_file():
@@ -137,13 +134,10 @@ def load_prompt(name_or_path: str | Path) -> PromptConfig:
             f"load_prompt: there must be a prompt or a YAML file {str(name_or_path)!r}, but there is none"
             f"{_nearest(str(name_or_path), known)}; the prompts of the package are {', '.join(known)}"
         )
-    try:
-        values = OmegaConf.to_container(OmegaConf.load(path))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: must be a YAML file, but {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must hold keys and values, but holds a list")
-    return PromptConfig.from_dict({str(key): value for key, value in values.items()}, where=str(path))
+    config: PromptConfig = made(
+        PromptConfig, read_options(path, [PromptConfig.GROUP], fills_in=True), str(path)
+    )
+    return config
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

@@ -15,6 +15,7 @@ from torch import nn
 from notellm.errors import DataError
 from notellm.io.files import atomic_folder
 from notellm.io.json_files import read_json_object
+from notellm.io.json_tree import Node, shortened
 from notellm.models import folder as model_folder
 from notellm.precision import DTYPES
 from notellm.training.optimizer import Optimizer
@@ -25,7 +26,7 @@ NAME = re.compile(r"step-(\d{7})")
 CHECKPOINTS = "checkpoints"
 """Folder of the checkpoints in a run folder."""
 
-OPTIMIZER = "optimizer.safetensors"
+OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
 
 FREE_OPTIONS = frozenset(option.name for option in TrainOptions.GROUP.options if option.decides_cost)
 """Options that may differ when a run is resumed: how often to save, what else to log, how to fit into memory."""
@@ -84,7 +85,7 @@ def save_checkpoint(
         save_file(weights, temporary / model_folder.SINGLE)
         save_file(moments, temporary / OPTIMIZER)
         state = {"step": step, "options": options.to_dict(), "data": data}
-        (temporary / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+        (temporary / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
     for entry in checkpoints(folder):
         if entry < target:
             shutil.rmtree(entry)
@@ -96,10 +97,14 @@ def saved_dtype(path: Path) -> str:
     Raises:
         DataError: If the checkpoint does not say it.
     """
-    dtype = read_json_object(path / "state.json").get("options", {}).get("dtype")
-    if dtype not in DTYPES:
-        raise DataError(f"{path / 'state.json'}: dtype must be one of {', '.join(DTYPES)}, but is {dtype!r}")
-    return str(dtype)
+    node = _state(path).at("options").at("dtype")
+    if node.as_text() not in DTYPES:
+        raise DataError(f"{node.where}: must be one of {', '.join(DTYPES)}, but is {shortened(node.value)}")
+    return node.as_text()
+
+
+def _state(path: Path) -> Node:
+    return Node(read_json_object(path / STATE), str(path / STATE))
 
 
 def load_checkpoint(
@@ -120,9 +125,12 @@ def load_checkpoint(
     Raises:
         DataError: If a file is damaged, or an option or the data differ.
     """
-    state = read_json_object(path / "state.json")
-    _check_same(path, state["options"], options.to_dict())
-    if state["data"] != data:
+    state = _state(path)
+    step = state.count("step")
+    _check_same(
+        path, {name: node.value for name, node in state.entries("options").items()}, options.to_dict()
+    )
+    if state.text("data") != data:
         raise DataError(
             f"{path}: must be of a run on the same notes, pairs, prompt and losses, but is of another; train in "
             "another folder"
@@ -136,7 +144,7 @@ def load_checkpoint(
         optimizer.load_state(model_folder.read_weights(path, single=OPTIMIZER))
     except ValueError as error:
         raise DataError(f"{path / OPTIMIZER}: must be the run's optimizer state, but {error}") from None
-    return int(state["step"])
+    return step
 
 
 def _check_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from notellm.errors import DataError
 from notellm.io.files import append_whole, atomic_write
-from notellm.io.json_files import read_text
+from notellm.io.json_files import read_complete_lines
 
 FILE = "train.jsonl"
 SCALARS = ("loss", "contrastive", "generative", "tau", "scale", "lr", "grad_norm")
@@ -64,15 +63,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: If any other line is not a JSON object with a step.
     """
-    records = []
-    lines = read_text(path).split("\n")
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            record = json.loads(line)
-            record["step"]
-        except (ValueError, RecursionError, TypeError, KeyError):
-            raise DataError(
-                f"{path}:{number}: must be a JSON object with a step, but is {line[:60]!r}"
-            ) from None
-        records.append(record)
-    return records
+    records = read_complete_lines(path)
+    for record in records:
+        record.count("step")
+    return [record.value for record in records]

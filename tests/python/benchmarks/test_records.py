@@ -71,6 +71,8 @@ def test_limits_are_for_everyone_or_for_no_one():
     newer, older = ["AVX2", "AVX-512"], ["AVX2"]
     records.check_limits({}, newer)
     records.check_limits(PROCESSORS["avx2"], newer)
+    without_late = {name: value for name, value in PROCESSORS["avx2"].items() if name != "CT2_FORCE_CPU_ISA"}
+    records.check_limits(without_late, newer)
     alone = {"NOTELLM_INSTRUCTION_SET": "avx512"}
     records.check_limits(alone, older)
     mixed = PROCESSORS["avx2"] | {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}

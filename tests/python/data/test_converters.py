@@ -139,7 +139,7 @@ def test_amazon_items(tmp_path):
     assert notes.topics == [["Deep", "Deeper"], []]
     assert events(log) == [("0", "8", None), ("0", "7", None), ("1", "7", None)]
     items.write_text("[1]")
-    with pytest.raises(DataError, match="must be one JSON object, but is list"):
+    with pytest.raises(DataError, match="must be an object, but is a list"):
         amazon_items(items, None)
 
 

@@ -177,7 +177,7 @@ OTHER_FILES = [
         "config.json",
         None,
         DataError,
-        r"config.json: must be a file of a model or run folder, but is not there",
+        r"config.json: must be a JSON file, but is not there",
     ),
     ("generation_config.json", "[0]", DataError, r"generation_config.json:1: must be an object"),
     ("generation_config.json", "{", DataError, r"generation_config.json:1: must be JSON"),
@@ -215,7 +215,7 @@ def test_files_that_are_damaged_or_missing(tiny_folder, tmp_path, name, content,
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere/config.json: must be a file of a model or run folder"):
+    with pytest.raises(DataError, match=r"nowhere/config.json: must be a JSON file"):
         NoteLLM.from_pretrained(tmp_path / "nowhere")
 
 

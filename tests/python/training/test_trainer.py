@@ -225,7 +225,7 @@ def test_a_damaged_log_is_named_with_its_line(tiny_folder, notes, tmp_path):
     trainer(tmp_path, tiny_folder, notes).train(until=2)
     with (tmp_path / "train.jsonl").open("a") as file:
         file.write("{oops\n")
-    with pytest.raises(DataError, match=r"train.jsonl:3: must be a JSON object"):
+    with pytest.raises(DataError, match=r"train.jsonl:3: must be JSON, but is damaged"):
         trainer(tmp_path, tiny_folder, notes).train(resume=True)
 
 
@@ -301,7 +301,7 @@ def test_a_checkpoint_of_an_unknown_dtype_is_damaged(tiny_folder, notes, tmp_pat
     path = next(tmp_path.glob("checkpoints/*/state.json"))
     state = json.loads(path.read_text())
     path.write_text(json.dumps(state | {"options": state["options"] | {"dtype": "fp8"}}))
-    with pytest.raises(DataError, match="dtype must be one of fp64, fp32, bf16, but is 'fp8'"):
+    with pytest.raises(DataError, match="options.dtype: must be one of fp64, fp32, bf16, but is 'fp8'"):
         trainer(tmp_path, tiny_folder, notes).train(resume=True)
 
 

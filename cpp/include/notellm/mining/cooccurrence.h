@@ -40,6 +40,8 @@ struct Cooccurrence {
   /// (N, N) row A holds s(A -> B) at column B, columns ascending.
   Eigen::SparseMatrix<double, Eigen::RowMajor, int64_t> scores;
   std::vector<int64_t> users;  ///< (P) supporters of each stored score, in storage order
+  std::vector<int64_t>
+      best_first;  ///< (P) positions of scores: row by row, the best of a row first
   MiningReport report;
 };
 
@@ -57,7 +59,8 @@ struct Cooccurrence {
 ///                                without order (or, for max_gap_seconds, without times).
 ///
 /// Cost: time proportional to the sum over users of (distinct views x later clicks); memory
-/// O(E + P), and O(N) for each thread. Deterministic for any number of threads.
+/// O(E + P), and O(N) for each thread; the pairs found, of which P are kept, are never there at
+/// once. Deterministic for any number of threads.
 Cooccurrence mine_cooccurrence(const UserEvents& log,
                                const MiningOptions& options = {},
                                const ProgressFn& progress = {});

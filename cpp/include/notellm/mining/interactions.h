@@ -38,9 +38,12 @@ struct UserEvents {
 ///
 /// @param progress  called with (0, note_count) now and then: the unit of progress in mining is the
 ///                  source note, and none is done yet.
+/// @param threads   0 = `num_threads()`; the result does not depend on it.
 /// @throws std::invalid_argument  if columns differ in length, or a user, note or event is out of
 ///                                range; the message names the event's row.
 /// Cost: O(E + U) time and memory; users whose events are out of time order are sorted.
-UserEvents group_by_user(const InteractionLog& log, const ProgressFn& progress = {});
+UserEvents group_by_user(const InteractionLog& log,
+                         const ProgressFn& progress = {},
+                         int threads = 0);
 
 }  // namespace notellm

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from notellm._core.util import set_num_threads
 from notellm.app.config import Config, compose, load_config, override, replace, to_yaml
+from notellm.app.overrides import quoted
 from notellm.app.run import RunFolder, alone_in, settle_dtype
 from notellm.errors import ConfigError
 from notellm.precision import remark_on_speed
@@ -88,14 +88,8 @@ def _asked_config(arguments: argparse.Namespace, *defaults: str) -> Config:
     if file.exists() and not names_group:  # with a group it is composed anew, and the folder compares the two
         config = override(load_config(file), arguments.overrides)
     else:
-        config = compose([*defaults, f"name={_quoted(arguments.run.resolve().name)}", *arguments.overrides])
+        config = compose([*defaults, f"name={quoted(arguments.run.resolve().name)}", *arguments.overrides])
     return replace(config, {"run_dir": str(arguments.run)})
-
-
-def _quoted(text: str) -> str:
-    """Any text, quoted as a value in Hydra's grammar."""
-    escaped = re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + end[2].replace("'", "\\'"), text)
-    return "'" + escaped.replace("${", "\\${") + "'"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 
 from notellm.app.config import Config
 from notellm.data.notes import Notes
+from notellm.errors import ConfigError
 from notellm.generation import generate_category, generate_hashtags, score_categories
 from notellm.models.notellm import NoteLLM
 from notellm.progress import ProgressFn
@@ -36,7 +37,12 @@ class Describer:
         self.model, self.known, self.closed = model, known_categories, closed
         self.vocabulary, self.ban_in_text = vocabulary, ban_in_text
         asked = config.generation
-        self.count = min(asked.hashtag_count, model.prompt.config.max_hashtags)
+        self.count, most = asked.hashtag_count, model.prompt.config.max_hashtags
+        if self.count > most:
+            raise ConfigError(
+                f"generation.hashtag_count must be at most {most}, the max_hashtags of the model's prompt, but is "
+                f"{self.count}"
+            )
         self.written: dict[str, Any] = {
             "decoding": asked,
             "seed": config.seed,

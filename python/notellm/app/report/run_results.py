@@ -152,8 +152,8 @@ def _json_lines(path: Path) -> list[Node]:
 
 def _scores(data: Node) -> ScoreHistogram | None:
     mining = data.maybe("mining")
-    edges = [] if mining is None else [float(edge.number()) for edge in mining.list("histogram_edges")]
-    counts = [] if mining is None else [int(count.number()) for count in mining.list("histogram_counts")]
+    edges = [] if mining is None else [edge.number() for edge in mining.list("histogram_edges")]
+    counts = [] if mining is None else [count.whole() for count in mining.list("histogram_counts")]
     if not edges and not counts:
         return None
     if len(edges) != len(counts) + 1:
@@ -166,20 +166,20 @@ def _scores(data: Node) -> ScoreHistogram | None:
 
 def _training(rows: list[Node]) -> TrainingLog:
     # A run that stopped between checkpoints writes the steps after the last checkpoint again: the later line counts.
-    by_step = {int(row.at("step").number()): row for row in rows}
+    by_step = {row.count("step"): row for row in rows}
     ordered = [by_step[step] for step in sorted(by_step)]
 
     def column(name: str) -> list[float]:
-        return [float(row.at(name).number()) for row in ordered]
+        return [row.at(name).number() for row in ordered]
 
     def curve(name: str) -> tuple[list[int], list[float]]:
         having = [row for row in ordered if row.at(name).value is not None]
-        return [int(row.at("step").number()) for row in having], [row.at(name).number() for row in having]
+        return [row.count("step") for row in having], [row.at(name).number() for row in having]
 
     return TrainingLog(
         steps=sorted(by_step),
         curves={name: curve(name) for name in CURVES},
-        notes_per_step=int(ordered[0].at("notes").number()),
+        notes_per_step=ordered[0].count("notes"),
         tokens=int(sum(column("tokens"))),
         seconds=sum(column("seconds")),
         hashtag_shortfall=int(sum(column("hashtag_shortfall"))),
@@ -199,18 +199,15 @@ def _query(node: Node) -> QueryExample:
 
 def _found(node: Node) -> Found:
     neighbours = [
-        Neighbour(n.text("id"), n.text("title"), n.text("category", ""), float(n.at("score").number()))
+        Neighbour(n.text("id"), n.text("title"), n.text("category", ""), n.at("score").number())
         for n in node.at("neighbours").items()
     ]
-    return Found(node.text("key"), node.text("name"), neighbours, int(node.at("target_rank").number()))
+    return Found(node.text("key"), node.text("name"), neighbours, node.count("target_rank"))
 
 
 def _note(node: Node) -> NoteExample:
-    def hashtags(owner: Node, key: str) -> list[str]:
-        return [str(tag.value) for tag in owner.list(key)]
-
     systems = {
-        key: Generated(system.text("category", ""), hashtags(system, "hashtags"))
+        key: Generated(system.text("category", ""), system.texts("hashtags"))
         for key, system in node.entries("systems").items()
     }
-    return NoteExample(node.text("title"), node.text("category", ""), hashtags(node, "topics"), systems)
+    return NoteExample(node.text("title"), node.text("category", ""), node.texts("topics"), systems)

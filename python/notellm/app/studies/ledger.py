@@ -9,13 +9,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from notellm.errors import DataError
 from notellm.io.files import append_whole
+from notellm.io.json_files import read_complete_lines
+from notellm.io.json_tree import Node
 
 Entry = dict[str, Any]
 """Study, row, seed, scale, key and configuration of a cell; status (``"done"``, ``"failed"``, or ``"begun"`` if a
 finished cell is run again) and error; its metrics, names of its data and queries, commit, seconds, and the time it was
 finished."""
+
+
+DEFAULTS: Entry = {
+    "searched": "",
+    "error": "",
+    "metrics": {},
+    "data": "",
+    "queries": "",
+    "commit": "",
+    "seconds": 0.0,
+}
+"""What an entry says that lacks one of these."""
 
 
 class Ledger:
@@ -47,24 +60,27 @@ class Ledger:
         """All entries, oldest first; an incomplete last one (after a crash) is left out.
 
         Raises:
-            DataError: If another line is not a JSON object.
+            DataError: If another line is not an entry; names the line.
         """
         if not self.path.exists():
             return []
-        whole = self.path.read_bytes().rpartition(b"\n")[0]
-        if not whole:
-            return []
-        entries = []
-        for number, line in enumerate(whole.decode().split("\n"), 1):
-            try:
-                entries.append(json.loads(line))
-            except ValueError as error:
-                raise DataError(f"{self.path}:{number}: must be a JSON object, but {error}") from error
-        return entries
+        return [_checked(line) for line in read_complete_lines(self.path)]
 
     def newest(self) -> dict[str, Entry]:
         """The newest entry of each cell, by its key."""
         return {entry["key"]: entry for entry in self.entries()}
+
+
+def _checked(line: Node) -> Entry:
+    """An entry whose values have the types that studies rely on."""
+    entry = Node(DEFAULTS | line.value, line.where)
+    for name in ("key", "status", "searched", "error", "data", "queries", "commit"):
+        entry.text(name)
+    entry.at("seconds").number()
+    for metric in entry.entries("metrics").values():
+        metric.number()
+    checked: Entry = entry.value
+    return checked
 
 
 def _cut_torn_line(descriptor: int) -> None:

@@ -10,12 +10,10 @@ from typing import Any
 from notellm.app.config import compose, compose_study
 from notellm.app.studies.cell import TRAINED, Cell, Row, placed
 from notellm.app.studies.ledger import Ledger
+from notellm.app.studies.node import read_node
 from notellm.app.studies.search import Search, SearchOptions
 from notellm.app.studies.study import METRICS, Study
 from notellm.errors import ConfigError
-
-NODE = frozenset({"title", "columns", "seeds", "against", "rows", "tune"})
-"""The keys that a ``study`` node may have."""
 
 SET_BY_US = ("seed", "name", "run_dir", "evaluation.systems", "experiment", "scale")
 
@@ -79,32 +77,27 @@ def make_study(
         >>> [cell.config.model.tau for cell in study.cells]
         [2.0, 3.0, 4.0]
     """
-    unknown = set(node) - NODE
-    if unknown:
-        raise ConfigError(
-            f"experiment={name}: a study may hold {', '.join(sorted(NODE))}, but holds {', '.join(sorted(unknown))}"
-        )
-    rows = _rows(name, node)
+    read = read_node(name, node)
     common = [f"scale={scale}", *overrides]
-    tune = {**(compose_study([f"scale={scale}"]) or {}).get("tune", {}), **node.get("tune", {})}
+    tune = {**(compose_study([f"scale={scale}"]) or {}).get("tune", {}), **read.tune}
     root = Path(folder) / scale
-    chosen = tuple(node.get("seeds", [0]) if seeds is None else seeds)
+    chosen = read.seeds if seeds is None else tuple(seeds)
     if not chosen or len(set(chosen)) < len(chosen):
         raise ConfigError(f"experiment={name}: seeds must be one or more, each once, but are {list(chosen)}")
     cells = tuple(
         _cell(root, row, [*common, *row.overrides, f"seed={seed}"], seed)
         for place, seed in enumerate(chosen)
-        for row in rows
+        for row in read.rows
         if place == 0 or row.system in TRAINED
     )
     study = Study(
         name=name,
         scale=scale,
-        title=str(node.get("title", name)),
-        columns=tuple(node.get("columns", ["recall@avg", "mrr"])),
-        rows=rows,
+        title=read.title,
+        columns=read.columns,
+        rows=read.rows,
         seeds=chosen,
-        against=_against(name, node, rows),
+        against=read.against,
         cells=cells,
         searches=_searches(root, name, tune, cells, common),
         ledger=Ledger(root / "ledger.jsonl"),
@@ -158,41 +151,6 @@ def _check_metric(study: Study, search: Search) -> None:
             f"which more is better, but is {by!r}; there are {', '.join(sorted(known))} (generated words need "
             "tune.set=[evaluation.generation_notes=...])"
         )
-
-
-def _rows(name: str, node: Mapping[str, Any]) -> tuple[Row, ...]:
-    rows = []
-    for key, given in (node.get("rows") or {}).items():
-        if not isinstance(given, Mapping):
-            raise ConfigError(
-                f"experiment={name}: row {key} must be a group of keys, but is {given!r}; try {{}}"
-            )
-        unknown = set(given) - {"name", "set", "system", "paper", "tune"}
-        if unknown:
-            raise ConfigError(
-                f"experiment={name}: row {key} may hold name, set, system, paper and tune, but holds "
-                f"{', '.join(unknown)}"
-            )
-        rows.append(
-            Row(
-                key=str(key),
-                name=str(given.get("name", key)),
-                overrides=tuple(map(str, given.get("set", []))),
-                system=str(given.get("system", "trained")),
-                paper=given.get("paper", {}),
-                tune=given.get("tune", {}),
-            )
-        )
-    if not rows:
-        raise ConfigError(f"experiment={name}: must have rows, but has none")
-    return tuple(rows)
-
-
-def _against(name: str, node: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    against = str(node.get("against", rows[0].key))
-    if against not in {row.key for row in rows}:
-        raise ConfigError(f"experiment={name}: against must be one of its rows, but is {against!r}")
-    return against
 
 
 def _searches(

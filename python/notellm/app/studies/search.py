@@ -9,7 +9,10 @@ from typing import Any
 from notellm.app.config import config_keys
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.ledger import Entry
-from notellm.errors import ConfigError
+from notellm.errors import ConfigError, DataError
+from notellm.io.json_tree import Node
+
+KEYS = ("key", "values", "by", "sizes", "set", "seed", "like")
 
 
 @dataclass(frozen=True)
@@ -39,24 +42,33 @@ class SearchOptions:
         Raises:
             ConfigError: If they have wrong keys or values.
         """
-        unknown = (set(study) | set(row)) - {"key", "values", "by", "sizes", "set", "seed", "like"}
+        unknown = [key for key in {**study, **row} if key not in KEYS]
         if unknown:
             raise ConfigError(
-                f"{where}: tune may hold key, values, by, sizes, set, seed and like, but holds {', '.join(unknown)}"
+                f"{where}: tune may hold {', '.join(KEYS)}, but holds {', '.join(map(str, unknown))}"
             )
-        node = {**study, **row}
-        overrides = [*node.get("sizes", []), *study.get("set", []), *row.get("set", [])]
-        key, values = str(node.get("key", "")), tuple(node.get("values", ()))
+        node = Node({**study, **row}, f"{where}: tune")
+        try:
+            overrides = [
+                *node.texts("sizes"),
+                *Node(study, node.where).texts("set"),
+                *Node(row, node.where).texts("set"),
+            ]
+            key, values = node.text("key", ""), tuple(value.value for value in node.list("values"))
+            seed = node.maybe("seed")
+            found = cls(
+                key=key,
+                values=values,
+                by=node.text("by", "mrr"),
+                set=tuple(overrides),
+                seed=0 if seed is None else seed.whole(),
+                like=node.text("like", ""),
+            )
+        except DataError as error:
+            raise ConfigError(str(error)) from None
         if key and key not in config_keys():
-            raise ConfigError(f"{where}: tune.key must be a key of the configuration, but is {key!r}")
-        return cls(
-            key=key,
-            values=values,
-            by=str(node.get("by", "mrr")),
-            set=tuple(map(str, overrides)),
-            seed=int(node.get("seed", 0)),
-            like=str(node.get("like", "")),
-        )
+            raise ConfigError(f"{node.where}.key must be a key of the configuration, but is {key!r}")
+        return found
 
 
 @dataclass(frozen=True)

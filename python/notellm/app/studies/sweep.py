@@ -23,7 +23,7 @@ from notellm.app.pipeline.evaluating import RANKS
 from notellm.app.pipeline.training import MODEL
 from notellm.app.run import RUN, RunFolder
 from notellm.app.studies.cell import Cell
-from notellm.app.studies.ledger import Entry
+from notellm.app.studies.ledger import DEFAULTS, Entry
 from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
 from notellm.evaluation.results import Evaluation, GenerationResult
@@ -203,14 +203,12 @@ def _entry(study: Study, cell: Cell, **found: Any) -> Entry:
         "scale": study.scale,
         "key": cell.key,
     }
-    defaults = {"status": "", "error": "", "metrics": {}, "data": "", "queries": ""}
     made = {
         "commit": versions().get("commit", ""),
-        "seconds": 0.0,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": cell.config.to_dict(),
     }
-    return {**known, **defaults, **made, **found}
+    return {**DEFAULTS, **known, **made, **found}
 
 
 def _is_outdated(cell: Cell, before: Entry | None, data: str) -> bool:

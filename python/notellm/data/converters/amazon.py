@@ -13,7 +13,8 @@ from notellm.data.converters.reading import distinct, json_lines, log_of, name, 
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
 from notellm.errors import DataError
-from notellm.io.json_files import read_json
+from notellm.io.json_files import read_json_object
+from notellm.io.json_tree import Node
 
 
 class _Item(NamedTuple):
@@ -71,7 +72,7 @@ def amazon_items(items: Path, interactions: Path | None) -> tuple[Notes, Interac
     """
 
     def read() -> Iterator[_Item]:
-        for number, row in _object(items).items():
+        for number, row in read_json_object(items).items():
             where = f"{items}: {number}"
             levels = re.split(r",(?! )", str(need(row, "categories", where)))  # names may contain ", "
             title, content = need(row, "title", where), need(row, "description", where)
@@ -80,7 +81,11 @@ def amazon_items(items: Path, interactions: Path | None) -> tuple[Notes, Interac
     notes = _notes(read(), items)
     if interactions is None:
         return notes, None
-    events = [(user, str(item)) for user, own in _object(interactions).items() for item in own]
+    sequences = {
+        user: Node(own, f"{interactions}: {user}").items()
+        for user, own in read_json_object(interactions).items()
+    }
+    events = [(user, str(item.value)) for user, own in sequences.items() for item in own]
     users, seen = ([event[part] for event in events] for part in (0, 1))
     return notes, log_of(users, seen, None, notes.ids, str(interactions))
 
@@ -125,10 +130,3 @@ def _texts(value: Any) -> list[str]:
     if value is None:
         return []
     return [str(text) for text in value] if isinstance(value, list) else [str(value)]
-
-
-def _object(path: Path) -> dict[str, Any]:
-    tree = read_json(path)
-    if not isinstance(tree, dict):
-        raise DataError(f"{path}: must be one JSON object, but is {type(tree).__name__}")
-    return tree

@@ -19,6 +19,7 @@ from notellm.data.interactions import Interactions
 from notellm.data.tables import parquet_header
 from notellm.errors import DataError
 from notellm.io.json_files import bounded_lines
+from notellm.io.json_tree import shortened
 
 _TAG = re.compile(r"<[^<>]*>")
 _SPACE = re.compile(r"\s+")
@@ -118,8 +119,10 @@ def need(row: Mapping[str, Any], key: str, where: str) -> Any:
     """The value of a key that must exist.
 
     Raises:
-        DataError: If it does not; names the keys that exist.
+        DataError: If it does not, naming the keys that exist; or if ``row``, as read, is no object.
     """
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: must be an object, but is {shortened(row)}")
     if key not in row:
         raise DataError(f"{where}: must have {key!r}, but has {', '.join(row) or 'nothing'}")
     return row[key]
@@ -138,26 +141,26 @@ def name(row: Mapping[str, Any], key: str, where: str) -> str:
 
 
 def number(row: Mapping[str, Any], key: str, where: str) -> float:
-    """A finite number, also one written as text.
+    """A number of at most 64 bits, also one written as text.
 
     Raises:
         DataError: If it is not there, or no such number.
     """
     found = _number(need(row, key, where))
-    if not math.isfinite(found):
-        raise DataError(f"{where}: {key} must be a number, but is {row[key]!r}")
+    if not abs(found) < 2**63:  # is false for what is not a number, too
+        raise DataError(f"{where}: {key} must be a number, but is {shortened(row[key])}")
     return found
 
 
 def whole(row: Mapping[str, Any], key: str, where: str) -> int:
-    """A whole number, also one written as text.
+    """A whole number of at most 64 bits, also one written as text.
 
     Raises:
         DataError: If it is not there, or no such number.
     """
     found = _number(need(row, key, where))
-    if not found.is_integer():
-        raise DataError(f"{where}: {key} must be a whole number, but is {row[key]!r}")
+    if not (found.is_integer() and abs(found) < 2**63):
+        raise DataError(f"{where}: {key} must be a whole number, but is {shortened(row[key])}")
     return int(found)
 
 

@@ -38,7 +38,7 @@ def test_a_torn_line_is_left_out_and_cut(tmp_path):
     with pytest.raises(ValueError, match="Out of range"):
         ledger.append({"key": "d", "loss": float("nan")})
     ledger.path.write_text("{}\nnonsense\n")
-    with pytest.raises(DataError, match=r"ledger\.jsonl:2: must be a JSON object"):
+    with pytest.raises(DataError, match=r"ledger\.jsonl:2: must be JSON, but is damaged"):
         ledger.entries()
 
 

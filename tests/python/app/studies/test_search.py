@@ -153,8 +153,8 @@ def test_studies_in_python_are_tuned_as_their_scale_says(place, free):
 @pytest.mark.parametrize(
     ("tune", "row", "message"),
     [
-        ({"lke": 1}, {}, "tune may hold key, values, by, sizes, set, seed and like, but holds lke"),
-        ({}, {"lke": "b"}, "tune may hold key, values, by, sizes, set, seed and like, but holds lke"),
+        ({"lke": 1}, {}, "tune may hold key, values, by, sizes, set, seed, like, but holds lke"),
+        ({}, {"lke": "b"}, "tune may hold key, values, by, sizes, set, seed, like, but holds lke"),
         ({"key": "loss"}, {}, "tune.key must be a key of the configuration, but is 'loss'"),
         ({"by": "illusory"}, {}, "row a: tune.by must be a metric that the search measures"),
         ({"by": "accuracy", "set": ["evaluation.generation_notes=0"]}, {}, "tune.by must be a metric"),

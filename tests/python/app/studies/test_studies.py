@@ -191,14 +191,14 @@ def test_rows_of_other_sources_share_a_table(place, tmp_path):
         ("study: {rows: {}}\n", "must have rows, but has none"),
         (
             "study: {rows: {a: {color: red}}}\n",
-            "row a may hold name, set, system, paper and tune, but holds color",
+            "row a may hold name, set, system, paper, tune, but holds color",
         ),
         ("study: {against: b, rows: {a: {}}}\n", "against must be one of its rows, but is 'b'"),
         ("study: {rows: {a: {set: [loss.alhpa=1]}}}\n", "row a: loss.alhpa=1: unknown key .* loss.alpha"),
         ("study: {rows: {a: {}, b: {set: [loss.alpha=-1]}}}\n", "row b: loss.alpha must be at least 0"),
         ("study: {rows: {a: {}, b: {set: [seed=1]}}}\n", "rows must differ, but a and b come to the same"),
         ("study: {columns: [recall@7], rows: {a: {}}}\n", "columns must be measured, but recall@7 is not"),
-        ("study: {seed: [0, 1], rows: {a: {}}}\n", "a study may hold against, columns, .*, but holds seed$"),
+        ("study: {seed: [0, 1], rows: {a: {}}}\n", "a study may hold title, columns, .*, but holds seed$"),
         (
             "study: {seeds: [0, 1, 0], rows: {a: {}}}\n",
             r"seeds must be one or more, each once, but are \[0, 1, 0\]",

@@ -1,0 +1,258 @@
+#include "views.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <span>
+
+#include "notellm/util/check.h"
+#include "notellm/util/parallel.h"
+
+namespace notellm::internal {
+namespace {
+
+constexpr int64_t kMostClicks = std::numeric_limits<int32_t>::max();
+
+// Tells whether a note is new to the current round, in O(1) and without clearing between rounds.
+class FirstTime {
+ public:
+  explicit FirstTime(int64_t notes) : last_round_(notes, 0) {}
+  void next_round() { ++round_; }
+  bool operator()(int32_t note) {
+    const bool is_new = last_round_[note] != round_;
+    last_round_[note] = round_;
+    return is_new;
+  }
+
+ private:
+  LargeVector<int64_t> last_round_;
+  int64_t round_ = 0;
+};
+
+// What one user's events mean for pairs; read for one user after another.
+class UserReader {
+ public:
+  UserReader(const UserEvents& log, const MiningOptions& options)
+      : log_(log),
+        options_(options),
+        has_gap_limit_(options.max_gap_seconds > 0 || options.max_gap_events > 0),
+        is_first_(log.note_count) {}
+
+  // Finds the user's clicks; false if there are none.
+  bool read(int64_t user) {
+    begin_ = log_.offsets[user], end_ = log_.offsets[user + 1];
+    is_first_.next_round();
+    clicks_.clear();
+    distinct_ = 0;
+    // Backwards, so that the last click on a note comes first.
+    for (int64_t event = end_ - 1; event >= begin_; --event) {
+      if (!log_.is_click(event)) continue;
+      const bool is_last_click = is_first_(log_.notes[event]);
+      distinct_ += is_last_click;
+      if (is_last_click || has_gap_limit_) clicks_.push_back(event);
+    }
+    std::reverse(clicks_.begin(), clicks_.end());
+    require(std::ssize(clicks_) <= kMostClicks, "mine_pairs", "a user must have at most ",
+            kMostClicks, " clicks, but user ", user, " has ", std::ssize(clicks_));
+    return !clicks_.empty();
+  }
+
+  // The event numbers of the clicks that matter, in order.
+  const std::vector<int64_t>& clicks() const { return clicks_; }
+  int32_t distinct() const { return distinct_; }
+
+  // Calls `visit(note, from, to)` for each view that clicks [from, to) follow. Both ends only move
+  // forward, as the views do.
+  template <typename Visit>
+  void each_view(Visit&& visit) {
+    is_first_.next_round();
+    const auto clicks = static_cast<int32_t>(clicks_.size());
+    int32_t from = 0, to = 0;
+    for (int64_t view = begin_; view < end_; ++view) {
+      if (!log_.is_view(view)) continue;
+      if (!is_first_(log_.notes[view]) && !has_gap_limit_) continue;
+      if (log_.is_ordered) {
+        while (from < clicks && clicks_[from] <= view) ++from;
+      }
+      to = has_gap_limit_ ? std::max(to, from) : clicks;
+      while (to < clicks && is_within_gap(view, clicks_[to])) ++to;
+      if (from < to) visit(log_.notes[view], from, to);
+    }
+  }
+
+ private:
+  bool is_within_gap(int64_t view, int64_t click) const {
+    if (options_.max_gap_events > 0 && click - view > options_.max_gap_events) return false;
+    if (options_.max_gap_seconds == 0) return true;
+    // Unsigned: the difference of two int64 times in order always fits.
+    const auto gap =
+        static_cast<uint64_t>(log_.times[click]) - static_cast<uint64_t>(log_.times[view]);
+    return gap <= static_cast<uint64_t>(options_.max_gap_seconds);
+  }
+
+  const UserEvents& log_;
+  const MiningOptions& options_;
+  bool has_gap_limit_;
+  FirstTime is_first_;
+  int64_t begin_ = 0, end_ = 0;
+  std::vector<int64_t> clicks_;
+  int32_t distinct_ = 0;
+};
+
+// Consecutive users, about as many events as others have; read twice, to count and to fill in.
+struct Share {
+  int64_t first_user, last_user;
+  int64_t clicks = 0;           // of these users
+  std::vector<int64_t> places;  // (N) how many views of each note; then where the next one belongs
+  MiningReport report;
+};
+
+class Indexer {
+ public:
+  Indexer(const UserEvents& log, const MiningOptions& options, const ProgressFn& progress)
+      : log_(log), options_(options), progress_(progress) {
+    index_.has_gap_limit = options.max_gap_seconds > 0 || options.max_gap_events > 0;
+    index_.users.resize(log.user_count());
+  }
+
+  ViewIndex build(MiningReport& report) {
+    number_by_events(report);
+    divide();
+    in_shares([this](Share& share) { count(share); });
+    for (const Share& share : shares_) add_user_counts(share.report, report);
+    find_places();
+    in_shares([this](Share& share) { fill(share); });
+    return std::move(index_);
+  }
+
+ private:
+  template <typename Do>
+  void in_shares(Do&& what) {
+    const ProgressFn still_none = [this](int64_t, int64_t) {
+      report_progress(progress_, 0, log_.note_count);
+      return true;
+    };
+    run_tasks(
+        std::ssize(shares_), options_.threads, [&](int64_t s) { what(shares_[s]); }, still_none);
+  }
+
+  void number_by_events(MiningReport& report) {
+    std::vector<int64_t> events(log_.note_count, 0);
+    for (const int32_t note : log_.notes) ++events[note];
+    report.events = std::ssize(log_.notes);
+    report.notes_without_events = std::count(events.begin(), events.end(), 0);
+    index_.note_at.resize(log_.note_count);
+    std::iota(index_.note_at.begin(), index_.note_at.end(), 0);
+    std::stable_sort(index_.note_at.begin(), index_.note_at.end(),
+                     [&](int32_t a, int32_t b) { return events[a] > events[b]; });
+    index_.place_of.resize(log_.note_count);
+    for (int64_t place = 0; place < log_.note_count; ++place)
+      index_.place_of[index_.note_at[place]] = static_cast<int32_t>(place);
+  }
+
+  void divide() {
+    const int64_t users = log_.user_count(), events = std::ssize(log_.notes);
+    const int64_t shares = options_.threads > 0 ? options_.threads : num_threads();
+    int64_t first = 0;
+    for (int64_t s = 1; s <= shares && first < users; ++s) {
+      const auto at = std::lower_bound(log_.offsets.begin(), log_.offsets.end(),
+                                       events / shares * s + events % shares * s / shares);
+      const int64_t last = s == shares ? users : std::min(users, at - log_.offsets.begin());
+      if (last > first) shares_.push_back({first, last, 0, {}, {}});
+      first = std::max(first, last);
+    }
+  }
+
+  // Whether a user's events can give a pair; what is left out is counted.
+  bool is_used(int64_t user, MiningReport& report) const {
+    const int64_t begin = log_.offsets[user], end = log_.offsets[user + 1];
+    if (begin == end) return false;
+    ++report.users;
+    if (options_.max_user_events > 0 && end - begin > options_.max_user_events) {
+      ++report.users_too_long;
+      report.events_of_long_users += end - begin;
+      return false;
+    }
+    const auto notes = std::span(log_.notes).subspan(begin, end - begin);
+    if (std::all_of(notes.begin(), notes.end(), [&](int32_t note) { return note == notes[0]; })) {
+      ++report.users_with_one_note;
+      return false;
+    }
+    return true;
+  }
+
+  void count(Share& share) {
+    UserReader reader(log_, options_);
+    share.places.assign(log_.note_count, 0);
+    for (int64_t user = share.first_user; user < share.last_user; ++user) {
+      if (!is_used(user, share.report) || !reader.read(user)) continue;
+      index_.users[user].count = static_cast<int32_t>(reader.clicks().size());
+      index_.users[user].distinct = reader.distinct();
+      share.clicks += std::ssize(reader.clicks());
+      reader.each_view([&](int32_t note, int32_t, int32_t) { ++share.places[note]; });
+    }
+  }
+
+  // Turns the counts of the shares into places: note by note, within a note share by share.
+  void find_places() {
+    auto& offsets = index_.offsets;
+    offsets.assign(log_.note_count + 1, 0);
+    int64_t place = 0;
+    for (int64_t note = 0; note < log_.note_count; ++note) {
+      offsets[note] = place;
+      for (Share& share : shares_) {
+        const int64_t views = share.places[note];
+        share.places[note] = place;
+        place += views;
+      }
+    }
+    offsets[log_.note_count] = place;
+    index_.views.resize(place);
+    if (index_.has_gap_limit) index_.counts.resize(place);
+    int64_t clicks = 0;
+    for (Share& share : shares_) clicks += std::exchange(share.clicks, clicks);
+    index_.clicks.resize(clicks);
+  }
+
+  void fill(Share& share) {
+    UserReader reader(log_, options_);
+    int64_t click = share.clicks;  // where the share's first one belongs
+    for (int64_t user = share.first_user; user < share.last_user; ++user) {
+      if (index_.users[user].count == 0) continue;
+      reader.read(user);
+      index_.users[user].begin = click;
+      for (const int64_t event : reader.clicks())
+        index_.clicks[click++] = index_.place_of[log_.notes[event]];
+      reader.each_view([&](int32_t note, int32_t from, int32_t to) {
+        const int64_t place = share.places[note]++;
+        index_.views[place] = {static_cast<int32_t>(user), from};
+        if (index_.has_gap_limit) index_.counts[place] = to - from;
+      });
+    }
+    share.places = {};
+  }
+
+  static void add_user_counts(const MiningReport& from, MiningReport& to) {
+    to.users += from.users;
+    to.users_too_long += from.users_too_long;
+    to.users_with_one_note += from.users_with_one_note;
+    to.events_of_long_users += from.events_of_long_users;
+  }
+
+  const UserEvents& log_;
+  const MiningOptions& options_;
+  const ProgressFn& progress_;
+  ViewIndex index_;
+  std::vector<Share> shares_;
+};
+
+}  // namespace
+
+ViewIndex index_views(const UserEvents& log,
+                      const MiningOptions& options,
+                      const ProgressFn& progress,
+                      MiningReport& report) {
+  return Indexer(log, options, progress).build(report);
+}
+
+}  // namespace notellm::internal

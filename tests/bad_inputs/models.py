@@ -1,0 +1,146 @@
+"""Model folders, and lists of names."""
+
+import json
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from bad_inputs import case
+from model_folders import changed, write_json
+
+EMBED = "embed --notes notes.csv --output v.npy dtype=fp32 --model"
+GENERATE = "generate --notes notes.csv --model saved --output o.jsonl dtype=fp32"
+
+
+def model(**how):
+    """A copy of the saved model that is wrong in one way."""
+    return lambda path: changed(path.parent / "saved", path, **how)
+
+
+def broken(name, content):
+    """A copy of the saved model with one other file."""
+
+    def make(path):
+        changed(path.parent / "saved", path)
+        (path / name).write_bytes(content)
+
+    return make
+
+
+def without(name):
+    def make(path):
+        changed(path.parent / "saved", path)
+        (path / name).unlink()
+
+    return make
+
+
+def tensors(**new):
+    """A copy with some tensors made anew; ``...`` leaves one out."""
+    names = {
+        "q": "model.layers.0.self_attn.q_proj.weight",
+        "norm": "model.norm.weight",
+        "bias": "lm_head.bias",
+    }
+
+    def make(path):
+        changed(path.parent / "saved", path)
+        weights = load_file(path / "model.safetensors")
+        for name, made in new.items():
+            value = made(weights.get(names[name])) if made is not ... else ...
+            weights = {k: v for k, v in weights.items() if k != names[name]}
+            weights |= {} if value is ... else {names[name]: value}
+        save_file(weights, path / "model.safetensors")
+
+    return make
+
+
+def saved_with(**fields):
+    """A copy of the saved NoteLLM whose own file says something else."""
+
+    def make(path):
+        changed(path.parent / "saved", path)
+        known = json.loads((path / "notellm.json").read_text()) | fields
+        write_json(path / "notellm.json", {name: value for name, value in known.items() if value is not ...})
+
+    return make
+
+
+MODELS = [
+    case(f"{EMBED} none", "none: must hold a trained NoteLLM, but has no notellm.json"),
+    case(
+        f"{EMBED} model",
+        "model: must hold a trained NoteLLM, but has no notellm.json; try `notellm train` first",
+    ),
+    case(f"{EMBED} m1", "m1/config.json: must be a JSON file", m1=without("config.json")),
+    case(f"{EMBED} m2", "m2/config.json:1: must be JSON, but is damaged", m2=broken("config.json", b"{")),
+    case(
+        f"{EMBED} m3", "m3/config.json:1: must be an object, but is a list", m3=broken("config.json", b"[]")
+    ),
+    case(f"{EMBED} m4", "model_type must be one of llama", m4=model(config={"model_type": "gpt2"})),
+    case(f"{EMBED} m5", "must have hidden_size, a whole number", m5=model(config={"hidden_size": ...})),
+    case(f"{EMBED} m6", "hidden_size must be a whole number in", m6=model(config={"hidden_size": "32"})),
+    case(f"{EMBED} m7", "3 does not divide 4", m7=model(config={"num_key_value_heads": 3})),
+    case(f"{EMBED} m8", "head_dim must be even", m8=model(config={"head_dim": 7})),
+    case(f"{EMBED} m9", "every field must be known here, but shiny is not", m9=model(config={"shiny": 1})),
+    case(
+        f"{EMBED} m10",
+        "quantization_config says 'gptq'",
+        m10=model(config={"quantization_config": {"quant_method": "gptq"}}),
+    ),
+    case(f"{EMBED} m11", "must be a readable safetensors file", m11=without("model.safetensors")),
+    case(f"{EMBED} m12", "must be a readable safetensors file", m12=broken("model.safetensors", b"x" * 40)),
+    case(
+        f"{EMBED} m13",
+        "norm.weight must be finite, but has 32 values",
+        m13=tensors(norm=lambda w: w * float("nan")),
+    ),
+    case(f"{EMBED} m14", "must hold the tensor model.layers.0.self_attn.q_proj.weight", m14=tensors(q=...)),
+    case(f"{EMBED} m15", "must have shape (32, 32), but has (8, 32)", m15=tensors(q=lambda w: w[:8].clone())),
+    case(
+        f"{EMBED} m16",
+        "floating-point numbers of 16 bits or more, but is int8",
+        m16=tensors(q=lambda w: w.to(torch.int8)),
+    ),
+    case(f"{EMBED} m17", "holds lm_head.bias", m17=tensors(bias=lambda w: torch.zeros(3))),
+    case(f"{EMBED} m18", "tokenizer.json: must be a tokenizer", m18=without("tokenizer.json")),
+    case(f"{EMBED} m19", "tokenizer.json: must be a tokenizer", m19=broken("tokenizer.json", b"{}")),
+    case(f"{EMBED} m20", "must name an eos_token_id", m20=model(config={"eos_token_id": None})),
+    case(f"{EMBED} m21", "eos_token_id must be in [0, ", m21=model(config={"eos_token_id": 4000})),
+    case(f"{EMBED} m22", "must have one of the 40 rows", m22=model(config={"vocab_size": 40})),
+    case(
+        f"{EMBED} m23",
+        "rope_type must be one of default, llama3",
+        m23=model(config={"rope_scaling": {"type": "yarn"}}),
+    ),
+    case(
+        f"{EMBED} m24",
+        "sliding_window must be null",
+        m24=model(config={"model_type": "mistral", "sliding_window": 7}),
+    ),
+    case(
+        f"{EMBED} m25",
+        "must stay in the folder",
+        m25=lambda path: (
+            broken("model.safetensors.index.json", b'{"weight_map": {"a": "../b"}}')(path),
+            (path / "model.safetensors").unlink(),
+        ),
+    ),
+    case(f"{EMBED} s1", "format must be at most 2, but is 3", s1=saved_with(format=3)),
+    case(f"{EMBED} s2", "dim must be a whole number", s2=saved_with(dim="8")),
+    case(f"{EMBED} s3", "prompt", s3=saved_with(prompt=[])),
+    case(f"{EMBED} s4", "pooling", s4=saved_with(pooling="max")),
+    case(f"{EMBED} s5", "must hold 'prompt'", s5=saved_with(prompt=...)),
+]
+
+GENERATED = [
+    case(f"{GENERATE} --categories none.txt", "none.txt"),
+    case(
+        f"{GENERATE} --categories c.txt", "c.txt: must hold one name a line, but holds none", c__txt="\n \n"
+    ),
+    case(f"{GENERATE} --categories l.txt", "l.txt:2: must be UTF-8", l__txt="a\né".encode("latin-1")),
+    case(f"{GENERATE} --hashtags h.txt", "h.txt: must hold one name a line", h__txt=""),
+    case(f"{GENERATE} generation.hashtag_count=99", "hashtag_count"),
+    case(f"{GENERATE} generation.beams=0", "generation.beams must be"),
+    case("generate --notes notes.csv --model saved --output log.csv/o.jsonl dtype=fp32", "log.csv"),
+]

@@ -1,0 +1,197 @@
+"""Configurations, run folders and studies."""
+
+import json
+
+from bad_inputs import case
+
+
+def run_with(**files):
+    """A run folder that holds these files."""
+
+    def make(path):
+        path.mkdir()
+        for name, content in files.items():
+            (path / name.replace("__", ".")).write_text(content)
+
+    return make
+
+
+def study(**node):
+    def make(path):
+        (path.parent / "experiments/conf/experiment").mkdir(parents=True)
+        text = json.dumps({"study": node})
+        (path.parent / "experiments/conf/experiment/mine.yaml").write_text(f"# @package _global_\n{text}\n")
+
+    return make
+
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefghijklmnopqrs", "bcdefghijklmnopqrst", strict=True)
+)
+
+OVERRIDES = [
+    ("data.notes=d/小红书/n.csv", "try 'data.notes=\"d/小红书/n.csv\"' for this text"),
+    ("data.notes=a=b.csv", "try 'data.notes=\"a=b.csv\"'"),
+    ("data.notes=a,b.csv", "must be one value, but is several; try 'data.notes=\"a,b.csv\"'"),
+    ("data.notes=a#b.csv", "try 'data.notes=\"a#b.csv\"'"),
+    ("data.notes=a(b).csv", "try 'data.notes=\"a(b).csv\"'"),
+    ("data.notes=[x].csv", "try 'data.notes=\"[x].csv\"'"),
+    ("data.notes={x}.csv", "try 'data.notes=\"{x}.csv\"'"),
+    ("data.notes=it's.csv", "try 'data.notes=\"it'"),
+    ('data.notes=a"b.csv', "try 'data.notes='"),
+    ("data.notes=~/n.csv", "try 'data.notes=\"~/n.csv\"'"),
+    ("data.notes=a&b.csv", "try 'data.notes=\"a&b.csv\"'"),
+    ("data.notes=файл.csv", "try 'data.notes=\"файл.csv\"'"),
+    ("data.notes=${HOME}/n.csv", "Interpolation key 'HOME' not found"),
+    ("data.notes=", "notes and interactions must be given"),
+    ("data.notes", "data.notes: must be KEY=VALUE"),
+    ("=x", "=x: unknown key"),
+    ("data.notes=null", "data.notes must be a text, but is null"),
+    ("data.notes=12", "data.notes must be a text, but is the integer 12"),
+    ("data.notes=[a]", "data.notes must be a text, but is a list"),
+    ("data@x=1", "data@x=1: must be KEY=VALUE without a package (@)"),
+    ("data=nothing", "data/nothing: no such configuration; there are: debian, files"),
+    ("prompt=paperr", "prompt/paperr: no such configuration; there are: bare, "),
+    ("experiment=nothing", "experiment/nothing: no such configuration"),
+    ("seed=1.5", "seed must be an integer, but is the number 1.5"),
+    ("seed=1,2", "must be one value, but is several"),
+    ("seed=-1", "seed must be at least 0, but is -1"),
+    ("+seed=1", "'++seed=1'"),
+    ("train.lr=nan", "train.lr must be finite, but is nan"),
+    ("train.lr=-1", "train.lr must be at least 0, but is -1"),
+    ("train.lrr=1", "unknown key train.lrr; did you mean train.lr?"),
+    ("train.max_steps=-1", "train.max_steps must be at least 0"),
+    ("train.pairs_per_step=0", "train.pairs_per_step must be at least"),
+    ("train.optimizer=adamw9", "train.optimizer"),
+    ("loss.alpha=-1", "loss.alpha must be"),
+    ("loss.hashtag_ratio=2", "loss.hashtag_ratio must be"),
+    ("model.dim=0", "model.dim must be at least 1, but is 0"),
+    ("model.pooling=max", "model.pooling must be"),
+    ("lora.r=-1", "lora.r must be at least 0"),
+    ("lora.targets=[k]", "lora.targets"),
+    ("evaluation.ks=[1,2", "try 'evaluation.ks=\"[1,2\"'"),
+    ("evaluation.ks=1", "evaluation.ks must be a list, but is the integer 1"),
+    ("evaluation.ks=[]", "evaluation.ks must not be empty"),
+    ("evaluation.ks=[1,a]", "evaluation.ks[1] must be an integer, but is the text 'a'"),
+    ("evaluation.ks=[0]", "evaluation.ks[0] must be at least 1"),
+    ("evaluation.systems=[nothing]", "evaluation.systems"),
+    ("evaluation.systems=[cooccurrence]", "co-occurrence must be measured on users"),
+    ("evaluation.bootstrap_samples=0", "evaluation.bootstrap_samples must be"),
+    ("embed.batch_tokens=0", "embed.batch_tokens must be at least 1"),
+    ("embed.weights=int4", "embed.weights must be same or int8, but is 'int4'"),
+    ("generation.temperature=-1", "generation.temperature must be at least 0"),
+    ("generation.max_new_tokens=0", "generation.max_new_tokens must be at least 1"),
+    (
+        "generation.hashtag_count=11",
+        "generation.hashtag_count must be at most prompt.max_hashtags, but is 11",
+    ),
+    ("generation.top_p=0", "generation.top_p must be"),
+    ("mining.lower=2 mining.upper=1", "mining"),
+    ("mining.top=-1", "mining.top must be at least 0"),
+    ("prompt.title_tokens=0", "prompt.title_tokens must be at least 1"),
+    ("prompt.category=[hello]", "category: "),
+    ('prompt.category=["<titel>","<emb>"]', "there is no slot <titel>; did you mean '<title>'?"),
+    ("prompt.category=[<titel>,<emb>]", "try quotes around each text of the list"),
+    ("threads=-1", "threads must be at least 0"),
+    ("device=tpu", "device must be cpu or cuda, but is 'tpu'"),
+    ("dtype=fp16", "dtype must be auto, fp32 or bf16, but is 'fp16'"),
+    ("name=${oc.env:NOPE}", "Environment variable 'NOPE' not found"),
+    ("run_dir=", "run_dir must not be empty"),
+]
+
+RUNS = [
+    case(
+        "train --run full {d}",
+        "full: must be a run folder or empty, but holds other files",
+        full=run_with(thesis__txt="x"),
+    ),
+    case("train --run log.csv {d}", "log.csv"),
+    case(
+        "train --run r1",
+        "r1/config.yaml:1: unknown key lr; did you mean train.lr?",
+        r1=run_with(config__yaml="lr: 1\n"),
+    ),
+    case(
+        "train --run r2",
+        "r2/config.yaml:2: the key seed is given twice, first on line 1",
+        r2=run_with(config__yaml="seed: 1\nseed: 2\n"),
+    ),
+    case("train --run r3", "r3/config.yaml:", r3=run_with(config__yaml="train: [1\n")),
+    case("train --run r4", "a file must hold at most 100000 values", r4=run_with(config__yaml=BOMB)),
+    case("train --run r5", "values must be at most 16 deep", r5=run_with(config__yaml="train: &x [*x]\n")),
+    case("train --run r6", "r6/config.yaml:1: ", r6=run_with(config__yaml="- 1\n")),
+    case("train --run r7", "must", r7=run_with(config__yaml="")),
+    case(
+        "train --run r8 --resume {d}",
+        "r8: must hold a checkpoint to resume from, but holds none; leave out --resume",
+    ),
+    case("report --run none", "none must be a run folder, but does not exist"),
+    case("report --run log.csv", "log.csv must be a run folder"),
+    case("report --run r9", "evaluation.json: must hold 'ks'", r9=run_with(evaluation__json="{}")),
+    case("report --run r10", "evaluation.json:1: must be JSON", r10=run_with(evaluation__json="{")),
+    case("report --run r11", "train.jsonl:1: must hold 'step'", r11=run_with(train__jsonl="{}\n")),
+    case("report --run r12", "generation.jsonl:1: must hold 'title'", r12=run_with(generation__jsonl="{}\n")),
+    case("show-prompt {d} train.pairs_per_step=4 --pair 900", "900"),
+    case("show-prompt {d} train.pairs_per_step=4 --pair -1", "-1"),
+    case("options nothing", "nothing"),
+    case("options train.lrr", "did you mean train.lr?"),
+]
+
+STUDIES = [
+    case("sweep scale=smoke", "a study must be named; try experiment=table6"),
+    case("sweep experiment=nothing", "experiment/nothing: no such configuration"),
+    case("sweep experiment=demo", "experiment=demo: must be a study, but its file has no `study` node"),
+    case(
+        "sweep experiment=mine scale=huge", "scale/huge: no such configuration", study=study(rows={"a": {}})
+    ),
+    case("sweep mine", "experiment=mine: rows: must be an object, but is 'a'", study=study(rows="a")),
+    case("sweep mine", "experiment=mine: must have rows, but has none", study=study(rows={})),
+    case(
+        "sweep mine", "experiment=mine: row a must be a group of keys, but is 5", study=study(rows={"a": 5})
+    ),
+    case(
+        "sweep mine",
+        "row a may hold name, set, system, paper, tune, but holds sets",
+        study=study(rows={"a": {"sets": []}}),
+    ),
+    case(
+        "sweep mine",
+        "experiment=mine: row a.set[0]: must be a string, but is 5",
+        study=study(rows={"a": {"set": [5]}}),
+    ),
+    case("sweep mine", "row a: loss.alpa=1: unknown key", study=study(rows={"a": {"set": ["loss.alpa=1"]}})),
+    case(
+        "sweep mine", "rows must differ, but a and b come to the same", study=study(rows={"a": {}, "b": {}})
+    ),
+    case(
+        "sweep mine", "seeds[0]: must be a number, but is 'one'", study=study(rows={"a": {}}, seeds=["one"])
+    ),
+    case("sweep mine", "seeds must be one or more, each once", study=study(rows={"a": {}}, seeds=[1, 1])),
+    case(
+        "sweep mine", "against must be one of its rows, but is 'z'", study=study(rows={"a": {}}, against="z")
+    ),
+    case(
+        "sweep mine",
+        "columns must be measured, but recall@7 is not in row a",
+        study=study(rows={"a": {}}, columns=["recall@7"]),
+    ),
+    case("sweep mine", "a study may hold title, columns, seeds", study=study(rows={"a": {}}, colums=[])),
+    case(
+        "sweep mine",
+        "tune.key must be a key of the configuration",
+        study=study(rows={"a": {}}, tune={"key": "lr"}),
+    ),
+    case(
+        "sweep mine", "tune.values: must be a list, but is 5", study=study(rows={"a": {}}, tune={"values": 5})
+    ),
+    case("sweep mine --again z", "--again must name rows, of a, but names z", study=study(rows={"a": {}})),
+    case("sweep mine seed=5", "seed=5: is set by the study itself", study=study(rows={"a": {}})),
+    case("table mine --against z", "z", study=study(rows={"a": {}})),
+    case(
+        "plot mine --output p.txt",
+        "there must be a finished run, but there is none",
+        study=study(rows={"a": {}}),
+    ),
+    case("plot mine --output p.svg", "must", study=study(rows={"a": {}})),
+    case("plot mine --kind map --row z --output p.svg", "z", study=study(rows={"a": {}})),
+]
