@@ -43,6 +43,13 @@ bool is_better(const Partner& a, const Partner& b) {
   return a.units != b.units ? a.units > b.units : a.note < b.note;
 }
 
+// A sum of a source note; 0 users: none.
+struct Sum {
+  int64_t units = 0;
+  int32_t users = 0;
+  int32_t place = 0;
+};
+
 // Applies min_users, bounds and top to the partners of one source note after another, and counts
 // what is dropped.
 class Selector {
@@ -50,6 +57,7 @@ class Selector {
   Selector(const MiningOptions& options, const std::vector<int32_t>& note_at)
       : options_(options),
         note_at_(note_at),
+        least_(options.min_users),
         lower_(to_units(options.lower)),
         upper_(to_units(options.upper)),
         room_(std::max<int64_t>(64, 2 * options.top)) {}
@@ -60,20 +68,29 @@ class Selector {
     is_full_ = false;
   }
 
-  void offer(int32_t place, int32_t users, int64_t units) {
-    ++found_;
-    // Two histograms in turn: neighbours of equal score would wait for each other's count.
-    ++histograms_[found_ & 1][std::bit_width(static_cast<uint64_t>(units))];
-    if (users < options_.min_users) {
-      ++report_.pairs_under_min_users;
-    } else if (units < lower_) {
-      ++report_.pairs_below_lower;
-    } else if (units > upper_) {
-      ++report_.pairs_above_upper;
-    } else {
-      ++passing_;
-      keep(place, users, units);
+  // Counts are kept in registers, and nothing branches but for the few that may be among the best.
+  void offer(std::span<const Sum> sums) {
+    const int64_t least = least_, lower = lower_, upper = upper_;
+    int64_t few = 0, low = 0, high = 0;
+    int64_t floor = is_full_ ? worst_.units : 0;
+    for (size_t i = 0; i < sums.size(); ++i) {
+      const Sum sum = sums[i];
+      // Several histograms in turn: neighbours of equal score would wait for each other's count.
+      ++histograms_[i % kHistograms][std::bit_width(static_cast<uint64_t>(sum.units))];
+      const bool is_few = sum.users < least;
+      const bool is_low = !is_few & (sum.units < lower);
+      const bool is_high = !is_few & (sum.units > upper);
+      few += is_few, low += is_low, high += is_high;
+      if (!(is_few | is_low | is_high) & (sum.units >= floor)) {
+        keep(sum);
+        floor = is_full_ ? worst_.units : 0;
+      }
     }
+    report_.pairs_found += std::ssize(sums);
+    report_.pairs_under_min_users += few;
+    report_.pairs_below_lower += low;
+    report_.pairs_above_upper += high;
+    passing_ += std::ssize(sums) - few - low - high;
   }
 
   // The kept partners of the source note by ascending note; valid until the next `begin`.
@@ -89,7 +106,6 @@ class Selector {
 
   // The counts since the last call.
   MiningReport take_report() {
-    report_.pairs_found = std::exchange(found_, 0);
     for (auto& histogram : histograms_) {
       for (size_t width = 0; width < histogram.size(); ++width)
         report_.histogram[std::max<size_t>(width, 1) - 1] += std::exchange(histogram[width], 0);
@@ -98,11 +114,10 @@ class Selector {
   }
 
  private:
-  void keep(int32_t place, int32_t users, int64_t units) {
-    if (is_full_ && units <= worst_.units) {
-      if (units < worst_.units || note_at_[place] > worst_.note) return;
-    }
-    kept_.push_back({note_at_[place], users, units});
+  void keep(const Sum& sum) {
+    const int32_t note = note_at_[sum.place];
+    if (is_full_ && sum.units == worst_.units && note > worst_.note) return;
+    kept_.push_back({note, sum.users, sum.units});
     if (options_.top > 0 && std::ssize(kept_) == room_) {
       cut();
       worst_ = kept_.back();
@@ -118,21 +133,14 @@ class Selector {
 
   const MiningOptions& options_;
   const std::vector<int32_t>& note_at_;
-  int64_t lower_, upper_, room_;
+  int64_t least_, lower_, upper_, room_;
   std::vector<Partner> kept_;  // more than `top` of them until they are cut
   bool is_full_ = false;       // whether `worst_` is the worst of `top` partners
   Partner worst_{};
   int64_t passing_ = 0;  // partners of the source note within all bounds but `top`
-  int64_t found_ = 0;
-  std::array<std::array<int64_t, 64>, 2> histograms_{};  // by the width of the score in bits
+  static constexpr size_t kHistograms = 4;
+  std::array<std::array<int64_t, 65>, kHistograms> histograms_{};  // by a score's width in bits
   MiningReport report_;
-};
-
-// A sum of a source note; 0 users: none.
-struct Sum {
-  int64_t units = 0;
-  int32_t users = 0;
-  int32_t place = 0;
 };
 
 // Sums in a table with a cell for every note. For sources with many partners.
@@ -148,20 +156,29 @@ class DirectSums {
     count_ = 0;
   }
 
-  void add(int32_t place, int64_t unit) {
-    Sum& cell = cells_[place];
-    touched_[count_] = place;
-    count_ += cell.users == 0;
-    cell.units = saturating_add(cell.units, unit);
-    ++cell.users;
+  // Adds a user's unit to the sums of some places.
+  void add(std::span<const int32_t> places, int64_t unit) {
+    int64_t count = count_;
+    for (const int32_t place : places) {
+      Sum& cell = cells_[place];
+      touched_[count] = place;
+      count += cell.users == 0;
+      cell = {saturating_add(cell.units, unit), cell.users + 1, place};
+    }
+    count_ = count;
   }
 
+  // Gives all sums but that of the place `own`, some at a time, and forgets them.
   template <typename Visit>
-  void take(Visit&& visit) {
-    for (int64_t i = 0; i < count_; ++i) {
-      const int32_t place = touched_[i];
-      const Sum sum = std::exchange(cells_[place], {});
-      visit(place, sum.users, sum.units);
+  void take(int32_t own, Visit&& visit) {
+    cells_[own].users = 0;
+    for (int64_t i = 0; i < count_; i += std::ssize(some_)) {
+      size_t filled = 0;
+      for (int64_t k = i; k < std::min(count_, i + std::ssize(some_)); ++k) {
+        some_[filled] = std::exchange(cells_[touched_[k]], {});
+        filled += some_[filled].users != 0;
+      }
+      visit(std::span<const Sum>(some_.data(), filled));
     }
   }
 
@@ -170,102 +187,97 @@ class DirectSums {
   int64_t count_ = 0;
   LargeVector<Sum> cells_;
   LargeVector<int32_t> touched_;
+  std::array<Sum, 1024> some_;
 };
 
-// Sums in the order in which partners are found, and a hash table of their numbers: little memory,
-// so that it stays in the cache, for sources with few contributions. A score is at most 1 a
-// contribution, so nothing saturates.
-class HashedSums {
+// The same with score and users in one word: half the memory, and one addition for both.
+class PackedSums {
  public:
-  static constexpr int64_t kMostContributions = 1 << 16;
+  explicit PackedSums(int64_t notes) : cells_(notes, 0), touched_(notes + 1) {}
 
-  HashedSums() : table_(kSlots * kMostContributions, 0), sums_(kMostContributions + 1) {}
+  // A score is at most 1 a view, and a user has one.
+  static bool has_room(int64_t views) {
+    return 2 * std::bit_width(static_cast<uint64_t>(views)) + kScoreUnitBits <= 64;
+  }
 
-  void begin(int64_t contributions) {
-    shift_ = 64 - std::bit_width(static_cast<uint64_t>(kSlots * contributions - 1));
+  void begin(int64_t views) {
+    user_shift_ = 64 - std::bit_width(static_cast<uint64_t>(views | 1));
     count_ = 0;
   }
 
-  void add(int32_t place, int64_t unit) {
-    // Knuth's multiplicative hashing
-    uint64_t slot = static_cast<uint64_t>(place + 1) * 0x9E3779B97F4A7C15u >> shift_;
-    for (;; slot = (slot + 1) & mask()) {
-      const int32_t known = table_[slot];
-      const int32_t number = known != 0 ? known : count_ + 1;
-      Sum& sum = sums_[number];
-      if (known != 0 && sum.place != place) continue;
-      table_[slot] = number;
-      count_ = std::max(count_, number);
-      sum.place = place;
-      sum.units += unit;
-      ++sum.users;
-      return;
+  void add(std::span<const int32_t> places, int64_t unit) {
+    const uint64_t both = (uint64_t{1} << user_shift_) + static_cast<uint64_t>(unit);
+    uint64_t* const cells = cells_.data();
+    int32_t* touched = touched_.data() + count_;
+    for (const int32_t place : places) {
+      const uint64_t before = cells[place];
+      *touched = place;
+      touched += before == 0;
+      cells[place] = before + both;
     }
+    count_ = touched - touched_.data();
   }
 
   template <typename Visit>
-  void take(Visit&& visit) {
-    for (int32_t number = 1; number <= count_; ++number) {
-      const Sum sum = std::exchange(sums_[number], {});
-      visit(sum.place, sum.users, sum.units);
+  void take(int32_t own, Visit&& visit) {
+    cells_[own] = 0;
+    uint64_t* const cells = cells_.data();
+    const uint64_t units = (uint64_t{1} << user_shift_) - 1;
+    for (int64_t i = 0; i < count_; i += std::ssize(some_)) {
+      Sum* filled = some_.data();
+      for (int64_t k = i; k < std::min(count_, i + std::ssize(some_)); ++k) {
+        const int32_t place = touched_[k];
+        const uint64_t cell = std::exchange(cells[place], 0);
+        *filled = {static_cast<int64_t>(cell & units), static_cast<int32_t>(cell >> user_shift_),
+                   place};
+        filled += cell != 0;
+      }
+      visit(std::span<const Sum>(some_.data(), filled));
     }
-    std::fill_n(table_.begin(), mask() + 1, 0);
   }
 
  private:
-  static constexpr int64_t kSlots = 4;  // at least, for each contribution
-
-  uint64_t mask() const { return (uint64_t{1} << (64 - shift_)) - 1; }
-
-  int shift_ = 63;
-  int32_t count_ = 0;
-  std::vector<int32_t> table_;  // numbers of sums, from 1; 0: a free slot
-  std::vector<Sum> sums_;
+  int user_shift_ = 0;
+  int64_t count_ = 0;
+  LargeVector<uint64_t> cells_;
+  LargeVector<int32_t> touched_;
+  std::array<Sum, 1024> some_;
 };
 
 // Where one thread sums the scores of one source note after another; O(N) memory.
 class Accumulator {
  public:
   Accumulator(const ViewIndex& index, const MiningOptions& options)
-      : index_(index), selector_(options, index.note_at), direct_(std::ssize(index.note_at)) {}
+      : index_(index),
+        selector_(options, index.note_at),
+        packed_(std::ssize(index.note_at)),
+        direct_(std::ssize(index.note_at)) {}
 
   // The kept partners of a source note by ascending note; valid until the next call.
   const std::vector<Partner>& mine(int32_t source) {
-    const int64_t contributions = count_contributions(source);
-    if (contributions <= HashedSums::kMostContributions)
-      return mine(source, contributions, hashed_);
-    return mine(source, contributions, direct_);
+    const int64_t views = index_.offsets[source + 1] - index_.offsets[source];
+    return PackedSums::has_room(views) ? mine(source, views, packed_)
+                                       : mine(source, views, direct_);
   }
 
   MiningReport take_report() { return selector_.take_report(); }
 
  private:
-  // How many views ahead of the sum a user, and then the user's clicks, are fetched from memory.
-  static constexpr int64_t kUsersAhead = 32, kClicksAhead = 12;
-  static constexpr int32_t kMostFetched = 128, kClicksInALine = 16;
-
-  int64_t count_contributions(int32_t source) const {
-    int64_t contributions = 1;
-    for (int64_t v = index_.offsets[source]; v < index_.offsets[source + 1]; ++v) {
-      if (v + kUsersAhead < std::ssize(index_.views))
-        __builtin_prefetch(&index_.users[index_.views[v + kUsersAhead].user]);
-      contributions += index_.clicks_after(v);
-    }
-    return contributions;
-  }
+  // How many views ahead of the sum a user is fetched from memory. (Fetching the user's clicks,
+  // too, costs more than it gains: the processor itself runs ahead as soon as it knows where they
+  // are.)
+  static constexpr int64_t kUsersAhead = 32;
 
   template <typename Sums>
-  const std::vector<Partner>& mine(int32_t source, int64_t contributions, Sums& sums) {
-    sums.begin(contributions);
+  const std::vector<Partner>& mine(int32_t source, int64_t views, Sums& sums) {
+    sums.begin(views);
     if (index_.has_gap_limit)
       add_new(source, sums);
     else
       add_all(source, sums);
     selector_.begin();
-    const int32_t own = index_.place_of[source];
-    sums.take([&](int32_t place, int32_t users, int64_t units) {
-      if (place != own) selector_.offer(place, users, units);
-    });
+    sums.take(index_.place_of[source],
+              [this](std::span<const Sum> some) { selector_.offer(some); });
     return selector_.end();
   }
 
@@ -275,10 +287,8 @@ class Accumulator {
     for (int64_t v = index_.offsets[source]; v < index_.offsets[source + 1]; ++v) {
       fetch_ahead(v);
       const UserClicks& user = index_.users[index_.views[v].user];
-      const int64_t unit = unit_of(user);
-      const int32_t* const end = &index_.clicks[user.begin] + user.count;
-      for (const int32_t* place = end - index_.clicks_after(v); place < end; ++place)
-        sums.add(*place, unit);
+      const std::span<const int32_t> clicks(&index_.clicks[user.begin], user.count);
+      sums.add(clicks.last(index_.clicks_after(v)), unit_of(user));
     }
   }
 
@@ -293,20 +303,18 @@ class Accumulator {
       const UserClicks& user = index_.users[view.user];
       visit_ += view.user != last_user;
       last_user = view.user;
-      const int64_t unit = unit_of(user);
-      const int32_t* const first = &index_.clicks[user.begin] + view.from;
-      for (const int32_t* place = first; place < first + index_.clicks_after(v); ++place)
-        if (std::exchange(last_visit_[*place], visit_) != visit_) sums.add(*place, unit);
+      const std::span<const int32_t> clicks(&index_.clicks[user.begin], user.count);
+      new_.clear();
+      for (const int32_t place : clicks.subspan(view.from, index_.clicks_after(v)))
+        if (std::exchange(last_visit_[place], visit_) != visit_) new_.push_back(place);
+      sums.add(new_, unit_of(user));
     }
   }
 
   // Also beyond the source's last view: the next source's follow, and most have fewer than these.
   void fetch_ahead(int64_t view) const {
-    if (view + kClicksAhead >= std::ssize(index_.views)) return;
-    const UserClicks& user = index_.users[index_.views[view + kClicksAhead].user];
-    const int32_t* const clicks = index_.clicks.data() + user.begin;
-    for (int32_t c = 0; c < std::min(user.count, kMostFetched); c += kClicksInALine)
-      __builtin_prefetch(clicks + c);
+    if (view + kUsersAhead < std::ssize(index_.views))
+      __builtin_prefetch(&index_.users[index_.views[view + kUsersAhead].user]);
   }
 
   static int64_t unit_of(const UserClicks& user) {
@@ -315,10 +323,11 @@ class Accumulator {
 
   const ViewIndex& index_;
   Selector selector_;
-  HashedSums hashed_;
+  PackedSums packed_;
   DirectSums direct_;
-  LargeVector<int64_t> last_visit_;
+  LargeVector<int64_t> last_visit_;  // of each place: a visit is one user with one source note
   int64_t visit_ = 0;
+  std::vector<int32_t> new_;  // a visit's new clicks
 };
 
 // Lends accumulators to tasks, so that there are never more of them than threads.
