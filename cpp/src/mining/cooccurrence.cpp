@@ -14,241 +14,32 @@
 #include "notellm/options/described.h"
 #include "notellm/util/check.h"
 #include "notellm/util/parallel.h"
+#include "selector.h"
+#include "sums.h"
 #include "views.h"
 
 namespace notellm {
 namespace {
 
+using internal::DirectSums;
+using internal::is_better;
+using internal::PackedSums;
+using internal::Partner;
+using internal::Scorer;
+using internal::Selector;
+using internal::Sum;
 using internal::UserClicks;
 using internal::View;
 using internal::ViewIndex;
 
-constexpr int64_t kMaxUnits = std::numeric_limits<int64_t>::max();
 constexpr int64_t kBlocks = 4096;  // about so many tasks
-
-int64_t saturating_add(int64_t a, int64_t b) { return a > kMaxUnits - b ? kMaxUnits : a + b; }
-
-int64_t to_units(double score) {
-  const double units = std::ldexp(score, kScoreUnitBits);
-  return units >= static_cast<double>(kMaxUnits) ? kMaxUnits : std::llround(units);
-}
-
-struct Partner {
-  int32_t note;
-  int32_t users;
-  int64_t units;
-};
-
-bool is_better(const Partner& a, const Partner& b) {
-  return a.units != b.units ? a.units > b.units : a.note < b.note;
-}
-
-// A sum of a source note; 0 users: none.
-struct Sum {
-  int64_t units = 0;
-  int32_t users = 0;
-  int32_t place = 0;
-};
-
-// Applies min_users, bounds and top to the partners of one source note after another, and counts
-// what is dropped.
-class Selector {
- public:
-  Selector(const MiningOptions& options, const std::vector<int32_t>& note_at)
-      : options_(options),
-        note_at_(note_at),
-        least_(options.min_users),
-        lower_(to_units(options.lower)),
-        upper_(to_units(options.upper)),
-        room_(std::max<int64_t>(64, 2 * options.top)) {}
-
-  void begin() {
-    kept_.clear();
-    passing_ = 0;
-    is_full_ = false;
-  }
-
-  // Counts are kept in registers, and nothing branches but for the few that may be among the best.
-  void offer(std::span<const Sum> sums) {
-    const int64_t least = least_, lower = lower_, upper = upper_;
-    int64_t few = 0, low = 0, high = 0;
-    int64_t floor = is_full_ ? worst_.units : 0;
-    for (size_t i = 0; i < sums.size(); ++i) {
-      const Sum sum = sums[i];
-      // Several histograms in turn: neighbours of equal score would wait for each other's count.
-      ++histograms_[i % kHistograms][std::bit_width(static_cast<uint64_t>(sum.units))];
-      const bool is_few = sum.users < least;
-      const bool is_low = !is_few & (sum.units < lower);
-      const bool is_high = !is_few & (sum.units > upper);
-      few += is_few, low += is_low, high += is_high;
-      if (!(is_few | is_low | is_high) & (sum.units >= floor)) {
-        keep(sum);
-        floor = is_full_ ? worst_.units : 0;
-      }
-    }
-    report_.pairs_found += std::ssize(sums);
-    report_.pairs_under_min_users += few;
-    report_.pairs_below_lower += low;
-    report_.pairs_above_upper += high;
-    passing_ += std::ssize(sums) - few - low - high;
-  }
-
-  // The kept partners of the source note by ascending note; valid until the next `begin`.
-  const std::vector<Partner>& end() {
-    if (options_.top > 0 && std::ssize(kept_) > options_.top) cut();
-    report_.pairs_beyond_top += passing_ - std::ssize(kept_);
-    report_.pairs_kept += std::ssize(kept_);
-    report_.notes_without_partner += kept_.empty();
-    std::sort(kept_.begin(), kept_.end(),
-              [](const Partner& a, const Partner& b) { return a.note < b.note; });
-    return kept_;
-  }
-
-  // The counts since the last call.
-  MiningReport take_report() {
-    for (auto& histogram : histograms_) {
-      for (size_t width = 0; width < histogram.size(); ++width)
-        report_.histogram[std::max<size_t>(width, 1) - 1] += std::exchange(histogram[width], 0);
-    }
-    return std::exchange(report_, {});
-  }
-
- private:
-  void keep(const Sum& sum) {
-    const int32_t note = note_at_[sum.place];
-    if (is_full_ && sum.units == worst_.units && note > worst_.note) return;
-    kept_.push_back({note, sum.users, sum.units});
-    if (options_.top > 0 && std::ssize(kept_) == room_) {
-      cut();
-      worst_ = kept_.back();
-      is_full_ = true;
-    }
-  }
-
-  // Leaves the best `top`, the worst of them last.
-  void cut() {
-    std::nth_element(kept_.begin(), kept_.begin() + options_.top - 1, kept_.end(), is_better);
-    kept_.resize(options_.top);
-  }
-
-  const MiningOptions& options_;
-  const std::vector<int32_t>& note_at_;
-  int64_t least_, lower_, upper_, room_;
-  std::vector<Partner> kept_;  // more than `top` of them until they are cut
-  bool is_full_ = false;       // whether `worst_` is the worst of `top` partners
-  Partner worst_{};
-  int64_t passing_ = 0;  // partners of the source note within all bounds but `top`
-  static constexpr size_t kHistograms = 4;
-  std::array<std::array<int64_t, 65>, kHistograms> histograms_{};  // by a score's width in bits
-  MiningReport report_;
-};
-
-// Sums in a table with a cell for every note. For sources with many partners.
-class DirectSums {
- public:
-  explicit DirectSums(int64_t notes) : notes_(notes) {}
-
-  void begin(int64_t) {
-    if (cells_.empty()) {
-      cells_.resize(notes_);
-      touched_.resize(notes_ + 1);  // with room for one that is not counted
-    }
-    count_ = 0;
-  }
-
-  // Adds a user's unit to the sums of some places.
-  void add(std::span<const int32_t> places, int64_t unit) {
-    int64_t count = count_;
-    for (const int32_t place : places) {
-      Sum& cell = cells_[place];
-      touched_[count] = place;
-      count += cell.users == 0;
-      cell = {saturating_add(cell.units, unit), cell.users + 1, place};
-    }
-    count_ = count;
-  }
-
-  // Gives all sums but that of the place `own`, some at a time, and forgets them.
-  template <typename Visit>
-  void take(int32_t own, Visit&& visit) {
-    cells_[own].users = 0;
-    for (int64_t i = 0; i < count_; i += std::ssize(some_)) {
-      size_t filled = 0;
-      for (int64_t k = i; k < std::min(count_, i + std::ssize(some_)); ++k) {
-        some_[filled] = std::exchange(cells_[touched_[k]], {});
-        filled += some_[filled].users != 0;
-      }
-      visit(std::span<const Sum>(some_.data(), filled));
-    }
-  }
-
- private:
-  int64_t notes_;
-  int64_t count_ = 0;
-  LargeVector<Sum> cells_;
-  LargeVector<int32_t> touched_;
-  std::array<Sum, 1024> some_;
-};
-
-// The same with score and users in one word: half the memory, and one addition for both.
-class PackedSums {
- public:
-  explicit PackedSums(int64_t notes) : cells_(notes, 0), touched_(notes + 1) {}
-
-  // A score is at most 1 a view, and a user has one.
-  static bool has_room(int64_t views) {
-    return 2 * std::bit_width(static_cast<uint64_t>(views)) + kScoreUnitBits <= 64;
-  }
-
-  void begin(int64_t views) {
-    user_shift_ = 64 - std::bit_width(static_cast<uint64_t>(views | 1));
-    count_ = 0;
-  }
-
-  void add(std::span<const int32_t> places, int64_t unit) {
-    const uint64_t both = (uint64_t{1} << user_shift_) + static_cast<uint64_t>(unit);
-    uint64_t* const cells = cells_.data();
-    int32_t* touched = touched_.data() + count_;
-    for (const int32_t place : places) {
-      const uint64_t before = cells[place];
-      *touched = place;
-      touched += before == 0;
-      cells[place] = before + both;
-    }
-    count_ = touched - touched_.data();
-  }
-
-  template <typename Visit>
-  void take(int32_t own, Visit&& visit) {
-    cells_[own] = 0;
-    uint64_t* const cells = cells_.data();
-    const uint64_t units = (uint64_t{1} << user_shift_) - 1;
-    for (int64_t i = 0; i < count_; i += std::ssize(some_)) {
-      Sum* filled = some_.data();
-      for (int64_t k = i; k < std::min(count_, i + std::ssize(some_)); ++k) {
-        const int32_t place = touched_[k];
-        const uint64_t cell = std::exchange(cells[place], 0);
-        *filled = {static_cast<int64_t>(cell & units), static_cast<int32_t>(cell >> user_shift_),
-                   place};
-        filled += cell != 0;
-      }
-      visit(std::span<const Sum>(some_.data(), filled));
-    }
-  }
-
- private:
-  int user_shift_ = 0;
-  int64_t count_ = 0;
-  LargeVector<uint64_t> cells_;
-  LargeVector<int32_t> touched_;
-  std::array<Sum, 1024> some_;
-};
 
 // Where one thread sums the scores of one source note after another; O(N) memory.
 class Accumulator {
  public:
-  Accumulator(const ViewIndex& index, const MiningOptions& options)
+  Accumulator(const ViewIndex& index, const MiningOptions& options, int64_t users)
       : index_(index),
+        scorer_(index, options.score, users),
         selector_(options, index.note_at),
         packed_(std::ssize(index.note_at)),
         direct_(std::ssize(index.note_at)) {}
@@ -276,8 +67,10 @@ class Accumulator {
     else
       add_all(source, sums);
     selector_.begin();
-    sums.take(index_.place_of[source],
-              [this](std::span<const Sum> some) { selector_.offer(some); });
+    sums.take(index_.place_of[source], [&](std::span<Sum> some) {
+      scorer_(source, some);
+      selector_.offer(some);
+    });
     return selector_.end();
   }
 
@@ -322,6 +115,7 @@ class Accumulator {
   }
 
   const ViewIndex& index_;
+  Scorer scorer_;
   Selector selector_;
   PackedSums packed_;
   DirectSums direct_;
@@ -333,8 +127,8 @@ class Accumulator {
 // Lends accumulators to tasks, so that there are never more of them than threads.
 class AccumulatorPool {
  public:
-  AccumulatorPool(const ViewIndex& index, const MiningOptions& options)
-      : index_(index), options_(options) {}
+  AccumulatorPool(const ViewIndex& index, const MiningOptions& options, int64_t users)
+      : index_(index), options_(options), users_(users) {}
 
   std::unique_ptr<Accumulator> take() {
     {
@@ -345,7 +139,7 @@ class AccumulatorPool {
         return accumulator;
       }
     }
-    return std::make_unique<Accumulator>(index_, options_);
+    return std::make_unique<Accumulator>(index_, options_, users_);
   }
 
   void give_back(std::unique_ptr<Accumulator> accumulator) {
@@ -356,6 +150,7 @@ class AccumulatorPool {
  private:
   const ViewIndex& index_;
   const MiningOptions& options_;
+  int64_t users_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Accumulator>> idle_;
 };
@@ -459,7 +254,7 @@ Cooccurrence mine_cooccurrence(const UserEvents& log,
   const int64_t notes = log.note_count;
   const std::vector<int64_t> firsts = divide(index.offsets);
   std::vector<Block> blocks(firsts.size() - 1);
-  AccumulatorPool accumulators(index, options);
+  AccumulatorPool accumulators(index, options, result.report.users - result.report.users_too_long);
   const auto mine = [&](int64_t b) {
     auto accumulator = accumulators.take();
     blocks[b] = mine_block(firsts[b], firsts[b + 1], *accumulator);

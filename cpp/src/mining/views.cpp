@@ -104,6 +104,7 @@ struct Share {
   int64_t first_user, last_user;
   int64_t clicks = 0;           // of these users
   std::vector<int64_t> places;  // (N) how many views of each note; then where the next one belongs
+  std::vector<int32_t> viewers, clickers;  // (N) by note, if a score needs them
   MiningReport report;
 };
 
@@ -120,6 +121,7 @@ class Indexer {
     divide();
     in_shares([this](Share& share) { count(share); });
     for (const Share& share : shares_) add_user_counts(share.report, report);
+    add_people();
     find_places();
     in_shares([this](Share& share) { fill(share); });
     return std::move(index_);
@@ -158,7 +160,7 @@ class Indexer {
       const auto at = std::lower_bound(log_.offsets.begin(), log_.offsets.end(),
                                        events / shares * s + events % shares * s / shares);
       const int64_t last = s == shares ? users : std::min(users, at - log_.offsets.begin());
-      if (last > first) shares_.push_back({first, last, 0, {}, {}});
+      if (last > first) shares_.push_back({first, last, 0, {}, {}, {}, {}});
       first = std::max(first, last);
     }
   }
@@ -181,7 +183,43 @@ class Indexer {
     return true;
   }
 
+  bool needs_people() const {
+    return options_.score == PairScore::kCosine || options_.score == PairScore::kPmi;
+  }
+
+  // Who viewed and who clicked each note, of users who are not left out.
+  void count_people(Share& share) {
+    FirstTime is_first(log_.note_count);
+    for (auto* counts : {&share.viewers, &share.clickers}) {
+      counts->assign(log_.note_count, 0);
+      for (int64_t user = share.first_user; user < share.last_user; ++user) {
+        const int64_t begin = log_.offsets[user], end = log_.offsets[user + 1];
+        if (options_.max_user_events > 0 && end - begin > options_.max_user_events) continue;
+        is_first.next_round();
+        for (int64_t event = begin; event < end; ++event) {
+          const bool counts_here =
+              counts == &share.viewers ? log_.is_view(event) : log_.is_click(event);
+          if (counts_here && is_first(log_.notes[event])) ++(*counts)[log_.notes[event]];
+        }
+      }
+    }
+  }
+
+  void add_people() {
+    if (!needs_people()) return;
+    index_.viewers.assign(log_.note_count, 0);
+    index_.clickers.assign(log_.note_count, 0);
+    for (Share& share : shares_) {
+      for (int64_t note = 0; note < log_.note_count; ++note) {
+        index_.viewers[note] += share.viewers[note];
+        index_.clickers[index_.place_of[note]] += share.clickers[note];
+      }
+      share.viewers = share.clickers = {};
+    }
+  }
+
   void count(Share& share) {
+    if (needs_people()) count_people(share);
     UserReader reader(log_, options_);
     share.places.assign(log_.note_count, 0);
     for (int64_t user = share.first_user; user < share.last_user; ++user) {

@@ -32,6 +32,8 @@ struct ViewIndex {
   LargeVector<int32_t> counts;    ///< with a gap limit: how many clicks follow each view closely
   std::vector<int32_t> note_at;   ///< (N) the note at each place
   std::vector<int32_t> place_of;  ///< (N) the place of each note
+  std::vector<int32_t> viewers;   ///< (N) by note, and
+  std::vector<int32_t> clickers;  ///< (N) by place: distinct users; empty if no score needs them
   bool has_gap_limit = false;  ///< then a user may have several views of a note, with equal clicks
 
   int32_t clicks_after(int64_t view) const {

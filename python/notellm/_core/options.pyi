@@ -69,6 +69,7 @@ class MiningOptions:
     def __init__(
         self,
         *,
+        score: str = "notellm",
         lower: float = 0.01,
         upper: float = 30.0,
         top: int = 10,
@@ -77,6 +78,8 @@ class MiningOptions:
         max_gap_seconds: int = 0,
         max_gap_events: int = 0,
     ) -> None: ...
+    @property
+    def score(self) -> str: ...
     @property
     def lower(self) -> float: ...
     @property
@@ -95,6 +98,7 @@ class MiningOptions:
     def replace(self, **changes: Any) -> Self: ...
 
 class MiningKeywords(TypedDict, total=False):
+    score: str
     lower: float
     upper: float
     top: int

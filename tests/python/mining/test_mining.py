@@ -6,7 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from math import floor, inf
+from math import floor, inf, sqrt
+from math import log as ln
 
 import numpy as np
 import pytest
@@ -47,18 +48,35 @@ def nearest(value):
     return floor(value + Fraction(1, 2))
 
 
-def reference(log, *, lower, upper, top, min_users, max_user_events=0, max_gap_seconds=0, max_gap_events=0):
+def reference(
+    log,
+    *,
+    lower,
+    upper,
+    top,
+    min_users,
+    max_user_events=0,
+    max_gap_seconds=0,
+    max_gap_events=0,
+    score="notellm",
+):
     """Equation (1) with exact sums; returns [(source, target, units, users)] in the documented order."""
     streams = defaultdict(list)
     for row in np.argsort(log.times, kind="stable") if log.times is not None else range(len(log.users)):
         when = 0 if log.times is None else int(log.times[row])
         event = None if log.events is None else log.events[row]
         streams[log.users[row]].append((int(log.notes[row]), when, event))
-    score, support = defaultdict(int), defaultdict(int)
+    sums, support, viewers, clickers = (defaultdict(int) for _ in range(4))
+    people = 0
     for stream in streams.values():
         if max_user_events and len(stream) > max_user_events:
             continue
+        people += 1
+        for note in {note for note, _, event in stream if event != 1}:
+            viewers[note] += 1
         clicked = {note for note, _, event in stream if event != 0}
+        for note in clicked:
+            clickers[note] += 1
         pairs = set()
         for i, (a, seen, event) in enumerate(stream):
             for j, (b, then, other) in enumerate(stream):
@@ -67,17 +85,25 @@ def reference(log, *, lower, upper, top, min_users, max_user_events=0, max_gap_s
                 if a != b and event != 1 and other != 0 and (not log.ordered or (j > i and near)):
                     pairs.add((a, b))
         for pair in pairs:
-            score[pair] += nearest(Fraction(UNIT, len(clicked)))
+            sums[pair] += nearest(Fraction(UNIT, len(clicked)))
             support[pair] += 1
+    for (a, b), users in support.items() if score != "notellm" else ():
+        apart = viewers[a] * clickers[b]
+        value = {
+            "count": users,
+            "cosine": users / sqrt(apart),
+            "pmi": max(0.0, ln(users * people / apart)),
+        }[score]
+        sums[a, b] = nearest(Fraction(value) * UNIT)
     low, high = nearest(Fraction(lower) * UNIT), inf if upper == inf else nearest(Fraction(upper) * UNIT)
-    kept = [p for p in score if support[p] >= min_users and low <= score[p] <= high]
-    kept.sort(key=lambda p: (p[0], -score[p], p[1]))
+    kept = [p for p in sums if support[p] >= min_users and low <= sums[p] <= high]
+    kept.sort(key=lambda p: (p[0], -sums[p], p[1]))
     rank = defaultdict(int)
     result = []
     for pair in kept:
         rank[pair[0]] += 1
         if not top or rank[pair[0]] <= top:
-            result.append((*pair, score[pair], support[pair]))
+            result.append((*pair, sums[pair], support[pair]))
     return result
 
 
@@ -101,6 +127,7 @@ def options(draw, log):
         "top": draw(st.integers(0, 4)),
         "min_users": draw(st.integers(1, 3)),
         "max_user_events": draw(st.sampled_from([0, 0, 1, 5, 10])),
+        "score": draw(st.sampled_from(["notellm", "notellm", "count", "cosine", "pmi"])),
     }
     if log.ordered:
         chosen["max_gap_events"] = draw(st.sampled_from([0, 0, 1, 3]))
@@ -152,7 +179,8 @@ def test_report_accounts_for_every_pair_and_user(data):
     assert report.events_of_long_users == sizes[sizes > limit].sum()
     bins = pairwise(report.histogram_edges)
     for (edge, above), count in zip(bins, report.histogram_counts, strict=True):
-        assert count == sum(edge <= units / UNIT < above for _, _, units, _ in found)
+        # the first bin has scores of 0, too
+        assert count == sum(edge <= max(units, 1) / UNIT < above for _, _, units, _ in found)
 
 
 def heavy_tailed_log(baskets=3000, notes=800, seed=0):
@@ -160,6 +188,17 @@ def heavy_tailed_log(baskets=3000, notes=800, seed=0):
     users = np.repeat(np.arange(baskets), random.integers(2, 30, baskets))
     chosen = (notes * random.random(len(users)) ** 3).astype(np.int64)
     return make_log(users, chosen, ordered=False, count=notes)
+
+
+def test_sources_of_any_number_of_views_are_summed_alike():
+    """A note that more users viewed than one word has room for, beside rare ones."""
+    users = 5000
+    rare = np.arange(users) % 40 + 1
+    log = make_log(np.repeat(np.arange(users), 2), np.stack([0 * rare, rare], 1).ravel(), ordered=False)
+    pairs = mine_pairs(log, upper=inf, top=0)
+    assert pairs.to_csr()[0, 1:].toarray().ravel().tolist() == [users / 40 / 2] * 40
+    assert pairs.to_csr()[1:, 0].toarray().ravel().tolist() == [users / 40 / 2] * 40
+    assert set(pairs.users.tolist()) == {users // 40}
 
 
 def test_large_log_has_the_same_bytes_for_any_number_of_threads():

@@ -31,7 +31,8 @@ struct MiningReport {
   int64_t notes_without_events = 0;
   int64_t notes_without_partner = 0;  ///< they are the source of no kept pair, for whatever reason
 
-  /// Scores of the pairs found: bin i counts those in [2^(i - 40), 2^(i - 39)), i in [0, 63).
+  /// Scores of the pairs found: bin i counts those in [2^(i - 40), 2^(i - 39)), i in [0, 63); the
+  /// first one has scores of 0, too.
   std::vector<int64_t> histogram = std::vector<int64_t>(63, 0);
 };
 
@@ -53,6 +54,10 @@ struct Cooccurrence {
 /// means strictly later in the user's events, and always holds in an unordered log; A is never its
 /// own partner. 1 / N_i and the bounds are rounded to the nearest unit (see kScoreUnitBits); bounds
 /// are inclusive. Each note keeps its `top` highest scores; ties are broken by note index.
+///
+/// `options.score` may put another number in place of s(A -> B), computed in fp64 from the number
+/// of supporters, of viewers of A, of clickers of B and of all users (without those left out), and
+/// rounded to a unit.
 ///
 /// @param progress  called with (source notes done, N).
 /// @throws std::invalid_argument  if an option is out of range, or a gap limit is set for a log

@@ -1,14 +1,32 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "notellm/options/option.h"
 
 namespace notellm {
 
+/// How related a pair (A, B) is, given the users who viewed A and afterwards clicked B, its
+/// supporters.
+enum class PairScore {
+  kNoteLLM,  ///< equation (1): the sum of 1 / N_i over them
+  kCount,    ///< how many there are
+  kCosine,   ///< that number by the root of (viewers of A x clickers of B)
+  kPmi,      ///< log(that number x users / (viewers of A x clickers of B)), at least 0
+};
+
+constexpr auto names_of(PairScore) {
+  return std::array{std::pair{"notellm", PairScore::kNoteLLM},
+                    std::pair{"count", PairScore::kCount}, std::pair{"cosine", PairScore::kCosine},
+                    std::pair{"pmi", PairScore::kPmi}};
+}
+
 /// The choices that equation (1) leaves open, and the bounds on scores.
 struct MiningOptions {
+  PairScore score = PairScore::kNoteLLM;
   double lower = 0.01;
   double upper = 30.0;
   int64_t top = 10;
@@ -23,6 +41,12 @@ struct MiningOptions {
 
   template <typename Visit>
   static void describe(Visit&& option) {
+    option(
+        "score", &MiningOptions::score,
+        "What a pair scores: the paper's sum of 1 / N over its users; their count; the cosine of "
+        "the two notes' users; or their pointwise mutual information (natural logarithm, at "
+        "least 0). The bounds below are of this score.",
+        anything());
     option("lower", &MiningOptions::lower, "Pairs that score less are dropped.", at_least(0));
     option("upper", &MiningOptions::upper,
            "Pairs that score more are dropped: their notes are too popular to say much.",
