@@ -59,15 +59,17 @@ test-all: setup-test lint ## everything, natively and as with AVX2 alone, a smal
 
 # Leaks are not looked for: LibTorch keeps what it allocates until the process ends.
 ASAN := ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-# Without `site` (-S) the extension of .venv is not found; Python itself is not instrumented, so that the library of the
-# sanitizers must be loaded first.
-ASAN_PYTHON = $(ASAN) LD_PRELOAD="$$($(or $(CXX),g++) -print-file-name=libasan.so)" PYTHONDONTWRITEBYTECODE=1 \
+# Without `site` (-S) the extension of .venv is not found; Python itself is not instrumented, so that the libraries of
+# the sanitizers, and of the exceptions that they watch, must be loaded first.
+LIBRARY = $(shell $(CXX) -print-file-name=$(1))
+ASAN_PYTHON = $(ASAN) LD_PRELOAD="$(call LIBRARY,libasan.so) $(call LIBRARY,libstdc++.so)" PYTHONDONTWRITEBYTECODE=1 \
 	PYTHONPATH=build/asan/package:$(wildcard .venv/lib/python3*/site-packages) $(BIN)/python -S
 
-test-asan: build/asan/tests/cpp/notellm_tests .venv/test-packages ## C++ tests, and Python tests of operations, with sanitizers
+test-asan: setup-test build/asan/tests/cpp/notellm_tests ## C++ tests, and Python tests of operations, with sanitizers
 	@echo "C++ tests with sanitizers" && $(ASAN) $< --gtest_brief=1
 	@echo "Python tests of operations with sanitizers" && $(ASAN_PYTHON) -m pytest -q -m "not slow" \
-	  -p no:cacheprovider --ignore tests/python/ops/test_speed_of_bf16.py tests/python/ops tests/python/losses
+	  -p no:cacheprovider --ignore tests/python/ops/test_speed_of_bf16.py tests/python/ops tests/python/losses \
+	  tests/python/mining
 
 demo-avx2: setup
 	@echo "A small demo, as with AVX2 alone" && rm -rf build/demo-avx2

@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 LIMITS = list(older_cpu.environment("avx2"))
 """The variables that make a newer processor behave like an older one, for us and for every baseline."""
 
-BASELINES = ["transformers", "sentence-transformers", "peft", "openvino", "nncf", "ctranslate2"]
+BASELINES = ["transformers", "sentence-transformers", "peft", "openvino", "nncf", "ctranslate2", "implicit"]
 OTHERS_AT_MOST = 0.03
 """Share of the cores that others may have had in a quiet record: what a system's daemons take."""
 

@@ -226,8 +226,8 @@ def mine_pairs(
 
     .. math:: s(A \to B) = \sum_{i \text{ viewed } A \text{ and afterwards clicked } B} 1 / N_i
 
-    ``N_i`` is the number of distinct notes user ``i`` clicked; ``score`` chooses another score. A user counts once for a
-    pair. "Afterwards" means
+    ``N_i`` is the number of distinct notes user ``i`` clicked; ``score`` chooses another score. A user counts once
+    for a pair. "Afterwards" means
     later in time, or later in the log if times are equal or absent; in a log that is not ordered it always
     holds. Scores are sums of whole units of 2\ :sup:`-40`; the bounds are rounded to such units, too.
 

@@ -100,7 +100,7 @@ def study(folder):
     def read(content: bytes) -> None:
         try:
             tree = json.loads(content)
-        except ValueError:  # read by Hydra
+        except (ValueError, RecursionError):  # read by Hydra
             return
         make_study("s", tree, folder=folder)
 

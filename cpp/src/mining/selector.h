@@ -140,7 +140,7 @@ class Selector {
   Partner worst_{};
   int64_t passing_ = 0;  // partners of the source note within all bounds but `top`
   static constexpr size_t kHistograms = 4;
-  std::array<std::array<int64_t, 65>, kHistograms> histograms_{};  // by a score's width in bits
+  std::array<std::array<int64_t, 64>, kHistograms> histograms_{};  // by a score's width in bits
   MiningReport report_;
 };
 

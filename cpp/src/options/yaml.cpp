@@ -1,10 +1,12 @@
 #include "notellm/options/yaml.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <sstream>
 #include <utility>
 
 #include "complain.h"
@@ -56,6 +58,47 @@ void check_line_breaks(std::string_view text, const std::string& name) {
 // values.
 constexpr int kMostLevels = 16;
 constexpr int64_t kMostValues = 100'000;
+
+// Notes where documents begin, and nothing else.
+class DocumentStarts : public YAML::EventHandler {
+ public:
+  std::vector<int> lines;  // from 1
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    lines.push_back(std::max(mark.line, 0) + 1);
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&,
+                const std::string&,
+                YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&,
+                       const std::string&,
+                       YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&,
+                  const std::string&,
+                  YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// YAML::LoadAll would not end where something that is no document (a single comma) is left: it
+// finds there one empty document after another.
+void check_one_document(const std::string& text, const std::string& name) {
+  std::istringstream input(text);
+  YAML::Parser parser(input);
+  DocumentStarts found;
+  while (found.lines.size() < 2 && parser.HandleNextDocument(found)) {
+  }
+  if (found.lines.size() > 1) {
+    internal::complain(name, found.lines[1],
+                       "a file must hold one document, but here begins another");
+  }
+}
 
 // Turns yaml-cpp's tree into ours; every error names the file and the line.
 class Converter {
@@ -163,12 +206,8 @@ Tree parse_yaml(std::string_view given, const std::string& name) {
   check_line_breaks(given, name);
   const std::string text(given);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) {
-      internal::complain(name, std::max(documents[1].Mark().line, 0) + 1,
-                         "a file must hold one document, but here begins another");
-    }
-    return documents.empty() ? Tree() : Converter(text, name).convert(documents[0]);
+    check_one_document(text, name);
+    return Converter(text, name).convert(YAML::Load(text));
   } catch (const YAML::Exception& error) {
     internal::complain(name, std::max(error.mark.line, 0) + 1, error.msg);
   }

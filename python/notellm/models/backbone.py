@@ -17,6 +17,7 @@ from notellm.models import folder as model_folder
 from notellm.models import smollm2, tensors
 from notellm.models.config import decoder_config
 from notellm.models.fields import Fields
+from notellm.models.options import LARGEST_DIM
 from notellm.models.pooling import COMPRESSION, check_pooling
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig
@@ -189,7 +190,7 @@ def read_extra(path: Path) -> dict[str, Any]:
         extra |= {"pooling": COMPRESSION, "prompt": {"state": "before", **prompt.value}}
     elif extra.get("format") != FORMAT:
         raise DataError(f"{file}: format must be at most {FORMAT}, but is {shortened(extra.get('format'))}")
-    Fields(extra, str(file)).whole("dim")
+    Fields(extra, str(file)).whole("dim", most=LARGEST_DIM)
     pooling = Node(extra, str(file)).at("pooling").value
     if not isinstance(pooling, str | None):
         raise DataError(f"{file}: pooling must be a name or null, but is {shortened(pooling)}")

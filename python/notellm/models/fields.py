@@ -95,7 +95,7 @@ class Fields:
     def __init__(self, values: dict[str, Any], where: str) -> None:
         self.values, self.where = values, where
 
-    def whole(self, name: str, default: int | None = None, *, least: int = 1) -> int:
+    def whole(self, name: str, default: int | None = None, *, least: int = 1, most: int = LARGEST) -> int:
         """A whole number; null counts as absent.
 
         Raises:
@@ -107,9 +107,9 @@ class Fields:
         if value is None:
             raise DataError(f"{self.where}: must have {name}, a whole number, but lacks it")
         is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if not is_whole or not least <= value <= LARGEST:
+        if not is_whole or not least <= value <= most:
             raise DataError(
-                f"{self.where}: {name} must be a whole number in [{least}, {LARGEST}], but is {shortened(value)}"
+                f"{self.where}: {name} must be a whole number in [{least}, {most}], but is {shortened(value)}"
             )
         return int(value)
 

@@ -2,6 +2,9 @@
 
 from notellm.options import Options, option
 
+LARGEST_DIM = 1 << 16
+"""Largest width of an embedding."""
+
 
 class ModelOptions(Options):
     """The backbone and what is put on top of it."""
@@ -18,7 +21,7 @@ class ModelOptions(Options):
         default="compression",
         choices=("compression", "mean"),
     )
-    dim: int = option("Width d of an embedding.", default=128, at_least=1)
+    dim: int = option("Width d of an embedding.", default=128, at_least=1, at_most=LARGEST_DIM)
     tau: float = option(
         "First value of the learned log-scale: similarities are multiplied by exp(tau).", default=3.0
     )

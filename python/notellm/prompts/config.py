@@ -44,6 +44,7 @@ class PromptConfig(Options):
         "A note keeps its first so many hashtags; also the most that can be asked for.",
         default=10,
         at_least=1,
+        at_most=1000,
         unit="hashtags",
     )
     max_hashtag_chars: int = option(

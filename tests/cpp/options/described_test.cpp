@@ -66,13 +66,14 @@ TEST(Described, AStructFilledByHandIsHeldAgainstItsDescription) {
 TEST(RunOptions, AreReadFromARunsConfigurationWhateverElseItHolds) {
   const auto path = std::filesystem::temp_directory_path() /
                     ("notellm_run_options_" + std::to_string(getpid()) + ".yaml");
-  std::ofstream(path) << "seed: 3\ntrain: {lr: 1.0e-5}\n"
-                         "mining: {lower: 0.5, upper: 2, top: 3, min_users: 1, max_user_events: 0,"
-                         " max_gap_seconds: 0, max_gap_events: 0}\n"
-                         "embed: {batch_tokens: 128, weights: int8}\n"
-                         "generation: {hashtag_count: 2, max_new_tokens: 8, batch_tokens: 64,"
-                         " beams: 4, length_penalty: 1, temperature: 0, top_k: 0, top_p: 1,"
-                         " repetition_penalty: 1}\n";
+  std::ofstream(path)
+      << "seed: 3\ntrain: {lr: 1.0e-5}\n"
+         "mining: {score: notellm, lower: 0.5, upper: 2, top: 3, min_users: 1, max_user_events: 0,"
+         " max_gap_seconds: 0, max_gap_events: 0}\n"
+         "embed: {batch_tokens: 128, weights: int8}\n"
+         "generation: {hashtag_count: 2, max_new_tokens: 8, batch_tokens: 64,"
+         " beams: 4, length_penalty: 1, temperature: 0, top_k: 0, top_p: 1,"
+         " repetition_penalty: 1}\n";
   const RunOptions options = read_run_options(path);
   EXPECT_EQ(options.mining.lower, 0.5);
   EXPECT_EQ(options.embed.weights, WeightStorage::kInt8);

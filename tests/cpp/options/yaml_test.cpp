@@ -43,7 +43,14 @@ TEST(ParseYaml, NamesFileAndLineOfWhatItRefuses) {
             "a.yaml:2: explicit tags are not supported, but found tag:yaml.org,2002:str");
   EXPECT_EQ(complaint("a: 1\n? [b]\n: 2\n"), "a.yaml:2: a key must be plain text");
   EXPECT_EQ(complaint("a: 1\n---\nb: 1\n"),
-            "a.yaml:3: a file must hold one document, but here begins another");
+            "a.yaml:2: a file must hold one document, but here begins another");
+}
+
+TEST(ParseYaml, EndsWhereNothingIsADocument) {
+  for (const char* text : {",", "]", "}", "a: 1\n,", "[1]]"}) {
+    EXPECT_THROW(parse_yaml(text, "a.yaml"), ConfigError) << text;
+  }
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(parse_yaml("", "a.yaml").content));
 }
 
 TEST(ParseYaml, RefusesTextThatReadersTakeDifferently) {

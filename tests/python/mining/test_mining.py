@@ -48,6 +48,22 @@ def nearest(value):
     return floor(value + Fraction(1, 2))
 
 
+def other_score(score, users, viewers, clickers, people):
+    """Scores of a pair that are made of numbers of users alone."""
+    apart = viewers * clickers
+    return {"count": users, "cosine": users / sqrt(apart), "pmi": max(0.0, ln(users * people / apart))}[score]
+
+
+def streams_of(log):
+    """Note, time and event of each user's events, in order."""
+    streams = defaultdict(list)
+    for row in np.argsort(log.times, kind="stable") if log.times is not None else range(len(log.users)):
+        when = 0 if log.times is None else int(log.times[row])
+        event = None if log.events is None else log.events[row]
+        streams[log.users[row]].append((int(log.notes[row]), when, event))
+    return streams
+
+
 def reference(
     log,
     *,
@@ -61,11 +77,7 @@ def reference(
     score="notellm",
 ):
     """Equation (1) with exact sums; returns [(source, target, units, users)] in the documented order."""
-    streams = defaultdict(list)
-    for row in np.argsort(log.times, kind="stable") if log.times is not None else range(len(log.users)):
-        when = 0 if log.times is None else int(log.times[row])
-        event = None if log.events is None else log.events[row]
-        streams[log.users[row]].append((int(log.notes[row]), when, event))
+    streams = streams_of(log)
     sums, support, viewers, clickers = (defaultdict(int) for _ in range(4))
     people = 0
     for stream in streams.values():
@@ -87,14 +99,11 @@ def reference(
         for pair in pairs:
             sums[pair] += nearest(Fraction(UNIT, len(clicked)))
             support[pair] += 1
-    for (a, b), users in support.items() if score != "notellm" else ():
-        apart = viewers[a] * clickers[b]
-        value = {
-            "count": users,
-            "cosine": users / sqrt(apart),
-            "pmi": max(0.0, ln(users * people / apart)),
-        }[score]
-        sums[a, b] = nearest(Fraction(value) * UNIT)
+    if score != "notellm":
+        sums = {
+            (a, b): nearest(Fraction(other_score(score, users, viewers[a], clickers[b], people)) * UNIT)
+            for (a, b), users in support.items()
+        }
     low, high = nearest(Fraction(lower) * UNIT), inf if upper == inf else nearest(Fraction(upper) * UNIT)
     kept = [p for p in sums if support[p] >= min_users and low <= sums[p] <= high]
     kept.sort(key=lambda p: (p[0], -sums[p], p[1]))

@@ -1,4 +1,4 @@
-"""Bad inputs of every verb: one message each that says what is wrong, exit code 2, no traceback, nothing half-written."""
+"""Bad inputs of every verb: one message each that says what is wrong, exit code 2, no traceback, no half file."""
 
 import re
 import shlex
