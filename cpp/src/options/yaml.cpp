@@ -40,6 +40,27 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+// A text for a message: what is not UTF-8 is a question mark.
+std::string readable(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const size_t length = character_length(text);
+    result += length == 0 ? "?" : text.substr(0, length);
+    text.remove_prefix(std::max<size_t>(length, 1));
+  }
+  return result;
+}
+
+// From zero bytes yaml-cpp would conclude that the text is UTF-16 or UTF-32.
+void check_no_zero(std::string_view text, const std::string& name) {
+  const size_t at = text.find('\0');
+  if (at == std::string_view::npos) return;
+  const auto before = text.substr(0, at);
+  const auto lines = std::count(before.begin(), before.end(), '\n');
+  internal::complain(name, static_cast<int>(lines) + 1,
+                     "text must be UTF-8, but holds a zero byte");
+}
+
 // YAML 1.1 breaks lines at these characters, YAML 1.2 does not: OmegaConf and yaml-cpp would read
 // different texts.
 void check_line_breaks(std::string_view text, const std::string& name) {
@@ -134,7 +155,7 @@ class Converter {
   void check_tag(const YAML::Node& node, int line) const {
     const std::string& tag = node.Tag();
     const bool is_implicit = tag.empty() || tag == "?" || tag == "!";
-    if (!is_implicit) throw_at(line, "explicit tags are not supported, but found ", tag);
+    if (!is_implicit) throw_at(line, "explicit tags are not supported, but found ", readable(tag));
   }
 
   void check_utf8(const std::string& text, int line) const {
@@ -203,13 +224,14 @@ class Converter {
 Tree parse_yaml(std::string_view given, const std::string& name) {
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // yaml-cpp does not count it
   if (given.starts_with(kByteOrderMark)) given.remove_prefix(kByteOrderMark.size());
+  check_no_zero(given, name);
   check_line_breaks(given, name);
   const std::string text(given);
   try {
     check_one_document(text, name);
     return Converter(text, name).convert(YAML::Load(text));
   } catch (const YAML::Exception& error) {
-    internal::complain(name, std::max(error.mark.line, 0) + 1, error.msg);
+    internal::complain(name, std::max(error.mark.line, 0) + 1, readable(error.msg));
   }
 }
 

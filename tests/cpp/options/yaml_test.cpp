@@ -46,6 +46,14 @@ TEST(ParseYaml, NamesFileAndLineOfWhatItRefuses) {
             "a.yaml:2: a file must hold one document, but here begins another");
 }
 
+TEST(ParseYaml, SpeaksUtf8OfWhatIsNot) {
+  EXPECT_EQ(complaint(std::string("a: 1\nb: ") + '\0'),
+            "a.yaml:2: text must be UTF-8, but holds a zero byte");
+  for (const char* text : {"a: !\xF0 x\n", "a: *\xF0\n", "a: !<\xF0> x\n", "\xF0: 1\n"}) {
+    EXPECT_EQ(complaint(text).find('\xF0'), std::string::npos) << text;
+  }
+}
+
 TEST(ParseYaml, EndsWhereNothingIsADocument) {
   for (const char* text : {",", "]", "}", "a: 1\n,", "[1]]"}) {
     EXPECT_THROW(parse_yaml(text, "a.yaml"), ConfigError) << text;
