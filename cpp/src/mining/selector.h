@@ -61,7 +61,7 @@ class Selector {
         least_(options.min_users),
         lower_(to_units(options.lower)),
         upper_(to_units(options.upper)),
-        room_(std::max<int64_t>(64, 2 * options.top)) {}
+        room_(std::max<int64_t>(64, 2 * std::min(options.top, std::ssize(note_at)))) {}
 
   void begin() {
     kept_.clear();
@@ -134,7 +134,8 @@ class Selector {
 
   const MiningOptions& options_;
   const std::vector<int32_t>& note_at_;
-  int64_t least_, lower_, upper_, room_;
+  int64_t least_, lower_, upper_;
+  int64_t room_;  // partners kept until the best `top` are chosen; never reached where all may stay
   std::vector<Partner> kept_;  // more than `top` of them until they are cut
   bool is_full_ = false;       // whether `worst_` is the worst of `top` partners
   Partner worst_{};

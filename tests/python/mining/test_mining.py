@@ -220,6 +220,16 @@ def test_large_log_has_the_same_bytes_for_any_number_of_threads():
         )
 
 
+def test_as_many_partners_as_one_likes():
+    log = heavy_tailed_log()
+    everything = columns(mine_pairs(log, top=0))
+    for top in (799, 800, 2**62, 2**63 - 1):
+        assert all(
+            a.tobytes() == b.tobytes()
+            for a, b in zip(everything, columns(mine_pairs(log, top=top)), strict=True)
+        )
+
+
 def test_baskets_score_symmetrically():
     scores = mine_pairs(heavy_tailed_log(), lower=0, upper=inf, top=0).to_csr()
     assert scores.nnz > 10_000
