@@ -18,12 +18,6 @@ CHANGES = {"study": 10, "configuration": 60, "gguf": 60, "weights": 60}
 MANY = 150
 
 
-def told(error):
-    """Whether a refusal is a message that a user can read."""
-    text = str(error)
-    return ": " in text and len(text) < 2000 and text.isprintable() or "\n" in text
-
-
 @pytest.mark.parametrize("name", TARGETS)
 def test_nearly_right_contents_are_read_or_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
