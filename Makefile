@@ -65,7 +65,7 @@ LIBRARY = $(shell $(CXX) -print-file-name=$(1))
 ASAN_PYTHON = $(ASAN) LD_PRELOAD="$(call LIBRARY,libasan.so) $(call LIBRARY,libstdc++.so)" PYTHONDONTWRITEBYTECODE=1 \
 	PYTHONPATH=build/asan/package:$(wildcard .venv/lib/python3*/site-packages) $(BIN)/python -S
 
-test-asan: setup-test build/asan/tests/cpp/notellm_tests ## C++ tests, and Python tests of operations, with sanitizers
+test-asan: build/asan/tests/cpp/notellm_tests setup-test ## C++ tests, and Python tests of operations, with sanitizers
 	@echo "C++ tests with sanitizers" && $(ASAN) $< --gtest_brief=1
 	@echo "Python tests of operations with sanitizers" && $(ASAN_PYTHON) -m pytest -q -m "not slow" \
 	  -p no:cacheprovider --ignore tests/python/ops/test_speed_of_bf16.py tests/python/ops tests/python/losses \
