@@ -28,6 +28,20 @@ TensorPair ranks(const at::Tensor& queries,
   return {greater, equal};
 }
 
+TensorPair part_ranks(const at::Tensor& queries,
+                      const at::Tensor& targets,
+                      const at::Tensor& part,
+                      const std::optional<at::Tensor>& exclude,
+                      int64_t query_tile,
+                      int64_t pool_tile,
+                      const py::object& progress) {
+  const ProgressFn report = to_progress(progress);
+  py::gil_scoped_release release;
+  auto [greater, equal] = ranks_in_part(queries, targets, part, exclude.value_or(at::Tensor()),
+                                        {query_tile, pool_tile}, report);
+  return {greater, equal};
+}
+
 TensorPair neighbours(const at::Tensor& queries,
                       const at::Tensor& pool,
                       int64_t k,
@@ -55,6 +69,9 @@ TensorPair search(const NeighbourIndex& index,
 void bind_retrieval(py::module_& m) {
   const TileOptions tiles;
   m.def("target_ranks", &ranks, py::arg("queries"), py::arg("pool"), py::arg("targets"),
+        py::arg("exclude") = py::none(), py::arg("query_tile") = tiles.queries,
+        py::arg("pool_tile") = tiles.pool, py::arg("progress") = py::none());
+  m.def("ranks_in_part", &part_ranks, py::arg("queries"), py::arg("targets"), py::arg("part"),
         py::arg("exclude") = py::none(), py::arg("query_tile") = tiles.queries,
         py::arg("pool_tile") = tiles.pool, py::arg("progress") = py::none());
   m.def("neighbours", &neighbours, py::arg("queries"), py::arg("pool"), py::arg("k"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from notellm.models.notellm import NoteLLM
     from notellm.precision import resolve_dtype
     from notellm.prompts import Prompt, PromptConfig, explain_prompt, load_prompt
-    from notellm.retrieval import NeighbourIndex, Ranks, neighbours, target_ranks
+    from notellm.retrieval import NeighbourIndex, Ranks, neighbours, ranks_in_part, target_ranks
     from notellm.training import Trainer, TrainOptions
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "neighbours",
     "instruction_set",
     "num_threads",
+    "ranks_in_part",
     "recall_at",
     "resolve_dtype",
     "save_embeddings",
@@ -84,7 +85,7 @@ _NAMES = {
     "models.notellm": "NoteLLM",
     "precision": "resolve_dtype",
     "prompts": "Prompt PromptConfig explain_prompt load_prompt",
-    "retrieval": "NeighbourIndex Ranks neighbours target_ranks",
+    "retrieval": "NeighbourIndex Ranks neighbours ranks_in_part target_ranks",
     "training": "TrainOptions Trainer",
 }
 """The imports above as data, for lazy loading: a module, and the public names to take from it."""

@@ -11,15 +11,15 @@ from torch import Tensor
 from notellm._core import retrieval as _core
 from notellm.progress import ProgressFn
 
-__all__ = ["NeighbourIndex", "Neighbours", "Ranks", "neighbours", "target_ranks"]
+__all__ = ["NeighbourIndex", "Neighbours", "Ranks", "neighbours", "ranks_in_part", "target_ranks"]
 
 
 class Ranks(NamedTuple):
     """The counts from which each query's target gets its rank in the pool.
 
     Attributes:
-        greater: Shape ``(Q,)`` int64, notes that score higher than the target.
-        equal: Shape ``(Q,)`` int64, other notes with exactly the target's score.
+        greater: Shape ``(Q,)`` (or ``(Q, T)``) int64, notes that score higher than the target.
+        equal: The same shape, other notes with exactly the target's score.
     """
 
     greater: Tensor
@@ -49,18 +49,20 @@ def target_ranks(
     """Ranks by counting: how many notes of the pool score higher than each query's target.
 
     Matrix products only filter; notes within their rounding bound of the target's score are compared by an
-    exact sum. Memory grows with ``Q + N``, not with ``Q * N``.
+    exact sum. Memory grows with ``Q + N``, not with ``Q * N``. On processors with AMX the products are of bf16 tiles,
+    whose rounding bound counts, too: the result is the same, and several times as fast.
 
     Args:
         queries: Shape ``(Q, d)``, floating point, on any device.
         pool: Shape ``(N, d)``, of the same dtype and device.
-        targets: Shape ``(Q,)`` int64, the pool index of each query's ground truth.
+        targets: Shape ``(Q,)`` int64, the pool index of each query's ground truth; or ``(Q, T)``, several of each
+            query, -1 where it has fewer. The others of its targets then count as notes like any other.
         exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, pool indices to leave out for each query (for example the
             query itself); -1 for none. Excluding a target is an error.
         progress: Called with ``(query-note pairs done, Q * N)``.
 
     Returns:
-        Counts on the CPU; neither includes the target itself.
+        Counts on the CPU in the shape of ``targets``; neither includes the target itself. -1 where there is none.
 
     Raises:
         ValueError: If shapes, dtypes or indices do not fit, a value is not finite, or a target is excluded.
@@ -74,6 +76,45 @@ def target_ranks(
     Shapes: ``Q`` queries, ``N`` notes, ``d`` embedding width.
     """
     return Ranks(*_core.target_ranks(queries, pool, targets, exclude, progress=progress))
+
+
+def ranks_in_part(
+    queries: Tensor,
+    targets: Tensor,
+    part: Tensor,
+    *,
+    exclude: Tensor | None = None,
+    progress: ProgressFn | None = None,
+) -> Ranks:
+    """`target_ranks` for a pool that comes in parts, for example the shards of a pool that memory cannot hold.
+
+    Added up over all parts, the counts are the ranks in the whole pool.
+
+    Args:
+        queries: Shape ``(Q, d)``, floating point, on any device.
+        targets: Shape ``(Q, d)``, the vectors of the queries' targets, of the same dtype and device.
+        part: Shape ``(n, d)``, some notes of the pool.
+        exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, rows of ``part`` to leave out for each query; -1 for none. The
+            target itself must be left out of the part that has it: it would count as a note that ties.
+        progress: Called with ``(query-note pairs done, Q * n)``.
+
+    Returns:
+        Counts on the CPU, shape ``(Q,)``.
+
+    Raises:
+        ValueError: If shapes, dtypes or indices do not fit, or a value is not finite.
+
+    Example:
+        >>> import torch
+        >>> pool = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.8, 0.6], [0.0, 1.0]])
+        >>> first = ranks_in_part(pool[:1], pool[2:3], pool[:2], exclude=torch.tensor([0]))
+        >>> second = ranks_in_part(pool[:1], pool[2:3], pool[2:], exclude=torch.tensor([0]))
+        >>> first.equal + second.equal  # as target_ranks finds them
+        tensor([1])
+
+    Shapes: ``Q`` queries, ``n`` notes of the part, ``d`` embedding width.
+    """
+    return Ranks(*_core.ranks_in_part(queries, targets, part, exclude, progress=progress))
 
 
 class NeighbourIndex:

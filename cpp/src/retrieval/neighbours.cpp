@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "best_first.h"
+#include "bf16_filter.h"
 #include "vectors.h"
 
 namespace notellm {
@@ -20,6 +21,7 @@ using internal::Vectors;
 
 constexpr const char* kWhere = "neighbours";
 constexpr int64_t kFirstCapacity = 512;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // The notes that may be among the `keep` best of one query, by their tile scores.
 //
@@ -36,22 +38,21 @@ class Candidates {
       : keep_(keep), bound_(bound), capacity_(std::max(kFirstCapacity, 2 * keep + 2)) {}
 
   // `exact(note)` is the query's score by definition.
-  template <typename T, typename Exact>
-  void add(std::span<const T> scores, int64_t first_note, const Exact& exact) {
-    for (size_t i = 0; i < scores.size(); ++i) {
-      if (scores[i] < floor_) continue;
-      candidates_.push_back({scores[i], first_note + static_cast<int64_t>(i)});
-      if (std::ssize(candidates_) < capacity_) continue;
-      prune();
-      if (2 * std::ssize(candidates_) > capacity_) settle(exact);
-    }
+  template <typename Exact>
+  void add(double score, int64_t note, const Exact& exact) {
+    if (score < floor_) return;
+    candidates_.push_back({score, note});
+    if (std::ssize(candidates_) < capacity_) return;
+    prune();
+    if (2 * std::ssize(candidates_) > capacity_) settle(exact);
   }
 
-  std::vector<int64_t> notes() {
+  // Notes with a lower tile score are dropped.
+  double floor() const { return floor_; }
+
+  void append_notes(std::vector<int64_t>& notes) {
     prune();
-    std::vector<int64_t> notes;
     for (const auto& entry : candidates_) notes.push_back(entry.second);
-    return notes;
   }
 
  private:
@@ -79,37 +80,45 @@ class Candidates {
   int64_t keep_;
   double bound_;
   int64_t capacity_;
-  double floor_ = -std::numeric_limits<double>::infinity();
+  double floor_ = -kInfinity;
   std::vector<std::pair<double, int64_t>> candidates_;  // tile score, note
+};
+
+// What is searched for: the k best notes of each query.
+struct Search {
+  const Vectors& queries;
+  const Vectors& pool;
+  const Exclusions& exclusions;
+  int64_t k;
+
+  // How many candidates of a query are kept: excluded ones may be among them.
+  int64_t keep(int64_t query) const { return k + std::ssize(exclusions.of(query)); }
+  double exact(int64_t query, int64_t note) const {
+    return internal::exact_score(queries, query, pool, note);
+  }
 };
 
 // The neighbours of the queries [q0, q1), one pool tile after another.
 class QueryBlock {
  public:
-  QueryBlock(const Vectors& queries,
-             const Vectors& pool,
-             const Exclusions& exclusions,
-             const TileBound& bound,
-             int64_t q0,
-             int64_t q1,
-             int64_t k)
-      : queries_(queries), pool_(pool), exclusions_(exclusions), q0_(q0), q1_(q1) {
+  QueryBlock(const Search& search, const TileBound& bound, int64_t q0, int64_t q1)
+      : search_(search), q0_(q0), q1_(q1) {
     for (int64_t query = q0; query < q1; ++query) {
-      candidates_.emplace_back(k + std::ssize(exclusions.of(query)), bound(query));
+      candidates_.emplace_back(search.keep(query), bound(query));
     }
   }
 
   void add_tile(int64_t n0, int64_t n1) {
-    const at::Tensor tile = internal::score_tile(queries_, q0_, q1_, pool_, n0, n1);
+    const at::Tensor tile = internal::score_tile(search_.queries, q0_, q1_, search_.pool, n0, n1);
     AT_DISPATCH_FLOATING_TYPES(tile.scalar_type(), kWhere, [&] {
       const auto* const scores = tile.const_data_ptr<scalar_t>();
       const int64_t width = n1 - n0;
       at::parallel_for(0, q1_ - q0_, 1, [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) {
-          const auto exact = [&](int64_t note) {
-            return internal::exact_score(queries_, q0_ + row, pool_, note);
-          };
-          candidates_[row].add(std::span<const scalar_t>(scores + row * width, width), n0, exact);
+          const auto exact = [&](int64_t note) { return search_.exact(q0_ + row, note); };
+          for (int64_t i = 0; i < width; ++i) {
+            candidates_[row].add(scores[row * width + i], n0 + i, exact);
+          }
         }
       });
     });
@@ -118,19 +127,92 @@ class QueryBlock {
   void write(Neighbours& result) {
     at::parallel_for(0, q1_ - q0_, 1, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        const int64_t query = q0_ + row;
-        internal::write_best(queries_, query, pool_, candidates_[row].notes(), exclusions_, result);
+        std::vector<int64_t> notes;
+        candidates_[row].append_notes(notes);
+        internal::write_best(search_.queries, q0_ + row, search_.pool, notes, search_.exclusions,
+                             result);
       }
     });
   }
 
  private:
-  const Vectors& queries_;
-  const Vectors& pool_;
-  const Exclusions& exclusions_;
+  const Search& search_;
   int64_t q0_, q1_;
   std::vector<Candidates> candidates_;
 };
+
+// The search by products of bf16 tiles: one thread's part. The fine scores are its tile scores.
+class NeighbourFilter : public internal::GroupFilter {
+ public:
+  NeighbourFilter(const internal::QueryGroup& group,
+                  const internal::Bf16Bounds& bounds,
+                  const Search& search)
+      : GroupFilter(group, bounds), search_(search) {
+    for (int64_t query = group.first; query < group.first + group.count; ++query) {
+      candidates_.emplace_back(search.keep(query), fine_bound(query));
+      raise(query);
+    }
+  }
+
+  int64_t first() const { return group().first; }
+  int64_t count() const { return group().count; }
+  void append_notes(int64_t query, std::vector<int64_t>& notes) {
+    candidates_[query - group().first].append_notes(notes);
+  }
+
+ private:
+  void open(int64_t query, int64_t note, float score) override {
+    Candidates& candidates = candidates_[query - group().first];
+    const double floor = candidates.floor();
+    candidates.add(score, note, [&](int64_t other) { return search_.exact(query, other); });
+    if (candidates.floor() > floor) raise(query);
+  }
+
+  // Only notes that may come up to the floor are of interest.
+  void raise(int64_t query) {
+    const double floor = candidates_[query - group().first].floor();
+    compare_with(query, floor + fine_bound(query), kInfinity);
+  }
+
+  const Search& search_;
+  std::vector<Candidates> candidates_;  // (group)
+};
+
+void search_by_products(const Search& search,
+                        const TileOptions& tiles,
+                        const ProgressFn& progress,
+                        Neighbours& result) {
+  const TileBound bound(search.queries, search.pool, internal::tile_products(search.queries));
+  std::optional<QueryBlock> block;  // the block being computed
+  const auto visit = [&](int64_t q0, int64_t q1, int64_t n0, int64_t n1) {
+    if (n0 == 0) block.emplace(search, bound, q0, q1);
+    block->add_tile(n0, n1);
+    if (n1 == search.pool.size()) block->write(result);
+  };
+  internal::for_each_tile(search.queries.size(), search.pool.size(), internal::product_tiles(tiles),
+                          progress, visit);
+}
+
+void search_by_filter(const Search& search,
+                      const TileOptions& tiles,
+                      const ProgressFn& progress,
+                      Neighbours& result) {
+  const internal::Bf16Bounds bounds(search.queries, search.pool);
+  const auto write = [&](std::vector<NeighbourFilter>& filters) {
+    const int64_t first = filters.front().first();
+    at::parallel_for(0, filters.front().count(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t query = first + begin; query < first + end; ++query) {
+        std::vector<int64_t> notes;
+        for (NeighbourFilter& filter : filters) filter.append_notes(query, notes);
+        internal::write_best(search.queries, query, search.pool, notes, search.exclusions, result);
+      }
+    });
+  };
+  internal::filter_all<NeighbourFilter>(
+      search.queries, search.pool, tiles, progress,
+      [&](const internal::QueryGroup& group) { return NeighbourFilter(group, bounds, search); },
+      write);
+}
 
 }  // namespace
 
@@ -147,15 +229,12 @@ Neighbours nearest_neighbours(const at::Tensor& query_rows,
   const int64_t Q = queries.size(), N = pool.size();
   const Exclusions exclusions(kWhere, exclude, Q, N);
   Neighbours result = internal::no_neighbours(kWhere, Q, k);
-  const TileBound bound(queries, pool);
-
-  std::optional<QueryBlock> block;  // the block being computed
-  const auto visit = [&](int64_t q0, int64_t q1, int64_t n0, int64_t n1) {
-    if (n0 == 0) block.emplace(queries, pool, exclusions, bound, q0, q1, k);
-    block->add_tile(n0, n1);
-    if (n1 == N) block->write(result);
-  };
-  internal::for_each_tile(Q, N, tiles, progress, visit);
+  const Search search{queries, pool, exclusions, k};
+  if (internal::has_bf16_filter(queries)) {
+    search_by_filter(search, tiles, progress, result);
+  } else {
+    search_by_products(search, tiles, progress, result);
+  }
   return result;
 }
 

@@ -1,6 +1,7 @@
 #include "vectors.h"
 
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include "ops/tensor_checks.h"
 #include "tensors.h"
 
@@ -64,6 +65,22 @@ double dot_of_rows(const Vectors& a, int64_t i, const Vectors& b, int64_t j) {
   return dot(a.host.const_data_ptr<T>() + i * width, b.host.const_data_ptr<T>() + j * width, width);
 }
 
+// (N) fp64. at::linalg_vector_norm would widen a copy of all rows.
+template <typename T>
+at::Tensor norms_of(const at::Tensor& host) {
+  const int64_t rows = host.size(0), width = host.size(1);
+  at::Tensor norms = at::empty(rows, at::kDouble);
+  const auto* const values = host.const_data_ptr<T>();
+  auto* const found = norms.mutable_data_ptr<double>();
+  at::parallel_for(0, rows, 1024, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const T* const x = values + row * width;
+      found[row] = std::sqrt(dot(x, x, width));
+    }
+  });
+  return norms;
+}
+
 }  // namespace
 
 Vectors to_vectors(std::string_view where, std::string_view name, const at::Tensor& tensor) {
@@ -72,7 +89,8 @@ Vectors to_vectors(std::string_view where, std::string_view name, const at::Tens
   Vectors vectors;
   vectors.compute = tensor.detach().to(dtype);
   vectors.host = vectors.compute.cpu().contiguous();
-  vectors.norms = at::linalg_vector_norm(vectors.host, 2, at::IntArrayRef{1}, false, at::kDouble);
+  vectors.norms =
+      dtype == at::kDouble ? norms_of<double>(vectors.host) : norms_of<float>(vectors.host);
   const auto* const norms = vectors.norms.const_data_ptr<double>();
   for (int64_t row = 0; row < vectors.size(); ++row) {
     require(std::isfinite(norms[row]), where, name, " must be finite, but row ", row,
@@ -96,7 +114,12 @@ double exact_score(const Vectors& queries, int64_t query, const Vectors& pool, i
                                                    : dot_of_rows<float>(queries, query, pool, note);
 }
 
-TileBound::TileBound(const Vectors& queries, const Vectors& pool) {
+TileProducts tile_products(const Vectors& queries) {
+  const double rounding = queries.host.scalar_type() == at::kDouble ? 0.0 : input_rounding();
+  return {queries.width(), rounding * (2 + rounding)};
+}
+
+TileBound::TileBound(const Vectors& queries, const Vectors& pool, const TileProducts& products) {
   const bool is_double = queries.host.scalar_type() == at::kDouble;
   const double epsilon =
       is_double ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
@@ -104,17 +127,16 @@ TileBound::TileBound(const Vectors& queries, const Vectors& pool) {
       is_double ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
   const double largest =
       is_double ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
-  const double rounding = is_double ? 0.0 : input_rounding();
-  const int64_t width = queries.width();
-  const double relative = gamma(width, epsilon) * (1 + rounding) * (1 + rounding) +
-                          rounding * (2 + rounding) +
-                          gamma(width, std::numeric_limits<double>::epsilon());
+  const double relative = gamma(products.terms, epsilon) * (1 + products.missing) +
+                          products.missing +
+                          gamma(queries.width(), std::numeric_limits<double>::epsilon());
   const double longest = pool.size() > 0 ? pool.norms.max().item<double>() : 0.0;
   const auto* const norms = queries.norms.const_data_ptr<double>();
   for (int64_t query = 0; query < queries.size(); ++query) {
     const double product = norms[query] * longest;
-    // Subnormal inputs and products may be flushed to zero.
-    const double underflow = static_cast<double>(width) * smallest * (2 + norms[query] + longest);
+    // Subnormal factors and products may be flushed to zero.
+    const double underflow =
+        2 * static_cast<double>(products.terms) * smallest * (2 + norms[query] + longest);
     const bool may_overflow = !(product < largest / 4);
     bounds_.push_back(may_overflow ? std::numeric_limits<double>::infinity()
                                    : relative * product + underflow);
@@ -129,8 +151,12 @@ at::Tensor score_tile(
 }
 
 void check_tiles(std::string_view where, const TileOptions& tiles) {
-  require(tiles.queries >= 1 && tiles.pool >= 1, where, "tiles must be at least 1 x 1, but are ",
+  require(tiles.queries >= 0 && tiles.pool >= 0, where, "tiles must not be negative, but are ",
           tiles.queries, " x ", tiles.pool);
+}
+
+TileOptions product_tiles(const TileOptions& tiles) {
+  return {tiles.queries > 0 ? tiles.queries : 256, tiles.pool > 0 ? tiles.pool : 4096};
 }
 
 Exclusions::Exclusions(std::string_view where,

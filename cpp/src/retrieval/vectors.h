@@ -33,16 +33,25 @@ void check_same_kind(std::string_view where, const Vectors& queries, const Vecto
 /// The score by definition: the inner product summed in fp64 in one fixed order.
 double exact_score(const Vectors& queries, int64_t query, const Vectors& pool, int64_t note);
 
+/// What the scores of a tile are sums of.
+struct TileProducts {
+  int64_t terms;   ///< products that are added up; each may be rounded, and each sum
+  double missing;  ///< share of |q| |n| that the products lack, since their factors were rounded
+};
+
+/// Of `score_tile`. If torch was told to multiply in TF32 or bf16, the factors may be rounded.
+TileProducts tile_products(const Vectors& queries);
+
 /// How far a tile's score may be from the exact one, for any order of summation.
 ///
-///   |tile - exact| <= (gamma(tile precision) + gamma(fp64)) |q| max|n| + underflow,
-///   gamma(u) = d u / (1 - d u)   (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)
+///   |tile - exact| <= (missing + gamma(terms, tile precision) + gamma(d, fp64)) |q| max|n|
+///                     + underflow,
+///   gamma(n, u) = n u / (1 - n u)   (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)
 ///
-/// Products that could overflow have an infinite bound. If torch was told to multiply in TF32 or
-/// bf16, the rounding of the inputs is added.
+/// Products that could overflow have an infinite bound.
 class TileBound {
  public:
-  TileBound(const Vectors& queries, const Vectors& pool);
+  TileBound(const Vectors& queries, const Vectors& pool, const TileProducts& products);
   double operator()(int64_t query) const { return bounds_[query]; }
 
  private:
@@ -54,8 +63,11 @@ class TileBound {
 at::Tensor score_tile(
     const Vectors& queries, int64_t q0, int64_t q1, const Vectors& pool, int64_t n0, int64_t n1);
 
-/// @throws std::invalid_argument if a tile has no size.
+/// @throws std::invalid_argument if a size is negative.
 void check_tiles(std::string_view where, const TileOptions& tiles);
+
+/// The sizes of tiles for `score_tile`.
+TileOptions product_tiles(const TileOptions& tiles);
 
 /// Calls `visit(q0, q1, n0, n1)` for all tiles of a (Q, N) score matrix, one row of tiles after
 /// another.

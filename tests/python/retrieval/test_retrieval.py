@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from notellm import NotSupportedError, _core
 from notellm._core import retrieval as core
-from notellm.retrieval import NeighbourIndex, Neighbours, Ranks, neighbours, target_ranks
+from notellm.retrieval import NeighbourIndex, Neighbours, Ranks, neighbours, ranks_in_part, target_ranks
 
 needs_faiss = pytest.mark.skipif(not _core.has_faiss, reason="built without FAISS")
 
-TILES = [(1, 1), (2, 3), (5, 7), (256, 4096)]
+TILES = [(1, 1), (2, 3), (5, 7), (0, 0)]
+"""Queries and notes of a tile; 0 leaves the choice to the core."""
 
 
 def exact_scores(queries, pool):
@@ -84,6 +85,68 @@ def test_neighbours_equal_a_naive_sort(problem, tiles, k):
     for row, (found, kept) in enumerate(zip(values.tolist(), indices.tolist(), strict=True)):
         for value, note in zip(found, kept, strict=True):
             assert value == (-math.inf if note < 0 else pytest.approx(float(scores[row][note]), abs=1e-11))
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems(), st.integers(1, 5), st.data())
+def test_several_targets_are_ranked_one_by_one(problem, several, data):
+    queries, pool, _, exclude = problem
+    random = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+    targets = torch.tensor(random.integers(-1, len(pool), (len(queries), several)))
+    exclude[(exclude[:, :, None] == targets[:, None, :]).any(2)] = -1
+    found = target_ranks(queries, pool, targets, exclude=exclude)
+    for column in range(several):
+        is_there = targets[:, column] >= 0
+        one = target_ranks(
+            queries[is_there], pool, targets[is_there, column], exclude=exclude[is_there]
+        )
+        for counts, of_column in zip(found, one, strict=True):
+            assert counts[is_there, column].equal(of_column)
+            assert (counts[~is_there, column] == -1).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems(), st.integers(1, 25))
+def test_ranks_in_parts_add_up(problem, size):
+    queries, pool, targets, exclude = problem
+    whole = target_ranks(queries, pool, targets, exclude=exclude)
+    left_out = torch.cat([exclude, targets[:, None]], 1)
+    greater, equal = torch.zeros_like(targets), torch.zeros_like(targets)
+    for first in range(0, len(pool), size):
+        part = pool[first : first + size]
+        here = torch.where((left_out >= first) & (left_out < first + len(part)), left_out - first, -1)
+        counts = ranks_in_part(queries, pool[targets], part, exclude=here)
+        greater += counts.greater
+        equal += counts.equal
+    assert greater.equal(whole.greater)
+    assert equal.equal(whole.equal)
+
+
+def large_problem(width, seed=0):
+    """Enough notes and queries for several groups, with ties, near ties and an odd rest of each block."""
+    random = np.random.default_rng(seed)
+    pool = torch.tensor(random.normal(size=(1171, width)), dtype=torch.float32)
+    pool[500:600] = pool[:100]
+    pool[600:650] = pool[:50].nextafter(torch.tensor(math.inf))
+    queries = pool[:301] + torch.tensor(random.normal(size=(301, width)), dtype=torch.float32) / 4
+    return queries, pool, torch.tensor(random.integers(0, len(pool), 301))
+
+
+@pytest.mark.parametrize("width", [1, 31, 32, 33, 300])
+@pytest.mark.parametrize("scale", [1.0, 1e-18, 1e-39, 1e18, 3e37], ids=str)
+def test_every_instruction_set_finds_what_sorting_finds(width, scale, use):
+    queries, pool, targets = large_problem(width)
+    pool = pool / pool.abs().max() * scale
+    # Row by row: in a matrix product equal rows may be summed in different orders.
+    scores = torch.stack([(pool.double() * query).sum(1) for query in queries.double()])
+    own = scores.gather(1, targets[:, None])
+    best = torch.stack([torch.sort(-row, stable=True).indices[:5] for row in scores])
+    for name in ("baseline", ""):
+        use(name)
+        ranks = target_ranks(queries, pool, targets)
+        assert ranks.greater.equal((scores > own).sum(1))
+        assert ranks.equal.equal((scores == own).sum(1) - 1)
+        assert neighbours(queries, pool, 5).indices.equal(best)
 
 
 def near_ties(count=400, width=64, seed=0):
