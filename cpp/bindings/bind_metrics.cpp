@@ -31,6 +31,15 @@ py::array_t<double> hits(const Ints& greater, const Ints& equal, const Ints& ks,
   return to_array(values).reshape({greater.size(), ks.size()});
 }
 
+py::array_t<double> gains(const Ints& greater, const Ints& equal, const Ints& ks, Ties ties) {
+  std::vector<double> values;
+  {
+    py::gil_scoped_release release;
+    values = gains_at(as_span(greater), as_span(equal), as_span(ks), ties);
+  }
+  return to_array(values).reshape({greater.size(), ks.size()});
+}
+
 py::array_t<double> reciprocal(const Ints& greater, const Ints& equal, Ties ties) {
   std::vector<double> values;
   {
@@ -131,6 +140,7 @@ void bind_metrics(py::module_& m) {
       .value("pessimistic", Ties::kPessimistic)
       .finalize();
   m.def("hits_at", &hits, py::arg("greater"), py::arg("equal"), py::arg("ks"), py::arg("ties"));
+  m.def("gains_at", &gains, py::arg("greater"), py::arg("equal"), py::arg("ks"), py::arg("ties"));
   m.def("reciprocal_ranks", &reciprocal, py::arg("greater"), py::arg("equal"), py::arg("ties"));
   m.def("category_scores", &categories, py::arg("generated"), py::arg("truth"), py::arg("known"));
   m.def(

@@ -1,6 +1,7 @@
 #include "notellm/metrics/recall.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "notellm/util/check.h"
 
@@ -41,20 +42,51 @@ double reciprocal_rank(int64_t greater, int64_t equal, Ties ties) {
   return sum / static_cast<double>(last - first + 1);
 }
 
+// The mean gain over the target's possible ranks, of which those beyond k gain nothing.
+double gain(int64_t greater, int64_t equal, int64_t k, Ties ties) {
+  const int64_t first = ties == Ties::kPessimistic ? greater + equal + 1 : greater + 1;
+  const int64_t last = ties == Ties::kOptimistic ? first : greater + equal + 1;
+  double sum = 0;
+  for (int64_t rank = std::min(last, k); rank >= first; --rank) {
+    sum += 1.0 / std::log2(static_cast<double>(rank) + 1);
+  }
+  return sum / static_cast<double>(last - first + 1);
+}
+
+// (Q, K): `value(greater, equal, k)` of each query and cut-off.
+template <typename Value>
+std::vector<double> at_each(std::span<const int64_t> greater,
+                            std::span<const int64_t> equal,
+                            std::span<const int64_t> ks,
+                            const Value& value) {
+  check_counts(greater, equal);
+  for (const int64_t k : ks) NOTELLM_CHECK_ARG(k >= 1, "ks must be at least 1, but one is ", k);
+  std::vector<double> values;
+  values.reserve(greater.size() * ks.size());
+  for (size_t query = 0; query < greater.size(); ++query) {
+    for (const int64_t k : ks) values.push_back(value(greater[query], equal[query], k));
+  }
+  return values;
+}
+
 }  // namespace
 
 std::vector<double> hits_at(std::span<const int64_t> greater,
                             std::span<const int64_t> equal,
                             std::span<const int64_t> ks,
                             Ties ties) {
-  check_counts(greater, equal);
-  for (const int64_t k : ks) NOTELLM_CHECK_ARG(k >= 1, "ks must be at least 1, but one is ", k);
-  std::vector<double> hits;
-  hits.reserve(greater.size() * ks.size());
-  for (size_t query = 0; query < greater.size(); ++query) {
-    for (const int64_t k : ks) hits.push_back(hit(greater[query], equal[query], k, ties));
-  }
-  return hits;
+  return at_each(greater, equal, ks, [ties](int64_t above, int64_t beside, int64_t k) {
+    return hit(above, beside, k, ties);
+  });
+}
+
+std::vector<double> gains_at(std::span<const int64_t> greater,
+                             std::span<const int64_t> equal,
+                             std::span<const int64_t> ks,
+                             Ties ties) {
+  return at_each(greater, equal, ks, [ties](int64_t above, int64_t beside, int64_t k) {
+    return gain(above, beside, k, ties);
+  });
 }
 
 std::vector<double> reciprocal_ranks(std::span<const int64_t> greater,

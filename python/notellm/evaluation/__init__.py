@@ -5,6 +5,7 @@ from notellm.evaluation.intervals import Bootstrap
 from notellm.evaluation.options import NAMES
 from notellm.evaluation.results import Evaluation, Generation
 from notellm.evaluation.retrieval import evaluate_retrieval
+from notellm.evaluation.splits import RankRow, evaluate_ranks, shares, to_table
 
 __all__ = [
     "NAMES",
@@ -12,6 +13,10 @@ __all__ = [
     "Evaluation",
     "Generation",
     "Generated",
+    "RankRow",
+    "evaluate_ranks",
     "evaluate_generation",
     "evaluate_retrieval",
+    "shares",
+    "to_table",
 ]

@@ -64,6 +64,31 @@ def recall_at(ranks: Ranks, ks: Sequence[int], *, ties: Ties = "mean") -> FloatA
     return _mean(hits_at(ranks, ks, ties=ties), "recall_at")
 
 
+def gains_at(ranks: Ranks, ks: Sequence[int], *, ties: Ties = "mean") -> FloatArray:
+    """The discounted gain of each query's target: ``1 / log2(rank + 1)`` if it is among the first ``k``, else 0.
+
+    With one target for each query their mean is NDCG@k, since the best possible gain is 1.
+
+    Args:
+        ranks: Counts of ``Q`` queries from `notellm.target_ranks`.
+        ks: ``K`` cut-offs, each at least 1.
+        ties: Where a target stands among notes of its score.
+
+    Returns:
+        Shape ``(Q, K)``, in 0..1; with ``"mean"`` the expected values.
+
+    Raises:
+        ValueError: If a cut-off is below 1 or ``ties`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> gains_at(Ranks(greater=torch.tensor([0, 2, 2]), equal=torch.tensor([0, 0, 0])), [1, 3]).tolist()
+        [[1.0, 1.0], [0.0, 0.5], [0.0, 0.5]]
+    """
+    greater, equal = _counts(ranks)
+    return _core.gains_at(greater, equal, np.asarray(ks, dtype=np.int64), _ties(ties))
+
+
 def reciprocal_ranks(ranks: Ranks, *, ties: Ties = "mean") -> FloatArray:
     """1 / rank of each query's target (ranks start at 1); with ``ties="mean"`` the expected value.
 

@@ -29,6 +29,24 @@ TEST(TargetRanks, LeavesOutExcludedNotesOnce) {
   EXPECT_TRUE(ranks.equal.equal(ints({0, 1})));
 }
 
+TEST(TargetRanks, RanksSeveralTargetsOfAQuery) {
+  const auto pool = at::tensor({3.0F, 2.0F, 2.0F, 1.0F}).reshape({4, 1});
+  const auto targets = ints({3, 0, 1, -1}).reshape({2, 2});
+  const Ranks ranks = target_ranks(at::ones({2, 1}), pool, targets);
+  EXPECT_TRUE(ranks.greater.equal(ints({3, 0, 1, -1}).reshape({2, 2})));
+  EXPECT_TRUE(ranks.equal.equal(ints({0, 0, 1, -1}).reshape({2, 2})));
+}
+
+TEST(RanksInPart, AddUpToTheRanksInThePool) {
+  const auto pool = at::tensor({3.0F, 2.0F, 2.0F, 2.0F, 1.0F}).reshape({5, 1});
+  const auto query = at::ones({1, 1});
+  const auto target = pool.slice(0, 2, 3);
+  const Ranks first = ranks_in_part(query, target, pool.slice(0, 0, 3), ints({2}));
+  const Ranks second = ranks_in_part(query, target, pool.slice(0, 3, 5));
+  EXPECT_EQ((first.greater + second.greater).item<int64_t>(), 1);
+  EXPECT_EQ((first.equal + second.equal).item<int64_t>(), 2);
+}
+
 TEST(TargetRanks, DecidesByTheExactScoreWhereOverflowHidesIt) {
   // In fp32 both products overflow; exactly, the first note scores 0 and the second 1e38.
   const float big = 3e38F;

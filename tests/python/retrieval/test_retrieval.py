@@ -97,9 +97,7 @@ def test_several_targets_are_ranked_one_by_one(problem, several, data):
     found = target_ranks(queries, pool, targets, exclude=exclude)
     for column in range(several):
         is_there = targets[:, column] >= 0
-        one = target_ranks(
-            queries[is_there], pool, targets[is_there, column], exclude=exclude[is_there]
-        )
+        one = target_ranks(queries[is_there], pool, targets[is_there, column], exclude=exclude[is_there])
         for counts, of_column in zip(found, one, strict=True):
             assert counts[is_there, column].equal(of_column)
             assert (counts[~is_there, column] == -1).all()
@@ -147,6 +145,28 @@ def test_every_instruction_set_finds_what_sorting_finds(width, scale, use):
         assert ranks.greater.equal((scores > own).sum(1))
         assert ranks.equal.equal((scores == own).sum(1) - 1)
         assert neighbours(queries, pool, 5).indices.equal(best)
+
+
+def test_scores_that_bf16_rounds_apart_are_told_apart(use):
+    """Numbers just above and below the middle of two bf16 numbers: what is greater by a hair rounds down."""
+    middle = 1 + 2.0**-8
+    pool = torch.full((64, 96), middle - 2.0**-22)
+    pool[::2] = torch.tensor([1 + 2.0**-7, 1 + 2.0**-20]).repeat(48)  # a little more in all
+    queries, targets = torch.ones(3, 96), torch.tensor([0, 1, 2])
+    for name in ("baseline", ""):
+        use(name)
+        ranks = target_ranks(queries, pool, targets)
+        assert ranks.greater.tolist() == [0, 32, 0]
+        assert ranks.equal.tolist() == [31, 31, 31]
+
+
+def test_products_in_bf16_are_undisturbed_by_ranks():
+    """Both use the processor's tiles, if it has them, in shapes of their own."""
+    rows = torch.randn(64, 96).bfloat16()
+    before = rows @ rows.T
+    for _ in range(3):
+        target_ranks(rows.float(), rows.float(), torch.arange(64))
+        assert (rows @ rows.T).equal(before)
 
 
 def near_ties(count=400, width=64, seed=0):

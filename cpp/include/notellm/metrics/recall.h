@@ -26,6 +26,16 @@ std::vector<double> hits_at(std::span<const int64_t> greater,
                             std::span<const int64_t> ks,
                             Ties ties = Ties::kMean);
 
+/// The discounted gain of each query's target, 1 / log2(rank + 1) if its rank is at most k, else 0
+/// (Jarvelin and Kekalainen, 2002). With one target for each query, NDCG@k is their mean.
+///
+/// @return (Q, K) row-major, with kMean the expected values; errors as in `hits_at`. Cost O(Q K),
+///         with kMean O(K (Q + sum of `equal`)).
+std::vector<double> gains_at(std::span<const int64_t> greater,
+                             std::span<const int64_t> equal,
+                             std::span<const int64_t> ks,
+                             Ties ties = Ties::kMean);
+
 /// 1 / rank of each query's target (ranks start at 1); with kMean the expected value. Their mean is
 /// MRR.
 ///
