@@ -209,7 +209,11 @@ VECTORS = [
         "invalid int value: 'two'",
         v__safetensors=vectors(1.0),
     ),
-    case("neighbours --vectors v.safetensors --id a --index Nonsense", "index", v__safetensors=vectors(1.0)),
+    case(
+        "neighbours --vectors v.safetensors --id a --index Nonsense",
+        "but is 'Nonsense'",
+        v__safetensors=vectors(1.0),
+    ),
 ]
 
 BUILD = "index build --vectors v.safetensors --output o.index --factory"

@@ -2,15 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
 
+import fuzz.index_files  # noqa: F401 - its targets
+from fuzz.target import REFUSALS, TARGETS, Target, in_folder, of_file, target
 from model_folders import write_tiny
-from notellm import _core
 from notellm.app.config import compose, load_config, to_yaml
 from notellm.app.report.run_results import read_run_results
 from notellm.app.studies import make_study
@@ -18,9 +17,6 @@ from notellm.app.studies.ledger import Ledger
 from notellm.data import Interactions, Notes
 from notellm.data.converters import CONVERTERS
 from notellm.embedding import load_embeddings, save_embeddings
-from notellm.errors import ConfigError, DataError, NotSupportedError
-from notellm.indexes.index import KIND, NeighbourIndex
-from notellm.io.envelope import opened_envelope, written_envelope
 from notellm.models import backbone, peft_folder
 from notellm.models import folder as model_folder
 from notellm.models.gguf import gguf_to_folder
@@ -33,41 +29,7 @@ from notellm.training.options import TrainOptions
 from notellm.training.processes import Processes
 from samples import make_notes
 
-REFUSALS = (ConfigError, DataError, NotSupportedError)
-"""How a reader may refuse a content."""
-
-
-class Target(NamedTuple):
-    """Contents that a reader takes, and how it is called with one."""
-
-    seeds: list[bytes]
-    read: Callable[[bytes], object]
-
-
-TARGETS: dict[str, Callable[[Path], Target]] = {}
-"""By name; each makes its target, in an empty folder of its own."""
-
-
-def target(make: Callable[[Path], Target]) -> Callable[[Path], Target]:
-    TARGETS[make.__name__] = make
-    return make
-
-
-def of_file(path: Path, seeds: list[bytes], read: Callable[[Path], object]) -> Target:
-    """A reader of a file."""
-
-    def from_bytes(content: bytes) -> object:
-        path.write_bytes(content)
-        return read(path)
-
-    return Target(seeds, from_bytes)
-
-
-def in_folder(folder: Path, name: str, read: Callable[[Path], object], *seeds: object) -> Target:
-    """A reader of a folder, one file of which is changed; seeds are JSON values, by default what the file holds."""
-    path = folder / name
-    contents = [json.dumps(seed).encode() for seed in seeds] or [path.read_bytes()]
-    return of_file(path, contents, lambda _: read(folder))
+__all__ = ["REFUSALS", "TARGETS"]
 
 
 def tiny(folder: Path) -> Path:
@@ -328,40 +290,6 @@ def vectors_safetensors(folder):
     save_embeddings(folder / "v.safetensors", ["a", "b"], torch.eye(2))
     return in_folder(folder, "v.safetensors", lambda f: load_embeddings(f / "v.safetensors"))
 
-
-def small_index(path: Path) -> Path:
-    index = NeighbourIndex.build(4, "IVF2,SQ8", torch.eye(4))
-    index.add(torch.eye(4), ["", "b", "ä", "\n"])
-    index.save(path)
-    return path
-
-
-def index_file(folder):
-    return of_file(folder / "i.index", [small_index(folder / "seed.index").read_bytes()], NeighbourIndex.load)
-
-
-def index_description(folder):
-    """What stands in front of FAISS's bytes, with a checksum that is right again."""
-    path = small_index(folder / "i.index")
-    with opened_envelope(path, KIND, "an index") as (node, size, file):
-        known, content = node.value, file.read(size)
-
-    def read(description: bytes) -> None:
-        try:
-            tree = json.loads(description)
-        except (ValueError, RecursionError):  # never written
-            return
-        with written_envelope(path, KIND) as envelope:
-            envelope.write(content)
-            envelope.description = tree
-        NeighbourIndex.load(path)
-
-    return Target([json.dumps(known).encode()], read)
-
-
-if _core.has_faiss:
-    target(index_file)
-    target(index_description)
 
 INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}
 EVALUATION = {

@@ -13,7 +13,6 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from notellm._core.util import num_threads
 from notellm.app.drawing import load_matplotlib
 from notellm.app.studies.figures import ENDINGS, draw, tidy
 from notellm.errors import ConfigError, DataError
@@ -88,7 +87,7 @@ def compare(
         "queries": len(names),
         "notes": len(ids),
         "width": vectors.shape[1],
-        "threads": num_threads(),
+        "threads": torch.get_num_threads(),  # FAISS has as many
         "candidates": candidates,
         "exact": {"seconds": seconds, "queries_per_second": len(names) / seconds},
         "indexes": found,
@@ -258,6 +257,10 @@ def draw_report(report: Report, path: Path) -> Path:
         by_parameter.set(xlabel="search parameter", ylabel=f"recall@{report['k']}")
         by_speed.set(xlabel="queries a second", xscale="log")
         for axes in (by_parameter, by_speed):
+            axes.xaxis.set_major_formatter(
+                lambda value, _: f"{value:,.0f}"
+            )  # that of a logarithm has $ and ^
+            axes.xaxis.set_minor_formatter("")
             axes.legend(frameon=False, fontsize="small")
             tidy(axes, "both")
 
