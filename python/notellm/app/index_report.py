@@ -250,8 +250,8 @@ def draw_report(report: Report, path: Path) -> Path:
 
     def paint(figure: Any) -> None:
         by_parameter, by_speed = figure.subplots(1, 2, sharey=True)
-        for index in report["indexes"]:
-            _draw_index(by_parameter, by_speed, index)
+        for number, index in enumerate(report["indexes"]):
+            _draw_index(by_parameter, by_speed, index, f"C{number % 10}")
         exact = report["exact"]["queries_per_second"]
         by_speed.axvline(exact, color="0.5", linestyle="--", linewidth=1, label="exact search")
         by_parameter.set(xlabel="search parameter", ylabel=f"recall@{report['k']}")
@@ -268,7 +268,7 @@ def draw_report(report: Report, path: Path) -> Path:
     return draw(path, title, (9.6, 4.2), paint)
 
 
-def _draw_index(by_parameter: Any, by_speed: Any, index: Report) -> None:
+def _draw_index(by_parameter: Any, by_speed: Any, index: Report, colour: str) -> None:
     """One index as a line in both panels; without parameters it is a level in the first."""
     searches = index["searches"]
     recalls = [search["recall"] for search in searches]
@@ -278,10 +278,16 @@ def _draw_index(by_parameter: Any, by_speed: Any, index: Report) -> None:
             points = [
                 (int(value), y) for (own, _, value), y in zip(names, recalls, strict=True) if own == name
             ]
-            by_parameter.plot(*zip(*points, strict=True), "o-", label=f"{index['factory']}: {name}")
+            by_parameter.plot(
+                *zip(*points, strict=True), "o-", color=colour, label=f"{index['factory']}: {name}"
+            )
         by_parameter.set_xscale("log", base=2)
     else:
-        by_parameter.axhline(recalls[0], linewidth=1, linestyle=":", label=index["factory"])
+        by_parameter.axhline(recalls[0], color=colour, linestyle=":", label=index["factory"])
     by_speed.plot(
-        [search["queries_per_second"] for search in searches], recalls, "o-", label=index["factory"]
+        [search["queries_per_second"] for search in searches],
+        recalls,
+        "o-",
+        color=colour,
+        label=index["factory"],
     )

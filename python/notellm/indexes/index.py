@@ -323,7 +323,11 @@ class NeighbourIndex:
                     f"{path}: must hold what its description says, but is ({len(made)}, {made.width})"
                 )
             seed = training.maybe("seed")
-            known = Training(training.count("sample"), seed and seed.whole(), training.at("seconds").number())
+            known = Training(
+                training.count("sample"),
+                None if seed is None else seed.whole(),
+                training.at("seconds").number(),
+            )
             index = cls.__new__(cls)
             index._begin(made, node.text("factory"), known)
             index._ids = ids

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -87,7 +88,7 @@ def written_envelope(path: str | Path, kind: bytes) -> Iterator[EnvelopeWriter]:
 
 
 @contextmanager
-def opened_envelope(path: str | Path, kind: bytes, what: str) -> Iterator[tuple[Node, int, IO[bytes]]]:
+def opened_envelope(path: str | Path, kind: bytes, what: str) -> Iterator[tuple[Node, int, BufferedReader]]:
     """Opens a file whose bytes are as they were written.
 
     Args:
