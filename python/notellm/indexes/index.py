@@ -228,9 +228,8 @@ class NeighbourIndex:
         found = Neighbours(*self._index.search(queries, wanted, exclude))
         if rescore is None:
             return found
-        rows, places = found.indices.unique(
-            return_inverse=True
-        )  # ascending, with -1 first where there are gaps
+        # Ascending, with -1 first where there are gaps.
+        rows, places = found.indices.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         gaps = int((rows < 0).sum())
         vectors = rows_of(rescore, rows[gaps:]).to(queries.device)
         dtype = torch.promote_types(queries.dtype, vectors.dtype)
