@@ -8,6 +8,7 @@
 #include "notellm/retrieval/index.h"
 #include "notellm/retrieval/neighbours.h"
 #include "notellm/retrieval/rank.h"
+#include "notellm/util/check.h"
 
 namespace notellm::python {
 namespace {
@@ -56,12 +57,48 @@ TensorPair neighbours(const at::Tensor& queries,
   return {scores, indices};
 }
 
+TensorPair among(const at::Tensor& queries,
+                 const at::Tensor& pool,
+                 const at::Tensor& candidates,
+                 int64_t k) {
+  auto [scores, indices] = nearest_among(queries, pool, candidates, k);
+  return {scores, indices};
+}
+
 TensorPair search(const NeighbourIndex& index,
                   const at::Tensor& queries,
                   int64_t k,
                   const std::optional<at::Tensor>& exclude) {
   auto [scores, indices] = index.search(queries, k, exclude.value_or(at::Tensor()));
   return {scores, indices};
+}
+
+NeighbourIndex build(int64_t width,
+                     const std::string& factory,
+                     const std::optional<at::Tensor>& sample) {
+  return NeighbourIndex::build(width, factory, sample.value_or(at::Tensor()));
+}
+
+// `write` is a file's: it is called with a view of memory, and takes all of it.
+void write_index(const NeighbourIndex& index, const py::function& write) {
+  const WriteBytes to_file = [&](const void* from, size_t count) {
+    const py::gil_scoped_acquire acquire;
+    write(py::memoryview::from_memory(from, static_cast<py::ssize_t>(count)));
+  };
+  const py::gil_scoped_release release;
+  index.write(to_file);
+}
+
+// `readinto` is a file's: it fills a view of memory, and returns how many bytes it had.
+NeighbourIndex read_index(const py::function& readinto, int64_t length) {
+  const ReadBytes from_file = [&](void* to, size_t count) {
+    const py::gil_scoped_acquire acquire;
+    const py::object got =
+        readinto(py::memoryview::from_memory(to, static_cast<py::ssize_t>(count)));
+    if (got.cast<size_t>() != count) throw DataError("NeighbourIndex: the file ends too early");
+  };
+  const py::gil_scoped_release release;
+  return NeighbourIndex::read(from_file, length);
 }
 
 }  // namespace
@@ -78,12 +115,23 @@ void bind_retrieval(py::module_& m) {
         py::arg("exclude") = py::none(), py::arg("query_tile") = tiles.queries,
         py::arg("pool_tile") = tiles.pool, py::arg("progress") = py::none());
   const auto release = py::call_guard<py::gil_scoped_release>();
+  m.def("nearest_among", &among, py::arg("queries"), py::arg("pool"), py::arg("candidates"),
+        py::arg("k"), release);
+  m.def("faiss_version", &faiss_version);
   py::class_<NeighbourIndex>(m, "NeighbourIndex")
       .def(py::init<const at::Tensor&, const std::string&, const std::string&>(), py::arg("pool"),
            py::arg("factory"), py::arg("parameters") = "", release)
+      .def_static("build", &build, py::arg("width"), py::arg("factory"),
+                  py::arg("sample") = py::none(), release)
+      .def_static("read", &read_index, py::arg("readinto"), py::arg("length"))
+      .def("write", &write_index, py::arg("write"))
+      .def("add", &NeighbourIndex::add, py::arg("rows"), release)
+      .def("set_parameters", &NeighbourIndex::set_parameters, py::arg("parameters"), release)
       .def("search", &search, py::arg("queries"), py::arg("k"), py::arg("exclude") = py::none(),
            release)
-      .def("__len__", &NeighbourIndex::size);
+      .def("stored", &NeighbourIndex::stored, py::arg("rows"), release)
+      .def_property_readonly("width", &NeighbourIndex::width)
+      .def("__len__", &NeighbourIndex::size, release);
 }
 
 }  // namespace notellm::python

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from notellm._core import retrieval as _core
+from notellm.indexes.found import Neighbours
+from notellm.indexes.index import NeighbourIndex
 from notellm.progress import ProgressFn
 
 __all__ = ["NeighbourIndex", "Neighbours", "Ranks", "neighbours", "ranks_in_part", "target_ranks"]
@@ -24,18 +26,6 @@ class Ranks(NamedTuple):
 
     greater: Tensor
     equal: Tensor
-
-
-class Neighbours(NamedTuple):
-    """The best notes for each query, best first; ties are broken by pool index.
-
-    Attributes:
-        scores: Shape ``(Q, k)`` float64; ``-inf`` where the pool has no more notes.
-        indices: Shape ``(Q, k)`` int64; -1 where the pool has no more notes.
-    """
-
-    scores: Tensor
-    indices: Tensor
 
 
 def target_ranks(
@@ -115,35 +105,6 @@ def ranks_in_part(
     Shapes: ``Q`` queries, ``n`` notes of the part, ``d`` embedding width.
     """
     return Ranks(*_core.ranks_in_part(queries, targets, part, exclude, progress=progress))
-
-
-class NeighbourIndex:
-    """A FAISS index over a pool: faster than exact search, but some neighbours are missed.
-
-    FAISS proposes candidates; they are then scored and ordered exactly as `neighbours` does without an index.
-
-    Args:
-        pool: Shape ``(N, d)``, floating point. Do not change it while the index is used.
-        factory: FAISS description: ``"Flat"`` (exact up to float32 rounding), ``"IVF64,Flat"`` (64 clusters),
-            ``"HNSW32"`` (a graph with 32 links per note), ...
-        parameters: FAISS search parameters, for example ``"nprobe=8"`` (number of clusters searched) or
-            ``"efSearch=64"``.
-
-    Raises:
-        NotSupportedError: If the build has no FAISS.
-        ValueError: If FAISS refuses the description, the parameters or the pool.
-    """
-
-    def __init__(self, pool: Tensor, factory: str, *, parameters: str = "") -> None:
-        self.factory = factory
-        self._index = _core.NeighbourIndex(pool, factory, parameters)
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def search(self, queries: Tensor, k: int, *, exclude: Tensor | None = None) -> Neighbours:
-        """The neighbours the index finds; arguments, result and errors as in `neighbours`."""
-        return Neighbours(*self._index.search(queries, k, exclude))
 
 
 def neighbours(

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
 
+import fuzz.index_files  # noqa: F401 - its targets
+from fuzz.target import REFUSALS, TARGETS, Target, in_folder, of_file, target
 from model_folders import write_tiny
 from notellm.app.config import compose, load_config, to_yaml
 from notellm.app.report.run_results import read_run_results
@@ -17,7 +17,6 @@ from notellm.app.studies.ledger import Ledger
 from notellm.data import Interactions, Notes
 from notellm.data.converters import CONVERTERS
 from notellm.embedding import load_embeddings, save_embeddings
-from notellm.errors import ConfigError, DataError, NotSupportedError
 from notellm.models import backbone, peft_folder
 from notellm.models import folder as model_folder
 from notellm.models.gguf import gguf_to_folder
@@ -30,41 +29,7 @@ from notellm.training.options import TrainOptions
 from notellm.training.processes import Processes
 from samples import make_notes
 
-REFUSALS = (ConfigError, DataError, NotSupportedError)
-"""How a reader may refuse a content."""
-
-
-class Target(NamedTuple):
-    """Contents that a reader takes, and how it is called with one."""
-
-    seeds: list[bytes]
-    read: Callable[[bytes], object]
-
-
-TARGETS: dict[str, Callable[[Path], Target]] = {}
-"""By name; each makes its target, in an empty folder of its own."""
-
-
-def target(make: Callable[[Path], Target]) -> Callable[[Path], Target]:
-    TARGETS[make.__name__] = make
-    return make
-
-
-def of_file(path: Path, seeds: list[bytes], read: Callable[[Path], object]) -> Target:
-    """A reader of a file."""
-
-    def from_bytes(content: bytes) -> object:
-        path.write_bytes(content)
-        return read(path)
-
-    return Target(seeds, from_bytes)
-
-
-def in_folder(folder: Path, name: str, read: Callable[[Path], object], *seeds: object) -> Target:
-    """A reader of a folder, one file of which is changed; seeds are JSON values, by default what the file holds."""
-    path = folder / name
-    contents = [json.dumps(seed).encode() for seed in seeds] or [path.read_bytes()]
-    return of_file(path, contents, lambda _: read(folder))
+__all__ = ["REFUSALS", "TARGETS"]
 
 
 def tiny(folder: Path) -> Path:

@@ -29,6 +29,7 @@ VERBS = {
     "evaluate": "compare the trained model with what it began as and with TF-IDF",
     "generate": "write categories and hashtags",
     "neighbours": "find the nearest notes",
+    "index": "build, search and compare approximate indexes",
     "sweep": "run a study: every row of a table with every seed",
     "table": "print the table of a study",
     "plot": "draw the table of a study",
@@ -83,7 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, arguments: list[str]) -> int:
     module = importlib.import_module(f"notellm.app.commands.{verb.replace('-', '_')}")
-    code: int | None = module.run(_verb_parser(verb, module).parse_intermixed_args(arguments))
+    parser = _verb_parser(verb, module)
+    # argparse mixes options and overrides, but not behind a verb of the verb's own, which then has no overrides.
+    parse = parser.parse_args if hasattr(module, "HAS_VERBS") else parser.parse_intermixed_args
+    code: int | None = module.run(parse(arguments))
     return code or 0
 
 

@@ -337,11 +337,17 @@ def test_an_index_pads_when_the_pool_is_small():
 
 @needs_faiss
 def test_faiss_errors_are_value_errors():
-    with pytest.raises(ValueError, match=r"FAISS must accept the factory string 'Tree9'"):
+    with pytest.raises(ValueError, match=r"the factory string must be .*, but is 'Tree9'"):
         NeighbourIndex(torch.eye(3), "Tree9")
-    with pytest.raises(ValueError, match="search parameters 'speed=9'"):
+    with pytest.raises(ValueError, match="FAISS must accept the factory string 'PQ2' for width 3"):
+        NeighbourIndex(torch.eye(3), "PQ2")
+    with pytest.raises(ValueError, match="search parameters must be among nprobe, .*, but one is 'speed=9'"):
         NeighbourIndex(torch.eye(3), "Flat", parameters="speed=9")
-    with pytest.raises(ValueError, match="a pool of 3 notes for 'IVF8,Flat'"):
+    with pytest.raises(ValueError, match="FAISS must accept the search parameter 'nprobe=9'"):
+        NeighbourIndex(torch.eye(3), "Flat", parameters="nprobe=9")
+    with pytest.raises(
+        ValueError, match="'IVF8,Flat' needs at least 8 vectors to train, but the sample has 3"
+    ):
         NeighbourIndex(torch.eye(3), "IVF8,Flat")
 
 

@@ -34,4 +34,19 @@ Neighbours nearest_neighbours(const at::Tensor& queries,
                               const TileOptions& tiles = {},
                               const ProgressFn& progress = {});
 
+/// The best of some candidates of each query, such as an index found, scored and ordered as by
+/// `nearest_neighbours`.
+///
+/// @param queries     (Q, d) floating point, finite.
+/// @param pool        (N, d) the same dtype and device.
+/// @param candidates  (Q, C) int64 in [0, N), in any order, repeated or not; -1 = none.
+/// @param k           neighbours of each query; >= 1, may exceed C.
+/// @throws std::invalid_argument  if shapes, dtypes or indices do not fit or a value is not finite.
+///
+/// Cost: O(Q C d + N d) time. Deterministic.
+Neighbours nearest_among(const at::Tensor& queries,
+                         const at::Tensor& pool,
+                         const at::Tensor& candidates,
+                         int64_t k);
+
 }  // namespace notellm

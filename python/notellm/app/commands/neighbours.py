@@ -9,9 +9,10 @@ for example:
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "print_table", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +44,25 @@ def run(arguments: argparse.Namespace) -> None:
             raise DataError(f"{arguments.vectors}: must hold the note {note!r}, but does not")
     rows = torch.tensor([positions[note] for note in arguments.ids])
     found = neighbours(vectors[rows], vectors, arguments.k, exclude=rows, index=arguments.index)
-    print("note\trank\tneighbour\tcosine")
-    for note, near, scores in zip(arguments.ids, found.indices.tolist(), found.scores.tolist(), strict=True):
-        for rank, (index, score) in enumerate(zip(near, scores, strict=True), 1):
-            if index >= 0:
-                print(f"{_cell(note)}\t{rank}\t{_cell(ids[index])}\t{score:.4f}")
+    named = [[ids[row] for row in rows if row >= 0] for rows in found.indices.tolist()]
+    print_table(arguments.ids, named, found.scores.tolist(), "cosine")
+
+
+def print_table(
+    asked: Sequence[str], found: Sequence[Sequence[str]], scores: Sequence[Sequence[float]], score: str
+) -> None:
+    """Prints neighbours as tab-separated lines.
+
+    Args:
+        asked: The notes whose neighbours they are.
+        found: The neighbours of each, best first.
+        scores: Their scores; there may be more of them.
+        score: What these are called.
+    """
+    print(f"note\trank\tneighbour\t{score}")
+    for note, near, values in zip(asked, found, scores, strict=True):
+        for rank, (other, value) in enumerate(zip(near, values, strict=False), 1):
+            print(f"{_cell(note)}\t{rank}\t{_cell(other)}\t{value:.4f}")
 
 
 def _cell(text: str) -> str:

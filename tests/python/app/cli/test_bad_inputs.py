@@ -7,15 +7,26 @@ import pytest
 
 from bad_inputs import DATA
 from bad_inputs.calls import CALLS
-from bad_inputs.files import CONVERTED, LOG_FILES, NOTES_FILES, VECTORS
+from bad_inputs.files import CONVERTED, INDEXES, LOG_FILES, NOTES_FILES, VECTORS
 from bad_inputs.models import GENERATED, MODELS
 from bad_inputs.runs import BOMB, OVERRIDES, RUNS, STUDIES
+from notellm import _core
 from notellm.app import cli
 from notellm.errors import ConfigError, DataError
 
 NOTES = "id,title,content,topics,category\n" + "".join(f"n{i},T {i},C,tag|x,even\n" for i in range(12))
 LOG = "user,note\n" + "".join(f"u{i},n{(i * 7 + k) % 12}\n" for i in range(20) for k in (0, 3, 5))
-CASES = NOTES_FILES + LOG_FILES + MODELS + VECTORS + GENERATED + RUNS + STUDIES + CONVERTED
+CASES = (
+    NOTES_FILES
+    + LOG_FILES
+    + MODELS
+    + VECTORS
+    + (INDEXES if _core.has_faiss else [])
+    + GENERATED
+    + RUNS
+    + STUDIES
+    + CONVERTED
+)
 
 
 @pytest.fixture(scope="module")

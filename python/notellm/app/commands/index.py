@@ -1,0 +1,224 @@
+"""Builds, searches and compares FAISS indexes, which find most neighbours in a fraction of the time or the memory.
+
+build    an index of embedded notes, trained on a sample of them
+search   the nearest notes of other vectors, or of notes in the index
+report   recall against the exact search, queries/s, bytes and build time of indexes, by search parameters
+
+reads:   vectors made by `notellm embed`, and indexes
+writes:  an index; tables on standard output; --plot and --json
+
+for example:
+  notellm index build --vectors vectors.safetensors --factory IVF256,PQ16 --output notes.index
+  notellm index search --index notes.index --id vim -k 5 --parameters nprobe=16
+  notellm index report --index notes.index --vectors v.npy --queries q.npy --parameters nprobe=1,4,16 --plot r.svg
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from notellm.indexes.index import NeighbourIndex
+
+__all__ = ["HAS_VERBS", "add_arguments", "run"]
+
+HAS_VERBS = True
+"""For the command line: options come behind a verb of this verb."""
+
+BLOCK = 65_536
+"""Rows that are added at once."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's own verbs, with their arguments."""
+    verbs = parser.add_subparsers(dest="action", required=True, metavar="build|search|report")
+    _add_build(verbs.add_parser("build", help="make an index", description="Makes an index of vectors."))
+    _add_search(verbs.add_parser("search", help="find neighbours", description="Finds the nearest notes."))
+    _add_report(verbs.add_parser("report", help="compare", description="Compares with the exact search."))
+
+
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--vectors", type=Path, required=True, metavar="FILE", help="the embedded notes")
+    parser.add_argument(
+        "--factory",
+        required=True,
+        metavar="TEXT",
+        help="FAISS's description: Flat, SQ8, PQ16, HNSW32, IVF256,Flat, IVF256,PQ16, OPQ16,IVF256,PQ16, ...",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the index goes")
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="vectors that it is trained on (default: 100,000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="decides which (default: 0)")
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--index", type=Path, required=True, metavar="FILE", help="the index")
+    parser.add_argument(
+        "--vectors",
+        type=Path,
+        metavar="FILE",
+        help="what is looked for; without it, --id as the index has it",
+    )
+    parser.add_argument(
+        "--id",
+        action="append",
+        dest="ids",
+        metavar="ID",
+        help="a note; may be repeated (default: all of --vectors)",
+    )
+    parser.add_argument("-k", type=int, default=10, metavar="K", help="neighbours of each note (default: 10)")
+    parser.add_argument(
+        "--parameters", default="", metavar="P=N,...", help="such as nprobe=16 or efSearch=64"
+    )
+    parser.add_argument(
+        "--rescore", type=Path, metavar="FILE", help="the index's notes: scores are then exact, not FAISS's"
+    )
+    _add_candidates(parser)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--index",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="the indexes, all of the same notes",
+    )
+    parser.add_argument("--vectors", type=Path, required=True, metavar="FILE", help="these notes")
+    parser.add_argument("--queries", type=Path, required=True, metavar="FILE", help="what is looked for")
+    parser.add_argument(
+        "-k", type=int, default=10, metavar="K", help="neighbours of each query (default: 10)"
+    )
+    parser.add_argument(
+        "--parameters",
+        action="append",
+        default=[],
+        metavar="P=N,N,...",
+        help="what is tried, such as nprobe=1,2,4; may be repeated: an index takes those that it has",
+    )
+    _add_candidates(parser, "with exact scores of these: ")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="a picture: .svg, .png or .pdf")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the numbers")
+
+
+def _add_candidates(parser: argparse.ArgumentParser, prefix: str = "with --rescore: ") -> None:
+    parser.add_argument(
+        "--candidates", type=int, metavar="C", help=f"{prefix}notes that FAISS proposes for each query"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Builds, searches or compares."""
+    from notellm._core.retrieval import faiss_version
+
+    faiss_version()  # without FAISS nothing is read first
+    {"build": _build, "search": _search, "report": _report}[arguments.action](arguments)
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    from notellm.embedding import load_embeddings
+    from notellm.indexes.index import SAMPLE, NeighbourIndex
+    from notellm.pace import duration_text
+    from notellm.progress import console_progress
+
+    ids, vectors = load_embeddings(arguments.vectors)
+    firsts = range(0, max(1, len(ids)), BLOCK)
+    blocks = [(ids[first : first + BLOCK], vectors[first : first + BLOCK]) for first in firsts]
+    sample = SAMPLE if arguments.sample is None else arguments.sample
+    with console_progress("building", "notes", part="block") as progress:
+        index = NeighbourIndex.from_blocks(
+            blocks, arguments.factory, sample=sample, seed=arguments.seed, progress=progress
+        )
+    index.save(arguments.output)
+    size = arguments.output.stat().st_size
+    print(
+        f"{len(index):,} notes, {index.width} dimensions, {index.factory} trained on {index.training.sample:,} of "
+        f"them; {size / 2**20:,.1f} MiB with the ids, in {duration_text(index.training.seconds)}: {arguments.output}"
+    )
+
+
+def _search(arguments: argparse.Namespace) -> None:
+    from notellm.app.commands.neighbours import print_table
+    from notellm.indexes.index import NeighbourIndex
+
+    index = NeighbourIndex.load(arguments.index)
+    index.set_parameters(arguments.parameters)
+    asked, queries = _queries(index, arguments)
+    own = index.rows_of(asked)  # a note is not its own neighbour
+    rescore = None if arguments.rescore is None else _vectors_of(index, arguments.rescore, arguments.index)
+    found = index.search(queries, arguments.k, exclude=own, rescore=rescore, candidates=arguments.candidates)
+    print_table(asked, index.ids_of(found.indices), found.scores.tolist(), "score")
+
+
+def _queries(index: "NeighbourIndex", arguments: argparse.Namespace) -> "tuple[list[str], Tensor]":
+    """What is looked for: ids, and vectors of shape ``(Q, d)``."""
+    import torch
+
+    from notellm.embedding import load_embeddings
+    from notellm.errors import ConfigError, DataError
+
+    if arguments.vectors is None and not arguments.ids:
+        raise ConfigError("notellm index search: --vectors or --id must be given, but neither is")
+    if arguments.vectors is None:
+        rows = index.rows_of(arguments.ids)
+        _refuse_missing(arguments.index, arguments.ids, rows)
+        return arguments.ids, index.stored(rows)
+    ids, vectors = load_embeddings(arguments.vectors)
+    if vectors.shape[1] != index.width:
+        raise DataError(
+            f"{arguments.vectors}: must have the width of {arguments.index}, {index.width}, but has {vectors.shape[1]}"
+        )
+    if not arguments.ids:
+        return ids, vectors
+    positions = {note: i for i, note in enumerate(ids)}
+    rows = torch.tensor([positions.get(note, -1) for note in arguments.ids])
+    _refuse_missing(arguments.vectors, arguments.ids, rows)
+    return arguments.ids, vectors[rows]
+
+
+def _refuse_missing(path: Path, ids: list[str], rows: "Tensor") -> None:
+    from notellm.errors import DataError
+
+    for note, row in zip(ids, rows.tolist(), strict=True):
+        if row < 0:
+            raise DataError(f"{path}: must hold the note {note!r}, but does not")
+
+
+def _vectors_of(index: "NeighbourIndex", path: Path, index_path: Path) -> "Tensor":
+    """Shape ``(N, d)``: the vectors of an index's notes, in its order."""
+    from notellm.app.index_report import vectors_in_order
+    from notellm.embedding import load_embeddings
+
+    ids, vectors = load_embeddings(path)
+    return vectors_in_order(index, ids, vectors, f"{index_path}", f"{path}")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from notellm.app.index_report import check_picture, compare, draw_report, table_of
+    from notellm.embedding import load_embeddings
+    from notellm.io.json_files import write_json
+
+    if arguments.plot is not None:
+        check_picture(arguments.plot)
+    report = compare(
+        arguments.index,
+        load_embeddings(arguments.vectors),
+        load_embeddings(arguments.queries),
+        arguments.k,
+        arguments.parameters,
+        candidates=arguments.candidates,
+        vectors_name=str(arguments.vectors),
+    )
+    Console(width=None if Console().is_terminal else 160).print(table_of(report))
+    if arguments.json is not None:
+        write_json(arguments.json, report)
+        print(f"the numbers are {arguments.json}")
+    if arguments.plot is not None:
+        draw_report(report, arguments.plot)
+        print(f"the picture is {arguments.plot}")

@@ -1,0 +1,293 @@
+"""Indexes against the exact search: recall, queries a second, bytes, build time; as a table, a picture and JSON."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from notellm.app.drawing import load_matplotlib
+from notellm.app.studies.figures import ENDINGS, draw, tidy
+from notellm.errors import ConfigError, DataError
+from notellm.indexes.found import Neighbours
+from notellm.indexes.index import NeighbourIndex
+from notellm.retrieval import neighbours
+
+__all__ = ["check_picture", "compare", "draw_report", "table_of", "vectors_in_order"]
+
+Report = dict[str, Any]
+"""What `compare` finds, as plain data."""
+
+RUNS = 3
+"""How often a search is timed; the median counts."""
+
+
+def compare(
+    paths: Sequence[Path],
+    pool: tuple[list[str], Tensor],
+    queries: tuple[list[str], Tensor],
+    k: int,
+    parameters: Sequence[str],
+    *,
+    candidates: int | None = None,
+    vectors_name: str = "the vectors",
+) -> Report:
+    """Searches with every index and every parameter, and once exactly.
+
+    Recall@k is the share of the ``k`` exact neighbours that are found. Of notes with equal scores any may be found: a
+    note counts if its exact score is that of the exact search's last note, or more. A note is never its own neighbour.
+
+    Args:
+        paths: The indexes' files.
+        pool: Ids, and vectors of shape ``(N, d)``: the notes of all these indexes.
+        queries: Ids, and vectors of shape ``(Q, d)``.
+        k: Neighbours of each query.
+        parameters: Such as ``nprobe=1,2,4``; an index is searched with the values of those that it has.
+        candidates: If given, FAISS proposes so many notes, which are scored exactly; both are timed.
+        vectors_name: Where the pool is from, for errors.
+
+    Returns:
+        ``k``, ``queries``, ``notes``, ``width``, ``threads``, ``exact`` and ``indexes``. An index has its file,
+        factory, bytes, build seconds and ``searches``; a search its parameters, recall, seconds and queries a second.
+
+    Raises:
+        DataError: If an index is damaged, or is not of these notes.
+        ConfigError: If no index has a parameter, or there are no queries.
+    """
+    (ids, vectors), (names, asked) = pool, queries
+    if not names or not ids:
+        raise ConfigError(
+            f"notellm index report: there must be notes and queries, but are {len(ids)} and {len(names)}"
+        )
+    positions = {note: i for i, note in enumerate(ids)}
+    own = torch.tensor([positions.get(note, -1) for note in names])
+    tried = [_parsed(text) for text in parameters]
+    indexes = [NeighbourIndex.load(path) for path in paths]
+    _refuse_unknown(indexes, tried)
+    exact, seconds = _timed(lambda: neighbours(asked, vectors, k, exclude=own), runs=1)
+    found = []
+    for path, index in zip(paths, indexes, strict=True):
+        ordered = vectors_in_order(index, ids, vectors, str(path), vectors_name)
+        searches = []
+        for parameter in _those_of(index, tried):
+            index.set_parameters(parameter)
+            searches.append(
+                _measured(index, asked, ordered, exact, names, candidates) | {"parameters": parameter}
+            )
+        found.append(_of_index(path, index) | {"searches": searches})
+    return {
+        "k": k,
+        "queries": len(names),
+        "notes": len(ids),
+        "width": vectors.shape[1],
+        "threads": torch.get_num_threads(),  # FAISS has as many
+        "candidates": candidates,
+        "exact": {"seconds": seconds, "queries_per_second": len(names) / seconds},
+        "indexes": found,
+    }
+
+
+def vectors_in_order(
+    index: NeighbourIndex, ids: list[str], vectors: Tensor, index_name: str, vectors_name: str
+) -> Tensor:
+    """Shape ``(N, d)``: the vectors of an index's notes, in the index's order.
+
+    Raises:
+        DataError: If an id of the index is not among these, or the widths differ.
+    """
+    if vectors.shape[1] != index.width:
+        raise DataError(
+            f"{vectors_name}: must have the width of {index_name}, {index.width}, but has {vectors.shape[1]}"
+        )
+    own = index.ids_of(torch.arange(len(index))[None])[0]
+    if own == ids:
+        return vectors
+    positions = {note: i for i, note in enumerate(ids)}
+    for note in own:
+        if note not in positions:
+            raise DataError(f"{vectors_name}: must hold the notes of {index_name}, but {note!r} is not there")
+    return vectors[torch.tensor([positions[note] for note in own], dtype=torch.int64)]
+
+
+def _of_index(path: Path, index: NeighbourIndex) -> Report:
+    size = path.stat().st_size
+    return {
+        "file": str(path),
+        "factory": index.factory,
+        "bytes": size,
+        "bytes_per_note": size / max(1, len(index)),
+        "build_seconds": index.training.seconds,
+        "sample": index.training.sample,
+        "seed": index.training.seed,
+    }
+
+
+def _measured(
+    index: NeighbourIndex,
+    asked: Tensor,
+    vectors: Tensor,
+    exact: Neighbours,
+    names: list[str],
+    candidates: int | None,
+) -> Report:
+    """Recall and time of one index with its present parameters; ``vectors`` are in its order."""
+    k, own = exact.indices.shape[1], index.rows_of(names)
+
+    def search() -> Neighbours:
+        rescore = None if candidates is None else vectors
+        return index.search(asked, k, exclude=own, rescore=rescore, candidates=candidates)
+
+    found, seconds = _timed(search, runs=RUNS)
+    scores = index.search(asked, k, exclude=own, rescore=vectors, candidates=candidates).scores
+    possible = (exact.indices >= 0).sum(1)  # (Q): fewer than k in a small pool
+    last = exact.scores.gather(
+        1, (possible - 1).clamp(min=0)[:, None]
+    )  # (Q, 1): the worst of the exact neighbours
+    hits = ((scores >= last) & (found.indices >= 0)).sum(1)
+    return {
+        "recall": float((hits / possible.clamp(min=1)).mean()),
+        "seconds": seconds,
+        "queries_per_second": len(asked) / seconds,
+    }
+
+
+def _timed(search: Callable[[], Neighbours], runs: int) -> tuple[Neighbours, float]:
+    """What a search finds, and the median of its seconds."""
+    seconds = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        found = search()
+        seconds.append(time.perf_counter() - begin)
+    return found, median(seconds)
+
+
+def _parsed(text: str) -> list[str]:
+    """``nprobe=1,2`` as ``nprobe=1`` and ``nprobe=2``."""
+    match = re.fullmatch(r"(\w+)=(\d+(?:,\d+)*)", text)
+    if match is None:
+        raise ConfigError(
+            f"--parameters must be a name and whole numbers, such as nprobe=1,2,4, but is {text!r}"
+        )
+    return [f"{match[1]}={value}" for value in match[2].split(",")]
+
+
+def _refuse_unknown(indexes: Sequence[NeighbourIndex], tried: Sequence[list[str]]) -> None:
+    for values in tried:
+        refusals = [refusal for index in indexes if (refusal := _refusal(index, values[0]))]
+        if len(refusals) == len(indexes):
+            raise ConfigError(str(refusals[0]))
+
+
+def _refusal(index: NeighbourIndex, parameter: str) -> ValueError | None:
+    """Why an index does not take a parameter; None if it does."""
+    try:
+        index.set_parameters(parameter)
+    except ValueError as error:
+        return error
+    return None
+
+
+def _those_of(index: NeighbourIndex, tried: Sequence[list[str]]) -> list[str]:
+    """The parameters that an index has; an empty one, which changes nothing, if it has none of them."""
+    return [one for values in tried if _refusal(index, values[0]) is None for one in values] or [""]
+
+
+def table_of(report: Report) -> Table:
+    """The report for a terminal: a row for each search, and one for the exact search."""
+    title = (
+        f"{report['queries']:,} queries among {report['notes']:,} notes of {report['width']} dimensions, "
+        f"{report['threads']} thread{'s' * (report['threads'] != 1)}"
+    )
+    if report["candidates"] is not None:
+        title += f"; {report['candidates']} candidates, scored exactly"
+    table = Table(title=title)
+    for column in (
+        "index",
+        "parameters",
+        f"recall@{report['k']}",
+        "queries/s",
+        "MiB",
+        "bytes/note",
+        "built in s",
+    ):
+        table.add_column(column, justify="left" if column in ("index", "parameters") else "right")
+    speed, size = report["exact"]["queries_per_second"], 4 * report["width"]  # bytes of a vector
+    mib = f"{size * report['notes'] / 2**20:,.1f}"
+    table.add_row("exact search", "", "1.000", f"{speed:,.0f}", mib, f"{size:,.0f}", "")
+    for index in report["indexes"]:
+        about = (
+            f"{index['bytes'] / 2**20:,.1f}",
+            f"{index['bytes_per_note']:,.0f}",
+            f"{index['build_seconds']:,.1f}",
+        )
+        for search in index["searches"]:
+            found = f"{search['recall']:.3f}", f"{search['queries_per_second']:,.0f}"
+            table.add_row(index["factory"], search["parameters"], *found, *about)
+    return table
+
+
+def check_picture(path: Path) -> None:
+    """Checks before any work that a picture can be drawn.
+
+    Raises:
+        ConfigError: If the file has another ending than .svg, .png or .pdf.
+        NotSupportedError: If matplotlib is not installed.
+    """
+    if path.suffix not in ENDINGS:
+        raise ConfigError(f"--plot must end in {', '.join(ENDINGS)}, but is {path}")
+    load_matplotlib("notellm index report")
+
+
+def draw_report(report: Report, path: Path) -> Path:
+    """Draws recall over the search parameters, and over speed, a line for each index; see `check_picture`."""
+
+    def paint(figure: Any) -> None:
+        by_parameter, by_speed = figure.subplots(1, 2, sharey=True)
+        for number, index in enumerate(report["indexes"]):
+            _draw_index(by_parameter, by_speed, index, f"C{number % 10}")
+        exact = report["exact"]["queries_per_second"]
+        by_speed.axvline(exact, color="0.5", linestyle="--", linewidth=1, label="exact search")
+        by_parameter.set(xlabel="search parameter", ylabel=f"recall@{report['k']}")
+        by_speed.set(xlabel="queries a second", xscale="log")
+        for axes in (by_parameter, by_speed):
+            axes.xaxis.set_major_formatter(
+                lambda value, _: f"{value:,.0f}"
+            )  # that of a logarithm has $ and ^
+            axes.xaxis.set_minor_formatter("")
+            axes.legend(frameon=False, fontsize="small")
+            tidy(axes, "both")
+
+    title = f"{report['queries']:,} queries among {report['notes']:,} notes"
+    return draw(path, title, (9.6, 4.2), paint)
+
+
+def _draw_index(by_parameter: Any, by_speed: Any, index: Report, colour: str) -> None:
+    """One index as a line in both panels; without parameters it is a level in the first."""
+    searches = index["searches"]
+    recalls = [search["recall"] for search in searches]
+    names = [search["parameters"].partition("=") for search in searches]
+    if names[0][0]:
+        for name in dict.fromkeys(name for name, _, _ in names):
+            points = [
+                (int(value), y) for (own, _, value), y in zip(names, recalls, strict=True) if own == name
+            ]
+            by_parameter.plot(
+                *zip(*points, strict=True), "o-", color=colour, label=f"{index['factory']}: {name}"
+            )
+        by_parameter.set_xscale("log", base=2)
+    else:
+        by_parameter.axhline(recalls[0], color=colour, linestyle=":", label=index["factory"])
+    by_speed.plot(
+        [search["queries_per_second"] for search in searches],
+        recalls,
+        "o-",
+        color=colour,
+        label=index["factory"],
+    )
