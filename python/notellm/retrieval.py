@@ -4,6 +4,7 @@ Scores are inner products, which is the cosine for normalised embeddings. Each i
 float64 of the vectors as given, so equal vectors tie and neither batch sizes nor threads change a result.
 """
 
+import re
 from typing import NamedTuple
 
 from torch import Tensor
@@ -94,6 +95,12 @@ class NeighbourIndex:
     """
 
     def __init__(self, pool: Tensor, factory: str, *, parameters: str = "") -> None:
+        for number in re.findall(r"\d+", factory):  # at other numbers FAISS ends the process
+            if not 1 <= int(number) < 2**31:
+                raise ValueError(
+                    f"NeighbourIndex: numbers in the factory string must be in [1, {2**31 - 1}], but one of "
+                    f"{factory!r} is {number}"
+                )
         self.factory = factory
         self._index = _core.NeighbourIndex(pool, factory, parameters)
 

@@ -41,8 +41,13 @@ def run(arguments: argparse.Namespace) -> None:
     for note in arguments.ids:
         if note not in positions:
             raise DataError(f"{arguments.vectors}: must hold the note {note!r}, but does not")
+        if ids.count(note) > 1:
+            raise DataError(
+                f"{arguments.vectors}: must hold the note {note!r} once, but holds it {ids.count(note)} times"
+            )
     rows = torch.tensor([positions[note] for note in arguments.ids])
-    found = neighbours(vectors[rows], vectors, arguments.k, exclude=rows, index=arguments.index)
+    k = min(arguments.k, len(ids))  # there are no more, and any number may be asked for
+    found = neighbours(vectors[rows], vectors, k, exclude=rows, index=arguments.index)
     print("note\trank\tneighbour\tcosine")
     for note, near, scores in zip(arguments.ids, found.indices.tolist(), found.scores.tolist(), strict=True):
         for rank, (index, score) in enumerate(zip(near, scores, strict=True), 1):
