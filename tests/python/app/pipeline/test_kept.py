@@ -47,7 +47,7 @@ def expected(key):
 class Describer:
     """Says the same of every note."""
 
-    def __init__(self, config, model, *, known_categories):
+    def __init__(self, config, model, *, known_categories, writes):
         self.row = {"category": "web", "hashtags": ["web"], "best_category": "web", "confidence": 0.5}
 
     def __call__(self, notes, progress):
