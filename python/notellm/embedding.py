@@ -164,11 +164,14 @@ def check_ids(path: str | Path, ids: Sequence[str]) -> None:
 
     Raises:
         ValueError: If the path has another suffix, or an id cannot be written.
+        TypeError: If an id is not text.
     """
     path = Path(path)
     if path.suffix not in (".safetensors", ".npy"):
         raise ValueError(f"save_embeddings: the file must end in .safetensors or .npy, but is {path.name}")
     for row, name in enumerate(ids):
+        if not isinstance(name, str):
+            raise TypeError(f"save_embeddings: ids must be text, but number {row} is {name!r}")
         if path.suffix == ".npy" and "\n" in name:
             raise ValueError(
                 f"save_embeddings: ids in a text file must be without line breaks, but number {row} is {name!r}; "
@@ -186,11 +189,11 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> No
             UTF-8 bytes, and ``id_offsets``, ``n + 1`` int64) or ``*.npy`` (the matrix, with one id per line in
             ``*.ids.txt`` beside it).
         ids: ``n`` note ids; for ``.npy`` without line breaks.
-        vectors: Shape ``(n, d)``.
+        vectors: Shape ``(n, d)``, finite; in ``.npy``, which has no bf16, that is widened to fp32.
 
     Raises:
-        ValueError: If the path has another suffix, an id cannot be written (`check_ids`), or the numbers of ids and
-            rows differ.
+        ValueError: If the path has another suffix, an id cannot be written (`check_ids`), the numbers of ids and
+            rows differ, or `load_embeddings` would refuse the vectors. What was in the file stays.
     """
     path = Path(path)
     check_ids(path, ids)
@@ -198,10 +201,12 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> No
         raise ValueError(
             f"save_embeddings: ids and rows must be as many, but are {len(ids)} and {len(vectors)}"
         )
+    vectors = _matrix(vectors)
     if path.suffix == ".safetensors":
         with atomic_write(path) as temporary:
             save_file({"embeddings": vectors.contiguous()} | _packed(ids), temporary)
         return
+    matrix = (vectors.float() if vectors.dtype == torch.bfloat16 else vectors).numpy()
     with finishing("file", then_stop=True):  # write both files: ids alone are useless
         path.unlink(missing_ok=True)  # so that an old matrix never stands beside new ids
         with atomic_write(path.with_suffix(".ids.txt")) as temporary:
@@ -210,7 +215,7 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> No
             marked = listing.startswith("\ufeff")
             temporary.write_bytes(listing.encode("utf-8-sig" if marked else "utf-8"))
         with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.save(file, vectors.numpy())
+            np.save(file, matrix)
 
 
 def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
@@ -223,6 +228,10 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
         DataError: If a file is missing, damaged, or does not fit its ids, or a number is not finite.
     """
     path = Path(path)
+    if not path.is_file():
+        raise DataError(
+            f"{path}: must be a file of save_embeddings, but {'is a folder' if path.is_dir() else 'does not exist'}"
+        )
     try:
         ids, vectors = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
     except Exception as error:  # NumPy raises nearly anything: the header of its files is Python code
@@ -250,12 +259,33 @@ def _read_safetensors(path: Path) -> tuple[list[str], Tensor]:
         return ids, file.get_tensor("embeddings")
 
 
+def _matrix(vectors: Tensor) -> Tensor:
+    """The vectors on the CPU, without a graph, if `load_embeddings` would take them."""
+    matrix = torch.as_tensor(vectors).detach().cpu()
+    if matrix.dim() != 2 or not matrix.is_floating_point():
+        what = f"{tuple(matrix.shape)} {str(matrix.dtype).removeprefix('torch.')}"
+        raise ValueError(
+            f"save_embeddings: vectors must be a matrix of floating-point numbers, but are {what}"
+        )
+    row = _row_not_finite(matrix)
+    if row is not None:
+        raise ValueError(f"save_embeddings: vectors must be finite, but that of row {row} is not")
+    return matrix
+
+
 def _check_finite(path: Path, ids: Sequence[str], vectors: Tensor) -> None:
+    row = _row_not_finite(vectors)
+    if row is not None:
+        raise DataError(f"{path}: vectors must be finite, but that of {ids[row]!r} (row {row}) is not")
+
+
+def _row_not_finite(vectors: Tensor) -> int | None:
+    """The first row with a number that is not finite."""
     for first in range(0, len(vectors), _ROWS):
         is_finite = torch.isfinite(vectors[first : first + _ROWS]).all(1)
         if not bool(is_finite.all()):
-            row = first + int(is_finite.int().argmin())
-            raise DataError(f"{path}: vectors must be finite, but that of {ids[row]!r} (row {row}) is not")
+            return first + int(is_finite.int().argmin())
+    return None
 
 
 def _packed(ids: Sequence[str]) -> dict[str, Tensor]:

@@ -78,8 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return WRONG_INPUT
         if not _is_ours(error):
             raise
-        print(f"notellm: {error}", file=sys.stderr)
+        print(f"notellm: {_message(error)}", file=sys.stderr)
         return WRONG_INPUT
+
+
+def _message(error: Exception) -> str:
+    """What is said of an error: the system's own ones get the form of ours, with the file before the fault."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: must be a file or folder that can be used here, but: {error.strerror}"
+    return str(error)
 
 
 def _run(verb: str, arguments: list[str]) -> int:
@@ -156,8 +163,8 @@ def _is_ours(error: Exception) -> bool:
     """Whether the message alone tells the user what to change; other errors show their traceback."""
     if isinstance(error, ExtensionError | OSError | UnicodeDecodeError | FloatingPointError):
         return True
-    if isinstance(error, ValueError) and re.match(r"[^\s:]+: ", str(error)):
-        return True  # the form of the library's messages: `where: what must hold`
+    if isinstance(error, ValueError) and re.match(r"[^\s:]+: |.*: .*\bmust ", str(error)):
+        return True  # the form of the library's messages: `where: what must hold`; a path may have spaces
     try:
         from notellm.errors import ConfigError, DataError, NotSupportedError
     except ExtensionError:  # without the core there are no errors from it

@@ -221,8 +221,15 @@ def resolve(tree: Any) -> Config:
             raise ConfigError(f"{key} must be given; try {key}=VALUE")
         plain: Any = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(one_line(error)) from error
+        raise ConfigError(_of_a_value(error)) from error
     return _made(_core.check(dict(plain), groups()))
+
+
+def _of_a_value(error: BaseException) -> str:
+    """What OmegaConf says of a value that cannot be resolved, with its key before it."""
+    key = str(getattr(error, "full_key", None) or "the configuration")
+    said = one_line(getattr(error, "msg", None) or error).partition(" full_key: ")[0]
+    return f"{key}: must be a value that can be resolved, but: {said}"
 
 
 def compose_study(

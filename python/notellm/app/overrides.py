@@ -46,6 +46,8 @@ def parsed_overrides(overrides: Sequence[str], described: Sequence[OptionGroup])
             )
         parsed.append(change)
         key = str(change.key_or_group)
+        if not key:
+            raise ConfigError(f"{text}: must be KEY=VALUE, but has no key")
         if key in ("experiment", "scale") or key.split(".")[0] == "hydra":
             continue
         complaint = unknown(described, key.replace("/", "."))

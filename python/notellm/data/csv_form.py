@@ -21,12 +21,14 @@ __all__ = ["SEPARATORS", "CsvForm", "RowError", "check_quotes", "csv_rows", "fin
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """The possible separators of columns, and their names."""
 
-_SAYS_SEPARATOR = re.compile(r"sep=([\t !#-~])\r?\n?")
+_SAYS_SEPARATOR = re.compile(r'"?sep=([\t !#-~])"?\r?\n?', re.IGNORECASE)
 _BAD_QUOTES = {
     "unexpected end": "a quote that begins a field must be closed, but one of this row never is",
     "expected after": "a quote that closes a field must be its end, but text follows one of this row",
 }
 """Messages of the csv module, and what is wrong in the file."""
+
+_REMEDY = "try to save it as UTF-8 (Excel: CSV UTF-8)"
 
 _WINDOW = 16 << 20
 _QUOTE = ord('"')
@@ -116,17 +118,16 @@ def csv_rows(path: Path, form: CsvForm, *, strict: bool = False) -> Iterator[tup
 
 def not_utf8(path: Path) -> DataError | None:
     """The error for the first byte that is not UTF-8, if there is one."""
-    remedy = "try to save it as UTF-8 (Excel: CSV UTF-8)"
     with path.open("rb") as file:
         for line, text in enumerate(file, 1):
             if line == 1 and text[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                return DataError(f"{path}:1: must be UTF-8, but begins like UTF-16; {remedy}")
+                return DataError(f"{path}:1: must be UTF-8, but begins like UTF-16; {_REMEDY}")
             try:
                 text.decode()
             except UnicodeDecodeError as error:
                 byte = text[error.start]
                 where = f"byte {error.start + 1} is 0x{byte:02x}"
-                return DataError(f"{path}:{line}: must be UTF-8, but {where}; {remedy}")
+                return DataError(f"{path}:{line}: must be UTF-8, but {where}; {_REMEDY}")
     return None
 
 
@@ -141,6 +142,10 @@ def _first_line(path: Path) -> str:
 def _header(path: Path, separator: str, skipped_lines: int) -> list[str]:
     try:
         for _, row in csv_rows(path, CsvForm(separator, skipped_lines)):
+            if any("\0" in name for name in row):
+                raise DataError(
+                    f"{path}:1: must be UTF-8, but its column names hold NUL bytes, as in UTF-16; {_REMEDY}"
+                )
             return row
     except (RowError, UnicodeDecodeError) as error:
         raise not_utf8(path) or DataError(f"{path}:1: must be a header, but {error}") from error

@@ -83,9 +83,9 @@ class Interactions:
 
     def _settle_arrays(self) -> None:
         """Converts the given values to arrays of integers, if nothing is lost."""
-        if self.ticks_per_second < 1:
+        if not isinstance(self.ticks_per_second, int) or self.ticks_per_second < 1:
             raise ValueError(
-                f"Interactions: ticks_per_second must be at least 1, but is {self.ticks_per_second}"
+                f"Interactions: ticks_per_second must be a whole number of at least 1, but is {self.ticks_per_second}"
             )
         for name, kind in (("users", np.int64), ("notes", np.int64), ("events", np.int8)):
             given = getattr(self, name)
@@ -222,9 +222,11 @@ def _whole_times(given: object) -> tuple[npt.NDArray[np.int64], int]:
     def fail(row: int | None, problem: str) -> ValueError:
         return ValueError(f"Interactions: times{'' if row is None else f'[{row}]'} {problem}")
 
+    if array.dtype.kind == "M" and np.datetime_data(array.dtype)[0] in ("Y", "M", "W", "h", "m"):
+        array = array.astype("M8[s]")  # pyarrow lacks these units
     try:
-        column = pa.chunked_array([pa.array(array)])
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        column = pa.chunked_array([pa.array(array.astype(array.dtype.newbyteorder("=")))])
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
         raise fail(None, f"must be times of one kind, but {error}") from error
     return exact_times(column, fail)
 

@@ -5,6 +5,9 @@ scans run only over the first line, or once an error is certain.
 """
 
 import json
+import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -21,6 +24,9 @@ __all__ = ["LARGEST_LINE", "Holds", "diagnose", "first_values", "place"]
 
 _HEADER_OBJECTS = 1000
 """How many objects of a JSON lines file are read to find the names and the types of its columns."""
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Holds(NamedTuple):
@@ -77,6 +83,8 @@ def diagnose(path: Path, form: CsvForm | None, kinds: Mapping[str, Holds], error
         found = _ragged(path, form)
     if found is None and is_jsonl:
         found = _mistyped(path, kinds)
+    if found is None and "Empty CSV file" in str(error):  # a header without a line end
+        found = DataError(f"{path}: must hold at least one row, but is empty")
     if found is None and "straddling" in str(error):
         found = DataError(f"{path}: a row must have at most {LARGEST_LINE:,} bytes, but one has more")
     return found or DataError(f"{path}: must be readable, but {' '.join(str(error).split())}")
@@ -100,13 +108,34 @@ def _ragged(path: Path, form: CsvForm) -> DataError | None:
 
 def _object(path: Path, line: int, text: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_once, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise not_utf8(path) or DataError(f"{path}:{line}: must be UTF-8") from error
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{line}: must be one JSON object, but is damaged: {error.msg}") from error
+    except RecursionError as error:
+        raise DataError(f"{path}:{line}: must be one JSON object, but is nested too deeply") from error
+    except ValueError as error:  # of `_once`, of `_finite`, or a number of thousands of digits
         raise DataError(f"{path}:{line}: must be one JSON object, but {error}") from error
     if not isinstance(value, dict):
         raise DataError(f"{path}:{line}: must be one JSON object, but is a {type(value).__name__}")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys differ; Python and pyarrow would read a repeated one differently."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"has the key {repeated!r} more than once")
+    return found
+
+
+def _finite(text: str) -> float:
+    """A number, if it is one in 64 bits; pyarrow refuses others without saying where."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"has a number that is too large: {text[:60]}")
     return value
 
 
@@ -121,6 +150,8 @@ def _mistyped(path: Path, kinds: Mapping[str, Holds]) -> DataError | None:
             if value is not None and not _fits(value, holds.types):
                 shown = json.dumps(value)
                 return DataError(f"{path}:{line}: {name} must hold {holds.words}, but is {shown[:200]}")
+            if value is not None and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+                return DataError(f"{path}:{line}: {name} must be Unicode text, but has half a surrogate pair")
             if isinstance(value, int) and holds.types is int and not -(2**63) <= value < 2**63:
                 return DataError(
                     f"{path}:{line}: {name} must fit in 64 bits, but is {value}; try to write it as text"
@@ -129,8 +160,8 @@ def _mistyped(path: Path, kinds: Mapping[str, Holds]) -> DataError | None:
 
 
 def _fits(value: object, types: type | tuple[type, ...]) -> bool:
-    """Whether a value is of a type; true and false are not numbers, and a list must be one of texts."""
-    if isinstance(value, bool):
+    """Whether a value is of a type; true, false, NaN and infinity are not numbers, and a list must be one of texts."""
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         return False
     is_text = not isinstance(value, list) or all(isinstance(item, str | None) for item in value)
     return isinstance(value, types) and is_text

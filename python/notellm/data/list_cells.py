@@ -4,11 +4,16 @@ import ast
 import json
 import re
 
-__all__ = ["TOPIC_SEPARATOR", "list_cell", "split_cell"]
+__all__ = ["LOOKS_LIKE_A_LIST", "TOPIC_SEPARATOR", "list_cell", "split_cell"]
 
 TOPIC_SEPARATOR = "|"
 """Joins the items of a cell."""
 
+LOOKS_LIKE_A_LIST = r"^\s*(?:[\[({]|(?:array|deque|set|frozenset)\()"
+"""How a cell begins that may be a list; `split_cell` decides."""
+
+_CALL = re.compile(r"(array|deque|set|frozenset)\((.*?)(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
+"""How Python and NumPy write what is neither a list nor a tuple."""
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _ITEM = r"""\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|None|null|nan|NaN)\s*"""
 _LIST = re.compile(rf"[\[({{](?:{_ITEM}(?:,{_ITEM})*,?)?\s*[\])}}]", re.DOTALL)
@@ -21,10 +26,13 @@ def split_cell(cell: str) -> list[str] | None:
     Example:
         >>> split_cell("tea|hot drink"), split_cell('["tea", "a|b"]'), split_cell("['tea']"), split_cell("")
         (['tea', 'hot drink'], ['tea', 'a|b'], ['tea'], [])
-        >>> split_cell("['tea' 'mud']"), split_cell("(tea)")
-        (None, ['(tea)'])
+        >>> split_cell("['tea' 'mud']"), split_cell("(tea)"), split_cell("array(['tea'], dtype=object)")
+        (None, ['(tea)'], ['tea'])
     """
     text = cell.strip()
+    call = _CALL.fullmatch(text)
+    if call and (call[2][:1] in _BRACKETS or not call[2]):
+        text = call[2]
     if not text:
         return []
     if _BRACKETS.get(text[0]) == text[-1]:

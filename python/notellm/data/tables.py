@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from notellm.data import lines
 from notellm.data.csv_form import SEPARATORS, CsvForm, check_quotes, find_form
-from notellm.data.list_cells import TOPIC_SEPARATOR, split_cell
+from notellm.data.list_cells import LOOKS_LIKE_A_LIST, TOPIC_SEPARATOR, split_cell
 from notellm.data.reading import ReadingReport
 from notellm.data.writing import suffix_of
 from notellm.errors import DataError
@@ -103,7 +103,9 @@ def read_table(
     path = Path(path).expanduser()
     names = _names(schema, columns or {})
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: must be a file, but does not exist")
+        raise FileNotFoundError(
+            f"{path}: must be a file, but {'is a folder' if path.is_dir() else 'does not exist'}"
+        )
     suffix = suffix_of(path)
     form = find_form(path, names.values()) if suffix == ".csv" else None
     first = lines.first_values(path) if suffix == ".jsonl" else {}
@@ -284,7 +286,10 @@ def _check_utf8(table: Table, there: str, column: pa.ChunkedArray) -> None:
 
 def _keys(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     table.check(column.is_null(), lambda row: f"{there} must be given, but is null")
-    if pa.types.is_integer(column.type):
+    is_whole = (
+        pa.types.is_decimal(column.type) and column.type.scale == 0
+    )  # as warehouses write long integers
+    if pa.types.is_integer(column.type) or is_whole:
         return column.cast(pa.large_string())
     if not _is_text(column.type):
         raise _wrong_type(table, there, Kind.KEY, column.type)
@@ -309,7 +314,11 @@ def _topics(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArra
         return _topics_of_text(table, there, column)
     if pa.types.is_null(kind):
         return column.cast(pa.list_(pa.large_string()))
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if is_list:
+        item = kind.value_type
+        kind = pa.list_(item.value_type if pa.types.is_dictionary(item) else item)
+        column = column.cast(kind)
     if not is_list or not (_is_text(kind.value_type) or pa.types.is_null(kind.value_type)):
         raise _wrong_type(table, there, Kind.TOPICS, kind)
     _check_utf8(table, there, column)
@@ -320,8 +329,7 @@ def _topics_of_text(table: Table, there: str, column: pa.ChunkedArray) -> pa.Chu
     """Converts cells to lists; only cells that look like lists are read one by one."""
     _check_utf8(table, there, column)
     column = column.cast(pa.large_string()).fill_null("")
-    begins = pc.utf8_slice_codeunits(pc.utf8_ltrim_whitespace(column), 0, 1)
-    is_list = pc.is_in(begins, value_set=pa.array(list("[({"), pa.large_string()))
+    is_list = pc.match_substring_regex(column, LOOKS_LIKE_A_LIST)
     split = pc.split_pattern(column, TOPIC_SEPARATOR)
     if not pc.any(is_list).as_py():
         return split

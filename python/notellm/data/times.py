@@ -23,7 +23,21 @@ Fail = Callable[[int | None, str], Exception]
 
 _FORMS = "a number with at most nine decimals, or a date and time like 2024-01-02 03:04:05"
 _ZONE = re.compile(r"(?:Z|[+-]\d\d(?::?\d\d)?)$")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
+_DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}(?!\d).*")
+_TO_PLAIN = (
+    (r"^(\d{4})/(\d{1,2})/(\d{1,2})", r"\1-\2-\3"),
+    (r"^(\d{4})-(\d)-", r"\1-0\2-"),
+    (r"^(\d{4}-\d\d)-(\d)($|\D)", r"\1-0\2\3"),
+    (r"^(\d{4}-\d\d-\d\d)[Tt ]+(\d):", r"\1 0\2:"),
+    (r" *(?:UTC|GMT|z)$", "Z"),
+    (r" +([+-]\d\d(?::?\d\d)?)$", r"\1"),
+    (r"^(\d{4}-\d\d-\d\d)t", r"\1T"),
+)
+"""How dates are written elsewhere (``UTC`` in BigQuery, slashes in spreadsheets), and the form that pyarrow reads. The
+year comes first in all of them, so none can be taken for another date."""
+
+_LARGEST_EXACT = {pa.float16(): 2**11, pa.float32(): 2**24}
+"""From these numbers on, the short floating-point types have no exact whole seconds."""
 
 
 def exact_times(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int64], int]:
@@ -50,6 +64,7 @@ def exact_times(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int
     if pa.types.is_integer(kind):
         return _cast(column, pa.int64(), fail), 1
     if pa.types.is_floating(kind):
+        _refuse_rounded(column, fail)
         # The shortest decimal of this number: 1700000000.9 is meant, not the binary fraction near it.
         return _decimals(column.cast(pa.float64()).cast(pa.string()), fail)
     if pa.types.is_decimal(kind):
@@ -67,7 +82,24 @@ def _texts(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int64], 
     first = column[0].as_py() if len(column) else ""
     if not _DATE.fullmatch(first):
         return _decimals(column, fail)
+    for written, plain in _TO_PLAIN:
+        column = pc.replace_substring_regex(column, written, plain)
+    first = column[0].as_py()
     return _instants(column, "UTC" if _ZONE.search(first, 10) else None, fail)
+
+
+def _refuse_rounded(column: pa.ChunkedArray, fail: Fail) -> None:
+    """Refuses times in 16 or 32 bits that are so large that they have been rounded: their order may be lost."""
+    limit = _LARGEST_EXACT.get(column.type)
+    if limit is None:
+        return
+    row = pc.index(pc.greater(pc.abs(column.cast(pa.float64())), float(limit)), True).as_py()
+    if row >= 0:
+        raise fail(
+            row,
+            f"must be exact, but numbers of {column.type.bit_width} bits are rounded above {limit:,}, and this one is "
+            f"{_shown(column[row])}; try 64 bits",
+        )
 
 
 def _decimals(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int64], int]:

@@ -154,6 +154,7 @@ class Evaluation:
         systems: How well each finds the targets. differences: The trained model against others, query by query.
         model: The backbone's name. dtype: Of its matrix products. prompt: The name of its prompt.
         truncation: Tokens kept of each field. generation: Results of generation, if any.
+        ks_left_out: Cut-offs that were asked for, but that every target reaches in this pool.
     """
 
     pool: int
@@ -168,6 +169,7 @@ class Evaluation:
     prompt: str = ""
     truncation: dict[str, int] = field(default_factory=dict)
     generation: Generation | None = None
+    ks_left_out: list[int] = field(default_factory=list)
 
     @property
     def language_model(self) -> str:
@@ -228,6 +230,7 @@ class Evaluation:
             prompt=top.text("prompt", ""),
             truncation={name: length.whole() for name, length in top.entries("truncation").items()},
             generation=None if generation is None else _generation(generation),
+            ks_left_out=[k.whole() for k in top.list("ks_left_out")],
         )
 
 

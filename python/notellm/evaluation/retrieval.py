@@ -40,7 +40,7 @@ def evaluate_retrieval(
         systems: Key of each system and the ranks of its ``Q`` targets, for the same queries.
         targets: Shape ``(Q,)``; the ground truth of each query, as positions in the pool.
         exposure: Shape ``(N,)``; how often each note of the pool was shown.
-        ks: Cut-offs.
+        ks: Cut-offs; one that every target reaches in this pool says nothing, and is left out (`cutoffs_within`).
         ties: How a target with the same score as other notes is ranked: as the mean over all possible
             orders, as the first, or as the last of them.
         low_fraction: Low-exposure queries are those whose target is in this least exposed share of the pool.
@@ -64,6 +64,7 @@ def evaluate_retrieval(
         0.5
     """
     target, seen = np.asarray(targets, dtype=np.int64), np.asarray(exposure, dtype=np.float64)
+    asked, ks = ks, cutoffs_within(ks, len(seen))
     _check_systems(systems, len(target))
     bootstrap, names = bootstrap or Bootstrap(), {**NAMES, **(names or {})}
     split = exposure_split(seen[target], seen, low=low_fraction, high=high_fraction)
@@ -84,12 +85,25 @@ def evaluate_retrieval(
     return Evaluation(
         pool=len(seen),
         queries=len(target),
-        ks=[int(k) for k in ks],
+        ks=ks,
+        ks_left_out=[int(k) for k in asked if k not in ks],
         ties=ties,
         exposure_fractions={"low": low_fraction, "high": high_fraction},
         systems=rows,
         differences=_differences(hits, ks, bootstrap),
     )
+
+
+def cutoffs_within(ks: Sequence[int], pool: int) -> list[int]:
+    """The cut-offs that say something in a pool: a query can find all its notes but itself.
+
+    If none does, as in a pool of very few notes, the smallest is kept.
+
+    Example:
+        >>> cutoffs_within([1, 10, 100, 1000], 572), cutoffs_within([10, 100], 5)
+        ([1, 10, 100], [10])
+    """
+    return [int(k) for k in ks if k < pool - 1] or [int(min(ks))]
 
 
 def _check_systems(systems: Mapping[str, Ranks], queries: int) -> None:

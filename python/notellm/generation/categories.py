@@ -57,12 +57,18 @@ def generate_category(
         ValueError: If an option is out of its range or the dtype unknown; if a prompt does not fit the model's context;
             if there is no category, or one is empty or repeated.
     """
-    grammar = None
+    grammar, names = None, dict[str, str]()
     if categories is not None:
         _refuse_a_text("generate_category", categories)
+        ids = model.prompt.encode_values(list(categories))
+        # a tokenizer may change letters, or know some only as unknown: what it writes stands for the name
+        as_written = map(
+            model.prompt.parse_category, model.tokenizer.decode_batch(ids, skip_special_tokens=False)
+        )
+        names = dict(zip(as_written, (name.strip() for name in categories), strict=True))
         grammar = _core.generation.OutputGrammar(
             model.prompt.core,
-            token_lists(model.prompt.encode_values(list(categories))),
+            token_lists(ids),
             _core.prompts.Task.category,
             1,
         )
@@ -79,7 +85,8 @@ def generate_category(
         grammar=grammar,
         progress=progress,
     )
-    return [model.prompt.parse_category(output) for output in outputs]
+    written = [model.prompt.parse_category(output) for output in outputs]
+    return [names.get(text, text) for text in written]
 
 
 class ScoredCategories(NamedTuple):

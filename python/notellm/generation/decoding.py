@@ -58,7 +58,8 @@ def write(
         compute=compute_dtype(dtype, model.device),
         progress=progress,
     )
-    return model.tokenizer.decode_batch(outputs, skip_special_tokens=True)
+    # in a known value a special token stands for what the tokenizer does not know
+    return model.tokenizer.decode_batch(outputs, skip_special_tokens=grammar is None)
 
 
 def _stop_tokens(model: LanguageModel, stop: Sequence[str | int]) -> list[int]:

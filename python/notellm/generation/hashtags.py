@@ -76,12 +76,18 @@ def generate_hashtags(
             f"generate_hashtags: banned must hold a collection for each of {len(notes)} notes, but holds {len(banned)}"
         )
     clean = partial(_clean, model)
-    grammar, numbers = None, dict[str, int]()
+    grammar, numbers, names = None, dict[str, int](), dict[str, str]()
     if vocabulary is not None:
         numbers = _numbered(model, vocabulary)
+        ids = model.prompt.encode_values(list(numbers))
+        # a tokenizer may change letters, or know some only as unknown: what it writes stands for the hashtag
+        as_written = map(
+            model.prompt.parse_hashtags, model.tokenizer.decode_batch(ids, skip_special_tokens=False)
+        )
+        names = {" ".join(tags): tag for tags, tag in zip(as_written, numbers, strict=True)}
         grammar = _core.generation.OutputGrammar(
             model.prompt.core,
-            token_lists(model.prompt.encode_values(list(numbers))),
+            token_lists(ids),
             _core.prompts.Task.hashtags,
             count,
         )
@@ -101,7 +107,7 @@ def generate_hashtags(
         banned=[sorted(numbers[tag] for tag in own if tag in numbers) for own in bans] if grammar else [],
         progress=progress,
     )
-    written = [model.prompt.parse_hashtags(output) for output in outputs]
+    written = [[names.get(tag, tag) for tag in model.prompt.parse_hashtags(output)] for output in outputs]
     if vocabulary is None and ban_in_text:
         for i, tags in enumerate(written):
             bans[i] |= hashtags_in_text(notes.take([i]), tags)[0]

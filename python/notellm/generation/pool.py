@@ -11,6 +11,7 @@ from notellm.errors import DataError
 from notellm.io.files import append_whole, holder_of, locked
 from notellm.io.fingerprints import Fingerprint
 from notellm.io.json_files import write_text
+from notellm.io.outputs import check_output
 from notellm.progress import ProgressFn
 
 Describe = Callable[[Notes, ProgressFn], Sequence[Mapping[str, Any]]]
@@ -47,11 +48,12 @@ def write_pool(
         How many notes were taken from an earlier call.
 
     Raises:
-        ValueError: If ``describe`` does not return one object per note.
+        ValueError: If ``describe`` does not return one object per note, or ``path`` is a folder.
         DataError: If another process writes the same file; says which.
         OSError: If there is no room for the lines; those of earlier chunks are kept.
     """
     path = Path(path)
+    check_output(path)
     with locked(path, wait=False) as is_ours:
         if not is_ours:
             who = holder_of(path) or "another"

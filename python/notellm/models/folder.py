@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from notellm.errors import DataError, NotSupportedError
-from notellm.io.json_files import read_json_object
+from notellm.io.json_files import read_json_object, read_text
 from notellm.io.json_tree import shortened
 
 INDEX = "model.safetensors.index.json"
@@ -149,8 +149,8 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     if not path.exists():
         raise DataError(f"{path}: must be a tokenizer of the `tokenizers` library, but is not there")
     try:
-        return Tokenizer.from_file(str(path))
-    except (KeyboardInterrupt, SystemExit):
+        return Tokenizer.from_str(read_text(path))
+    except (KeyboardInterrupt, SystemExit, DataError):
         raise
     except BaseException as error:  # the library raises bare Exception, and Rust's PanicException
         raise DataError(f"{path}: must be a tokenizer of the `tokenizers` library, but: {error}") from None

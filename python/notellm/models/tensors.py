@@ -113,9 +113,7 @@ def check_places(found: Mapping[str, Tensor], wanted: Mapping[str, Any], where: 
         )
     if missing:
         held = f" (and holds {spare[0]}{_others(spare)}, which has no place)" if spare else ""
-        raise DataError(
-            f"{where}: must hold the tensor {missing[0]}, but lacks it and {len(missing) - 1} others{held}"
-        )
+        raise DataError(f"{where}: must hold the tensor {missing[0]}, but lacks it{_others(missing)}{held}")
 
 
 def _others(names: list[str]) -> str:

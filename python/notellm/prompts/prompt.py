@@ -68,7 +68,7 @@ class Prompt:
             category=self._compile("category"),
             hashtags=[self._compile("hashtags", count=j + 1) for j in range(config.max_hashtags)],
             bos=self.bos_token_ids,
-            separator=self.piece_tokenizer.encode_text(config.hashtag_separator),
+            separator=self._text_ids(config.hashtag_separator),
             eos=eos_token_id,
             reads_emb=config.state == "at",
         )
@@ -238,6 +238,9 @@ class Prompt:
             return []
         if text == END_MARK:
             return [self.eos_token_id]
+        return self._text_ids(text)
+
+    def _text_ids(self, text: str) -> list[int]:
         ids = self.piece_tokenizer.encode_text(text)
         if not ids:
             raise ConfigError(f"prompt {self.config.name!r}: the tokenizer must have tokens for {text!r}")

@@ -2,7 +2,8 @@
 
 import json
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, takewhile
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from notellm._core.prompts import TokenizedNotes, TokenLists
+from notellm.errors import DataError
 from notellm.hashtags import HashtagRule, one_line
 from notellm.hashtags import clean_hashtags as clean_by_rule
 from notellm.progress import ProgressFn
@@ -44,7 +46,7 @@ class PieceTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        spec = _without_dummy_space(tokenizer.to_str())
+        spec = _plain_spec(tokenizer.to_str())
         self._tokenizer, self._plain = Tokenizer.from_str(spec), Tokenizer.from_str(spec)
         for copy in (self._tokenizer, self._plain):
             copy.no_padding()
@@ -53,7 +55,8 @@ class PieceTokenizer:
 
     def bos(self) -> list[int]:
         """The special tokens that the tokenizer's own configuration puts before a text."""
-        probe = self._tokenizer.encode("a")
+        with _refusals():
+            probe = self._tokenizer.encode("a")
         marked = zip(probe.ids, probe.special_tokens_mask, strict=True)
         return [token for token, _ in takewhile(lambda pair: pair[1], marked)]
 
@@ -67,7 +70,8 @@ class PieceTokenizer:
 
     def encode_text(self, text: str) -> list[int]:
         """The ids of a fixed piece; names of special tokens in it become those tokens."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        with _refusals():
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_values(self, values: Sequence[str], lead: str, limit: int | None = None) -> list[list[int]]:
         """The ids of slot values, each after ``lead``; newlines become spaces, empty values have no tokens.
@@ -90,7 +94,8 @@ class PieceTokenizer:
         chars = None if limit is None else max(LEAST_CHARS, CHARS_PER_TOKEN * limit)
         is_short = [chars is None or len(value) <= chars for value in values]
         texts = [_slot_text(value, lead) for value, short in zip(values, is_short, strict=True) if short]
-        found = iter(self._plain.encode_batch_fast(texts, add_special_tokens=False))
+        with _refusals():
+            found = iter(self._plain.encode_batch_fast(texts, add_special_tokens=False))
         if limit is None or chars is None:
             return [encoding.ids for encoding in found]
         return [
@@ -102,7 +107,8 @@ class PieceTokenizer:
         """The first ids of a text that is longer than ``chars``."""
         while True:
             text = _slot_text(value, lead, chars)
-            encoding = self._plain.encode(text, add_special_tokens=False)
+            with _refusals():
+                encoding = self._plain.encode(text, add_special_tokens=False)
             ids: list[int] = encoding.ids[:limit]
             if not text or chars >= min(len(value), MOST_CHARS):
                 return ids
@@ -120,6 +126,17 @@ class PieceTokenizer:
         """The text of one token; its spelling in the vocabulary if it is only a part of a character."""
         text = self.decode([token_id])
         return text if text and "\ufffd" not in text else str(self._tokenizer.id_to_token(token_id))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """The library raises a bare Exception for a text that it has no token for, not even one for the unknown."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise DataError(f"tokenizer.json: must have tokens for any text, but: {error}") from None
 
 
 def clean_value(value: str) -> str:
@@ -208,9 +225,14 @@ class _ListBuilder:
         return TokenLists(np.asarray(self._ids, dtype=np.int32), np.asarray(self._offsets, dtype=np.int64))
 
 
-def _without_dummy_space(tokenizer_json: str) -> str:
-    """Turns off the setting that puts a space before every text, in any of the three forms of the library."""
+def _plain_spec(tokenizer_json: str) -> str:
+    """Turns off what changes texts: a space before each, in any of the three forms of the library, and BPE dropout.
+
+    With dropout, the same note would have other tokens each time.
+    """
     spec = json.loads(tokenizer_json)
+    if "dropout" in spec["model"]:
+        spec["model"]["dropout"] = None
     spec["normalizer"] = _strip_dummy_space(spec["normalizer"])
     spec["pre_tokenizer"] = _strip_dummy_space(spec["pre_tokenizer"])
     return json.dumps(spec)

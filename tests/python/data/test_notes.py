@@ -236,7 +236,7 @@ def test_bad_utf8_in_parquet_names_its_row(tmp_path, name):
         ({**GOOD, "id": 5}, ":2: id must hold text or integers, as in the first row, but is 5"),
         ({**GOOD, "id": True}, ":2: id must hold text or integers"),
         ("[1]", ":2: must be one JSON object, but is a list"),
-        ('{"id": "b"', ":2: must be one JSON object, but Expecting"),
+        ('{"id": "b"', ":2: must be one JSON object, but is damaged: Expecting"),
     ],
 )
 def test_a_wrong_type_in_jsonl_names_its_line(tmp_path, row, problem):

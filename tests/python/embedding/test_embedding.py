@@ -254,6 +254,40 @@ def test_ids_that_cannot_be_written_are_refused_before_anything_is(name, row, me
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["e.safetensors", "e.npy"])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (torch.tensor([[1.0, float("nan")]]), "vectors must be finite, but that of row 0 is not"),
+        (torch.tensor([[float("inf"), 1.0]]), "vectors must be finite, but that of row 0 is not"),
+        (torch.ones(1), r"vectors must be a matrix of floating-point numbers, but are \(1,\) float32"),
+        (torch.ones(1, 2, 2), "vectors must be a matrix of floating-point numbers"),
+        (torch.ones(1, 2, dtype=torch.int64), "vectors must be a matrix of floating-point numbers"),
+    ],
+)
+def test_vectors_that_nobody_could_read_are_refused_and_the_old_file_stays(name, wrong, message, tmp_path):
+    save_embeddings(tmp_path / name, ["old"], torch.ones(1, 3))
+    with pytest.raises(ValueError, match=f"save_embeddings: {message}"):
+        save_embeddings(tmp_path / name, ["new"], wrong)
+    assert load_embeddings(tmp_path / name)[0] == ["old"]
+
+
+@pytest.mark.parametrize("name", ["e.safetensors", "e.npy"])
+@pytest.mark.parametrize(
+    "given", [torch.eye(2).bfloat16(), torch.eye(2, requires_grad=True), np.eye(2), torch.eye(4)[:2, ::3]]
+)
+def test_vectors_of_any_dtype_or_with_a_graph_are_saved(name, given, tmp_path):
+    save_embeddings(tmp_path / name, ["a", "b"], given)
+    np.testing.assert_array_equal(
+        load_embeddings(tmp_path / name)[1].float().numpy(), torch.as_tensor(given).detach().float().numpy()
+    )
+
+
+def test_ids_that_are_no_text_are_a_type_error(tmp_path):
+    with pytest.raises(TypeError, match="save_embeddings: ids must be text, but number 1 is 5"):
+        save_embeddings(tmp_path / "e.npy", ["a", 5], torch.eye(2))
+
+
 @pytest.mark.parametrize(
     "tensors",
     [

@@ -85,6 +85,18 @@ def test_differences_are_paired():
     assert tree.systems[0].recall[10].low < 0.5 < tree.systems[0].recall[10].high
 
 
+def test_a_cut_off_that_every_target_reaches_is_left_out_and_named():
+    """Of a pool of 20 notes a query finds 19, all of them by any order."""
+    systems = {"trained": ranks([0, 3, 9, 18]), "tfidf": ranks([1, 1, 1, 1])}
+    tree = evaluate(systems, ks=[1, 18, 19, 20, 1000])
+    assert (tree.ks, tree.ks_left_out) == ([1, 18], [19, 20, 1000])
+    assert all(list(system.recall) == [1, 18] for system in tree.systems)
+    assert {difference.k for difference in tree.differences} == {1, 18}
+    assert Evaluation.from_json(tree.to_json()) == tree
+    few = evaluate_retrieval({"trained": ranks([0])}, [1], [1, 1, 1], ks=[10, 100], bootstrap=FEW)
+    assert (few.ks, few.ks_left_out) == ([10], [100])  # one is kept, for there must be one
+
+
 def test_without_a_trained_system_there_is_no_difference():
     assert evaluate({"tfidf": ranks([0, 0, 0, 0])}).differences == []
 

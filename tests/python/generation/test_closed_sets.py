@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from model_folders import changed
 from notellm import Decoding, NoteLLM, _core
 from notellm.data import Notes
 from notellm.generation import (
@@ -52,6 +55,32 @@ def test_categories_are_searched_along_their_trie(tiny_folder, notes, use, instr
     assert set(
         generate_category(tiny, notes, categories=CATEGORIES, decoding=Decoding(temperature=2.0))
     ) <= set(CATEGORIES)
+
+
+@pytest.fixture
+def lossy(tiny_folder, tmp_path):
+    """A model whose tokenizer knows no capitals, and other letters than Latin ones as unknown only."""
+    folder = changed(tiny_folder, tmp_path / "lossy", config={"vocab_size": 98})
+    letters = {"<|end|>": 0, "<unk>": 1, "\u2581": 2} | {chr(code): code - 30 for code in range(33, 127)}
+    tokenizer = Tokenizer(models.BPE(letters | {"\u00b7": 97}, [], unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")
+    tokenizer.add_special_tokens(["<|end|>", "<unk>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    weights = load_file(folder / "model.safetensors")
+    weights["model.embed_tokens.weight"] = weights["model.embed_tokens.weight"][:98].clone()
+    save_file(weights, folder / "model.safetensors")
+    return NoteLLM.from_pretrained(folder, dim=4)
+
+
+def test_known_names_come_back_as_they_were_given_whatever_the_tokenizer_makes_of_them(lossy, notes):
+    names = ["Games", "WEB Server", "旅行"]
+    assert set(generate_category(lossy, notes, categories=names, dtype="fp32")) <= set(names)
+    assert all(generate_category(lossy, notes, categories=[name])[0] == name for name in names)
+    assert generate_hashtags(lossy, notes.take([0]), 1, vocabulary=["旅行"]) == [["旅行"]]
+    several = generate_hashtags(lossy, notes, 3, vocabulary=names, max_new_tokens=64)
+    assert {name for tags in several for name in tags} == set(names)
 
 
 def test_wide_beams_find_the_best_category(tiny, notes):

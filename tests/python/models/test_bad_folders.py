@@ -214,6 +214,13 @@ def test_files_that_are_damaged_or_missing(tiny_folder, tmp_path, name, content,
         NoteLLM.from_pretrained(folder)
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "generation_config.json"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tiny_folder, tmp_path, name):
+    folder = changed(tiny_folder, tmp_path / "marked", files={"generation_config.json": {"eos_token_id": 0}})
+    (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    assert NoteLLM.from_pretrained(folder).end_tokens == (0,)
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match=r"nowhere/config.json: must be a JSON file"):
         NoteLLM.from_pretrained(tmp_path / "nowhere")

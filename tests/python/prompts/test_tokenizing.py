@@ -1,6 +1,7 @@
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from notellm.errors import ConfigError, DataError
 from notellm.prompts import Prompt, load_prompt
 from notellm.prompts.tokenizing import (
     CHARS_PER_TOKEN,
@@ -193,3 +194,28 @@ def test_a_note_of_twenty_megabytes_is_read_in_part(paper, notes, monkeypatch):
     read.clear()
     paper.tokenize(notes)
     assert max(read) <= MOST_CHARS
+
+
+@pytest.mark.parametrize(
+    "model", [models.WordLevel({"tea": 0}), models.Unigram([("tea", -1.0), ("\u2581", -2.0)], unk_id=None)]
+)
+def test_a_text_without_a_token_is_one_error(model):
+    with pytest.raises(DataError, match=r"tokenizer\.json: must have tokens for any text, but: "):
+        PieceTokenizer(Tokenizer(model)).encode_values(["mud"], " ")
+
+
+def test_the_same_text_has_the_same_tokens_each_time():
+    """Dropout of BPE draws other tokens at every call; it is for training."""
+    letters = {letter: i for i, letter in enumerate("abcd")}
+    merged = {"ab": 4, "cd": 5, "abcd": 6}
+    merges = [("a", "b"), ("c", "d"), ("ab", "cd")]
+    pieces = PieceTokenizer(Tokenizer(models.BPE(letters | merged, merges, dropout=0.5)))
+    assert pieces.encode_values(["abcd"] * 100, "") == [[6]] * 100
+
+
+def test_a_separator_without_tokens_is_refused(tokenizer):
+    """Hashtags would be written without anything between them, and read back as one."""
+    tokenizer.normalizer = normalizers.Replace(",", "")
+    emb, eos = tokenizer.token_to_id("[EMB]"), tokenizer.token_to_id("</s>")
+    with pytest.raises(ConfigError, match="the tokenizer must have tokens for ','"):
+        Prompt(load_prompt("paper"), tokenizer, emb_token_id=emb, eos_token_id=eos)

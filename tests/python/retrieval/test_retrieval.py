@@ -351,6 +351,17 @@ def test_faiss_errors_are_value_errors():
         NeighbourIndex(torch.eye(3), "IVF8,Flat")
 
 
+@needs_faiss
+@pytest.mark.parametrize(
+    "factory", ["HNSW0", "PQ0", "IVF2,PQ0", "IVF0,Flat", "PCA0,Flat", "IVF99999999999,Flat"]
+)
+def test_numbers_at_which_faiss_ends_the_process_are_refused(factory):
+    with pytest.raises(
+        ValueError, match=r"numbers in the factory string must be in \[1, 2147483647\], but one of"
+    ):
+        NeighbourIndex(torch.eye(3), factory)
+
+
 @pytest.mark.skipif(_core.has_faiss, reason="built with FAISS")
 def test_without_faiss_an_index_says_what_to_install():
     with pytest.raises(NotSupportedError, match="libfaiss-dev"):

@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.data import Interactions, Notes
     from notellm.data.converters import CONVERTERS
     from notellm.errors import ConfigError
+    from notellm.io.outputs import check_output
 
     if arguments.format != OWN and arguments.format not in CONVERTERS:
         raise ConfigError(
@@ -53,6 +54,11 @@ def run(arguments: argparse.Namespace) -> None:
     wrong = [text for text in arguments.columns if "=" not in text]
     if wrong or (arguments.columns and arguments.format != OWN):
         raise ConfigError(f"convert: --columns must be OURS=YOURS, and is for the format {OWN} only")
+    ours = [text.split("=", 1)[0] for text in arguments.columns]
+    if len(set(ours)) < len(ours):
+        raise ConfigError(f"convert: --columns must name each of ours once, but names {', '.join(ours)}")
+    for name in ("notes.parquet", "log.parquet"):  # before doing work that could not be saved
+        check_output(arguments.output / name, [arguments.items, arguments.interactions])
     log: Interactions | None = None
     if arguments.format == OWN:
         names = dict(text.split("=", 1) for text in arguments.columns)

@@ -41,14 +41,17 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.app.pipeline import load_trained
     from notellm.data import Notes
     from notellm.embedding import check_ids, embed, save_embeddings
+    from notellm.io.outputs import check_output
     from notellm.progress import console_progress
 
     config = read_config(arguments)
     if show_config(arguments, config):
         return
+    folder = arguments.model or Path(config.run_dir) / "model"
+    check_output(arguments.output, [arguments.notes, folder])  # before doing work that could not be saved
     notes = Notes.read(arguments.notes)
-    check_ids(arguments.output, notes.ids)  # before doing work that could not be saved
-    model = load_trained(config, arguments.model or Path(config.run_dir) / "model")
+    check_ids(arguments.output, notes.ids)
+    model = load_trained(config, folder)
     with console_progress("embedding", "notes", part="batch") as progress:
         result = embed(
             model,

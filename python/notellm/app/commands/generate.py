@@ -52,14 +52,18 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.app.pipeline import Describer, load_trained
     from notellm.data import Notes
     from notellm.generation import write_pool
+    from notellm.io.outputs import check_output
     from notellm.progress import console_progress
 
     config = read_config(arguments)
     if show_config(arguments, config):
         return
+    folder = arguments.model or Path(config.run_dir) / "model"
+    if arguments.output is not None:  # before doing work that could not be saved
+        reads = [arguments.notes, arguments.categories, arguments.hashtags, folder]
+        check_output(arguments.output, reads)
     categories, hashtags = _lines(arguments.categories), _lines(arguments.hashtags)
     notes = Notes.read(arguments.notes)
-    folder = arguments.model or Path(config.run_dir) / "model"
     describer = Describer(
         config,
         load_trained(config, folder),
@@ -97,6 +101,8 @@ def _lines(path: Path | None) -> list[str] | None:
     from notellm.errors import DataError
     from notellm.io.json_files import read_text
 
+    if not path.is_file():
+        raise DataError(f"{path}: must be a file, but {'is a folder' if path.is_dir() else 'does not exist'}")
     lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     if not lines:
         raise DataError(f"{path}: must hold one name a line, but holds none")

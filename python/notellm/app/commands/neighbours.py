@@ -42,8 +42,13 @@ def run(arguments: argparse.Namespace) -> None:
     for note in arguments.ids:
         if note not in positions:
             raise DataError(f"{arguments.vectors}: must hold the note {note!r}, but does not")
+        if ids.count(note) > 1:
+            raise DataError(
+                f"{arguments.vectors}: must hold the note {note!r} once, but holds it {ids.count(note)} times"
+            )
     rows = torch.tensor([positions[note] for note in arguments.ids])
-    found = neighbours(vectors[rows], vectors, arguments.k, exclude=rows, index=arguments.index)
+    k = min(arguments.k, len(ids))  # there are no more, and any number may be asked for
+    found = neighbours(vectors[rows], vectors, k, exclude=rows, index=arguments.index)
     named = [[ids[row] for row in rows if row >= 0] for rows in found.indices.tolist()]
     print_table(arguments.ids, named, found.scores.tolist(), "cosine")
 

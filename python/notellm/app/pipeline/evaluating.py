@@ -76,7 +76,8 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         low=config.evaluation.low_fraction,
         high=config.evaluation.high_fraction,
     )
-    _save_ranks(run.file(RANKS), ranks, split, mid_ranks(dataset.exposure[queries.pool])[queries.target])
+    places = mid_ranks(dataset.exposure[queries.pool])[queries.target]
+    _save_ranks(run.file(RANKS), ranks, split, places, len(pool))
     bootstrap = Bootstrap(samples=config.evaluation.bootstrap_samples, seed=config.seed)
     retrieval = evaluate_retrieval(
         ranks,
@@ -91,8 +92,10 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     )
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))
     generation = None
-    if config.evaluation.generation_notes and set(WRITERS) & set(wanted):
-        generation = _evaluate_generation(run, dataset, pool, bootstrap)
+    is_wanted = config.evaluation.generation_notes and set(WRITERS) & set(wanted)
+    described = pool.take(systems.evaluated_notes(config, pool) if is_wanted else [])
+    if systems.compared(described):
+        generation = _evaluate_generation(run, dataset, described, bootstrap)
     else:
         run.file("generation.jsonl").unlink(missing_ok=True)
     evaluation = replace(
@@ -150,8 +153,10 @@ def _cooccurrence(dataset: Dataset, queries: Queries) -> CooccurrenceIndex:
     return CooccurrenceIndex(dataset.interactions, queries.pool)
 
 
-def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, places: FloatArray) -> None:
-    """Saves, query by query, what all numbers in the retrieval tables are computed from."""
+def _save_ranks(
+    path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, places: FloatArray, pool: int
+) -> None:
+    """Saves, query by query, what all numbers in the retrieval tables are computed from, and the size of the pool."""
     tensors = {
         f"{key}.{part}": getattr(own, part) for key, own in ranks.items() for part in ("greater", "equal")
     }
@@ -161,11 +166,10 @@ def _save_ranks(path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, pl
     }
     tensors["exposure.place"] = torch.from_numpy(places)
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary)
+        save_file(tensors, temporary, metadata={"pool": str(pool)})
 
 
-def _evaluate_generation(run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap) -> Generation:
-    notes = pool.take(systems.evaluated_notes(run.config, pool))
+def _evaluate_generation(run: RunFolder, dataset: Dataset, notes: Notes, bootstrap: Bootstrap) -> Generation:
     known = sorted(set(_shown(dataset.notes.categories)) - {""})
     writers = [key for key in WRITERS if key in run.config.evaluation.systems]
     written = systems.generate(run, notes, known, writers)

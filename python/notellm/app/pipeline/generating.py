@@ -1,6 +1,6 @@
 """Generates categories and hashtags of notes, as a configuration asks for them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from notellm.app.config import Config
@@ -22,6 +22,7 @@ class Describer:
         closed: Whether ``category`` is that best one instead of being generated freely.
         vocabulary: The allowed hashtags; default: any.
         ban_in_text: Whether hashtags that occur in the note's text are left out.
+        writes: What is written: ``"category"``, ``"hashtags"`` or both; the other stays empty.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class Describer:
         closed: bool = False,
         vocabulary: Sequence[str] | None = None,
         ban_in_text: bool = False,
+        writes: Collection[str] = ("category", "hashtags"),
     ) -> None:
         self.model, self.known, self.closed = model, known_categories, closed
-        self.vocabulary, self.ban_in_text = vocabulary, ban_in_text
+        self.vocabulary, self.ban_in_text, self.writes = vocabulary, ban_in_text, writes
         asked = config.generation
         self.count, most = asked.hashtag_count, model.prompt.config.max_hashtags
         if self.count > most:
@@ -60,12 +62,11 @@ class Describer:
             ``{"category", "hashtags"}`` for each note; with known categories also ``best_category`` (unless that is
             the category) and ``confidence``.
         """
-        parts = [self._hashtags]
-        if self.known:
-            parts.insert(0, self._best_categories)
-        if not (self.known and self.closed):
-            parts.insert(0, self._categories)
-        rows: list[dict[str, Any]] = [{} for _ in range(len(notes))]
+        has_category = "category" in self.writes
+        parts = [self._categories] if has_category and not (self.known and self.closed) else []
+        parts += [self._best_categories] if has_category and self.known else []
+        parts += [self._hashtags] if "hashtags" in self.writes else []
+        rows: list[dict[str, Any]] = [{"category": "", "hashtags": []} for _ in range(len(notes))]
         for number, part in enumerate(parts):
             for row, own in zip(rows, part(notes, _part_of(progress, number, len(parts))), strict=True):
                 row |= own

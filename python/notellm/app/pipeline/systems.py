@@ -149,12 +149,15 @@ def generate(
         if [(row["id"], row["made_by"]) for row in rows] == [(note, name) for note in notes.ids]:
             return {row["id"]: row["systems"] for row in rows}
     systems: dict[str, list[dict[str, Any]]] = {}
+    writes = compared(notes)
     for key in writers:
         is_trained = key == "trained"
         who = "the trained model" if is_trained else "the untrained model"
         model = load_trained(run.config, run.file(MODEL)) if is_trained else load_backbone(run.config)
-        describer = Describer(run.config, model, known_categories=known_categories)
-        with console_progress(f"categories and hashtags by {who}", "outputs", part="batch") as progress:
+        describer = Describer(run.config, model, known_categories=known_categories, writes=list(writes))
+        with console_progress(
+            f"{' and '.join(writes.values())} by {who}", "outputs", part="batch"
+        ) as progress:
             systems[key] = describer(notes, progress)
     written = {
         note: {key: outputs[i] for key, outputs in systems.items()} for i, note in enumerate(notes.ids)
@@ -171,6 +174,13 @@ def generate(
             }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return written
+
+
+def compared(notes: Notes) -> dict[str, str]:
+    """What some note has, so that an output can be compared with it: by field, its name in words."""
+    has = {"category": any(map(str.strip, notes.categories)), "hashtags": any(notes.topics)}
+    names = {"category": "categories", "hashtags": "hashtags"}
+    return {field: name for field, name in names.items() if has[field]}
 
 
 def _generation_made_by(

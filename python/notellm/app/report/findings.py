@@ -80,6 +80,21 @@ def undefined_metrics(evaluation: Evaluation) -> str | None:
     return f"Left out, since their own hashtags are too short or hold no word: by {', by '.join(parts)}."
 
 
+def cutoffs_left_out(evaluation: Evaluation) -> str | None:
+    """Which cut-offs are not shown, and why; ``None`` if all are.
+
+    Example:
+        >>> cutoffs_left_out(Evaluation(572, 1, [10], "mean", {}, [], [], ks_left_out=[1000]))
+        'Recall@1000 is left out: in a pool of 572 notes every order reaches it.'
+    """
+    if not evaluation.ks_left_out:
+        return None
+    names = ", ".join(f"Recall@{k}" for k in evaluation.ks_left_out)
+    verb = "is" if len(evaluation.ks_left_out) == 1 else "are"
+    them = "it" if verb == "is" else "them"
+    return f"{names} {verb} left out: in a pool of {evaluation.pool:,} notes every order reaches {them}."
+
+
 def training_verdict(evaluation: Evaluation) -> str | None:
     """How training changed recall, in one sentence; ``None`` if there is nothing to compare."""
     k = main_cutoff(evaluation)

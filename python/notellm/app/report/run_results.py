@@ -119,7 +119,8 @@ def read_run_results(folder: str | Path) -> RunResults:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"report: {folder} must be a run folder, but does not exist")
+        what = "is a file" if folder.is_file() else "does not exist"
+        raise FileNotFoundError(f"report: {folder} must be a run folder, but {what}")
     data = _if_there(read_json_object, folder / "data.json")
     evaluation = _if_there(_node, folder / "evaluation.json")
     neighbours = _if_there(_node, folder / "neighbours.json")

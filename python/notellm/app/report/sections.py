@@ -11,6 +11,7 @@ from typing import Any
 from notellm.app.report.examples import HIT, INVENTION, NEAR, in_order, note_cards
 from notellm.app.report.figures import Bar, Drawing, bars, curve, histogram, reliability
 from notellm.app.report.findings import (
+    cutoffs_left_out,
     cutting,
     main_cutoff,
     tfidf_verdicts,
@@ -116,7 +117,8 @@ def _retrieval(evaluation: Evaluation) -> dict[str, Any]:
     ]
     recalls = [title for title, _ in panels]
     shown = {"recalls": recalls, "panels": panels, "differences": differences}
-    return {"evaluation": evaluation, "cut_into": cutting(evaluation), **shown}
+    said = [note for note in (cutoffs_left_out(evaluation), cutting(evaluation)) if note]
+    return {"evaluation": evaluation, "cut_into": " ".join(said), **shown}
 
 
 def _recall_bars(title: str, recalls: Sequence[tuple[RetrievalResult, Interval]]) -> tuple[str, Drawing]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from notellm.app.report.findings import (
     TRAINED,
+    cutoffs_left_out,
     cutting,
     interval_text,
     main_cutoff,
@@ -45,7 +46,7 @@ def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> No
     )
     if evaluation.language_model:
         console.print(Text(f"Language model: {evaluation.language_model}.\n", "dim"))
-    for note in (cutting(evaluation), undefined_metrics(evaluation)):
+    for note in (cutoffs_left_out(evaluation), cutting(evaluation), undefined_metrics(evaluation)):
         if note is not None:
             console.print(Text(f"{note}\n", "dim"))
     verdict = training_verdict(evaluation)
@@ -85,7 +86,8 @@ def _generation(evaluation: Evaluation, edges: box.Box) -> tuple[Table, Table]:
         cells = [_share(writer.category_accuracy), _share(writer.illusory), _number(writer.macro_f1)]
         cells += [_share(best.accuracy if best else None)]
         cells.append(_number(best.calibration_error if best else None))
-        _row(categories, writer.key, writer.name, cells)
+        if writer.category_accuracy is not None:  # otherwise no note has a category
+            _row(categories, writer.key, writer.name, cells)
         scores = (
             writer.bleu4,
             writer.rouge1,
@@ -93,7 +95,8 @@ def _generation(evaluation: Evaluation, edges: box.Box) -> tuple[Table, Table]:
             writer.rouge_l,
             writer.hashtags.f1 if writer.hashtags else None,
         )
-        _row(hashtags, writer.key, writer.name, [_share(score) for score in scores])
+        if writer.hashtag_notes:
+            _row(hashtags, writer.key, writer.name, [_share(score) for score in scores])
     return categories, hashtags
 
 

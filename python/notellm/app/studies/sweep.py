@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from notellm.app.kept import backbone_key
@@ -27,6 +28,7 @@ from notellm.app.studies.ledger import DEFAULTS, Entry
 from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
 from notellm.evaluation.results import Evaluation, GenerationResult
+from notellm.evaluation.retrieval import cutoffs_within
 from notellm.io.files import locked
 from notellm.io.fingerprints import Fingerprint
 from notellm.io.json_files import read_json
@@ -304,11 +306,14 @@ def hits_of(cell: Cell, column: str) -> FloatArray | None:
     """
     side, _, metric = column.rpartition(".")
     try:
-        tensors = load_file(cell.folder / RANKS)
+        with safe_open(cell.folder / RANKS, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            pool = int((file.metadata() or {}).get("pool", 0))  # older files do not say
     except FileNotFoundError:
         return None
     ranks = Ranks(tensors[f"{cell.row.system}.greater"], tensors[f"{cell.row.system}.equal"])
     evaluation, k = cell.config.evaluation, metric.removeprefix("recall@")
-    ks = evaluation.ks if k == "avg" else [int(k)]
+    asked = cutoffs_within(evaluation.ks, pool) if pool else evaluation.ks
+    ks = asked if k == "avg" else [int(k)]
     hits: FloatArray = hits_at(ranks, ks, ties=cast(Ties, evaluation.ties)).mean(axis=1)
     return hits[tensors[f"exposure.{side}"].numpy().astype(bool)] if side else hits

@@ -12,7 +12,6 @@ from bad_inputs.models import GENERATED, MODELS
 from bad_inputs.runs import BOMB, OVERRIDES, RUNS, STUDIES
 from notellm import _core
 from notellm.app import cli
-from notellm.errors import ConfigError, DataError
 
 NOTES = "id,title,content,topics,category\n" + "".join(f"n{i},T {i},C,tag|x,even\n" for i in range(12))
 LOG = "user,note\n" + "".join(f"u{i},n{(i * 7 + k) % 12}\n" for i in range(20) for k in (0, 3, 5))
@@ -61,6 +60,11 @@ def refusal(arguments, capsys):
     return said
 
 
+def contents(there):
+    folders = [there, there / "model", there / "saved"]
+    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
 def test_there_are_enough_of_them():
     assert len(OVERRIDES) + len(CASES) + len(CALLS) >= 200
 
@@ -83,16 +87,20 @@ def test_a_bad_input_is_one_message(command, message, files, there, capsys):
             content(path)
         else:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = contents(there)
     said = refusal(shlex.split(command.format(d=DATA)), capsys)
     assert message in said
+    assert contents(there).items() >= before.items()  # nothing that was there is lost
     assert said.startswith(("notellm: ", "usage: ")) or "\nnotellm: " in said
     assert not list(there.rglob("*.part"))
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_bad_call_is_one_error(name, there):
-    call, message = CALLS[name]
+    call, kind, message = CALLS[name]
     (there / "bomb.yaml").write_text(BOMB)
     (there / "list.yaml").write_text("- a\n")
-    with pytest.raises((ValueError, IndexError, TypeError, ConfigError, DataError), match=message):
+    with pytest.raises(kind) as error:
         call(there)
+    assert type(error.value) is kind  # ConfigError is a ValueError, too
+    assert message in str(error.value)

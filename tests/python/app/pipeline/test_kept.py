@@ -47,7 +47,7 @@ def expected(key):
 class Describer:
     """Says the same of every note."""
 
-    def __init__(self, config, model, *, known_categories):
+    def __init__(self, config, model, *, known_categories, writes):
         self.row = {"category": "web", "hashtags": ["web"], "best_category": "web", "confidence": 0.5}
 
     def __call__(self, notes, progress):
@@ -230,3 +230,18 @@ def test_cells_share_data_only_where_hashtags_are_split_alike(finished):
     ]
     assert cells[0].sources != cells[1].sources
     assert cells[0].sources == Cell(Row("row", "Row"), 0, replace(config, {"data.queries": 3})).sources
+
+
+def test_vectors_made_anew_leave_those_of_a_system_whose_name_begins_alike(finished, tmp_path, monkeypatch):
+    """``sentence_bert`` must not take ``sentence_bert_zero_shot`` for an older file of its own."""
+    path = tmp_path / "run"
+    shutil.copytree(finished.path, path)
+    run, notes = RunFolder(path, finished.config), load_data(finished.config).notes
+    play(monkeypatch)
+    systems.sentence_bert_zero_shot(run, notes)
+    before = set((path / "embeddings").glob("sentence_bert_zero_shot-*"))
+    run.file("sentence_bert/modules.json").write_text('{"another": 1}')
+    systems.sentence_bert(run, notes)
+    assert set((path / "embeddings").glob("sentence_bert_zero_shot-*")) == before
+    assert len(before) == 1
+    assert len(list((path / "embeddings").glob("sentence_bert-*"))) == 1

@@ -123,6 +123,21 @@ def test_what_texts_were_cut_into_stands_in_the_rules(run_folder):
     assert "hold no word: by ROUGE-L 3 notes." in text
 
 
+def test_what_no_note_has_is_no_table_and_what_is_left_out_is_said(run_folder):
+    def empty(tree):
+        tree |= {"pool": 572, "ks_left_out": [1000]}
+        for system in tree["generation"]["systems"]:
+            system |= dict.fromkeys(["category_accuracy", "illusory", "macro_f1", "closed_set"])
+            system["hashtag_notes"] = 0
+
+    assert "Categories of 200" in Page(write_report(run_folder).read_text()).text
+    rewrite(run_folder / "evaluation.json", empty)
+    text = Page(write_report(run_folder).read_text()).text
+    assert "Categories of" not in text
+    assert "Hashtags of the" not in text
+    assert "Recall@1000 is left out: in a pool of 572 notes every order reaches it." in text
+
+
 def test_says_how_the_run_was_made(page):
     for fact in ("notellm demo train.steps=60", "1721d46", "1234", "2.13.0+cpu", "bf16", "alpha: 0.01"):
         assert fact in page.text

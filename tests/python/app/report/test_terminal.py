@@ -79,3 +79,31 @@ def test_what_texts_were_cut_into_is_said_where_it_is_known(evaluation):
     )
     assert sentence in text
     assert "Left out, since their own hashtags are too short or hold no word: by ROUGE-2 12 notes." in text
+
+
+def without(evaluation, *metrics):
+    """The evaluation of notes of which none has what these metrics are about."""
+    for system in evaluation["generation"]["systems"]:
+        system |= dict.fromkeys(metrics)
+    return evaluation
+
+
+CATEGORY_METRICS = ["category_accuracy", "illusory", "macro_f1", "closed_set"]
+HASHTAG_METRICS = ["bleu4", "rouge1", "rouge2", "rougeL", "hashtags"]
+
+
+def test_what_no_note_has_is_no_table_of_dashes(evaluation):
+    text = printed(without(evaluation, *CATEGORY_METRICS))
+    assert "Categories" not in text
+    assert "Hashtags" in text
+    without(evaluation, *HASHTAG_METRICS)
+    for system in evaluation["generation"]["systems"]:
+        system["hashtag_notes"] = 0
+    assert "Hashtags" not in printed(evaluation)
+
+
+def test_a_cut_off_that_is_left_out_is_said(evaluation):
+    assert "left out: in a pool" not in printed(evaluation)
+    evaluation |= {"pool": 572, "ks_left_out": [1000, 2000]}
+    text = " ".join(printed(evaluation).split())
+    assert "Recall@1000, Recall@2000 are left out: in a pool of 572 notes every order reaches them." in text

@@ -1,0 +1,45 @@
+"""Checks an output before the work that it is for: it can be written, and it is nothing that the work reads."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from notellm.io.files import scratch_folder
+
+__all__ = ["check_output"]
+
+
+def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> None:
+    """Refuses an output that could not be written after the work, or that would replace what the work reads.
+
+    Args:
+        path: The file to be written. Nothing is left behind, and missing folders are not created.
+        reads: Files and folders that the work reads; None stands for none.
+
+    Raises:
+        OSError: If no file can be written there; names it.
+        ValueError: If there is a folder of this name, or the file is one of those read, or in a folder that is read.
+
+    Example:
+        >>> folder = getfixture("tmp_path")
+        >>> (folder / "notes.jsonl").touch()
+        >>> check_output(folder / "labels.jsonl", [folder / "notes.jsonl"])
+        >>> check_output(folder / "notes.jsonl", [folder / "notes.jsonl"])
+        Traceback (most recent call last):
+        ValueError: ...notes.jsonl: must be another file than those read, but is one of them; try another name
+    """
+    path = Path(path)
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    with scratch_folder(folder / path.name):  # fails where nothing can be written
+        pass
+    if path.is_dir():
+        raise ValueError(f"{path}: must be a file, but is a folder; try another name")
+    if not path.exists():
+        return
+    there = path.resolve()
+    for read in reads:
+        if read is not None and there.is_relative_to(Path(read).expanduser().resolve()):
+            raise ValueError(
+                f"{path}: must be another file than those read, but is one of them; try another name"
+            )
