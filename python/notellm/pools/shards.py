@@ -120,10 +120,11 @@ class Shards:
     Args:
         path: The folder.
         plan: What it will hold.
+        is_new: Whether it was begun just now.
     """
 
-    def __init__(self, path: Path, plan: Plan) -> None:
-        self.path, self.plan = path, plan
+    def __init__(self, path: Path, plan: Plan, is_new: bool = False) -> None:
+        self.path, self.plan, self._is_new = path, plan, is_new
 
     @classmethod
     def begin(cls, path: str | Path, plan: Plan) -> Self:
@@ -140,12 +141,19 @@ class Shards:
         if path.exists() and not path.is_dir():
             raise DataError(f"{path}: must be a folder, but is a file; try another name")
         with locked(path / MANIFEST):
-            if (path / MANIFEST).exists():
-                _refuse_another(path, plan)
-            else:
+            is_new = not (path / MANIFEST).exists()
+            if is_new:
                 _refuse_strangers(path)
                 write_json(path / MANIFEST, plan.to_json())
-        return cls(path, plan)
+            else:
+                _refuse_another(path, plan)
+        return cls(path, plan, is_new)
+
+    def abandon(self) -> None:
+        """Removes the folder if it was begun just now and holds nothing yet: what was asked for cannot be made."""
+        if self._is_new and [entry.name for entry in self.path.iterdir()] == [MANIFEST]:
+            (self.path / MANIFEST).unlink()
+            self.path.rmdir()
 
     def missing(self) -> list[int]:
         """The shards that are not there yet, or no longer."""
