@@ -6,6 +6,7 @@ actor is lost, its shard is handed out again, and the folder is the one that a s
 """
 
 import heapq
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def make_on_ray(
 
     Raises:
         NotSupportedError: If Ray is not installed.
+        ConnectionError: If Ray cannot be reached, or does not start.
         ValueError: If the cluster has no room for a single actor.
         DataError: If a shard has lost its actor `LOSSES` times; or as the work itself.
     """
@@ -180,9 +182,8 @@ class _Driver:
         self.losses[shard] = self.losses.get(shard, 0) + 1
         if self.losses[shard] >= LOSSES:
             what = "an actor" if index is None else self.shards.path / self.shards.plan.name(index)
-            first_line = str(error).strip().partition("\n")[0]
             raise DataError(
-                f"{what}: must be made by an actor that stays, but {LOSSES} were lost with it: {first_line}; "
+                f"{what}: must be made by an actor that stays, but {LOSSES} were lost with it: {_told(error)}; "
                 "try more memory for each"
             )
 
@@ -208,6 +209,13 @@ class _Driver:
         return sum(map(len, titles)) + sum(map(len, contents))
 
 
+def _told(error: Exception) -> str:
+    """What Ray says of an error in one line: the first of its text, and the last, which has the cause in it."""
+    plain = re.sub(r"\x1b\[\d+m", "", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    return " ... ".join(dict.fromkeys([*lines[:1], *lines[-1:]]))[:400]
+
+
 def _ray() -> Any:
     try:
         import ray
@@ -225,7 +233,13 @@ def _joined(ray: Any) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(log_to_driver=False, logging_level="warning")
+    try:
+        ray.init(log_to_driver=False, logging_level="warning")
+    except Exception as error:  # Ray raises a bare one where its own processes are too slow
+        raise ConnectionError(
+            f"ray: must be there, or start on this machine, but: {_told(error)}; try `ray start --head` and "
+            "RAY_ADDRESS=auto"
+        ) from error
     try:
         yield
     finally:

@@ -63,8 +63,7 @@ def test_a_lost_actor_is_replaced_and_the_folder_is_that_of_one_process(tmp_path
     done = subprocess.run(
         [sys.executable, "-c", ON_RAY],
         cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"},
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"},
         capture_output=True,
         text=True,
         timeout=500,
