@@ -120,12 +120,10 @@ def fill_folder(
         shards.abandon()
         raise
     kept = f", {before:,} of them by a call before" if before else ""
-    rest = (
-        ""
-        if found.there == len(shards.plan)
-        else f"; {len(shards.plan) - found.there:,} are still to be made"
-    )
-    print(f"{len(notes):,} notes in {arguments.output.path}: {found.there:,} shards{kept}{rest}")
+    if found.there < len(shards.plan):
+        kept += "; other processes make the rest"
+    share = "" if found.there == len(shards.plan) else f" of {len(shards.plan):,}"
+    print(f"{len(notes):,} notes in {arguments.output.path}: {found.there:,}{share} shards{kept}")
 
 
 def _actors(arguments: argparse.Namespace, config: "Config") -> Any:
