@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from notellm.mining import MiningOptions, Pairs, mine_pairs
     from notellm.models.adapter import LoraOptions
     from notellm.models.notellm import NoteLLM
+    from notellm.pools.embeddings import Embeddings
     from notellm.precision import resolve_dtype
     from notellm.prompts import Prompt, PromptConfig, explain_prompt, load_prompt
     from notellm.retrieval import NeighbourIndex, Ranks, neighbours, ranks_in_part, target_ranks
@@ -33,6 +34,7 @@ __all__ = [
     "Decoding",
     "Interactions",
     "EmbedOptions",
+    "Embeddings",
     "LoraOptions",
     "MiningOptions",
     "NeighbourIndex",
@@ -83,6 +85,7 @@ _NAMES = {
     "mining": "MiningOptions Pairs mine_pairs",
     "models.adapter": "LoraOptions",
     "models.notellm": "NoteLLM",
+    "pools.embeddings": "Embeddings",
     "precision": "resolve_dtype",
     "prompts": "Prompt PromptConfig explain_prompt load_prompt",
     "retrieval": "NeighbourIndex Ranks neighbours ranks_in_part target_ranks",

@@ -2,6 +2,10 @@
 
 Scores are inner products, which is the cosine for normalised embeddings. Each is one fixed-order sum in
 float64 of the vectors as given, so equal vectors tie and neither batch sizes nor threads change a result.
+
+A pool is a tensor, or `Embeddings` in a folder of shards. The latter are gone through shard by shard, with the same
+result to the bit: scores do not depend on the rest of the pool, counts add up, and the best of all are among the best
+of each shard.
 """
 
 from typing import NamedTuple
@@ -11,6 +15,8 @@ from torch import Tensor
 from notellm._core import retrieval as _core
 from notellm.indexes.found import Neighbours
 from notellm.indexes.index import NeighbourIndex
+from notellm.pools import search
+from notellm.pools.embeddings import Embeddings
 from notellm.progress import ProgressFn
 
 __all__ = ["NeighbourIndex", "Neighbours", "Ranks", "neighbours", "ranks_in_part", "target_ranks"]
@@ -30,7 +36,7 @@ class Ranks(NamedTuple):
 
 def target_ranks(
     queries: Tensor,
-    pool: Tensor,
+    pool: Tensor | Embeddings,
     targets: Tensor,
     *,
     exclude: Tensor | None = None,
@@ -44,7 +50,8 @@ def target_ranks(
 
     Args:
         queries: Shape ``(Q, d)``, floating point, on any device.
-        pool: Shape ``(N, d)``, of the same dtype and device.
+        pool: Shape ``(N, d)``, of the same dtype and device; or `Embeddings`, of which one shard at a time is copied,
+            to the queries' device.
         targets: Shape ``(Q,)`` int64, the pool index of each query's ground truth; or ``(Q, T)``, several of each
             query, -1 where it has fewer. The others of its targets then count as notes like any other.
         exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, pool indices to leave out for each query (for example the
@@ -56,6 +63,7 @@ def target_ranks(
 
     Raises:
         ValueError: If shapes, dtypes or indices do not fit, a value is not finite, or a target is excluded.
+        DataError: If a shard is missing or damaged.
 
     Example:
         >>> import torch
@@ -65,6 +73,8 @@ def target_ranks(
 
     Shapes: ``Q`` queries, ``N`` notes, ``d`` embedding width.
     """
+    if isinstance(pool, Embeddings):
+        return Ranks(*search.target_ranks(queries, pool, targets, exclude, progress))
     return Ranks(*_core.target_ranks(queries, pool, targets, exclude, progress=progress))
 
 
@@ -109,7 +119,7 @@ def ranks_in_part(
 
 def neighbours(
     queries: Tensor,
-    pool: Tensor,
+    pool: Tensor | Embeddings,
     k: int,
     *,
     exclude: Tensor | None = None,
@@ -120,12 +130,13 @@ def neighbours(
 
     Args:
         queries: Shape ``(Q, d)``, floating point.
-        pool: Shape ``(N, d)``, of the same dtype and device.
+        pool: Shape ``(N, d)``, of the same dtype and device; or `Embeddings`, whose shards are used where they are
+            mapped, or copied one at a time to the queries' device.
         k: Neighbours of each query; may exceed ``N``.
         exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, pool indices to leave out for each query; -1 for none. If
             the queries are notes of the pool, pass their own indices.
         index: FAISS description for an approximate search (see `NeighbourIndex`, which can be searched more
-            than once); None searches exactly.
+            than once); None searches exactly. An index needs all vectors in memory, those of all shards, too.
         progress: Called with ``(query-note pairs done, Q * N)`` by the exact search.
 
     Returns:
@@ -134,6 +145,7 @@ def neighbours(
     Raises:
         ValueError: If shapes, dtypes or indices do not fit or a value is not finite.
         NotSupportedError: If an index is asked for and the build has no FAISS.
+        DataError: If a shard is missing or damaged.
 
     Example:
         >>> import torch
@@ -145,6 +157,10 @@ def neighbours(
 
     Shapes: ``Q`` queries, ``N`` notes, ``d`` embedding width.
     """
+    if isinstance(pool, Embeddings) and index is None:
+        return Neighbours(*search.neighbours(queries, pool, k, exclude, progress))
+    if isinstance(pool, Embeddings):
+        pool = pool.rows(0, len(pool)).to(queries.device)
     if index is not None:
         return NeighbourIndex(pool, index).search(queries, k, exclude=exclude)
     return Neighbours(*_core.neighbours(queries, pool, k, exclude, progress=progress))

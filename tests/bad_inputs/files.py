@@ -244,11 +244,6 @@ VECTORS = [
         "log.csv: must be written, but: File exists",
     ),
     case(
-        "embed --notes notes.csv --output f.npy --model saved dtype=fp32",
-        "f.npy: must be a file, but is a folder",
-        f__npy=lambda path: path.mkdir(),
-    ),
-    case(
         "embed --notes notes.csv --output saved/model.safetensors --model saved dtype=fp32",
         "saved/model.safetensors: must be another file than those read, but is one of them",
     ),
@@ -288,7 +283,7 @@ VECTORS = [
     ),
     case(
         "neighbours --vectors f.npy --id a",
-        "f.npy: must be a file of save_embeddings, but is a folder",
+        "f.npy/manifest.json: must be a JSON file, but is not there",
         f__npy=lambda path: path.mkdir(),
     ),
     case(

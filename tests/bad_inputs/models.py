@@ -229,11 +229,6 @@ GENERATED = [
         c__txt="a\nb\n",
     ),
     case(
-        "generate --notes notes.csv --model saved --output f.jsonl dtype=fp32",
-        "f.jsonl: must be a file, but is a folder",
-        f__jsonl=lambda path: path.mkdir(),
-    ),
-    case(
         f"{GENERATE} --categories c.txt", "c.txt: must hold one name a line, but holds none", c__txt="\n \n"
     ),
     case(

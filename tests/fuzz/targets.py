@@ -21,6 +21,8 @@ from notellm.models import backbone, peft_folder
 from notellm.models import folder as model_folder
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.notellm import NoteLLM
+from notellm.pools.embeddings import Embeddings, EmbeddingShard, write_shard
+from notellm.pools.shards import Plan, ShardFile, Shards
 from notellm.prompts import load_prompt, prompt_names
 from notellm.training.checkpoint import load_checkpoint, save_checkpoint, saved_dtype
 from notellm.training.log import read_log
@@ -289,6 +291,32 @@ def vectors_npy(folder):
 def vectors_safetensors(folder):
     save_embeddings(folder / "v.safetensors", ["a", "b"], torch.eye(2))
     return in_folder(folder, "v.safetensors", lambda f: load_embeddings(f / "v.safetensors"))
+
+
+@target
+def manifest_of_shards(folder):
+    _shards(folder)
+    return in_folder(folder, "manifest.json", lambda f: Embeddings.open(f).find(["a"]))
+
+
+@target
+def shard_of_embeddings(folder):
+    """Without the checksum, which would refuse every change."""
+
+    def read(path):
+        file = ShardFile(path, 0, 2, path.stat().st_size, "")
+        shard = EmbeddingShard(file, 3, torch.float32, verify=False)
+        return shard.vectors.sum(), shard.ids.to_pylist()
+
+    _shards(folder)
+    path = folder / "embeddings-00000-of-00001.arrow"
+    return of_file(path, [path.read_bytes()], read)
+
+
+def _shards(folder):
+    shards = Shards.begin(folder, Plan("embeddings", {"model": "m"}, "", 2, 2))
+    shards.make(0, lambda path: write_shard(path, ["a", "b"], torch.eye(3)[:2]))
+    assert shards.finish()
 
 
 INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}

@@ -40,8 +40,8 @@ VERBS = {
 }
 """The verbs, each a module of ``notellm.app.commands``, and what they do."""
 
-TOGETHER = ("train", "demo")
-"""The verbs that can run in several processes, under ``torchrun``."""
+TOGETHER = ("train", "demo", "embed", "generate")
+"""The verbs that can run in several processes, under ``torchrun``; the last two if they make a folder of shards."""
 
 WRONG_INPUT = 2
 """Exit code after an error of the user's."""

@@ -31,11 +31,13 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "sentence_bert": ("device", "model.path", "prompt."),
     "trained": (*_COMPUTED, "loss.contrastive", "embed."),
     "generation": (*_COMPUTED, *_BACKBONE, "seed", "prompt.", "generation."),
+    "vectors": (*_COMPUTED, "embed."),
     "labels": (*_COMPUTED, "seed", "generation."),
     "dataset": ("data.", "prompt.hashtag_separator", "model.path"),
 }
 """By what is kept: keys, and groups with a dot behind them, that decide it beside the contents it is made of: a run's
-pairs; its embeddings, by system; what its models write; what `notellm generate` writes; the data that cells share."""
+pairs; its embeddings, by system; what its models write; what `notellm embed` and `notellm generate` write into folders
+and files; the data that cells share."""
 
 
 def made_by(config: Config, what: str, **contents: Any) -> dict[str, Any]:

@@ -134,6 +134,22 @@ def local_count() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
+def take_device(device: str) -> torch.device | None:
+    """Makes the GPU numbered ``LOCAL_RANK`` that of this process, so that processes of a machine have one each.
+
+    Args:
+        device: ``"cpu"``, for which nothing is done, or ``"cuda"``.
+
+    Returns:
+        The GPU, if it is one.
+    """
+    if device != "cuda":
+        return None
+    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(own)
+    return own
+
+
 _store: Any = None  # torch.distributed.Store; the name exists only if torch was built with it
 
 
@@ -148,14 +164,20 @@ def join(device: str) -> None:
         return
     from torch.distributed.rendezvous import rendezvous
 
-    own = None
-    if device == "cuda":
-        own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(own)
+    own = take_device(device)
     _store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
     dist.init_process_group(
         "nccl" if own else "gloo", store=_store, rank=rank, world_size=count, timeout=TIMEOUT, device_id=own
     )
+
+
+_is_apart = False
+
+
+def work_apart() -> None:
+    """From here on the processes have different work, which they do not join for: each reports its own errors."""
+    global _is_apart
+    _is_apart = started().count > 1
 
 
 def leave() -> bool:
@@ -175,9 +197,9 @@ def leave() -> bool:
 
 
 def fails_first() -> bool:
-    """Whether this process is the first of all to report an error; the others' errors only follow from its own."""
+    """Whether this process is to report an error: the first that has one, as the others' only follow from its own."""
     if _store is None:
-        return started().is_first
+        return _is_apart or started().is_first
     try:
         return bool(_store.add("notellm/failed", 1) == 1)
     except RuntimeError:  # the store is gone, with a process that has reported

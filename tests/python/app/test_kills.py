@@ -105,20 +105,25 @@ def calls(tmp_path, overrides, tiny_folder, monkeypatch):
     out = Path("out")
     some = ["--notes", "many.parquet", "--model", "model", *same]
     overrides = [*overrides, *same]
+    few = ["generation.max_new_tokens=2"]
     return {
         "train": Call(["train", *overrides, "train.max_steps=12", "run_dir=out"], out, of_training),
         "embed": Call(
             ["embed", *some, "--output", "out/v.safetensors", "embed.batch_tokens=512"], out, content
         ),
-        "generate": Call(
-            ["generate", *some, "--output", "out/o.jsonl", "generation.max_new_tokens=2"], out, content
+        "generate": Call(["generate", *some, "--output", "out/o.jsonl", *few], out, content),
+        "embed into shards": Call(["embed", *some, "--output", "out/", "--shard-rows", "1024"], out, content),
+        "generate into shards": Call(
+            ["generate", *some, "--output", "out/", "--shard-rows", "256", *few], out, content
         ),
         "sweep": Call(["sweep", "small", "scale=smoke", "--folder", "out", *overrides], out, of_sweep),
     }
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("verb", ["train", "embed", "generate", "sweep"])
+@pytest.mark.parametrize(
+    "verb", ["train", "embed", "generate", "embed into shards", "generate into shards", "sweep"]
+)
 def test_killed_at_any_moment_and_called_again_it_leaves_the_same(verb, calls, record_property):
     call, random_ = calls[verb], random.Random(verb)
     process, begin = call.begin(), time.monotonic()

@@ -356,9 +356,7 @@ def test_faiss_errors_are_value_errors():
     "factory", ["HNSW0", "PQ0", "IVF2,PQ0", "IVF0,Flat", "PCA0,Flat", "IVF99999999999,Flat"]
 )
 def test_numbers_at_which_faiss_ends_the_process_are_refused(factory):
-    with pytest.raises(
-        ValueError, match=r"numbers in the factory string must be in \[1, 2147483647\], but one of"
-    ):
+    with pytest.raises(ValueError, match="factory string"):
         NeighbourIndex(torch.eye(3), factory)
 
 

@@ -127,12 +127,13 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> Iterator[RunFolde
         yield folder
 
 
-def show_config(arguments: argparse.Namespace, config: Config) -> bool:
+def show_config(arguments: argparse.Namespace, config: Config, *, joins: bool = True) -> bool:
     """Prints the configuration if the user asked only for that; otherwise prepares this process for it.
 
     Args:
         arguments: As parsed with `add_run_arguments`.
         config: From `read_config`.
+        joins: Whether several processes join, see `prepare_process`.
 
     Returns:
         Whether the user asked only for the configuration.
@@ -143,7 +144,7 @@ def show_config(arguments: argparse.Namespace, config: Config) -> bool:
     if arguments.cfg:
         _print_config(config)
         return True
-    prepare_process(config)
+    prepare_process(config, joins=joins)
     remark_on_dtype(config)
     return False
 
@@ -154,24 +155,28 @@ def _print_config(config: Config) -> None:
 
 def remark_on_dtype(config: Config) -> None:
     """Warns on standard error, once for all processes, if the machine does not multiply the run's dtype natively."""
-    from notellm.training.processes import Processes
+    from notellm.training.processes import started
 
     remark = remark_on_speed(config.dtype, config.device)
-    if remark and Processes.current().is_first:
+    if remark and started().is_first:
         print(f"notellm: {remark}", file=sys.stderr)
 
 
-def prepare_process(config: Config) -> None:
+def prepare_process(config: Config, *, joins: bool = True) -> None:
     """Joins other processes and sets the number of threads; with ``threads=0`` processes of a machine share its cores.
+
+    Args:
+        config: Its device and threads.
+        joins: Whether the processes work on the same thing. Otherwise none waits for another.
 
     Raises:
         ConfigError: If the configured device does not exist.
     """
-    from notellm.training.processes import join, local_count
+    from notellm.training.processes import join, local_count, take_device
 
     if config.device == "cuda":
         _check_cuda()
-    join(config.device)
+    (join if joins else take_device)(config.device)
     fair = max(1, (os.cpu_count() or 1) // local_count()) if local_count() > 1 else 0
     set_num_threads(config.threads or fair)
 

@@ -1,16 +1,29 @@
 """Embeds any notes with a trained model.
 
+An output that ends in a slash, or is a folder already, becomes a folder of shards, for pools that are
+too large for one file: an interrupted call goes on after its last complete shard, several processes
+(under torchrun) or actors of Ray share the work, and `notellm neighbours` reads the shards in place.
+
 reads:   a table of notes (.parquet, .csv, .jsonl) and model/ in the run folder, or --model
-writes:  --output: .safetensors (with the ids inside) or .npy (with the ids in *.ids.txt)
+writes:  --output: .safetensors (with the ids inside) or .npy (with the ids in *.ids.txt); or, in a
+         folder, manifest.json and embeddings-*.arrow (columns id and vector)
 
 for example:
   notellm embed --run runs/demo --notes notes.parquet --output vectors.safetensors
+  notellm embed --run runs/demo --notes notes.parquet --output vectors/
+  torchrun --nproc-per-node 8 -m -- notellm embed --run runs/demo --notes notes.parquet --output vectors/
+  notellm embed --run runs/demo --notes notes.parquet --output vectors/ --engine ray --actor-gpus 0.5
 """
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from notellm.app.commands.configured import add_run_arguments, read_config, show_config
+from notellm.app.commands.pooled import Output, add_pool_arguments, check_is_alone, fill_folder, output_of
+
+if TYPE_CHECKING:
+    from notellm.app.config import Config
 
 __all__ = ["add_arguments", "run"]
 
@@ -23,34 +36,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_vectors_file,
         required=True,
         metavar="FILE",
-        help="where they go: .safetensors or .npy",
+        help="where they go: .safetensors, .npy, or FOLDER/",
     )
     parser.add_argument("--model", type=Path, metavar="DIR", help="a model folder other than the run's")
+    add_pool_arguments(parser)
     add_run_arguments(parser, "embed")
 
 
-def _vectors_file(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in (".safetensors", ".npy"):
-        raise argparse.ArgumentTypeError(f"must end in .safetensors or .npy, but is {text}")
-    return path
+def _vectors_file(text: str) -> Output:
+    output = output_of(text)
+    if not output.is_folder and output.path.suffix not in (".safetensors", ".npy"):
+        raise argparse.ArgumentTypeError(
+            f"must end in .safetensors or .npy, but is {text}; or in / for a folder of shards"
+        )
+    return output
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Embeds and says what it saved."""
+    from notellm.app.kept import folder_key, made_by
+    from notellm.app.pipeline import EmbedWorkshop, check_trained
+    from notellm.data import Notes
+
+    config = read_config(arguments)
+    if show_config(arguments, config, joins=False):
+        return
+    if not arguments.output.is_folder:
+        _embed_into_file(arguments, config)
+        return
+    notes = Notes.read(arguments.notes)
+    folder = arguments.model or Path(config.run_dir) / "model"
+    check_trained(folder)
+    fill_folder(
+        arguments,
+        config,
+        notes,
+        "embeddings",
+        EmbedWorkshop(config, folder.resolve()),
+        made_by=made_by(config, "vectors", model=folder_key(folder)),
+        title="embedding",
+    )
+
+
+def _embed_into_file(arguments: argparse.Namespace, config: "Config") -> None:
     from notellm.app.pipeline import load_trained
     from notellm.data import Notes
     from notellm.embedding import check_ids, embed, save_embeddings
     from notellm.io.outputs import check_output
     from notellm.progress import console_progress
 
-    config = read_config(arguments)
-    if show_config(arguments, config):
-        return
-    folder = arguments.model or Path(config.run_dir) / "model"
-    check_output(arguments.output, [arguments.notes, folder])  # before doing work that could not be saved
+    check_is_alone(arguments, "embed")
+    path, folder = arguments.output.path, arguments.model or Path(config.run_dir) / "model"
+    check_output(path, [arguments.notes, folder])  # before doing work that could not be saved
     notes = Notes.read(arguments.notes)
-    check_ids(arguments.output, notes.ids)
+    check_ids(path, notes.ids)
     model = load_trained(config, folder)
     with console_progress("embedding", "notes", part="batch") as progress:
         result = embed(
@@ -60,9 +99,9 @@ def run(arguments: argparse.Namespace) -> None:
             options=config.embed,
             progress=progress,
         )
-    save_embeddings(arguments.output, notes.ids, result.vectors)
+    save_embeddings(path, notes.ids, result.vectors)
     print(
-        f"{len(notes):,} notes, {result.vectors.shape[1]} dimensions, in {arguments.output}; "
+        f"{len(notes):,} notes, {result.vectors.shape[1]} dimensions, in {path}; "
         f"sharing saved {result.saved_fraction:.0%} of {result.sequence_tokens:,} tokens; "
         f"matrices in {result.weight_bytes / 2**20:,.1f} MiB"
     )

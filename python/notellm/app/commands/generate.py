@@ -3,14 +3,19 @@
 With --categories the category is the best of those, by the probability of every one of them, which
 is its "confidence". An interrupted call with --output goes on where it stopped.
 
+An output that ends in a slash, or is a folder already, becomes a folder of shards, which several
+processes (under torchrun) or actors of Ray make together; behind one another, its files are the one
+file.
+
 reads:   a table of notes (.parquet, .csv, .jsonl) and model/ in the run folder, or --model
 writes:  --output: one JSON object a note, {"id", "title", "category", "hashtags"}; standard output
-         without it
+         without it; in a folder, manifest.json and generations-*.jsonl
 
 for example:
   notellm generate --run runs/demo --notes notes.jsonl generation.hashtag_count=3
   notellm generate --run runs/demo --notes notes.parquet --output labels.jsonl --categories known.txt
   notellm generate --run runs/demo --notes notes.parquet --hashtags known.txt --ban-in-text
+  torchrun --nproc-per-node 8 -m -- notellm generate --run runs/demo --notes notes.parquet --output labels/
 """
 
 import argparse
@@ -20,11 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from notellm.app.commands.configured import add_run_arguments, read_config, show_config
+from notellm.app.commands.pooled import add_pool_arguments, check_is_alone, fill_folder, output_of
 
 if TYPE_CHECKING:
-    from notellm.app.pipeline import Describer
+    from notellm.app.pipeline import LabelWorkshop
     from notellm.data import Notes
-    from notellm.progress import ProgressFn
 
 __all__ = ["add_arguments", "run"]
 
@@ -32,7 +37,9 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument("--notes", type=Path, required=True, metavar="FILE", help="the notes to describe")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where the JSON lines go")
+    parser.add_argument(
+        "--output", type=output_of, metavar="FILE", help="where the JSON lines go: a file, or FOLDER/"
+    )
     parser.add_argument("--model", type=Path, metavar="DIR", help="a model folder other than the run's")
     parser.add_argument(
         "--categories", type=Path, metavar="FILE", help="the only categories there are, one a line"
@@ -43,56 +50,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ban-in-text", action="store_true", help="no hashtags that stand in the title or the content"
     )
+    add_pool_arguments(parser)
     add_run_arguments(parser, "generation")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Generates and writes the lines."""
     from notellm.app.kept import folder_key, made_by
-    from notellm.app.pipeline import Describer, load_trained
+    from notellm.app.pipeline import LabelWorkshop, check_trained
     from notellm.data import Notes
-    from notellm.generation import write_pool
     from notellm.io.outputs import check_output
-    from notellm.progress import console_progress
 
     config = read_config(arguments)
-    if show_config(arguments, config):
+    if show_config(arguments, config, joins=False):
         return
     folder = arguments.model or Path(config.run_dir) / "model"
-    if arguments.output is not None:  # before doing work that could not be saved
+    if arguments.output is None or not arguments.output.is_folder:
+        check_is_alone(arguments, "generate")
+    if arguments.output is not None and not arguments.output.is_folder:  # before work that could not be saved
         reads = [arguments.notes, arguments.categories, arguments.hashtags, folder]
-        check_output(arguments.output, reads)
+        check_output(arguments.output.path, reads)
     categories, hashtags = _lines(arguments.categories), _lines(arguments.hashtags)
     notes = Notes.read(arguments.notes)
-    describer = Describer(
+    check_trained(folder)
+    workshop = LabelWorkshop(config, folder.resolve(), categories or (), hashtags, arguments.ban_in_text)
+    decided = made_by(
         config,
-        load_trained(config, folder),
-        known_categories=categories or (),
-        closed=True,
-        vocabulary=hashtags,
+        "labels",
+        model=folder_key(folder),
+        categories=categories,
+        hashtags=hashtags,
         ban_in_text=arguments.ban_in_text,
     )
-    with console_progress("categories and hashtags", "notes", part="batch") as progress:
-        if arguments.output is None:
-            rows = _describe(describer, notes, progress)
+    title = "categories and hashtags"
+    if arguments.output is not None and arguments.output.is_folder:
+        fill_folder(arguments, config, notes, "generations", workshop, made_by=decided, title=title)
+    else:
+        _write_one(arguments.output and arguments.output.path, notes, workshop, decided, title)
+
+
+def _write_one(
+    path: Path | None, notes: "Notes", workshop: "LabelWorkshop", decided: dict[str, Any], title: str
+) -> None:
+    """Writes the lines into one file, or prints them."""
+    from notellm.app.pipeline import label
+    from notellm.generation import write_pool
+    from notellm.progress import console_progress
+
+    describer = workshop.describer()
+    with console_progress(title, "notes", part="batch") as progress:
+        if path is None:
+            rows = label(describer, notes, progress)
             sys.stdout.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             return
         before = write_pool(
-            arguments.output,
+            path,
             notes,
-            lambda some, report: _describe(describer, some, report),
-            made_by=made_by(
-                config,
-                "labels",
-                model=folder_key(folder),
-                categories=categories,
-                hashtags=hashtags,
-                ban_in_text=arguments.ban_in_text,
-            ),
+            lambda some, report: label(describer, some, report),
+            made_by=decided,
             progress=progress,
         )
     kept = f", {before:,} of them by a call before" if before else ""
-    print(f"{len(notes):,} notes in {arguments.output}{kept}")
+    print(f"{len(notes):,} notes in {path}{kept}")
 
 
 def _lines(path: Path | None) -> list[str] | None:
@@ -107,9 +126,3 @@ def _lines(path: Path | None) -> list[str] | None:
     if not lines:
         raise DataError(f"{path}: must hold one name a line, but holds none")
     return lines
-
-
-def _describe(describer: "Describer", notes: "Notes", progress: "ProgressFn") -> list[dict[str, Any]]:
-    rows = describer(notes, lambda done, total: progress(done * len(notes) // max(total, 1), len(notes)))
-    named = zip(notes.ids, notes.titles, rows, strict=True)
-    return [{"id": note, "title": title} | row for note, title, row in named]
