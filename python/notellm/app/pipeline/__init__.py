@@ -1,13 +1,14 @@
 """The steps of a run, which the verbs of the command line call; every step keeps its result in the run folder.
 
-In the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `generating` (categories and
-hashtags), `systems` (vectors and texts of each system for the held-out notes), `evaluating` (the tables), `first_step`
-(one pair in detail). `steps` runs them all.
+In the order of the work: `data` (notes, split, pairs, queries), `on_spark` (the pairs, by a Spark job), `training` (a
+model), `generating` (categories and hashtags), `systems` (vectors and texts of each system for the held-out notes),
+`evaluating` (the tables), `first_step` (one pair in detail). `steps` runs them all.
 """
 
 from notellm.app.pipeline.data import (
     Dataset,
     MinedPairs,
+    Miner,
     Queries,
     load_data,
     mine,
@@ -28,6 +29,7 @@ __all__ = [
     "Dataset",
     "Describer",
     "MinedPairs",
+    "Miner",
     "Queries",
     "evaluate",
     "load_backbone",
