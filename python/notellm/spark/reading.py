@@ -10,7 +10,7 @@ from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.utils import AnalysisException
 
@@ -84,19 +84,18 @@ def _numbered(
         if name not in held:
             raise DataError(f"{path}: column {name!r} must be there, but the columns are {', '.join(held)}")
     columns = [name for name in (*required, *optional) if name in held]
-    return rows.select(*columns, (_first_of_part(rows) + F.col("_metadata.row_index")).alias(number))
+    numbered = rows.select(
+        *columns, F.col("_metadata.file_path").alias("part"), F.col("_metadata.row_index").alias("place")
+    )
+    firsts = F.broadcast(session.createDataFrame(_first_rows(numbered), "part string, first bigint"))
+    return numbered.join(firsts, "part").select(*columns, (F.col("first") + F.col("place")).alias(number))
 
 
-def _first_of_part(rows: DataFrame) -> Column:
-    """The number of the first row of each row's part: how many rows the parts before it have.
+def _first_rows(rows: DataFrame) -> list[tuple[str, int]]:
+    """The parts, and the number of the first row of each: how many rows the parts before it have.
 
     Parquet keeps the number of rows beside the data, so counting them reads no column.
     """
-    part = F.col("_metadata.file_path")
-    sizes = sorted((name, count) for name, count in rows.groupBy(part.alias("part")).count().collect())
+    sizes = sorted((part, count) for part, count in rows.groupBy("part").count().collect())
     firsts = accumulate((count for _, count in sizes), initial=0)
-    # A list to look up by a constant key, which Spark makes a hash table of: there may be thousands of parts.
-    known = F.create_map(
-        *(F.lit(value) for (name, _), first in zip(sizes, firsts, strict=False) for value in (name, first))
-    )
-    return known[part] if len(sizes) > 1 else F.lit(0).cast("bigint")
+    return [(part, first) for (part, _), first in zip(sizes, firsts, strict=False)]

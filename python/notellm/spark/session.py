@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,11 +41,15 @@ def opened(master: str, settings: Sequence[str] = ()) -> Iterator[SparkSession]:
     if active is not None:
         yield active
         return
+    before = signal.getsignal(
+        signal.SIGINT
+    )  # pyspark puts its own in the place: Ctrl-C then ends the jobs, too
     session = _start(builder, master)
     try:
         yield session
     finally:
         session.stop()
+        signal.signal(signal.SIGINT, before)
 
 
 def _start(builder: SparkSession.Builder, master: str) -> SparkSession:

@@ -77,37 +77,36 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _run_on_spark(arguments: argparse.Namespace) -> None:
-    if arguments.output:
+    if arguments.output or arguments.explain:  # no run folder is made
         config = read_config(arguments)
         if not show_config(arguments, config):
-            _mine_files(arguments, config)
+            _without_run_folder(arguments, config)
         return
     with open_run(arguments) as folder:
         if folder is None:
             return
         from functools import partial
 
-        from notellm.app.pipeline import load_data
-        from notellm.app.pipeline.on_spark import explain_log, mine_log
+        from notellm.app.pipeline.on_spark import mine_log
         from notellm.spark.session import opened
 
         with opened(arguments.master, arguments.conf) as session:
-            if arguments.explain:
-                print(explain_log(session, folder.config, load_data(folder.config).interactions))
-            else:
-                _mine_run(folder, partial(mine_log, session))
+            _mine_run(folder, partial(mine_log, session))
 
 
-def _mine_files(arguments: argparse.Namespace, config: "Config") -> None:
-    from notellm.app.pipeline.on_spark import explain_files, mine_files
+def _without_run_folder(arguments: argparse.Namespace, config: "Config") -> None:
+    from notellm.app.pipeline import load_data
+    from notellm.app.pipeline.on_spark import explain_files, explain_log, mine_files
     from notellm.spark.session import opened
 
     with opened(arguments.master, arguments.conf) as session:
-        if arguments.explain:
+        if arguments.explain and arguments.output:
             print(explain_files(session, config))
-            return
-        print(mine_files(session, config, arguments.output).describe())
-        print(f"in {arguments.output}/pairs.parquet")
+        elif arguments.explain:
+            print(explain_log(session, config, load_data(config).interactions))
+        else:
+            print(mine_files(session, config, arguments.output).describe())
+            print(f"in {arguments.output}/pairs.parquet")
 
 
 def _mine_run(folder: "RunFolder", miner: "Miner") -> None:
