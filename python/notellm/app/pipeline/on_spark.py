@@ -4,10 +4,10 @@ There are two ways. In a run folder, this process reads the data as always, and 
 with the core. Or Spark reads the files too, and writes the pairs itself: for logs that no single machine holds.
 """
 
-import json
-from typing import Any
+from __future__ import annotations
 
-from pyspark.sql import DataFrame, SparkSession
+import json
+from typing import TYPE_CHECKING, Any
 
 from notellm.app.config import Config
 from notellm.data import Interactions
@@ -22,6 +22,9 @@ from notellm.spark import (
     read_notes,
 )
 from notellm.spark.files import refuse_existing, write_text
+
+if TYPE_CHECKING:  # notellm.spark says what to do where pyspark is absent
+    from pyspark.sql import DataFrame, SparkSession
 
 __all__ = ["explain_files", "explain_log", "mine_files", "mine_log"]
 
