@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -9,6 +10,9 @@ from notellm.older_cpu import PROCESSORS, environment, played
 
 SETS = ["baseline", "avx2", "avx512", "avx512_bf16"]
 """Sets of loops, each of which has those before it."""
+
+if find_spec("pyspark") is None:  # modules that need this optional package: their examples are left out
+    collect_ignore_glob = ["python/notellm/spark/*", "python/notellm/app/pipeline/on_spark.py"]
 
 LEFT_OUT = pytest.StashKey[list[str]]()
 """The set that each test was about which is not run for it."""

@@ -1,13 +1,15 @@
 """The steps of a run, which the verbs of the command line call; every step keeps its result in the run folder.
 
-In the order of the work: `data` (notes, split, pairs, queries), `training` (a model), `generating` (categories and
-hashtags), `pools` (vectors or generations of millions of notes, in shards), `systems` (vectors and texts of each system
-for the held-out notes), `evaluating` (the tables), `first_step` (one pair in detail). `steps` runs them all.
+In the order of the work: `data` (notes, split, pairs, queries), `on_spark` (the pairs, by a Spark job), `training` (a
+model), `generating` (categories and hashtags), `pools` (vectors or generations of millions of notes, in shards),
+`systems` (vectors and texts of each system for the held-out notes), `evaluating` (the tables), `first_step` (one pair
+in detail). `steps` runs them all.
 """
 
 from notellm.app.pipeline.data import (
     Dataset,
     MinedPairs,
+    Miner,
     Queries,
     load_data,
     mine,
@@ -31,6 +33,7 @@ __all__ = [
     "EmbedWorkshop",
     "LabelWorkshop",
     "MinedPairs",
+    "Miner",
     "Queries",
     "check_trained",
     "evaluate",

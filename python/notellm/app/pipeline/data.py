@@ -5,7 +5,7 @@ pairs and keeps them in the run folder.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +40,7 @@ from notellm.training.processes import first_process_first
 __all__ = [
     "Dataset",
     "MinedPairs",
+    "Miner",
     "Queries",
     "describe_data",
     "load_data",
@@ -53,6 +54,9 @@ __all__ = [
 ]
 
 IntArray = npt.NDArray[np.int64]
+
+Miner = Callable[[Config, Interactions], Pairs]
+"""Mines related pairs from a log, with the ``mining`` group of a configuration."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +165,16 @@ def mine(config: Config, interactions: Interactions) -> Pairs:
 
 
 @first_process_first()
-def prepare(run: RunFolder, dataset: Dataset) -> MinedPairs:
+def prepare(run: RunFolder, dataset: Dataset, miner: Miner = mine) -> MinedPairs:
     """The related pairs of a run: mined and saved in its folder, or read from there.
 
     Writes ``pairs.parquet`` (ids of source and target, score, users), if users are held out also
     ``held_out_pairs.parquet``, and ``data.json`` (sizes and counts).
+
+    Args:
+        run: The run folder.
+        dataset: Its data.
+        miner: What mines a log; all of them find the same pairs.
 
     Raises:
         DataError: If the log gives no pair; with the report of mining.
@@ -176,11 +185,11 @@ def prepare(run: RunFolder, dataset: Dataset) -> MinedPairs:
     if run.file("data.json").exists():
         _refuse_other_pairs(run, dataset, mined_by)
     else:
-        pairs = _some(mine(run.config, dataset.interactions), "data.interactions")
+        pairs = _some(miner(run.config, dataset.interactions), "data.interactions")
         write_pairs(path, pairs, dataset.notes)
         held_out = pairs
         if held_out_log is not None:
-            held_out = _some(mine(run.config, held_out_log), "data.interactions of the users held out")
+            held_out = _some(miner(run.config, held_out_log), "data.interactions of the users held out")
             write_pairs(held_out_path, held_out, dataset.notes)
         described = describe_data(dataset, pairs, held_out) | {"mined_by": mined_by}
         write_json(run.file("data.json"), described)
