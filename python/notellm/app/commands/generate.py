@@ -119,10 +119,16 @@ def _lines(path: Path | None) -> list[str] | None:
         return None
     from notellm.errors import DataError
     from notellm.io.json_files import read_text
+    from notellm.text.normal import all_normalized
 
     if not path.is_file():
         raise DataError(f"{path}: must be a file, but {'is a folder' if path.is_dir() else 'does not exist'}")
-    lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
-    if not lines:
+    text = read_text(path)
+    if "\0" in text:
+        raise DataError(f"{path}: must be UTF-8, but holds NUL bytes, as in UTF-16; try to save it as UTF-8")
+    # one way to end a line is enough; files that were joined have byte order marks inside
+    lines = text.replace("\r", "\n").replace("\ufeff", "").split("\n")
+    names = [name for name in map(str.strip, all_normalized(lines)) if name]
+    if not names:
         raise DataError(f"{path}: must hold one name a line, but holds none")
-    return lines
+    return names

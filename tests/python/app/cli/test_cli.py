@@ -190,11 +190,29 @@ def test_what_is_nobody_s_fault_but_ours_shows_where_it_happened(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", [b"food\ncraft\n", b"food\r\ncraft\r\n", b"\xef\xbb\xbffood\r\n\r\n craft"]
+    "content",
+    [
+        b"food\ncraft\n",
+        b"food\r\ncraft\r\n",
+        b"food\rcraft\r",
+        b"\xef\xbb\xbffood\r\n\r\n craft",
+        b"\xef\xbb\xbffood\n\xef\xbb\xbfcraft\n",
+    ],
 )
 def test_names_in_a_file_are_those_that_an_editor_shows(tmp_path, content):
     (tmp_path / "names.txt").write_bytes(content)
     assert generate._lines(tmp_path / "names.txt") == ["food", "craft"]
+
+
+def test_names_are_in_the_normal_form_of_notes(tmp_path):
+    (tmp_path / "names.txt").write_text("cafe\u0301\n")
+    assert generate._lines(tmp_path / "names.txt") == ["caf\u00e9"]
+
+
+def test_names_in_utf_16_without_a_mark_are_refused(tmp_path):
+    (tmp_path / "names.txt").write_bytes("food".encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"names\.txt: must be UTF-8, but holds NUL bytes, as in UTF-16"):
+        generate._lines(tmp_path / "names.txt")
 
 
 def test_names_in_another_encoding_are_refused_with_their_line(tmp_path):
