@@ -98,6 +98,11 @@ def reference(
             (a, b): nearest(Fraction(other_score(score, users, viewers[a], clickers[b], people)) * UNIT)
             for (a, b), users in support.items()
         }
+    return best_of(sums, support, lower, upper, top, min_users)
+
+
+def best_of(sums, support, lower, upper, top, min_users):
+    """What is within the bounds, the best `top` of each source."""
     low, high = nearest(Fraction(lower) * UNIT), inf if upper == inf else nearest(Fraction(upper) * UNIT)
     kept = [p for p in sums if support[p] >= min_users and low <= sums[p] <= high]
     kept.sort(key=lambda p: (p[0], -sums[p], p[1]))
