@@ -34,8 +34,11 @@ void bind_report(py::module_& m) {
       .def_readonly("users", &MiningReport::users)
       .def_readonly("users_too_long", &MiningReport::users_too_long)
       .def_readonly("users_with_one_note", &MiningReport::users_with_one_note)
+      .def_readonly("users_sampled", &MiningReport::users_sampled)
       .def_readonly("events", &MiningReport::events)
       .def_readonly("events_of_long_users", &MiningReport::events_of_long_users)
+      .def_readonly("events_of_sampled_users", &MiningReport::events_of_sampled_users)
+      .def_readonly("events_of_sampled_notes", &MiningReport::events_of_sampled_notes)
       .def_readonly("pairs_found", &MiningReport::pairs_found)
       .def_readonly("pairs_under_min_users", &MiningReport::pairs_under_min_users)
       .def_readonly("pairs_below_lower", &MiningReport::pairs_below_lower)
@@ -43,8 +46,17 @@ void bind_report(py::module_& m) {
       .def_readonly("pairs_beyond_top", &MiningReport::pairs_beyond_top)
       .def_readonly("pairs_kept", &MiningReport::pairs_kept)
       .def_readonly("notes_without_events", &MiningReport::notes_without_events)
+      .def_readonly("notes_sampled", &MiningReport::notes_sampled)
       .def_readonly("notes_without_partner", &MiningReport::notes_without_partner)
       .def_readonly("histogram", &MiningReport::histogram);
+}
+
+void bind_exposure(py::module_& m) {
+  py::class_<Exposure, std::shared_ptr<Exposure>> cls(m, "Exposure");
+  def_array(cls, "events", &Exposure::events);
+  def_array(cls, "views", &Exposure::views);
+  def_array(cls, "clicks", &Exposure::clicks);
+  def_array(cls, "users", &Exposure::users);
 }
 
 // The compressed arrays of the Eigen matrix without a copy; SciPy's csr_matrix wraps them as is.
@@ -67,6 +79,7 @@ void bind_cooccurrence(py::module_& m) {
                                const auto& scores = self.cast<const Cooccurrence&>().scores;
                                return view(self, scores.valuePtr(), scores.nonZeros());
                              })
+      .def_readonly("exposure", &Cooccurrence::exposure)
       .def_readonly("report", &Cooccurrence::report);
 }
 
@@ -75,6 +88,7 @@ void bind_cooccurrence(py::module_& m) {
 void bind_mining(py::module_& m) {
   m.attr("SCORE_UNIT_BITS") = kScoreUnitBits;
   bind_report(m);
+  bind_exposure(m);
   bind_cooccurrence(m);
   m.def("mine_cooccurrence", &mine, py::arg("users"), py::arg("notes"), py::arg("times").none(true),
         py::arg("events").none(true), py::arg("user_count"), py::arg("note_count"),

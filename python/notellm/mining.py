@@ -7,8 +7,8 @@ any number of threads.
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from notellm._core import mining as _core
 from notellm._core.options import MiningOptions
+from notellm.mining_report import Exposure, MiningReport, report_of
 from notellm.progress import ProgressFn
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from notellm._core.options import MiningKeywords
 
-__all__ = ["InteractionLog", "MiningOptions", "MiningReport", "Pairs", "mine_pairs"]
+__all__ = ["Exposure", "InteractionLog", "MiningOptions", "MiningReport", "Pairs", "mine_pairs"]
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -60,93 +61,6 @@ class InteractionLog(Protocol):
     def ordered(self) -> bool: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class MiningReport:
-    """What happened to a log. Each pair found is counted in exactly one of the five counts after ``pairs_found``.
-
-    Attributes:
-        users: Users with at least one event.
-        users_too_long: Of these, left out with all their events by ``max_user_events``.
-        users_with_one_note: Of these, users with a single distinct note, who give no pair.
-        events: Events in the log.
-        events_of_long_users: Of these, left out with their users.
-        pairs_found: Distinct pairs before the bounds.
-        pairs_under_min_users: Dropped for too few supporting users.
-        pairs_below_lower: Dropped for a score below the lower bound.
-        pairs_above_upper: Dropped for a score above the upper bound.
-        pairs_beyond_top: Dropped because their source note has enough better partners.
-        pairs_kept: The result.
-        notes: Notes of the catalogue.
-        notes_without_events: Of these, never seen in the log.
-        notes_without_partner: Of these, without a kept partner, for whatever reason.
-        histogram_edges: Bin edges of the scores found, powers of two; one more than the counts, or empty.
-        histogram_counts: Pairs found with a score in ``[edges[i], edges[i + 1])``.
-    """
-
-    users: int
-    users_too_long: int
-    users_with_one_note: int
-    events: int
-    events_of_long_users: int
-    pairs_found: int
-    pairs_under_min_users: int
-    pairs_below_lower: int
-    pairs_above_upper: int
-    pairs_beyond_top: int
-    pairs_kept: int
-    notes: int
-    notes_without_events: int
-    notes_without_partner: int
-    histogram_edges: list[float]
-    histogram_counts: list[int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain numbers and lists, ready for JSON."""
-        return asdict(self)
-
-    def describe(self) -> str:
-        """The report as a few lines of text.
-
-        Example:
-            >>> print(mine_pairs(_example_log(), lower=0.4).report.describe())
-            3 users with 6 events; left out: 0 too long (0 events), 1 with one note
-            6 pairs found; dropped: 0 under min_users, 4 below lower, 0 above upper, 0 beyond top; kept 2
-            3 notes; 0 without events, 1 without a partner
-        """
-        return "\n".join(
-            (
-                f"{self.users:,} users with {self.events:,} events; left out: {self.users_too_long:,} too "
-                f"long ({self.events_of_long_users:,} events), {self.users_with_one_note:,} with one note",
-                f"{self.pairs_found:,} pairs found; dropped: {self.pairs_under_min_users:,} under min_users, "
-                f"{self.pairs_below_lower:,} below lower, {self.pairs_above_upper:,} above upper, "
-                f"{self.pairs_beyond_top:,} beyond top; kept {self.pairs_kept:,}",
-                f"{self.notes:,} notes; {self.notes_without_events:,} without events, "
-                f"{self.notes_without_partner:,} without a partner",
-            )
-        )
-
-    def remedy(self) -> str:
-        """What to try if no pair was kept: a hint about the limit that dropped most pairs.
-
-        Example:
-            >>> mine_pairs(_example_log(), lower=2.0).report.remedy()
-            'a lower mining.lower: 6 pairs score below it'
-        """
-        losses = {
-            "a lower mining.lower": (self.pairs_below_lower, "score below it"),
-            "a higher mining.upper": (self.pairs_above_upper, "score above it"),
-            "a lower mining.min_users": (self.pairs_under_min_users, "have fewer users"),
-        }
-        what, (count, why) = max(losses.items(), key=lambda item: item[1][0])
-        if count:
-            return f"{what}: {count:,} pairs {why}"
-        if self.users_too_long:
-            return f"a higher mining.max_user_events, or 0: {self.users_too_long:,} users are left out by it"
-        if self.users_with_one_note == self.users:
-            return "a log in which users have several notes: each has one"
-        return "larger mining.max_gap_seconds and mining.max_gap_events, or 0: no two events are near enough"
-
-
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """Related pairs of ``N`` notes, ordered by source, then score (highest first), then target.
@@ -158,6 +72,7 @@ class Pairs:
         users: Shape ``(P,)`` int64, the users who support the pair.
         count: ``N``, the number of notes.
         report: What mining did; in a selection still the report of the whole log.
+        exposure: Events and users of each note; in a selection, too.
 
     Shapes: ``P`` pairs, ``N`` notes.
     """
@@ -168,6 +83,7 @@ class Pairs:
     users: IntArray
     count: int
     report: MiningReport
+    exposure: Exposure
     _mined: csr_matrix | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -188,6 +104,7 @@ class Pairs:
             self.users[keep],
             count=self.count,
             report=self.report,
+            exposure=self.exposure,
         )
 
     def to_csr(self) -> csr_matrix:
@@ -226,10 +143,18 @@ def mine_pairs(
 
     .. math:: s(A \to B) = \sum_{i \text{ viewed } A \text{ and afterwards clicked } B} 1 / N_i
 
-    ``N_i`` is the number of distinct notes user ``i`` clicked; ``score`` chooses another score. A user counts once
-    for a pair. "Afterwards" means
+    ``N_i`` is the number of distinct notes user ``i`` clicked. A user counts once for a pair. "Afterwards" means
     later in time, or later in the log if times are equal or absent; in a log that is not ordered it always
     holds. Scores are sums of whole units of 2\ :sup:`-40`; the bounds are rounded to such units, too.
+
+    ``score`` chooses another score. Of these, ``"swing"`` (Yang et al., arXiv 2010.05525) is a sum over pairs of the
+    users who support (A, B), each pair once, where ``I_u`` are the notes that user ``u`` clicked:
+
+    .. math:: s(A \to B) = \sum_{u < v} \frac{w_u w_v}{\alpha + |I_u \cap I_v|}, \quad w_u = 1 / \sqrt{|I_u|}
+
+    ``sample_user_notes`` and ``sample_note_users`` bound the cost of very active users and very popular notes: of the
+    notes of a user, and then of the users of a note, a sample is kept, as if the log had no other events of them. It is
+    drawn by a hash of ``sample_seed``, the user's and the note's index.
 
     Args:
         log: The events, for example a `notellm.Interactions`. In a log without event types each event counts
@@ -247,7 +172,8 @@ def mine_pairs(
             without times), times are not integers, or the log's columns do not fit together.
 
     Warns:
-        UserWarning: If a gap limit is in seconds, but the times seem to be in a smaller unit.
+        UserWarning: If a gap limit is in seconds, but the times seem to be in a smaller unit; or, before mining, if a
+            user has so many notes that the user's pairs alone take very long.
 
     Example:
         >>> pairs = mine_pairs(_example_log())
@@ -258,6 +184,7 @@ def mine_pairs(
     """
     options = (options or MiningOptions()).replace(**changes)
     _check_times(log.times)
+    _warn_of_giants(log, options)
     ticks, limit = int(getattr(log, "ticks_per_second", 1)), options.max_gap_seconds
     mined = _core.mine_cooccurrence(
         log.users,
@@ -282,7 +209,8 @@ def mine_pairs(
         score=mined.scores[order],
         users=mined.users[order],
         count=count,
-        report=_report(mined.report, count),
+        report=report_of(mined.report, count),
+        exposure=_exposure(mined.exposure),
         _mined=_csr(mined.scores, mined.indices, mined.indptr, count),
     )
 
@@ -293,6 +221,30 @@ def _check_times(times: object) -> None:
         raise ValueError(
             f"mine_pairs: times must be integers, but are {np.asarray(times).dtype}; try notellm.Interactions, which "
             "converts them exactly"
+        )
+
+
+_GIANT = 100_000
+"""The notes of a user whose pairs, the square of it, take about half a minute."""
+
+
+def _warn_of_giants(log: InteractionLog, options: MiningOptions) -> None:
+    """Warns of a user whose pairs take very long, if no option limits them."""
+    limits = options.sample_user_notes, options.max_gap_events, options.max_gap_seconds
+    users = np.asarray(log.users)
+    if any(limits) or len(users) <= _GIANT or len(log.note_ids) <= _GIANT:
+        return
+    if users.min() < 0 or users.max() >= len(log.user_ids):
+        return  # the core refuses it
+    events = np.bincount(users)
+    if options.max_user_events:
+        events = events[events <= options.max_user_events]
+    largest = int(events.max(initial=0))
+    if largest > _GIANT:
+        warnings.warn(
+            f"mine_pairs: a user has {largest:,} events, and mining looks at every pair of the user's notes; to bound "
+            "it, try sample_user_notes=1000, or max_user_events=1000 to leave such users out",
+            stacklevel=3,
         )
 
 
@@ -334,17 +286,8 @@ def _csr(data: FloatArray, indices: IntArray, indptr: IntArray, count: int) -> c
     return matrix
 
 
-def _report(mined: _core.MiningReport, notes: int) -> MiningReport:
-    names = [name for name in MiningReport.__dataclass_fields__ if hasattr(mined, name)]
-    filled = np.flatnonzero(mined.histogram)
-    bins = range(filled[0], filled[-1] + 1) if len(filled) else range(0)
-    edges = [*bins, bins.stop] if bins else []
-    return MiningReport(
-        **{name: getattr(mined, name) for name in names},
-        notes=notes,
-        histogram_edges=[2.0 ** int(edge - _core.SCORE_UNIT_BITS) for edge in edges],
-        histogram_counts=[mined.histogram[i] for i in bins],
-    )
+def _exposure(counted: _core.Exposure) -> Exposure:
+    return Exposure(counted.events, counted.views, counted.clicks, counted.users)
 
 
 def _example_log() -> InteractionLog:

@@ -46,6 +46,7 @@ def option(
     not_empty: bool = False,
     unit: str = "",
     decides_cost: bool = False,
+    added_later: bool = False,
 ) -> Any:
     """A field of a class of `Options`.
 
@@ -60,6 +61,8 @@ def option(
         not_empty: Whether a text or a tuple must not be empty. If the default is empty, the option must be given.
         unit: What a number counts or measures.
         decides_cost: Whether it changes only the cost of a run and the files it keeps, but not its results.
+        added_later: Whether it is newer than configurations that were kept: one without it takes the default, which
+            must forever be what was in effect before; and names of results leave it out where it has its default.
     """
     low, high = at_least if above is None else above, at_most if below is None else below
     facts = {
@@ -71,6 +74,7 @@ def option(
         "must_not_be_empty": not_empty,
         "unit": unit,
         "decides_cost": decides_cost,
+        "is_added_later": added_later,
     }
     return dataclasses.field(default=default, metadata={_DESCRIPTION: (meaning, facts)})
 

@@ -14,8 +14,10 @@
 #include "notellm/options/described.h"
 #include "notellm/util/check.h"
 #include "notellm/util/parallel.h"
+#include "sample.h"
 #include "selector.h"
 #include "sums.h"
+#include "swing.h"
 #include "views.h"
 
 namespace notellm {
@@ -28,6 +30,7 @@ using internal::Partner;
 using internal::Scorer;
 using internal::Selector;
 using internal::Sum;
+using internal::SwingSums;
 using internal::UserClicks;
 using internal::View;
 using internal::ViewIndex;
@@ -37,15 +40,22 @@ constexpr int64_t kBlocks = 4096;  // about so many tasks
 // Where one thread sums the scores of one source note after another; O(N) memory.
 class Accumulator {
  public:
-  Accumulator(const ViewIndex& index, const MiningOptions& options, int64_t users)
+  Accumulator(const ViewIndex& index, const MiningOptions& options)
       : index_(index),
-        scorer_(index, options.score, users),
+        scorer_(index, options.score),
         selector_(options, index.note_at),
         packed_(std::ssize(index.note_at)),
-        direct_(std::ssize(index.note_at)) {}
+        direct_(std::ssize(index.note_at)),
+        is_swing_(options.score == PairScore::kSwing),
+        swing_(index, options.swing_alpha) {}
 
   // The kept partners of a source note by ascending note; valid until the next call.
   const std::vector<Partner>& mine(int32_t source) {
+    if (is_swing_) {
+      selector_.begin();
+      selector_.offer(swing_.of(source));
+      return selector_.end();
+    }
     const int64_t views = index_.offsets[source + 1] - index_.offsets[source];
     return PackedSums::has_room(views) ? mine(source, views, packed_)
                                        : mine(source, views, direct_);
@@ -119,6 +129,8 @@ class Accumulator {
   Selector selector_;
   PackedSums packed_;
   DirectSums direct_;
+  bool is_swing_;
+  SwingSums swing_;
   LargeVector<int64_t> last_visit_;  // of each place: a visit is one user with one source note
   int64_t visit_ = 0;
   std::vector<int32_t> new_;  // a visit's new clicks
@@ -127,8 +139,8 @@ class Accumulator {
 // Lends accumulators to tasks, so that there are never more of them than threads.
 class AccumulatorPool {
  public:
-  AccumulatorPool(const ViewIndex& index, const MiningOptions& options, int64_t users)
-      : index_(index), options_(options), users_(users) {}
+  AccumulatorPool(const ViewIndex& index, const MiningOptions& options)
+      : index_(index), options_(options) {}
 
   std::unique_ptr<Accumulator> take() {
     {
@@ -139,7 +151,7 @@ class AccumulatorPool {
         return accumulator;
       }
     }
-    return std::make_unique<Accumulator>(index_, options_, users_);
+    return std::make_unique<Accumulator>(index_, options_);
   }
 
   void give_back(std::unique_ptr<Accumulator> accumulator) {
@@ -150,7 +162,6 @@ class AccumulatorPool {
  private:
   const ViewIndex& index_;
   const MiningOptions& options_;
-  int64_t users_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Accumulator>> idle_;
 };
@@ -232,6 +243,38 @@ void assemble(std::vector<Block>& blocks, int64_t notes, Cooccurrence& result) {
   }
 }
 
+// What the samples left out, beside what the report says of the log that is left.
+void add_left_out(const MiningReport& left_out, const Exposure& exposure, MiningReport& report) {
+  // Users of whom nothing is left give no pair either.
+  report.users_with_one_note += left_out.users - left_out.users_too_long - report.users;
+  report.users = left_out.users;
+  report.users_too_long = left_out.users_too_long;
+  report.users_sampled = left_out.users_sampled;
+  report.events = left_out.events;
+  report.events_of_long_users = left_out.events_of_long_users;
+  report.events_of_sampled_users = left_out.events_of_sampled_users;
+  report.events_of_sampled_notes = left_out.events_of_sampled_notes;
+  report.notes_sampled = left_out.notes_sampled;
+  report.notes_without_events = std::ranges::count(exposure.events, 0);
+}
+
+// The log that is left by the samples, regrouped by viewed note.
+ViewIndex index_log(const UserEvents& log,
+                    const MiningOptions& options,
+                    const ProgressFn& progress,
+                    const Exposure& exposure,
+                    MiningReport& report) {
+  if (!internal::takes_samples(options))
+    return internal::index_views(log, exposure.events, options, progress, report);
+  MiningReport left_out;
+  const UserEvents some = internal::sample(log, options, progress, left_out);
+  std::vector<int64_t> events(log.note_count, 0);
+  for (const int32_t note : some.notes) ++events[note];
+  ViewIndex index = internal::index_views(some, events, options, progress, report);
+  add_left_out(left_out, exposure, report);
+  return index;
+}
+
 void check_options(const UserEvents& log, const MiningOptions& options) {
   validate(options, "mine_pairs");
   const internal::Require require("mine_pairs");
@@ -249,12 +292,12 @@ Cooccurrence mine_cooccurrence(const UserEvents& log,
                                const ProgressFn& progress) {
   check_options(log, options);
   Cooccurrence result;
-  const ViewIndex index = internal::index_views(log, options, progress, result.report);
-
+  result.exposure = count_exposure(log, progress, options.threads);
+  const ViewIndex index = index_log(log, options, progress, result.exposure, result.report);
   const int64_t notes = log.note_count;
   const std::vector<int64_t> firsts = divide(index.offsets);
   std::vector<Block> blocks(firsts.size() - 1);
-  AccumulatorPool accumulators(index, options, result.report.users - result.report.users_too_long);
+  AccumulatorPool accumulators(index, options);
   const auto mine = [&](int64_t b) {
     auto accumulator = accumulators.take();
     blocks[b] = mine_block(firsts[b], firsts[b + 1], *accumulator);

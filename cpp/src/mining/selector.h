@@ -29,11 +29,11 @@ inline bool is_better(const Partner& a, const Partner& b) {
 // Puts another score in the place of the sums of a source note.
 class Scorer {
  public:
-  Scorer(const ViewIndex& index, PairScore score, int64_t users)
-      : index_(index), score_(score), users_(static_cast<double>(users)) {}
+  Scorer(const ViewIndex& index, PairScore score)
+      : index_(index), score_(score), people_(static_cast<double>(index.people)) {}
 
   void operator()(int32_t source, std::span<Sum> sums) const {
-    if (score_ == PairScore::kNoteLLM) return;
+    if (score_ == PairScore::kNoteLLM || score_ == PairScore::kSwing) return;
     for (Sum& sum : sums) sum.units = to_units(score(source, sum));
   }
 
@@ -43,12 +43,12 @@ class Scorer {
     if (score_ == PairScore::kCount) return together;
     const double apart = static_cast<double>(index_.viewers[source]) * index_.clickers[sum.place];
     if (score_ == PairScore::kCosine) return together / std::sqrt(apart);
-    return std::max(0.0, std::log(together * users_ / apart));
+    return std::max(0.0, std::log(together * people_ / apart));
   }
 
   const ViewIndex& index_;
   PairScore score_;
-  double users_;
+  double people_;
 };
 
 // Applies min_users, bounds and top to the partners of one source note after another, and counts

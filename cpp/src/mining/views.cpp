@@ -5,29 +5,15 @@
 #include <numeric>
 #include <span>
 
+#include "first_time.h"
 #include "notellm/util/check.h"
 #include "notellm/util/parallel.h"
+#include "shares.h"
 
 namespace notellm::internal {
 namespace {
 
 constexpr int64_t kMostClicks = std::numeric_limits<int32_t>::max();
-
-// Tells whether a note is new to the current round, in O(1) and without clearing between rounds.
-class FirstTime {
- public:
-  explicit FirstTime(int64_t notes) : last_round_(notes, 0) {}
-  void next_round() { ++round_; }
-  bool operator()(int32_t note) {
-    const bool is_new = last_round_[note] != round_;
-    last_round_[note] = round_;
-    return is_new;
-  }
-
- private:
-  LargeVector<int64_t> last_round_;
-  int64_t round_ = 0;
-};
 
 // What one user's events mean for pairs; read for one user after another.
 class UserReader {
@@ -101,7 +87,7 @@ class UserReader {
 
 // Consecutive users, about as many events as others have; read twice, to count and to fill in.
 struct Share {
-  int64_t first_user, last_user;
+  UserRange users;
   int64_t clicks = 0;           // of these users
   std::vector<int64_t> places;  // (N) how many views of each note; then where the next one belongs
   std::vector<int32_t> viewers, clickers;  // (N) by note, if a score needs them
@@ -110,17 +96,24 @@ struct Share {
 
 class Indexer {
  public:
-  Indexer(const UserEvents& log, const MiningOptions& options, const ProgressFn& progress)
-      : log_(log), options_(options), progress_(progress) {
+  Indexer(const UserEvents& log,
+          const std::vector<int64_t>& events,
+          const MiningOptions& options,
+          const ProgressFn& progress)
+      : log_(log), events_(events), options_(options), progress_(progress) {
     index_.has_gap_limit = options.max_gap_seconds > 0 || options.max_gap_events > 0;
     index_.users.resize(log.user_count());
   }
 
   ViewIndex build(MiningReport& report) {
-    number_by_events(report);
-    divide();
+    number_by_events();
+    report.events = std::ssize(log_.notes);
+    report.notes_without_events = std::count(events_.begin(), events_.end(), 0);
+    for (const UserRange& users : divide_users(log_, options_.threads))
+      shares_.push_back({users, 0, {}, {}, {}, {}});
     in_shares([this](Share& share) { count(share); });
     for (const Share& share : shares_) add_user_counts(share.report, report);
+    index_.people = report.users - report.users_too_long;
     add_people();
     find_places();
     in_shares([this](Share& share) { fill(share); });
@@ -138,31 +131,14 @@ class Indexer {
         std::ssize(shares_), options_.threads, [&](int64_t s) { what(shares_[s]); }, still_none);
   }
 
-  void number_by_events(MiningReport& report) {
-    std::vector<int64_t> events(log_.note_count, 0);
-    for (const int32_t note : log_.notes) ++events[note];
-    report.events = std::ssize(log_.notes);
-    report.notes_without_events = std::count(events.begin(), events.end(), 0);
+  void number_by_events() {
     index_.note_at.resize(log_.note_count);
     std::iota(index_.note_at.begin(), index_.note_at.end(), 0);
     std::stable_sort(index_.note_at.begin(), index_.note_at.end(),
-                     [&](int32_t a, int32_t b) { return events[a] > events[b]; });
+                     [&](int32_t a, int32_t b) { return events_[a] > events_[b]; });
     index_.place_of.resize(log_.note_count);
     for (int64_t place = 0; place < log_.note_count; ++place)
       index_.place_of[index_.note_at[place]] = static_cast<int32_t>(place);
-  }
-
-  void divide() {
-    const int64_t users = log_.user_count(), events = std::ssize(log_.notes);
-    const int64_t shares = options_.threads > 0 ? options_.threads : num_threads();
-    int64_t first = 0;
-    for (int64_t s = 1; s <= shares && first < users; ++s) {
-      const auto at = std::lower_bound(log_.offsets.begin(), log_.offsets.end(),
-                                       events / shares * s + events % shares * s / shares);
-      const int64_t last = s == shares ? users : std::min(users, at - log_.offsets.begin());
-      if (last > first) shares_.push_back({first, last, 0, {}, {}, {}, {}});
-      first = std::max(first, last);
-    }
   }
 
   // Whether a user's events can give a pair; what is left out is counted.
@@ -192,7 +168,7 @@ class Indexer {
     FirstTime is_first(log_.note_count);
     for (auto* counts : {&share.viewers, &share.clickers}) {
       counts->assign(log_.note_count, 0);
-      for (int64_t user = share.first_user; user < share.last_user; ++user) {
+      for (int64_t user = share.users.first; user < share.users.last; ++user) {
         const int64_t begin = log_.offsets[user], end = log_.offsets[user + 1];
         if (options_.max_user_events > 0 && end - begin > options_.max_user_events) continue;
         is_first.next_round();
@@ -222,7 +198,7 @@ class Indexer {
     if (needs_people()) count_people(share);
     UserReader reader(log_, options_);
     share.places.assign(log_.note_count, 0);
-    for (int64_t user = share.first_user; user < share.last_user; ++user) {
+    for (int64_t user = share.users.first; user < share.users.last; ++user) {
       if (!is_used(user, share.report) || !reader.read(user)) continue;
       index_.users[user].count = static_cast<int32_t>(reader.clicks().size());
       index_.users[user].distinct = reader.distinct();
@@ -255,7 +231,7 @@ class Indexer {
   void fill(Share& share) {
     UserReader reader(log_, options_);
     int64_t click = share.clicks;  // where the share's first one belongs
-    for (int64_t user = share.first_user; user < share.last_user; ++user) {
+    for (int64_t user = share.users.first; user < share.users.last; ++user) {
       if (index_.users[user].count == 0) continue;
       reader.read(user);
       index_.users[user].begin = click;
@@ -278,6 +254,7 @@ class Indexer {
   }
 
   const UserEvents& log_;
+  const std::vector<int64_t>& events_;  // (N) of each note
   const MiningOptions& options_;
   const ProgressFn& progress_;
   ViewIndex index_;
@@ -287,10 +264,11 @@ class Indexer {
 }  // namespace
 
 ViewIndex index_views(const UserEvents& log,
+                      const std::vector<int64_t>& events,
                       const MiningOptions& options,
                       const ProgressFn& progress,
                       MiningReport& report) {
-  return Indexer(log, options, progress).build(report);
+  return Indexer(log, events, options, progress).build(report);
 }
 
 }  // namespace notellm::internal

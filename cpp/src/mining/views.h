@@ -34,6 +34,7 @@ struct ViewIndex {
   std::vector<int32_t> place_of;  ///< (N) the place of each note
   std::vector<int32_t> viewers;   ///< (N) by note, and
   std::vector<int32_t> clickers;  ///< (N) by place: distinct users; empty if no score needs them
+  int64_t people = 0;             ///< users with events, without those left out
   bool has_gap_limit = false;  ///< then a user may have several views of a note, with equal clicks
 
   int32_t clicks_after(int64_t view) const {
@@ -45,7 +46,10 @@ struct ViewIndex {
 ///
 /// Without a gap limit a pair (A, B) exists when the first view of A precedes the last click of B,
 /// so only those events are kept. With one, every view is.
+///
+/// @param events  (N) events of each note in this log.
 ViewIndex index_views(const UserEvents& log,
+                      const std::vector<int64_t>& events,
                       const MiningOptions& options,
                       const ProgressFn& progress,
                       MiningReport& report);

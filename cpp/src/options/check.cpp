@@ -175,7 +175,8 @@ class Checker {
     for (const Option& option : group.options) {
       const std::string key = join(group.name, option.name);
       const TreeEntry* entry = find(entries, option.name);
-      if (!entry && !options_.fills_in) complain(at.line, key, " is missing");
+      if (!entry && !options_.fills_in && !option.facts.is_added_later)
+        complain(at.line, key, " is missing");
       values[option.name] = entry ? value_of(entry->value, key, option) : option.standard;
     }
     return values;

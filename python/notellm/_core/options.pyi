@@ -18,6 +18,7 @@ class Option:
         must_not_be_empty: bool = False,
         unit: str = "",
         decides_cost: bool = False,
+        is_added_later: bool = False,
     ) -> None: ...
     @property
     def name(self) -> str: ...
@@ -41,6 +42,8 @@ class Option:
     def unit(self) -> str: ...
     @property
     def decides_cost(self) -> bool: ...
+    @property
+    def is_added_later(self) -> bool: ...
 
 class OptionGroup:
     def __init__(self, name: str, meaning: str, options: Sequence[Option]) -> None: ...
@@ -74,7 +77,11 @@ class MiningOptions:
         upper: float = 30.0,
         top: int = 10,
         min_users: int = 1,
+        swing_alpha: float = 1.0,
         max_user_events: int = 0,
+        sample_user_notes: int = 0,
+        sample_note_users: int = 0,
+        sample_seed: int = 0,
         max_gap_seconds: int = 0,
         max_gap_events: int = 0,
     ) -> None: ...
@@ -89,7 +96,15 @@ class MiningOptions:
     @property
     def min_users(self) -> int: ...
     @property
+    def swing_alpha(self) -> float: ...
+    @property
     def max_user_events(self) -> int: ...
+    @property
+    def sample_user_notes(self) -> int: ...
+    @property
+    def sample_note_users(self) -> int: ...
+    @property
+    def sample_seed(self) -> int: ...
     @property
     def max_gap_seconds(self) -> int: ...
     @property
@@ -103,7 +118,11 @@ class MiningKeywords(TypedDict, total=False):
     upper: float
     top: int
     min_users: int
+    swing_alpha: float
     max_user_events: int
+    sample_user_notes: int
+    sample_note_users: int
+    sample_seed: int
     max_gap_seconds: int
     max_gap_events: int
 

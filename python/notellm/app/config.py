@@ -133,7 +133,7 @@ def load_config(path: str | Path) -> Config:
     """Reads a resolved configuration, such as the ``config.yaml`` of a run folder.
 
     Args:
-        path: A YAML file that gives every key of the schema once.
+        path: A YAML file that gives every key of the schema once; only options that were added later may be absent.
 
     Returns:
         The configuration: groups and keys are attributes, ``to_dict()`` converts it to plain data.

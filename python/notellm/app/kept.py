@@ -1,7 +1,8 @@
 """What is kept bears the name of all that decides it: with other options, data or models it is made anew.
 
 Which options decide each thing that a run keeps is said in `DECIDED_BY`, by the keys of their one description;
-those that decide only costs are left out by themselves. Contents, such as a model's files, count by their fingerprints.
+those that decide only costs are left out by themselves, and so are options that were added later where they have their
+default: what was made before them keeps its name. Contents, such as a model's files, count by their fingerprints.
 """
 
 from collections.abc import Collection
@@ -65,12 +66,11 @@ def deciding(config: Config, keys: Collection[str] = (), *, without: Collection[
         for described in group.options:
             key = dotted(group, described)
             is_wanted = not keys or _is_among(key, keys)
-            if described.decides_cost or not is_wanted or _is_among(key, without):
+            value = values[group.name][described.name] if group.name else values[key]
+            is_as_before = described.is_added_later and value == described.standard
+            if described.decides_cost or is_as_before or not is_wanted or _is_among(key, without):
                 continue
-            if group.name:
-                found.setdefault(group.name, {})[described.name] = values[group.name][described.name]
-            else:
-                found[key] = values[key]
+            (found.setdefault(group.name, {}) if group.name else found)[described.name] = value
     return found
 
 

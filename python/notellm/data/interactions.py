@@ -7,28 +7,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from notellm.data.log_parts import EVENTS, read_log
 from notellm.data.notes import Notes
 from notellm.data.reading import ReadingReport
-from notellm.data.tables import Column, Kind, Table, read_table
 from notellm.data.times import TICKS, exact_times
 from notellm.data.writing import write_table
-from notellm.errors import DataError
 
 __all__ = ["CLICK", "VIEW", "Interactions"]
 
 VIEW, CLICK = 0, 1
 """Codes of ``Interactions.events``."""
-
-_EVENTS = ["view", "click"]
-
-_SCHEMA = {
-    "user": Column(Kind.KEY),
-    "note": Column(Kind.KEY),
-    "time": Column(Kind.TIME, is_required=False),
-    "event": Column(Kind.KEY, is_required=False),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +56,7 @@ class Interactions:
     def __post_init__(self) -> None:
         self._settle_arrays()
         arrays = {"users": self.users, "notes": self.notes, "times": self.times, "events": self.events}
-        limits = {"users": len(self.user_ids), "notes": len(self.note_ids), "events": len(_EVENTS)}
+        limits = {"users": len(self.user_ids), "notes": len(self.note_ids), "events": len(EVENTS)}
         for name, array in arrays.items():
             if array is None:
                 continue
@@ -128,15 +117,19 @@ class Interactions:
         ordered: bool = True,
         columns: Mapping[str, str] | None = None,
     ) -> "Interactions":
-        """Reads a log from a Parquet, CSV or JSON lines file.
+        """Reads a log from a Parquet, CSV or JSON lines file, or from a folder of such files.
 
         The columns are ``user`` and ``note`` (text or integers), and optionally ``time`` and ``event`` (``view`` or
         ``click``). A time is a number (of seconds, or of any unit you choose), a date, or a date and time
         (``2024-01-02 03:04:05.25``, with a zone, or without one for UTC), as text or as a Parquet type. Nothing is
         rounded: if seconds are not whole, ``ticks_per_second`` gives the unit of the times.
 
+        The files of a folder are the parts of one log, in the order of their names; those whose names begin with
+        ``.`` or ``_`` are no part of it. Ids are replaced by their codes part by part, and of a Parquet file about a
+        million rows are in memory as they are in the file. The result is that of one file with all rows.
+
         Args:
-            path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
+            path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``, or a folder of such files.
             notes: The notes of the log: indices refer to them, and an unknown id is an error. Without
                 them notes are numbered by their first appearance.
             ordered: Whether the log has an order; false for baskets.
@@ -144,28 +137,25 @@ class Interactions:
                 ``{"time": ""}`` means that times are not read.
 
         Raises:
-            DataError: If the file is malformed, empty or not UTF-8, a column is missing or has
+            DataError: If a file is malformed or not UTF-8, there is no row, a column is missing or has
                 another type, a value is missing, a time cannot be represented exactly, or a note or an
-                event is unknown. It names the file and the row.
+                event is unknown. It names the file and the row. Also if the parts of a folder differ in their
+                columns or in the form of their times.
             ValueError: If the suffix or a key of ``columns`` is not known.
-            FileNotFoundError: If there is no such file.
+            FileNotFoundError: If there is no such file or folder.
         """
-        table = read_table(path, _SCHEMA, columns)
-        users, user_ids = _coded(table.columns["user"])
-        if notes is None:
-            items, note_ids = _coded(table.columns["note"])
-        else:
-            items, note_ids = _known(table, "note", notes.ids, "an id of the notes"), notes.ids
-        times, ticks = None, 1
-        if "time" in table.columns:
-            there = (columns or {}).get("time", "time")
-            times, ticks = exact_times(
-                table.columns["time"], lambda row, why: _bad_time(table, there, row, why)
-            )
-        events = None
-        if "event" in table.columns:
-            events = _known(table, "event", _EVENTS, "view or click").astype(np.int8)
-        return cls(users, items, user_ids, note_ids, times, events, ordered, ticks, table.report())
+        log = read_log(path, columns or {}, None if notes is None else notes.ids)
+        return cls(
+            log.users,
+            log.notes,
+            log.user_ids,
+            log.note_ids,
+            log.times,
+            log.events,
+            ordered,
+            log.ticks_per_second,
+            log.report,
+        )
 
     def write(self, path: str | Path) -> None:
         """Writes the log to a ``.parquet``, ``.csv`` or ``.jsonl`` file, complete or not at all.
@@ -179,22 +169,8 @@ class Interactions:
         if self.times is not None:
             columns["time"] = _seconds(self.times, self.ticks_per_second)
         if self.events is not None:
-            columns["event"] = _named(self.events, _EVENTS)
+            columns["event"] = _named(self.events, EVENTS)
         write_table(path, pa.table(columns))
-
-
-def _coded(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Numbers the values as they first appear: codes of shape ``(E,)`` and the values."""
-    encoded = column.combine_chunks().dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
-
-
-def _known(table: Table, name: str, known: list[str], what: str) -> npt.NDArray[np.int64]:
-    """The position of each value among ``known``, shape ``(E,)``; another value is an error."""
-    column = table.columns[name]
-    codes = pc.index_in(column, value_set=pa.array(known, pa.large_string()))
-    table.check(codes.is_null(), lambda row: f"{name} must be {what}, but is {column[row].as_py()!r}")
-    return np.asarray(codes.to_numpy(), np.int64)
 
 
 def _named(codes: npt.NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:
@@ -229,12 +205,6 @@ def _whole_times(given: object) -> tuple[npt.NDArray[np.int64], int]:
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
         raise fail(None, f"must be times of one kind, but {error}") from error
     return exact_times(column, fail)
-
-
-def _bad_time(table: Table, there: str, row: int | None, problem: str) -> Exception:
-    if row is None:
-        return DataError(f"{table.path}: column {there!r} {problem}")
-    return table.fail(row, f"{there} {problem}")
 
 
 def _seconds(times: npt.NDArray[np.int64], ticks_per_second: int) -> pa.Array:

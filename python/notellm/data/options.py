@@ -11,7 +11,9 @@ class DataOptions(Options):
     )
     folder: str = option("Cache of fetched data; empty = ~/.cache/notellm/SOURCE.", default="")
     notes: str = option("files: table of notes (.parquet, .csv, .jsonl).", default="")
-    interactions: str = option("files: table of user-note events.", default="")
+    interactions: str = option(
+        "files: table of user-note events, or a folder of its parts, by name.", default=""
+    )
     groups_column: str = option(
         "files: column of notes; notes that share a value are never split; empty = none.", default=""
     )

@@ -5,77 +5,26 @@ header) of CSV and JSON lines, the row (counted from 1) of Parquet.
 """
 
 import difflib
-import enum
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
 from notellm.data import lines
+from notellm.data.conversion import convert
 from notellm.data.csv_form import SEPARATORS, CsvForm, check_quotes, find_form
-from notellm.data.list_cells import LOOKS_LIKE_A_LIST, TOPIC_SEPARATOR, split_cell
-from notellm.data.reading import ReadingReport
+from notellm.data.schema import Column, Kind, Table
 from notellm.data.writing import suffix_of
 from notellm.errors import DataError
 
-__all__ = ["Column", "Kind", "Table", "parquet_header", "read_table"]
+__all__ = ["Column", "Kind", "Table", "parquet_header", "read_parts", "read_table"]
 
 _BLOCK_BYTES = (16 << 20, lines.LARGEST_LINE)
 """Block sizes to try in turn: pyarrow needs each row to fit in a block, and reads small blocks in parallel."""
-
-
-class Kind(enum.Enum):
-    """What a column contains, and its type in memory."""
-
-    KEY = "text or integers"  # large_string, no nulls, not empty
-    TEXT = "text"  # large_string, null becomes ""
-    TOPICS = "lists of text"  # list of large_string, null becomes []
-    INTEGER = "integers"  # int64, no nulls
-    TIME = "times"  # as it is read; `exact_times` converts it to whole numbers
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a schema; one that is not required may be absent from the file."""
-
-    kind: Kind
-    is_required: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """The columns of one file that a schema asked for, by the schema's names."""
-
-    path: Path
-    columns: dict[str, pa.ChunkedArray]
-    form: CsvForm | None = None
-    """The form of the file, if it is CSV."""
-    changes: Counter[str] = field(default_factory=Counter)
-    """What was changed while reading, in words, and how often."""
-
-    def fail(self, row: int, problem: str) -> DataError:
-        """The error for a row (from 0), naming the file and the line or row."""
-        return DataError(f"{lines.place(self.path, self.form, row)}: {problem}")
-
-    def report(self) -> ReadingReport:
-        """What happened when the file was read."""
-        rows = len(next(iter(self.columns.values())))
-        changes = {what: count for what, count in self.changes.items() if count}
-        return ReadingReport(self.path, rows, changes)
-
-    def check(self, is_bad: pa.ChunkedArray, problem: Callable[[int], str]) -> None:
-        """Raises for the first row where ``is_bad``; ``problem`` makes the message from the row number."""
-        row = pc.index(is_bad, True).as_py()
-        if row >= 0:
-            raise self.fail(row, problem(row))
 
 
 def read_table(
@@ -101,26 +50,112 @@ def read_table(
         FileNotFoundError: If there is no such file.
     """
     path = Path(path).expanduser()
-    names = _names(schema, columns or {})
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: must be a file, but {'is a folder' if path.is_dir() else 'does not exist'}"
         )
+    file = _opened(path, schema, columns or {})
+    data = _read(file)
+    if data.num_rows == 0:
+        raise DataError(f"{path}: must hold at least one row, but is empty")
+    return _checked(file, schema, data)
+
+
+_PART_ROWS = 1 << 20
+
+
+def read_parts(
+    path: str | Path, schema: Mapping[str, Column], columns: Mapping[str, str] | None = None
+) -> Iterator[Table]:
+    """Reads a file, or all files of a folder, part by part, each checked and converted as by `read_table`.
+
+    A Parquet file is read by about a million rows at a time, another file as a whole. The files of a folder are read
+    in the order of their names. Those whose names begin with ``.`` or ``_`` are no part of it, and a part may be empty.
+
+    Args:
+        path: A file, or a folder of files, of the suffixes of `read_table`.
+        schema: The columns wanted, by their names here.
+        columns: As in `read_table`.
+
+    Yields:
+        Tables of at least one row, with the same columns.
+
+    Raises:
+        DataError: As in `read_table`; also if a folder has no files, or has a folder, or its files differ in their
+            columns.
+        ValueError: As in `read_table`.
+        FileNotFoundError: If there is neither such a file nor such a folder.
+    """
+    path, rows, first = Path(path).expanduser(), 0, None
+    for one in _files_of(path):
+        if path.is_dir() and one.stat().st_size == 0:
+            continue
+        file = _opened(one, schema, columns or {})
+        first = first or file
+        if file.there.keys() != first.there.keys():
+            raise DataError(
+                f"{one}: columns must be those of {first.path.name} ({', '.join(first.there)}), but are "
+                f"{', '.join(file.there)}"
+            )
+        row = 0
+        for data in _parquet_parts(file) if suffix_of(one) == ".parquet" else [_read(file)]:
+            if data.num_rows:
+                yield _checked(file, schema, data, row)
+            row += data.num_rows
+        rows += row
+    if rows == 0:
+        raise DataError(f"{path}: must hold at least one row, but is empty")
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The file, or the parts in a folder, by name."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: must be a file or a folder of files, but does not exist")
+    parts = sorted(one for one in path.iterdir() if not one.name.startswith((".", "_")))
+    for one in parts:
+        if one.is_dir():
+            raise DataError(f"{path}: must hold files alone, but {one.name} is a folder")
+    if not parts:
+        raise DataError(f"{path}: must hold files, but holds none")
+    return parts
+
+
+class _File(NamedTuple):
+    """A file whose first line, or header, has been read."""
+
+    path: Path
+    form: CsvForm | None
+    """If it is CSV."""
+    first: Mapping[str, Any]
+    """The first values of JSON lines."""
+    there: dict[str, str]
+    """By the schema's names: the file's names of the columns that it has."""
+    kinds: dict[str, Kind]
+    """By the file's names."""
+
+
+def _opened(path: Path, schema: Mapping[str, Column], columns: Mapping[str, str]) -> _File:
+    names = _names(schema, columns)
     suffix = suffix_of(path)
     form = find_form(path, names.values()) if suffix == ".csv" else None
     first = lines.first_values(path) if suffix == ".jsonl" else {}
     header = form.header if form else list(first) or parquet_header(path)
-    present = {name: schema[name].kind for name in _present(path, header, schema, names, columns or {})}
-    data = _read(path, form, first, {names[name]: kind for name, kind in present.items()})
-    if data.num_rows == 0:
-        raise DataError(f"{path}: must hold at least one row, but is empty")
-    raw = Table(path, {name: data[names[name]] for name in present}, form)
+    there = {name: names[name] for name in _present(path, header, schema, names, columns)}
+    return _File(path, form, first, there, {names[name]: schema[name].kind for name in there})
+
+
+def _checked(file: _File, schema: Mapping[str, Column], data: pa.Table, first_row: int = 0) -> Table:
+    """The columns in the types of their kinds."""
+    form = file.form
+    raw = Table(file.path, {name: data[there] for name, there in file.there.items()}, form, first_row)
     if form is not None and (form.separator != "," or form.skipped_lines):
         raw.changes[f"rows with {SEPARATORS.get(form.separator, repr(form.separator))} between columns"] = (
             data.num_rows
         )
-    converted = {name: _convert(raw, name, names[name], kind) for name, kind in present.items()}
-    return Table(path, converted, form, raw.changes)
+    converted = {name: convert(raw, name, there, schema[name]) for name, there in file.there.items()}
+    return Table(file.path, converted, form, first_row, raw.changes)
 
 
 def _names(schema: Mapping[str, Column], columns: Mapping[str, str]) -> dict[str, str]:
@@ -182,13 +217,14 @@ def parquet_header(path: Path) -> list[str]:
         raise DataError(f"{path}: must be a Parquet file, but {' '.join(str(error).split())}") from error
 
 
-def _read(path: Path, form: CsvForm | None, first: Mapping[str, Any], wanted: Mapping[str, Kind]) -> pa.Table:
+def _read(file: _File) -> pa.Table:
     """Reads columns by their names in the file, in types that change no value."""
+    path, form, wanted = file.path, file.form, file.kinds
     kinds: dict[str, lines.Holds] = {}
     if form is not None:
         check_quotes(path, form)
-    elif first:
-        kinds = _json_kinds(first, wanted)
+    elif file.first:
+        kinds = _json_kinds(file.first, wanted)
     try:
         if suffix_of(path) == ".parquet":
             # Without partitioning=None a folder called "time=1" would add a column.
@@ -202,6 +238,15 @@ def _read(path: Path, form: CsvForm | None, first: Mapping[str, Any], wanted: Ma
     except (pa.ArrowInvalid, OSError) as error:
         raise lines.diagnose(path, form, kinds, error) from error
     raise AssertionError
+
+
+def _parquet_parts(file: _File) -> Iterator[pa.Table]:
+    try:
+        with pq.ParquetFile(file.path) as parquet:
+            for batch in parquet.iter_batches(_PART_ROWS, columns=list(file.kinds)):
+                yield pa.Table.from_batches([batch])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise lines.diagnose(file.path, None, {}, error) from error
 
 
 def _read_csv(path: Path, form: CsvForm, wanted: Mapping[str, Kind], block: int) -> pa.Table:
@@ -241,132 +286,3 @@ def _read_jsonl(path: Path, kinds: Mapping[str, lines.Holds], block: int) -> pa.
         read_options=pyarrow.json.ReadOptions(block_size=block),
         parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
     )
-
-
-def _convert(table: Table, name: str, there: str, kind: Kind) -> pa.ChunkedArray:
-    """Checks one column as it was read and gives it the type of its kind."""
-    column = table.columns[name]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    convert = {
-        Kind.KEY: _keys,
-        Kind.TEXT: _text,
-        Kind.TOPICS: _topics,
-        Kind.INTEGER: _integers,
-        Kind.TIME: _times,
-    }[kind]
-    return convert(table, there, column)
-
-
-def _wrong_type(table: Table, there: str, kind: Kind, actual: pa.DataType) -> DataError:
-    return DataError(f"{table.path}: column {there!r} must hold {kind.value}, but holds {actual}")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
-
-
-def _check_utf8(table: Table, there: str, column: pa.ChunkedArray) -> None:
-    """Raises if text, or text in lists, is not UTF-8; from some formats pyarrow reads it unchecked."""
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid as error:
-        if suffix_of(table.path) != ".parquet":
-            raise lines.diagnose(table.path, table.form, {}, error) from error
-        is_list = not _is_text(column.type)
-        raw = column.cast(pa.list_(pa.large_binary()) if is_list else pa.large_binary())
-        for row, value in enumerate(raw.to_pylist()):
-            for text in (value or []) if is_list else [value]:
-                try:
-                    (text or b"").decode()
-                except UnicodeDecodeError as bad:
-                    raise table.fail(row, f"column {there!r} must be UTF-8, but holds {text!r}") from bad
-        raise
-
-
-def _keys(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    table.check(column.is_null(), lambda row: f"{there} must be given, but is null")
-    is_whole = (
-        pa.types.is_decimal(column.type) and column.type.scale == 0
-    )  # as warehouses write long integers
-    if pa.types.is_integer(column.type) or is_whole:
-        return column.cast(pa.large_string())
-    if not _is_text(column.type):
-        raise _wrong_type(table, there, Kind.KEY, column.type)
-    _check_utf8(table, there, column)
-    keys = column.cast(pa.large_string())
-    table.check(pc.equal(keys, ""), lambda row: f"{there} must be given, but is empty")
-    return keys
-
-
-def _text(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_null(column.type):
-        return column.cast(pa.large_string()).fill_null("")
-    if not _is_text(column.type):
-        raise _wrong_type(table, there, Kind.TEXT, column.type)
-    _check_utf8(table, there, column)
-    return column.cast(pa.large_string()).fill_null("")
-
-
-def _topics(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = column.type
-    if _is_text(kind):
-        return _topics_of_text(table, there, column)
-    if pa.types.is_null(kind):
-        return column.cast(pa.list_(pa.large_string()))
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if is_list:
-        item = kind.value_type
-        kind = pa.list_(item.value_type if pa.types.is_dictionary(item) else item)
-        column = column.cast(kind)
-    if not is_list or not (_is_text(kind.value_type) or pa.types.is_null(kind.value_type)):
-        raise _wrong_type(table, there, Kind.TOPICS, kind)
-    _check_utf8(table, there, column)
-    return column.cast(pa.list_(pa.large_string()))
-
-
-def _topics_of_text(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Converts cells to lists; only cells that look like lists are read one by one."""
-    _check_utf8(table, there, column)
-    column = column.cast(pa.large_string()).fill_null("")
-    is_list = pc.match_substring_regex(column, LOOKS_LIKE_A_LIST)
-    split = pc.split_pattern(column, TOPIC_SEPARATOR)
-    if not pc.any(is_list).as_py():
-        return split
-    rows = split.to_pylist()
-    for row in np.flatnonzero(is_list.to_numpy()).tolist():
-        cell = column[row].as_py()
-        items = split_cell(cell)
-        if items is None:
-            form = f'be joined by {TOPIC_SEPARATOR!r} or a list like ["tea", "hot drink"]'
-            raise table.fail(row, f"{there} must {form}, but is {cell[:200]!r}")
-        rows[row] = items
-        table.changes["cells read as lists"] += items != cell.split(TOPIC_SEPARATOR)
-    return pa.chunked_array([pa.array(rows, pa.list_(pa.large_string()))])
-
-
-def _times(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if _is_text(column.type):
-        _check_utf8(table, there, column)
-    return column
-
-
-def _integers(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    table.check(column.is_null(), lambda row: f"{there} must be given, but is null")
-    kind, is_csv = column.type, table.form is not None
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or (is_csv and _is_text(kind))):
-        raise _wrong_type(table, there, Kind.INTEGER, kind)
-    return _converted(table, there, column, pa.int64())
-
-
-def _converted(table: Table, there: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """A cast that loses nothing; the first value for which this is impossible is an error."""
-    try:
-        return column.cast(kind)
-    except pa.ArrowInvalid:
-        for row, value in enumerate(column):
-            try:
-                value.cast(kind)
-            except pa.ArrowInvalid as error:
-                raise table.fail(row, f"{there} must be a whole number, but is {value.as_py()!r}") from error
-        raise

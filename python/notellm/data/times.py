@@ -5,7 +5,7 @@ whole number. So the order and all differences are kept.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["TICKS", "exact_times"]
+__all__ = ["TICKS", "exact_times", "form_of_times", "in_one_unit"]
 
 TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Units per second, by pyarrow's name of the unit."""
@@ -76,6 +76,58 @@ def exact_times(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return _texts(pc.utf8_trim_whitespace(column.cast(pa.large_string())), fail)
     raise fail(None, f"must hold times (numbers, text, dates or timestamps), but holds {kind}")
+
+
+def form_of_times(column: pa.ChunkedArray) -> str:
+    """The form of a column that `exact_times` has converted, in words: equal forms may be compared with each other.
+
+    Example:
+        >>> form_of_times(pa.chunked_array([["2024-01-02 03:04:05Z"]]))
+        'dates and times with a zone'
+    """
+    kind, zone = column.type, None
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "numbers"
+    if pa.types.is_timestamp(kind):
+        zone = kind.tz
+    elif not pa.types.is_date(kind):
+        first = column[0].as_py().strip()
+        if not _DATE.fullmatch(first):
+            return "numbers"
+        zone = _ZONE.search(first, 10)
+    return f"dates and times {'with' if zone else 'without'} a zone"
+
+
+def in_one_unit(
+    parts: Sequence[tuple[npt.NDArray[np.int64], int]], fail: Callable[[int, str], Exception]
+) -> tuple[npt.NDArray[np.int64], int]:
+    """Joins times of several units.
+
+    Args:
+        parts: Times, shape ``(E_i,)``, and the units per second of each part.
+        fail: Makes the error for a part, from 0.
+
+    Returns:
+        Shape ``(E,)`` int64 in the shortest of the units, and its number per second.
+
+    Raises:
+        Exception: Made by ``fail``, if a time does not fit in 64 bits in that unit.
+
+    Example:
+        >>> in_one_unit([(np.array([5]), 1), (np.array([6001]), 1000)], lambda part, why: ValueError(why))
+        (array([5000, 6001]), 1000)
+    """
+    ticks = max(own for _, own in parts)
+    joined = np.empty(sum(len(times) for times, _ in parts), np.int64)
+    end = 0
+    for part, (times, own) in enumerate(parts):
+        factor, begin = ticks // own, end
+        end += len(times)
+        most = np.iinfo(np.int64).max // factor
+        if factor > 1 and len(times) and not -most <= times.min() <= times.max() <= most:
+            raise fail(part, "must fit in 64 bits in one unit, but do not; try whole seconds")
+        np.multiply(times, factor, out=joined[begin:end])
+    return joined, ticks
 
 
 def _texts(column: pa.ChunkedArray, fail: Fail) -> tuple[npt.NDArray[np.int64], int]:

@@ -93,6 +93,39 @@ TEST(MineCooccurrence, LeavesOutLongUsersWhole) {
   EXPECT_EQ(mined.report.notes_without_partner, 2);
 }
 
+// Users 0, 1 and 2 have the notes 0 and 1; users 0 and 1 have note 2, too.
+TEST(MineCooccurrence, SwingAddsUpPairsOfUsers) {
+  const Ints users = {0, 0, 0, 1, 1, 1, 2, 2}, notes = {0, 1, 2, 0, 1, 2, 0, 1};
+  MiningOptions options = keep_all();
+  options.score = PairScore::kSwing;
+  options.swing_alpha = 0.5;
+  options.sample_note_users = 3;
+  const Cooccurrence mined =
+      mine_cooccurrence(group_by_user({users, notes, {}, {}, 3, 3, false}), options);
+  const double far = 2 / std::sqrt(6.0) / 2.5, near = 1.0 / 3 / 3.5;
+  EXPECT_NEAR(mined.scores.coeff(0, 1), far + near, 1e-11);
+  EXPECT_NEAR(mined.scores.coeff(0, 2), near, 1e-11);
+  EXPECT_EQ(mined.scores.coeff(2, 0), mined.scores.coeff(0, 2));
+  EXPECT_EQ(mined.users, (Ints{3, 2, 3, 2, 2, 2}));
+  EXPECT_EQ(mined.report.notes_sampled, 0);
+}
+
+TEST(MineCooccurrence, KeepsSamplesOfTheNotesOfAUserAndTheUsersOfANote) {
+  MiningOptions options = keep_all();
+  options.sample_user_notes = 2;
+  Cooccurrence mined = mine_cooccurrence(SmallLog().grouped(), options);
+  EXPECT_EQ(mined.report.users_sampled, 1);
+  EXPECT_EQ(mined.report.events, 6);
+  EXPECT_GE(mined.report.events_of_sampled_users, 1);
+  options.sample_user_notes = 0;
+  options.sample_note_users = 1;
+  mined = mine_cooccurrence(SmallLog().grouped(), options);
+  EXPECT_EQ(mined.report.notes_sampled, 2);
+  for (const int64_t users : mined.users) EXPECT_EQ(users, 1);
+  EXPECT_EQ(mined.exposure.events, (Ints{3, 2, 1}));
+  EXPECT_EQ(mined.exposure.users, (Ints{2, 2, 1}));
+}
+
 TEST(MineCooccurrence, StopsWhenProgressSaysSo) {
   const auto stop = [](int64_t, int64_t) { return false; };
   EXPECT_THROW(mine_cooccurrence(SmallLog().grouped(), {}, stop), Interrupted);
@@ -107,6 +140,9 @@ TEST(MineCooccurrence, RejectsOptionsOutOfRange) {
   EXPECT_THROW(mine_cooccurrence(log, options), std::invalid_argument);
   options = {};
   options.min_users = 0;
+  EXPECT_THROW(mine_cooccurrence(log, options), std::invalid_argument);
+  options = {};
+  options.score = PairScore::kSwing;
   EXPECT_THROW(mine_cooccurrence(log, options), std::invalid_argument);
 }
 

@@ -2,146 +2,22 @@
 
 import threading
 import warnings
-from collections import defaultdict
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import replace
 from itertools import pairwise
-from math import floor, inf, sqrt
-from math import log as ln
+from math import inf
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mining_reference import UNIT, Log, logs, make_log, options, reference, sampled, streams_of
 from notellm.data.interactions import Interactions
 from notellm.mining import mine_pairs
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:mine_pairs. with max_gap_seconds"
 )  # true of logs of a few events
-
-UNIT = 2**40
-
-
-@dataclass(frozen=True)
-class Log:
-    users: np.ndarray
-    notes: np.ndarray
-    user_ids: list[str]
-    note_ids: list[str]
-    times: np.ndarray | None = None
-    events: np.ndarray | None = None
-    ordered: bool = True
-
-
-def make_log(users, notes, times=None, events=None, ordered=True, count=None):
-    users, notes = np.array(users, dtype=np.int64), np.array(notes, dtype=np.int64)
-    people = [f"u{i}" for i in range(users.max(initial=-1) + 1)]
-    catalogue = [f"n{i}" for i in range(count or notes.max(initial=-1) + 1)]
-    times = None if times is None else np.array(times, dtype=np.int64)
-    events = None if events is None else np.array(events, dtype=np.int8)
-    return Log(users, notes, people, catalogue, times, events, ordered)
-
-
-def nearest(value):
-    return floor(value + Fraction(1, 2))
-
-
-def other_score(score, users, viewers, clickers, people):
-    """Scores of a pair that are made of numbers of users alone."""
-    apart = viewers * clickers
-    return {"count": users, "cosine": users / sqrt(apart), "pmi": max(0.0, ln(users * people / apart))}[score]
-
-
-def streams_of(log):
-    """Note, time and event of each user's events, in order."""
-    streams = defaultdict(list)
-    for row in np.argsort(log.times, kind="stable") if log.times is not None else range(len(log.users)):
-        when = 0 if log.times is None else int(log.times[row])
-        event = None if log.events is None else log.events[row]
-        streams[log.users[row]].append((int(log.notes[row]), when, event))
-    return streams
-
-
-def reference(
-    log,
-    *,
-    lower,
-    upper,
-    top,
-    min_users,
-    max_user_events=0,
-    max_gap_seconds=0,
-    max_gap_events=0,
-    score="notellm",
-):
-    """Equation (1) with exact sums; returns [(source, target, units, users)] in the documented order."""
-    streams = streams_of(log)
-    sums, support, viewers, clickers = (defaultdict(int) for _ in range(4))
-    people = 0
-    for stream in streams.values():
-        if max_user_events and len(stream) > max_user_events:
-            continue
-        people += 1
-        for note in {note for note, _, event in stream if event != 1}:
-            viewers[note] += 1
-        clicked = {note for note, _, event in stream if event != 0}
-        for note in clicked:
-            clickers[note] += 1
-        pairs = set()
-        for i, (a, seen, event) in enumerate(stream):
-            for j, (b, then, other) in enumerate(stream):
-                near = not (max_gap_seconds and then - seen > max_gap_seconds)
-                near &= not (max_gap_events and j - i > max_gap_events)
-                if a != b and event != 1 and other != 0 and (not log.ordered or (j > i and near)):
-                    pairs.add((a, b))
-        for pair in pairs:
-            sums[pair] += nearest(Fraction(UNIT, len(clicked)))
-            support[pair] += 1
-    if score != "notellm":
-        sums = {
-            (a, b): nearest(Fraction(other_score(score, users, viewers[a], clickers[b], people)) * UNIT)
-            for (a, b), users in support.items()
-        }
-    low, high = nearest(Fraction(lower) * UNIT), inf if upper == inf else nearest(Fraction(upper) * UNIT)
-    kept = [p for p in sums if support[p] >= min_users and low <= sums[p] <= high]
-    kept.sort(key=lambda p: (p[0], -sums[p], p[1]))
-    rank = defaultdict(int)
-    result = []
-    for pair in kept:
-        rank[pair[0]] += 1
-        if not top or rank[pair[0]] <= top:
-            result.append((*pair, sums[pair], support[pair]))
-    return result
-
-
-@st.composite
-def logs(draw):
-    size = draw(st.integers(0, 60))
-    column = lambda low, high: draw(st.lists(st.integers(low, high), min_size=size, max_size=size))  # noqa: E731
-    times = draw(st.booleans()) and column(-5, draw(st.sampled_from([-5, 3, 1000])))
-    events = draw(st.booleans()) and column(0, 1)
-    notes = column(0, draw(st.integers(0, 9)))
-    ordered = draw(st.booleans())
-    users = column(0, draw(st.integers(0, 5)))
-    return make_log(users, notes, times or None, events or None, ordered=ordered, count=12)
-
-
-@st.composite
-def options(draw, log):
-    chosen = {
-        "lower": draw(st.sampled_from([0.0, 0.01, 1 / 3, 0.5, 0.75])),
-        "upper": draw(st.sampled_from([0.75, 1.0, 1.5, 30.0, inf])),
-        "top": draw(st.integers(0, 4)),
-        "min_users": draw(st.integers(1, 3)),
-        "max_user_events": draw(st.sampled_from([0, 0, 1, 5, 10])),
-        "score": draw(st.sampled_from(["notellm", "notellm", "count", "cosine", "pmi"])),
-    }
-    if log.ordered:
-        chosen["max_gap_events"] = draw(st.sampled_from([0, 0, 1, 3]))
-        chosen["max_gap_seconds"] = draw(st.sampled_from([0, 0, 1, 4])) if log.times is not None else 0
-    return chosen
 
 
 def columns(pairs):
@@ -186,10 +62,34 @@ def test_report_accounts_for_every_pair_and_user(data):
     limit = chosen["max_user_events"] or inf
     assert report.users_too_long == (sizes > limit).sum()
     assert report.events_of_long_users == sizes[sizes > limit].sum()
+    samples = {name: chosen[name] for name in ("sample_user_notes", "sample_note_users", "sample_seed")}
+    left = sum(map(len, sampled(streams_of(log), chosen["max_user_events"], **samples).values()))
+    left_out = report.events_of_long_users + report.events_of_sampled_users + report.events_of_sampled_notes
+    assert left + left_out == report.events == len(log.users)
+    assert (report.users_sampled > 0) == (report.events_of_sampled_users > 0)
+    assert (report.notes_sampled > 0) == (report.events_of_sampled_notes > 0)
     bins = pairwise(report.histogram_edges)
     for (edge, above), count in zip(bins, report.histogram_counts, strict=True):
         # the first bin has scores of 0, too
         assert count == sum(edge <= max(units, 1) / UNIT < above for _, _, units, _ in found)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_exposure_counts_all_events_and_distinct_users(data):
+    log = data.draw(logs())
+    exposure = mine_pairs(log, threads=data.draw(st.integers(1, 3)), **data.draw(options(log))).exposure
+    events = np.bincount(log.notes, minlength=12)
+    views = events if log.events is None else np.bincount(log.notes[log.events == 0], minlength=12)
+    clicks = events if log.events is None else np.bincount(log.notes[log.events == 1], minlength=12)
+    users = np.bincount([note for note, _ in set(zip(log.notes, log.users, strict=True))] or [], minlength=12)
+    for counted, expected in zip(
+        (exposure.events, exposure.views, exposure.clicks, exposure.users),
+        (events, views, clicks, users),
+        strict=True,
+    ):
+        assert counted.dtype == np.int64
+        assert counted.tolist() == expected.tolist()
 
 
 def heavy_tailed_log(baskets=3000, notes=800, seed=0):
@@ -212,12 +112,46 @@ def test_sources_of_any_number_of_views_are_summed_alike():
 
 def test_large_log_has_the_same_bytes_for_any_number_of_threads():
     log = heavy_tailed_log()
-    first = columns(mine_pairs(log, threads=1))
-    for threads in (2, 7):
-        assert all(
-            a.tobytes() == b.tobytes()
-            for a, b in zip(first, columns(mine_pairs(log, threads=threads)), strict=True)
-        )
+    for chosen in ({}, {"score": "swing", "sample_note_users": 50, "sample_user_notes": 20, "lower": 0}):
+        first = columns(mine_pairs(log, threads=1, **chosen))
+        assert len(first[0]) > 1000
+        for threads in (2, 7):
+            again = columns(mine_pairs(log, threads=threads, **chosen))
+            assert all(a.tobytes() == b.tobytes() for a, b in zip(first, again, strict=True))
+
+
+def test_a_user_of_very_many_notes_is_warned_of_and_bounded_by_a_sample():
+    many = 200_000
+    log = Log(
+        np.r_[np.zeros(many, np.int64), 1, 1],
+        np.r_[np.arange(many), 0, 1],
+        range(2),
+        range(many),
+        ordered=False,
+    )
+    for bounds in ({"sample_user_notes": 100}, {"max_user_events": 100}, {"max_gap_events": 3}):
+        pairs = mine_pairs(replace(log, ordered="max_gap_events" in bounds), **bounds)
+        assert pairs.to_csr()[0, 1] > 0
+    assert pairs.exposure.events.sum() == many + 2
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with (
+        pytest.warns(
+            UserWarning, match="a user has 200,000 events, .* try sample_user_notes=1000, or max_user_"
+        ),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        mine_pairs(log, progress=stop)
+
+
+def test_the_report_tells_of_samples():
+    report = mine_pairs(heavy_tailed_log(), sample_user_notes=10, sample_note_users=100).report
+    assert "events of 3,000 users" not in report.describe()
+    assert f"{report.events_of_sampled_users:,} events of {report.users_sampled:,} users" in report.describe()
+    assert f"{report.events_of_sampled_notes:,} events of {report.notes_sampled:,} notes" in report.describe()
+    assert "sample" not in mine_pairs(heavy_tailed_log()).report.describe()
 
 
 def test_as_many_partners_as_one_likes():
@@ -311,6 +245,11 @@ def test_two_threads_mine_at_once():
         ({"max_gap_seconds": 5}, r"the log has none; try max_gap_events"),
         ({"max_user_events": -3}, r"max_user_events must be at least 0, but is -3"),
         ({"threads": -1}, r"threads must be at least 0"),
+        (
+            {"score": "swing"},
+            r"sample_note_users must be above 0 for score=swing, .* try sample_note_users=1000",
+        ),
+        ({"swing_alpha": -1.0}, r"swing_alpha must be at least 0, but is -1"),
     ],
 )
 def test_rejects_options_out_of_range(changes, message):
@@ -378,6 +317,7 @@ def test_times_with_fractions_are_refused_of_a_log_of_one_s_own():
         ([0, 1], {}, "a log in which users have several notes: each has one"),
         ([0, 0], {"min_users": 2}, "a lower mining.min_users: 1 pairs have fewer users"),
         ([0, 0], {"upper": 0.1}, "a higher mining.upper: 1 pairs score above it"),
+        ([0, 0], {"sample_user_notes": 1}, "a higher mining.sample_user_notes and mining.sample_note_users"),
         ([0, 0], {"max_user_events": 1}, "a higher mining.max_user_events, or 0: 1 users are left out by it"),
         ([0, 0], {"max_gap_seconds": 1}, "larger mining.max_gap_seconds and mining.max_gap_events, or 0"),
     ],

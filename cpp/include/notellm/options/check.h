@@ -12,7 +12,8 @@ namespace notellm {
 /// How strictly a tree is checked against the groups.
 struct CheckOptions {
   std::string name = {};      ///< The file's name, for messages; may be empty.
-  bool fills_in = false;      ///< A missing key takes its default; if false it is an error.
+  bool fills_in = false;      ///< A missing key takes its default; if false it is an error, unless
+                              ///< the option was added later.
   bool skips_others = false;  ///< Groups, and keys of no group, that are not known are ignored.
 };
 

@@ -30,6 +30,10 @@ struct OptionFacts {
   bool must_not_be_empty = false;         ///< For texts and lists.
   std::string unit = {};                  ///< What a number counts or measures; empty = none.
   Decides decides = Decides::kResult;
+  /// Whether the option is newer than configurations that were kept. One without it takes the
+  /// default, which must forever be what was in effect before the option; names of results leave
+  /// the option out where it has its default.
+  bool is_added_later = false;
 
   OptionFacts in(std::string name) const {
     OptionFacts changed = *this;
@@ -44,6 +48,11 @@ struct OptionFacts {
   OptionFacts or_infinite() const {
     OptionFacts changed = *this;
     changed.may_be_infinite = true;
+    return changed;
+  }
+  OptionFacts added_later() const {
+    OptionFacts changed = *this;
+    changed.is_added_later = true;
     return changed;
   }
   OptionFacts decides_cost() const {

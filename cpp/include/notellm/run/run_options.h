@@ -24,8 +24,8 @@ std::vector<OptionGroup> core_groups();
 /// Reads these groups from a run folder's `config.yaml`; other groups are ignored.
 ///
 /// @throws ConfigError `path:line: ...` if the file cannot be read, or a key of these groups is
-///         missing, unknown, of the wrong type or out of range; `path: group: ...` if values do not
-///         fit together.
+///         missing (unless it was added later), unknown, of the wrong type or out of range; `path:
+///         group: ...` if values do not fit together.
 RunOptions read_run_options(const std::string& path);
 
 }  // namespace notellm

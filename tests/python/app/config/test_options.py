@@ -14,6 +14,7 @@ from notellm._core import options as core
 from notellm.app import config as configuration
 from notellm.app.cli import main
 from notellm.app.config import compose, config_keys, cost_keys, groups, load_config, parse_config, to_yaml
+from notellm.app.kept import deciding
 from notellm.errors import ConfigError
 from notellm.options import Options, facts, option, reference_page
 
@@ -143,3 +144,15 @@ def test_the_reference_page_and_the_stub_are_up_to_date():
 def test_the_verb_names_the_nearest_key(arguments, message, capsys):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_configuration_from_before_an_option_takes_its_default_and_keeps_the_name_of_its_results():
+    lines = to_yaml(compose()).splitlines(keepends=True)
+    later = {option.name for group in groups() for option in group.options if option.is_added_later}
+    assert {"score", "sample_user_notes"} <= later
+    before = parse_config("".join(line for line in lines if line.strip().partition(":")[0] not in later))
+    assert before == compose()
+    assert not later & set(deciding(before)["mining"])
+    changed = compose(["mining.score=count"])
+    assert deciding(changed)["mining"]["score"] == "count"
+    assert deciding(changed) != deciding(before)
