@@ -38,7 +38,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _is_whole(kind: pa.DataType) -> bool:
     """Whether numbers of this type have no decimals: integers, and what warehouses write long integers as."""
-    return pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
+    return bool(pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0))
 
 
 def _check_utf8(table: Table, there: str, column: pa.ChunkedArray) -> None:

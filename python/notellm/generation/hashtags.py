@@ -80,16 +80,9 @@ def generate_hashtags(
     if vocabulary is not None:
         numbers = _numbered(model, vocabulary)
         ids = model.prompt.encode_values(list(numbers))
-        # a tokenizer may change letters, or know some only as unknown: what it writes stands for the hashtag
-        as_written = map(
-            model.prompt.parse_hashtags, model.tokenizer.decode_batch(ids, skip_special_tokens=False)
-        )
-        names = {" ".join(tags): tag for tags, tag in zip(as_written, numbers, strict=True)}
+        names = _as_written(model, ids, numbers)
         grammar = _core.generation.OutputGrammar(
-            model.prompt.core,
-            token_lists(ids),
-            _core.prompts.Task.hashtags,
-            count,
+            model.prompt.core, token_lists(ids), _core.prompts.Task.hashtags, count
         )
     given = [()] * len(notes) if banned is None else banned
     present = _present(model, notes, vocabulary) if ban_in_text and vocabulary is not None else given
@@ -112,6 +105,12 @@ def generate_hashtags(
         for i, tags in enumerate(written):
             bans[i] |= hashtags_in_text(notes.take([i]), tags)[0]
     return [[tag for tag in tags if tag not in own] for tags, own in zip(written, bans, strict=True)]
+
+
+def _as_written(model: LanguageModel, ids: Sequence[Sequence[int]], tags: Iterable[str]) -> dict[str, str]:
+    """The hashtags by what the tokenizer writes for them: it may change letters, or know some only as unknown."""
+    written = map(model.prompt.parse_hashtags, model.tokenizer.decode_batch(ids, skip_special_tokens=False))
+    return {" ".join(own): tag for own, tag in zip(written, tags, strict=True)}
 
 
 def _present(model: LanguageModel, notes: Notes, vocabulary: Sequence[str]) -> list[set[str]]:

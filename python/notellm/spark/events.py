@@ -11,7 +11,16 @@ from pyspark.sql import types as T
 from notellm._core.options import MiningOptions
 from notellm.errors import DataError
 
-__all__ = ["Times", "check_contents", "check_form", "check_gaps", "check_notes", "events_of", "times_of"]
+__all__ = [
+    "Times",
+    "check_contents",
+    "check_form",
+    "check_gaps",
+    "check_notes",
+    "events_of",
+    "exposure_of",
+    "times_of",
+]
 
 _KEY = (T.StringType, T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 _WHOLE = _KEY[1:]
@@ -122,6 +131,20 @@ def events_of(log: DataFrame, notes: DataFrame, times: Times, is_ordered: bool) 
 
 def _as_text(frame: DataFrame, name: str) -> DataFrame:
     return frame.withColumn(name, F.col(name).cast("string"))
+
+
+def exposure_of(events: DataFrame) -> DataFrame:
+    """How often each note occurs: ``note``, ``events``, ``views``, ``clicks``, and distinct ``users``.
+
+    Args:
+        events: From `events_of`.
+    """
+    return events.groupBy("note").agg(
+        F.count("*").alias("events"),
+        F.count_if("is_view").alias("views"),
+        F.count_if("is_click").alias("clicks"),
+        F.count_distinct("user").alias("users"),
+    )
 
 
 def check_contents(events: DataFrame) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from notellm._core import mining as _core
 from notellm._core.options import MiningOptions
 from notellm.errors import NotSupportedError
-from notellm.mining import MiningReport, Pairs
+from notellm.mining import Exposure, MiningReport, Pairs
 from notellm.spark.events import (
     Times,
     check_contents,
@@ -23,6 +23,7 @@ from notellm.spark.events import (
     check_gaps,
     check_notes,
     events_of,
+    exposure_of,
     times_of,
 )
 from notellm.spark.scores import find_score, scored
@@ -51,10 +52,13 @@ class SparkPairs:
         pairs: ``source``, ``target`` (ids as text), ``score`` and ``users``, in the order of `notellm.Pairs`: by
             source, then score (highest first), then target. It stays in Spark's cache until `unpersist`.
         report: The report that `notellm.mine_pairs` would give.
+        exposure: ``note`` (its ``index``), ``events``, ``views``, ``clicks`` and ``users``, of the whole log; a note
+            without events has no row. It is counted when it is used.
     """
 
     pairs: DataFrame
     report: MiningReport
+    exposure: DataFrame
     _kept: DataFrame
 
     def to_pairs(self, note_ids: Sequence[str]) -> Pairs:
@@ -72,7 +76,16 @@ class SparkPairs:
             for side in ("source", "target")
         )
         score, users = table["score"].to_numpy(), table["users"].to_numpy()
-        return Pairs(source, target, score, users, count=len(note_ids), report=self.report)
+        exposure = self._exposure(len(note_ids))
+        return Pairs(source, target, score, users, len(note_ids), self.report, exposure)
+
+    def _exposure(self, notes: int) -> Exposure:
+        table = self.exposure.toArrow()
+        at = table["note"].to_numpy()
+        counts = {name: np.zeros(notes, np.int64) for name in ("events", "views", "clicks", "users")}
+        for name, values in counts.items():
+            values[at] = table[name].to_numpy()
+        return Exposure(**counts)
 
     def unpersist(self) -> None:
         """Frees what Spark keeps of the pairs; if they are used afterwards, they are mined again."""
@@ -201,7 +214,7 @@ def mine_pairs_on_spark(
         notes_without_partner=note_count - sources,
         **_histogram(fates.by_width),
     )
-    return SparkPairs(job.named(kept), report, kept)
+    return SparkPairs(job.named(kept), report, exposure_of(events), kept)
 
 
 def explain_on_spark(
