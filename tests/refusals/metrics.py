@@ -22,6 +22,11 @@ def hits_at():
 
 
 @case
+def gains_at():
+    return metrics.gains_at, *hits_at()[1:]
+
+
+@case
 def reciprocal_ranks():
     return (
         metrics.reciprocal_ranks,

@@ -24,8 +24,8 @@ shared = {
     "queries": [*wrong_tensors(queries), queries * torch.nan, queries * torch.inf],
     "pool": [*wrong_tensors(pool), pool * torch.nan],
     "exclude": bad_exclude,
-    "query_tile": [0, -1],
-    "pool_tile": [0, -1],
+    "query_tile": [-1, -BEYOND],
+    "pool_tile": [-1, -BEYOND],
 }
 # halves are widened: wrong only beside the other's dtype, which they then share
 for name in ("queries", "pool"):
@@ -45,3 +45,30 @@ def target_ranks():
 @case
 def neighbours():
     return retrieval.neighbours, own | {"k": 2}, shared | {"k": [0, -1, -BEYOND]}
+
+
+@case
+def ranks_in_part():
+    wrong = {name: values for name, values in shared.items() if name != "pool"}
+    rows = {"targets": pool[targets], "part": pool}
+    return (
+        retrieval.ranks_in_part,
+        {name: value for name, value in own.items() if name != "pool"} | rows,
+        wrong | {"part": shared["pool"], "targets": [*shared["queries"], pool[:2]]},
+    )
+
+
+@case
+def nearest_among():
+    candidates = torch.tensor([[0, 5, -1], [1, -1, -1], [2, 3, 4]])
+    outside = [torch.where(candidates == 5, place, candidates) for place in (6, -2, BEYOND, -BEYOND)]
+    return (
+        retrieval.nearest_among,
+        {"queries": queries, "pool": pool, "candidates": candidates, "k": 2},
+        {
+            "queries": shared["queries"],
+            "pool": shared["pool"],
+            "candidates": [candidates.float(), candidates.int(), candidates[:2], candidates[0], *outside],
+            "k": [0, -1, -BEYOND],
+        },
+    )

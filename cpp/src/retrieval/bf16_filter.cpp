@@ -10,7 +10,7 @@ using kernels::kTileBlock;
 
 constexpr int64_t kNotes = 64;  // filtered at once: their parts should fit the first cache
 constexpr int64_t kGroupBytes = 1 << 20;  // the parts of a group should fit the second cache
-constexpr int64_t kSmallestGroup = 256;
+constexpr int64_t kSmallestGroup = 256, kLargestGroup = int64_t{1} << 20;
 constexpr int64_t kNotesPerReport = 1 << 16;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -109,7 +109,8 @@ void GroupFilter::add_notes(const Vectors& pool, int64_t n0, int64_t n1) {
 TileOptions filter_tiles(const TileOptions& wanted, int64_t width) {
   const int64_t fitting =
       kGroupBytes / (2 * sizeof(kernels::Bf16) * padded(std::max<int64_t>(width, 1)));
-  const int64_t queries = wanted.queries > 0 ? wanted.queries : std::max(fitting, kSmallestGroup);
+  const int64_t queries = wanted.queries > 0 ? std::min(wanted.queries, kLargestGroup)
+                                             : std::max(fitting, kSmallestGroup);
   return {padded(queries), wanted.pool > 0 ? wanted.pool : kNotesPerReport};
 }
 
