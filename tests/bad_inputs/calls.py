@@ -40,7 +40,7 @@ CALLS = {
     "mining with crossed bounds": (
         lambda _: notellm.mine_pairs(LOG_OF_ONE, lower=2, upper=1),
         ConfigError,
-        "MiningOptions: lower must not be above upper",
+        "MiningOptions: lower must not be above upper, but are 2 and 1",
     ),
     "mining with a window below 0": (
         lambda _: notellm.mine_pairs(LOG_OF_ONE, max_gap_seconds=-1),

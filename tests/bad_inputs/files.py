@@ -163,7 +163,10 @@ NOTES_FILES = [
 ]
 
 LOG_FILES = [
-    case("mine {d} data.interactions=none.csv", "none.csv: must be a file, but does not exist"),
+    case(
+        "mine {d} data.interactions=none.csv",
+        "none.csv: must be a file or a folder of files, but does not exist",
+    ),
     case(
         "mine {d} data.interactions=a.csv",
         "a.csv: column 'user' must be there, but the columns are who, note",

@@ -107,7 +107,7 @@ OVERRIDES = [
         "generation.hashtag_count must be at most prompt.max_hashtags, but is 11 beside 10",
     ),
     ("generation.top_p=0", "generation.top_p must be above 0, but is 0"),
-    ("mining.lower=2 mining.upper=1", "mining: lower must not be above upper"),
+    ("mining.lower=2 mining.upper=1", "mining: lower must not be above upper, but are 2 and 1"),
     ("mining.top=-1", "mining.top must be at least 0, but is -1"),
     ("prompt.title_tokens=0", "prompt.title_tokens must be at least 1, but is 0"),
     (

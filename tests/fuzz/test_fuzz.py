@@ -1,6 +1,7 @@
 """Every reader, called with contents that are nearly right."""
 
 import contextlib
+import os
 import random
 import subprocess
 import sys
@@ -40,5 +41,8 @@ def test_nearly_right_contents_are_read_or_refused(name, tmp_path, monkeypatch):
 def test_a_minute_of_fuzzing_finds_nothing(name, tmp_path):
     pytest.importorskip("atheris")
     command = [sys.executable, "-m", "fuzz", name, "--seconds", "60", "--folder", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    here = {"PYTHONPATH": str(Path(__file__).parents[1])}  # pytest's own path is not the child's
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | here
+    )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-6000:]

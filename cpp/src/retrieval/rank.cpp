@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "bf16_filter.h"
 #include "ops/tensor_checks.h"
@@ -124,26 +125,59 @@ class RankFilter : public internal::GroupFilter {
   Counts exact_;  // (group)
 };
 
+Counts count_by_filter(const Comparison& comparison,
+                       const TileOptions& tiles,
+                       const ProgressFn& progress) {
+  Counts counts(comparison.queries.size());
+  const internal::Bf16Bounds bounds(comparison.queries, comparison.pool);
+  internal::filter_all<RankFilter>(
+      comparison.queries, comparison.pool, tiles, progress,
+      [&](const internal::QueryGroup& group) { return RankFilter(group, bounds, comparison); },
+      [&](const std::vector<RankFilter>& filters) {
+        for (const RankFilter& filter : filters) filter.add_to(counts);
+      });
+  return counts;
+}
+
+Counts count_by_products(const Comparison& comparison,
+                         const TileOptions& tiles,
+                         const ProgressFn& progress) {
+  Counts counts(comparison.queries.size());
+  ProductCounter counter(comparison, counts);
+  internal::for_each_tile(
+      comparison.queries.size(), comparison.pool.size(), internal::product_tiles(tiles), progress,
+      [&](int64_t q0, int64_t q1, int64_t n0, int64_t n1) { counter.add_tile(q0, q1, n0, n1); });
+  return counts;
+}
+
+// Queries by rising cosine with their target. Targets of a low one have many notes near their
+// score: a block of tiles that has such a query needs its fine scores, so they had better share
+// blocks.
+std::vector<int64_t> by_cosine(const Comparison& comparison) {
+  const auto* const norms = comparison.queries.norms.const_data_ptr<double>();
+  const auto cosine = [&](int64_t query) {
+    return norms[query] > 0 ? comparison.target_scores[query] / norms[query] : 0.0;
+  };
+  std::vector<int64_t> order(comparison.queries.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return cosine(a) < cosine(b); });
+  return order;
+}
+
 Counts count_all(const Comparison& comparison,
                  const TileOptions& tiles,
                  const ProgressFn& progress) {
-  const Vectors& queries = comparison.queries;
-  const Vectors& pool = comparison.pool;
-  Counts counts(queries.size());
-  if (internal::has_bf16_filter(queries)) {
-    const internal::Bf16Bounds bounds(queries, pool);
-    internal::filter_all<RankFilter>(
-        queries, pool, tiles, progress,
-        [&](const internal::QueryGroup& group) { return RankFilter(group, bounds, comparison); },
-        [&](const std::vector<RankFilter>& filters) {
-          for (const RankFilter& filter : filters) filter.add_to(counts);
-        });
-  } else {
-    ProductCounter counter(comparison, counts);
-    internal::for_each_tile(
-        queries.size(), pool.size(), internal::product_tiles(tiles), progress,
-        [&](int64_t q0, int64_t q1, int64_t n0, int64_t n1) { counter.add_tile(q0, q1, n0, n1); });
-  }
+  if (!internal::has_bf16_filter(comparison.queries))
+    return count_by_products(comparison, tiles, progress);
+  const std::vector<int64_t> order = by_cosine(comparison);
+  const Vectors queries = comparison.queries.take(order);
+  Comparison ordered{queries, comparison.pool, {}};
+  for (const int64_t query : order)
+    ordered.target_scores.push_back(comparison.target_scores[query]);
+  const Counts found = count_by_filter(ordered, tiles, progress);
+  Counts counts(order.size());
+  for (size_t i = 0; i < order.size(); ++i) counts[order[i]] = found[i];
   return counts;
 }
 

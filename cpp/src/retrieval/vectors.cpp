@@ -99,6 +99,17 @@ Vectors to_vectors(std::string_view where, std::string_view name, const at::Tens
   return vectors;
 }
 
+Vectors Vectors::take(std::span<const int64_t> rows) const {
+  at::Tensor index = at::empty(std::ssize(rows), at::kLong);
+  std::copy(rows.begin(), rows.end(), index.mutable_data_ptr<int64_t>());
+  Vectors taken;
+  taken.host = host.index_select(0, index);
+  taken.compute =
+      compute.is_cpu() ? taken.host : compute.index_select(0, index.to(compute.device()));
+  taken.norms = norms.index_select(0, index);
+  return taken;
+}
+
 void check_same_kind(std::string_view where, const Vectors& queries, const Vectors& pool) {
   require(queries.width() == pool.width(), where,
           "queries and pool must have the same width, but have ", queries.width(), " and ",

@@ -22,6 +22,9 @@ struct Vectors {
 
   int64_t size() const { return host.size(0); }
   int64_t width() const { return host.size(1); }
+
+  /// Copies rows, in this order.
+  Vectors take(std::span<const int64_t> rows) const;
 };
 
 /// Widens, copies to the host and checks. @throws std::invalid_argument naming `where` and `name`.

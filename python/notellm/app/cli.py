@@ -101,8 +101,9 @@ def _run(verb: str, arguments: list[str]) -> int:
 def _run_together(verb: str, arguments: list[str]) -> int:
     """Runs a verb as one of the processes that ``torchrun`` started; the first one prints."""
     from notellm.errors import ConfigError
-    from notellm.training.processes import leave, started
+    from notellm.training.processes import leave, started, work_apart
 
+    work_apart(False)  # whatever a call before had
     if verb not in TOGETHER:
         raise ConfigError(
             f"notellm {verb} must run in one process, but torchrun started {started().count}; "

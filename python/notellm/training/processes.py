@@ -174,10 +174,10 @@ def join(device: str) -> None:
 _is_apart = False
 
 
-def work_apart() -> None:
+def work_apart(is_apart: bool = True) -> None:
     """From here on the processes have different work, which they do not join for: each reports its own errors."""
     global _is_apart
-    _is_apart = started().count > 1
+    _is_apart = is_apart and started().count > 1
 
 
 def leave() -> bool:

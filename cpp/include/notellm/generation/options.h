@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "notellm/options/option.h"
+#include "notellm/util/check.h"
 
 namespace notellm {
 
@@ -60,8 +61,11 @@ struct DecodingOptions {
   }
 
   std::string mismatch() const {
-    if (temperature > 0 && temperature < 1e-6) return "temperature must be 0 or at least 1e-6";
-    return beams > 1 && temperature > 0 ? "beams must be 1 where temperature is above 0" : "";
+    if (temperature > 0 && temperature < 1e-6)
+      return internal::joined("temperature must be 0 or at least 1e-6, but is ", temperature);
+    if (beams > 1 && temperature > 0)
+      return internal::joined("beams must be 1 where temperature is above 0, but is ", beams);
+    return "";
   }
 };
 

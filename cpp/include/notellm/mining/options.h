@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "notellm/options/option.h"
+#include "notellm/util/check.h"
 
 namespace notellm {
 
@@ -86,7 +87,8 @@ struct MiningOptions {
   }
 
   std::string mismatch() const {
-    if (lower > upper) return "lower must not be above upper";
+    if (lower > upper)
+      return internal::joined("lower must not be above upper, but are ", lower, " and ", upper);
     if (score == PairScore::kSwing && sample_note_users == 0)
       return "sample_note_users must be above 0 for score=swing, whose cost grows with the square "
              "of a note's users, but is 0; try sample_note_users=1000";

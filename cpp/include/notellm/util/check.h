@@ -34,14 +34,19 @@ class Interrupted : public std::runtime_error {
 
 namespace internal {
 
+/// The parts as one text.
+template <typename... Parts>
+std::string joined(const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  return text.str();
+}
+
 /// Throws `Error("<where>: <parts...>")`. Messages have the form `where: what must hold, but is X;
 /// try Y`.
 template <typename Error, typename... Parts>
 [[noreturn]] void throw_error(std::string_view where, const Parts&... parts) {
-  std::ostringstream message;
-  message << where << ": ";
-  (message << ... << parts);
-  throw Error(message.str());
+  throw Error(joined(where, ": ", parts...));
 }
 
 /// Throws `std::invalid_argument("<where>: <parts...>")` unless `holds`.

@@ -80,11 +80,13 @@ def test_classes_of_the_core(cls):
 
 
 def test_values_that_do_not_fit_together_are_refused():
-    with pytest.raises(ConfigError, match=r"^MiningOptions: lower must not be above upper$"):
+    with pytest.raises(ConfigError, match=r"^MiningOptions: lower must not be above upper, but are 3 and 2$"):
         core.MiningOptions(lower=3, upper=2)
-    with pytest.raises(ConfigError, match=r"^mining: lower must not be above upper$"):
+    with pytest.raises(ConfigError, match=r"^mining: lower must not be above upper, but are 3 and 2$"):
         compose(["mining.lower=3", "mining.upper=2"])
-    with pytest.raises(ConfigError, match=r"^generation: beams must be 1 where temperature is above 0$"):
+    with pytest.raises(
+        ConfigError, match=r"^generation: beams must be 1 where temperature is above 0, but is 3$"
+    ):
         compose(["generation.beams=3", "generation.temperature=1"])
     with pytest.raises(ConfigError, match=r"^loss: alpha must be above 0 where contrastive is false$"):
         compose(["loss.contrastive=false", "loss.alpha=0"])
