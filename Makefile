@@ -69,7 +69,7 @@ test-asan: build/asan/tests/cpp/notellm_tests setup-test ## C++ tests, and Pytho
 	@echo "C++ tests with sanitizers" && $(ASAN) $< --gtest_brief=1
 	@echo "Python tests of operations with sanitizers" && $(ASAN_PYTHON) -m pytest -q -m "not slow" \
 	  -p no:cacheprovider --ignore tests/python/ops/test_speed_of_bf16.py tests/python/ops tests/python/losses \
-	  tests/python/mining
+	  tests/python/mining tests/python/retrieval
 
 demo-avx2: setup
 	@echo "A small demo, as with AVX2 alone" && rm -rf build/demo-avx2

@@ -112,7 +112,9 @@ def searching(records: Records) -> str:
             f"Exact ranks of {ranks['queries']:,} targets among {ranks['notes']:,} notes take {number(ours)} ms, "
             f"sorting {number(theirs)} ({records.linked_alone('ranks')})."
         )
-    parts += [_large_ranks(records, one, record) for one, record in records.of_all_sets("ranks_large").items()]
+    parts += [
+        _large_ranks(records, one, record) for one, record in records.of_all_sets("ranks_large").items()
+    ]
     return " ".join(parts)
 
 
@@ -120,15 +122,16 @@ def _large_ranks(records: Records, instruction_set: str, record: Record) -> str:
     """A pool of a million notes: all baselines in the same run."""
     seconds = {who: number(taken) for who, taken in record["seconds"].items()}
     fewer, half = (
-        record[f"queries_of_{name}"] for name in ("faiss_flat_100000_and_argsort", "neighbours_and_faiss_flat_top")
+        record[f"queries_of_{name}"]
+        for name in ("faiss_flat_100000_and_argsort", "neighbours_and_faiss_flat_top")
     )
     return (
-        f"With {instruction_set}, exact ranks of {record['queries']:,} targets among {record['notes']:,} notes of width "
-        f"{record['width']} take {seconds['target_ranks']} s, their fp32 product alone {seconds['product_fp32']}, counting "
-        f"block by block with torch {seconds['chunked_torch']}, FAISS's flat index with its 100,000 best "
-        f"{seconds['faiss_flat_100000']} and argsort {seconds['argsort']} (both of {fewer} queries, scaled); the "
-        f"{record['top']} nearest of {half:,} queries take {seconds['neighbours']} s, FAISS's flat index "
-        f"{seconds['faiss_flat_top']} ({records.linked('ranks_large', instruction_set)})."
+        f"With {instruction_set}, exact ranks of {record['queries']:,} targets among {record['notes']:,} notes of "
+        f"width {record['width']} take {seconds['target_ranks']} s, their fp32 product alone "
+        f"{seconds['product_fp32']}, counting block by block with torch {seconds['chunked_torch']}, FAISS's flat "
+        f"index with its 100,000 best {seconds['faiss_flat_100000']} and argsort {seconds['argsort']} (both of "
+        f"{fewer} queries, scaled); the {record['top']} nearest of {half:,} queries take {seconds['neighbours']} s, "
+        f"FAISS's flat index {seconds['faiss_flat_top']} ({records.linked('ranks_large', instruction_set)})."
     )
 
 
