@@ -103,7 +103,9 @@ def on_spark(session, log, **options):
 
 
 def bytes_of(pairs):
-    return [column.tobytes() for column in (pairs.source, pairs.target, pairs.score, pairs.users)]
+    shown = pairs.exposure
+    columns = (pairs.source, pairs.target, pairs.score, pairs.users)
+    return [column.tobytes() for column in (*columns, shown.events, shown.views, shown.clicks, shown.users)]
 
 
 @pytest.mark.parametrize(("score", "kind", "options"), CASES)
