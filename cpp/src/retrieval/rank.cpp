@@ -181,6 +181,19 @@ Counts count_all(const Comparison& comparison,
   return counts;
 }
 
+// The same without the notes that a query leaves out.
+Counts count_without(const Comparison& comparison,
+                     const Exclusions& exclusions,
+                     const TileOptions& tiles,
+                     const ProgressFn& progress) {
+  Counts counts = count_all(comparison, tiles, progress);
+  for (int64_t query = 0; query < std::ssize(counts); ++query) {
+    for (const int64_t note : exclusions.of(query))
+      comparison.add_exact(counts[query], query, note, -1);
+  }
+  return counts;
+}
+
 Ranks to_tensors(const Counts& counts) {
   const auto size = std::ssize(counts);
   Ranks ranks{at::empty(size, at::kLong), at::empty(size, at::kLong)};
@@ -226,12 +239,9 @@ Ranks ranks_of_targets(const at::Tensor& query_rows,
   for (int64_t query = 0; query < Q; ++query) {
     comparison.target_scores.push_back(internal::exact_score(queries, query, pool, target[query]));
   }
-  Counts counts = count_all(comparison, tiles, progress);
-  for (int64_t query = 0; query < Q; ++query) {
+  Counts counts = count_without(comparison, exclusions, tiles, progress);
+  for (int64_t query = 0; query < Q; ++query)
     comparison.add_exact(counts[query], query, target[query], -1);
-    for (const int64_t note : exclusions.of(query))
-      comparison.add_exact(counts[query], query, note, -1);
-  }
   return to_tensors(counts);
 }
 
@@ -294,12 +304,7 @@ Ranks ranks_in_part(const at::Tensor& query_rows,
   for (int64_t query = 0; query < Q; ++query) {
     comparison.target_scores.push_back(internal::exact_score(queries, query, targets, query));
   }
-  Counts counts = count_all(comparison, tiles, progress);
-  for (int64_t query = 0; query < Q; ++query) {
-    for (const int64_t note : exclusions.of(query))
-      comparison.add_exact(counts[query], query, note, -1);
-  }
-  return to_tensors(counts);
+  return to_tensors(count_without(comparison, exclusions, tiles, progress));
 }
 
 }  // namespace notellm

@@ -67,7 +67,7 @@ def test_faiss_errors_are_value_errors():
     "factory", ["HNSW0", "PQ0", "IVF2,PQ0", "IVF0,Flat", "PCA0,Flat", "IVF99999999999,Flat"]
 )
 def test_numbers_at_which_faiss_ends_the_process_are_refused(factory):
-    with pytest.raises(ValueError, match="factory string"):
+    with pytest.raises(ValueError, match="the factory string must be such as Flat"):
         NeighbourIndex(torch.eye(3), factory)
 
 
