@@ -164,6 +164,9 @@ class NeighbourIndex:
     def add(self, rows: Tensor | NDArray[Any], ids: Sequence[str] | None = None) -> None:
         """Adds rows behind those that are there. The index is the same in whatever pieces they come.
 
+        Only the links of HNSW depend on which thread comes first: where each build must give the same graph, add with
+        ``torch.set_num_threads(1)``, which is slower by the number of cores.
+
         Args:
             rows: Shape ``(n, d)``, floating point; kept as float32.
             ids: ``n`` texts that nobody else has, for all rows of an index or for none.

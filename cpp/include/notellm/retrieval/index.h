@@ -81,7 +81,8 @@ class NeighbourIndex {
   /// Adds rows behind those that are there; they are converted to fp32.
   ///
   /// FAISS gets them in blocks of 16,384, however the caller cuts them; the rest waits until the
-  /// index is searched or written. So any blocks make the same index.
+  /// index is searched or written. So any blocks make the same index; only the links of HNSW also
+  /// depend on which of several threads comes first.
   ///
   /// @param rows  (n, d) floating point, finite in fp32.
   /// @throws std::invalid_argument  if rows do not fit, or the index is one over a pool.
