@@ -31,8 +31,6 @@ using internal::Scorer;
 using internal::Selector;
 using internal::Sum;
 using internal::SwingSums;
-using internal::UserClicks;
-using internal::View;
 using internal::ViewIndex;
 
 constexpr int64_t kBlocks = 4096;  // about so many tasks
@@ -64,10 +62,8 @@ class Accumulator {
   MiningReport take_report() { return selector_.take_report(); }
 
  private:
-  // How many views ahead of the sum a user is fetched from memory. (Fetching the user's clicks,
-  // too, costs more than it gains: the processor itself runs ahead as soon as it knows where they
-  // are.)
-  static constexpr int64_t kUsersAhead = 32;
+  // How many views ahead of the sum a user's clicks are fetched from memory.
+  static constexpr int64_t kViewsAhead = 8;
 
   template <typename Sums>
   const std::vector<Partner>& mine(int32_t source, int64_t views, Sums& sums) {
@@ -89,9 +85,7 @@ class Accumulator {
   void add_all(int32_t source, Sums& sums) {
     for (int64_t v = index_.offsets[source]; v < index_.offsets[source + 1]; ++v) {
       fetch_ahead(v);
-      const UserClicks& user = index_.users[index_.views[v].user];
-      const std::span<const int32_t> clicks(&index_.clicks[user.begin], user.count);
-      sums.add(clicks.last(index_.clicks_after(v)), unit_of(user));
+      sums.add(index_.clicks_after(v), index_.user_of(index_.views[v]).unit());
     }
   }
 
@@ -100,28 +94,22 @@ class Accumulator {
   template <typename Sums>
   void add_new(int32_t source, Sums& sums) {
     if (last_visit_.empty()) last_visit_.assign(index_.note_at.size(), 0);
-    int32_t last_user = -1;
     for (int64_t v = index_.offsets[source]; v < index_.offsets[source + 1]; ++v) {
-      const View& view = index_.views[v];
-      const UserClicks& user = index_.users[view.user];
-      visit_ += view.user != last_user;
-      last_user = view.user;
-      const std::span<const int32_t> clicks(&index_.clicks[user.begin], user.count);
+      const uint32_t user = index_.views[v].user;
+      visit_ += v == index_.offsets[source] || user != index_.views[v - 1].user;
       new_.clear();
-      for (const int32_t place : clicks.subspan(view.from, index_.clicks_after(v)))
+      for (const int32_t place : index_.clicks_after(v))
         if (std::exchange(last_visit_[place], visit_) != visit_) new_.push_back(place);
-      sums.add(new_, unit_of(user));
+      sums.add(new_, index_.user_of(index_.views[v]).unit());
     }
   }
 
   // Also beyond the source's last view: the next source's follow, and most have fewer than these.
   void fetch_ahead(int64_t view) const {
-    if (view + kUsersAhead < std::ssize(index_.views))
-      __builtin_prefetch(&index_.users[index_.views[view + kUsersAhead].user]);
-  }
-
-  static int64_t unit_of(const UserClicks& user) {
-    return ((int64_t{1} << kScoreUnitBits) + user.distinct / 2) / user.distinct;
+    if (view + kViewsAhead >= std::ssize(index_.views)) return;
+    const int32_t* const clicks = index_.user_of(index_.views[view + kViewsAhead]).begin();
+    __builtin_prefetch(clicks);
+    __builtin_prefetch(clicks + 16);  // a line of the cache holds 16 numbers
   }
 
   const ViewIndex& index_;

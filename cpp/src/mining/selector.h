@@ -61,7 +61,7 @@ class Selector {
         least_(options.min_users),
         lower_(to_units(options.lower)),
         upper_(to_units(options.upper)),
-        room_(std::max<int64_t>(64, 2 * std::min(options.top, std::ssize(note_at)))) {}
+        room_(options.top <= kFew ? options.top : 2 * std::min(options.top, std::ssize(note_at))) {}
 
   void begin() {
     kept_.clear();
@@ -115,31 +115,54 @@ class Selector {
   }
 
  private:
+  // So few partners are searched for the worst each time one is better; more are gathered until
+  // they are twice as many, and cut.
+  static constexpr int64_t kFew = 32;
+
   void keep(const Sum& sum) {
     const int32_t note = note_at_[sum.place];
     if (is_full_ && sum.units == worst_.units && note > worst_.note) return;
-    kept_.push_back({note, sum.users, sum.units});
+    const Partner partner{note, sum.users, sum.units};
+    if (is_full_ && options_.top <= kFew)
+      kept_[worst_at_] = partner;
+    else
+      kept_.push_back(partner);
     if (options_.top > 0 && std::ssize(kept_) == room_) {
-      cut();
-      worst_ = kept_.back();
-      is_full_ = true;
+      if (room_ > options_.top) cut();
+      find_worst();
     }
   }
 
-  // Leaves the best `top`, the worst of them last.
+  // Leaves the best `top`.
   void cut() {
     std::nth_element(kept_.begin(), kept_.begin() + options_.top - 1, kept_.end(), is_better);
     kept_.resize(options_.top);
   }
 
+  // Without branches: which partner is worse cannot be foretold.
+  void find_worst() {
+    worst_ = kept_[0];
+    worst_at_ = 0;
+    for (size_t i = 1; i < kept_.size(); ++i) {
+      const Partner& partner = kept_[i];
+      const bool is_worse = (partner.units < worst_.units) |
+                            ((partner.units == worst_.units) & (partner.note > worst_.note));
+      worst_at_ = is_worse ? i : worst_at_;
+      worst_.units = is_worse ? partner.units : worst_.units;
+      worst_.note = is_worse ? partner.note : worst_.note;
+    }
+    is_full_ = true;
+  }
+
   const MiningOptions& options_;
   const std::vector<int32_t>& note_at_;
   int64_t least_, lower_, upper_;
-  int64_t room_;  // partners kept until the best `top` are chosen; never reached where all may stay
-  std::vector<Partner> kept_;  // more than `top` of them until they are cut
+  int64_t room_;  // partners kept until the worst is known; never reached where all may stay
+  std::vector<Partner> kept_;  // at times more than `top` of them
   bool is_full_ = false;       // whether `worst_` is the worst of `top` partners
-  Partner worst_{};
-  int64_t passing_ = 0;  // partners of the source note within all bounds but `top`
+  Partner worst_{};            // its number of users is not kept
+  size_t worst_at_ = 0;        // where it is in `kept_`
+  int64_t passing_ = 0;        // partners of the source note within all bounds but `top`
   static constexpr size_t kHistograms = 4;
   std::array<std::array<int64_t, 64>, kHistograms> histograms_{};  // by a score's width in bits
   MiningReport report_;

@@ -37,10 +37,9 @@ void SwingSums::gather(int32_t source) {
 // Adds a user with views [begin, end) of the source; with a gap limit these may be several, and a
 // note may be clicked several times.
 void SwingSums::add_user(int64_t begin, int64_t end) {
-  const UserClicks& user = index_.users[index_.views[begin].user];
-  const std::span<const int32_t> clicks(&index_.clicks[user.begin], user.count);
+  const UserClicks user = index_.user_of(index_.views[begin]);
   const int64_t first = std::ssize(entries_);
-  for (const int32_t place : clicks) {
+  for (const int32_t place : user.clicks()) {
     int32_t& slot = slot_of_[place];
     if (slot < 0) {
       slot = static_cast<int32_t>(places_.size());
@@ -52,10 +51,10 @@ void SwingSums::add_user(int64_t begin, int64_t end) {
     entries_.push_back({slot, false});
   }
   for (int64_t view = begin; view < end; ++view)
-    for (const int32_t place : clicks.subspan(index_.views[view].from, index_.clicks_after(view)))
+    for (const int32_t place : index_.clicks_after(view))
       entries_[latest_[slot_of_[place]]].is_after = true;
   user_begins_.push_back(std::ssize(entries_));
-  weights_.push_back(1 / std::sqrt(static_cast<double>(user.distinct)));
+  weights_.push_back(1 / std::sqrt(static_cast<double>(user.distinct())));
 }
 
 // Regroups the users' notes by note, and counts each note's supporters.

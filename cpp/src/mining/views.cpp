@@ -14,6 +14,7 @@ namespace notellm::internal {
 namespace {
 
 constexpr int64_t kMostClicks = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMostRows = std::numeric_limits<uint32_t>::max();
 
 // What one user's events mean for pairs; read for one user after another.
 class UserReader {
@@ -88,7 +89,7 @@ class UserReader {
 // Consecutive users, about as many events as others have; read twice, to count and to fill in.
 struct Share {
   UserRange users;
-  int64_t clicks = 0;           // of these users
+  int64_t rows = 0;             // of these users' clicks; then where the next one begins
   std::vector<int64_t> places;  // (N) how many views of each note; then where the next one belongs
   std::vector<int32_t> viewers, clickers;  // (N) by note, if a score needs them
   MiningReport report;
@@ -102,7 +103,6 @@ class Indexer {
           const ProgressFn& progress)
       : log_(log), events_(events), options_(options), progress_(progress) {
     index_.has_gap_limit = options.max_gap_seconds > 0 || options.max_gap_events > 0;
-    index_.users.resize(log.user_count());
   }
 
   ViewIndex build(MiningReport& report) {
@@ -200,9 +200,7 @@ class Indexer {
     share.places.assign(log_.note_count, 0);
     for (int64_t user = share.users.first; user < share.users.last; ++user) {
       if (!is_used(user, share.report) || !reader.read(user)) continue;
-      index_.users[user].count = static_cast<int32_t>(reader.clicks().size());
-      index_.users[user].distinct = reader.distinct();
-      share.clicks += std::ssize(reader.clicks());
+      share.rows += UserClicks::rows(std::ssize(reader.clicks()));
       reader.each_view([&](int32_t note, int32_t, int32_t) { ++share.places[note]; });
     }
   }
@@ -223,27 +221,35 @@ class Indexer {
     offsets[log_.note_count] = place;
     index_.views.resize(place);
     if (index_.has_gap_limit) index_.counts.resize(place);
-    int64_t clicks = 0;
-    for (Share& share : shares_) clicks += std::exchange(share.clicks, clicks);
-    index_.clicks.resize(clicks);
+    int64_t rows = 0;
+    for (Share& share : shares_) rows += std::exchange(share.rows, rows);
+    require(rows <= kMostRows, "mine_pairs", "a log must have at most ", kMostRows,
+            " rows of four clicks, but has ", rows, "; try max_user_events, or mine on Spark");
+    index_.clicks.resize(rows * UserClicks::kNumbersInRow);
   }
 
   void fill(Share& share) {
     UserReader reader(log_, options_);
-    int64_t click = share.clicks;  // where the share's first one belongs
+    MiningReport counted_before;
     for (int64_t user = share.users.first; user < share.users.last; ++user) {
-      if (index_.users[user].count == 0) continue;
-      reader.read(user);
-      index_.users[user].begin = click;
-      for (const int64_t event : reader.clicks())
-        index_.clicks[click++] = index_.place_of[log_.notes[event]];
+      if (!is_used(user, counted_before) || !reader.read(user)) continue;
+      const auto row = static_cast<uint32_t>(share.rows);
+      write_clicks(reader, share);
       reader.each_view([&](int32_t note, int32_t from, int32_t to) {
         const int64_t place = share.places[note]++;
-        index_.views[place] = {static_cast<int32_t>(user), from};
+        index_.views[place] = {row, from};
         if (index_.has_gap_limit) index_.counts[place] = to - from;
       });
     }
     share.places = {};
+  }
+
+  void write_clicks(const UserReader& reader, Share& share) {
+    const int64_t count = std::ssize(reader.clicks());
+    int32_t* to = &index_.clicks[share.rows * UserClicks::kNumbersInRow];
+    to = std::ranges::copy(UserClicks::header(count, reader.distinct()), to).out;
+    for (const int64_t event : reader.clicks()) *to++ = index_.place_of[log_.notes[event]];
+    share.rows += UserClicks::rows(count);
   }
 
   static void add_user_counts(const MiningReport& from, MiningReport& to) {
