@@ -21,11 +21,12 @@ TensorPair ranks(const at::Tensor& queries,
                  const std::optional<at::Tensor>& exclude,
                  int64_t query_tile,
                  int64_t pool_tile,
+                 std::optional<bool> on_device,
                  const py::object& progress) {
   const ProgressFn report = to_progress(progress);
   py::gil_scoped_release release;
   auto [greater, equal] = target_ranks(queries, pool, targets, exclude.value_or(at::Tensor()),
-                                       {query_tile, pool_tile}, report);
+                                       {query_tile, pool_tile, on_device}, report);
   return {greater, equal};
 }
 
@@ -35,11 +36,12 @@ TensorPair part_ranks(const at::Tensor& queries,
                       const std::optional<at::Tensor>& exclude,
                       int64_t query_tile,
                       int64_t pool_tile,
+                      std::optional<bool> on_device,
                       const py::object& progress) {
   const ProgressFn report = to_progress(progress);
   py::gil_scoped_release release;
   auto [greater, equal] = ranks_in_part(queries, targets, part, exclude.value_or(at::Tensor()),
-                                        {query_tile, pool_tile}, report);
+                                        {query_tile, pool_tile, on_device}, report);
   return {greater, equal};
 }
 
@@ -49,19 +51,21 @@ TensorPair neighbours(const at::Tensor& queries,
                       const std::optional<at::Tensor>& exclude,
                       int64_t query_tile,
                       int64_t pool_tile,
+                      std::optional<bool> on_device,
                       const py::object& progress) {
   const ProgressFn report = to_progress(progress);
   py::gil_scoped_release release;
   auto [scores, indices] = nearest_neighbours(queries, pool, k, exclude.value_or(at::Tensor()),
-                                              {query_tile, pool_tile}, report);
+                                              {query_tile, pool_tile, on_device}, report);
   return {scores, indices};
 }
 
 TensorPair among(const at::Tensor& queries,
                  const at::Tensor& pool,
                  const at::Tensor& candidates,
-                 int64_t k) {
-  auto [scores, indices] = nearest_among(queries, pool, candidates, k);
+                 int64_t k,
+                 std::optional<bool> on_device) {
+  auto [scores, indices] = nearest_among(queries, pool, candidates, k, on_device);
   return {scores, indices};
 }
 
@@ -107,16 +111,19 @@ void bind_retrieval(py::module_& m) {
   const TileOptions tiles;
   m.def("target_ranks", &ranks, py::arg("queries"), py::arg("pool"), py::arg("targets"),
         py::arg("exclude") = py::none(), py::arg("query_tile") = tiles.queries,
-        py::arg("pool_tile") = tiles.pool, py::arg("progress") = py::none());
+        py::arg("pool_tile") = tiles.pool, py::arg("on_device") = tiles.on_device,
+        py::arg("progress") = py::none());
   m.def("ranks_in_part", &part_ranks, py::arg("queries"), py::arg("targets"), py::arg("part"),
         py::arg("exclude") = py::none(), py::arg("query_tile") = tiles.queries,
-        py::arg("pool_tile") = tiles.pool, py::arg("progress") = py::none());
+        py::arg("pool_tile") = tiles.pool, py::arg("on_device") = tiles.on_device,
+        py::arg("progress") = py::none());
   m.def("neighbours", &neighbours, py::arg("queries"), py::arg("pool"), py::arg("k"),
         py::arg("exclude") = py::none(), py::arg("query_tile") = tiles.queries,
-        py::arg("pool_tile") = tiles.pool, py::arg("progress") = py::none());
+        py::arg("pool_tile") = tiles.pool, py::arg("on_device") = tiles.on_device,
+        py::arg("progress") = py::none());
   const auto release = py::call_guard<py::gil_scoped_release>();
   m.def("nearest_among", &among, py::arg("queries"), py::arg("pool"), py::arg("candidates"),
-        py::arg("k"), release);
+        py::arg("k"), py::arg("on_device") = tiles.on_device, release);
   m.def("faiss_version", &faiss_version);
   py::class_<NeighbourIndex>(m, "NeighbourIndex")
       .def(py::init<const at::Tensor&, const std::string&, const std::string&>(), py::arg("pool"),

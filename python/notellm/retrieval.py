@@ -40,6 +40,7 @@ def target_ranks(
     targets: Tensor,
     *,
     exclude: Tensor | None = None,
+    on_device: bool | None = None,
     progress: ProgressFn | None = None,
 ) -> Ranks:
     """Ranks by counting: how many notes of the pool score higher than each query's target.
@@ -56,6 +57,8 @@ def target_ranks(
             query, -1 where it has fewer. The others of its targets then count as notes like any other.
         exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, pool indices to leave out for each query (for example the
             query itself); -1 for none. Excluding a target is an error.
+        on_device: Whether scores stay on the vectors' device and are compared there, by operations of that device;
+            by default on all but the CPU. The result is the same to the bit.
         progress: Called with ``(query-note pairs done, Q * N)``.
 
     Returns:
@@ -74,8 +77,8 @@ def target_ranks(
     Shapes: ``Q`` queries, ``N`` notes, ``d`` embedding width.
     """
     if isinstance(pool, Embeddings):
-        return Ranks(*search.target_ranks(queries, pool, targets, exclude, progress))
-    return Ranks(*_core.target_ranks(queries, pool, targets, exclude, progress=progress))
+        return Ranks(*search.target_ranks(queries, pool, targets, exclude, on_device, progress))
+    return Ranks(*_core.target_ranks(queries, pool, targets, exclude, on_device=on_device, progress=progress))
 
 
 def ranks_in_part(
@@ -84,6 +87,7 @@ def ranks_in_part(
     part: Tensor,
     *,
     exclude: Tensor | None = None,
+    on_device: bool | None = None,
     progress: ProgressFn | None = None,
 ) -> Ranks:
     """`target_ranks` for a pool that comes in parts, for example the shards of a pool that memory cannot hold.
@@ -96,6 +100,8 @@ def ranks_in_part(
         part: Shape ``(n, d)``, some notes of the pool.
         exclude: Shape ``(Q,)`` or ``(Q, E)`` int64, rows of ``part`` to leave out for each query; -1 for none. The
             target itself must be left out of the part that has it: it would count as a note that ties.
+        on_device: Whether scores stay on the vectors' device and are compared there, by operations of that device;
+            by default on all but the CPU. The result is the same to the bit.
         progress: Called with ``(query-note pairs done, Q * n)``.
 
     Returns:
@@ -114,7 +120,9 @@ def ranks_in_part(
 
     Shapes: ``Q`` queries, ``n`` notes of the part, ``d`` embedding width.
     """
-    return Ranks(*_core.ranks_in_part(queries, targets, part, exclude, progress=progress))
+    return Ranks(
+        *_core.ranks_in_part(queries, targets, part, exclude, on_device=on_device, progress=progress)
+    )
 
 
 def neighbours(
@@ -124,6 +132,7 @@ def neighbours(
     *,
     exclude: Tensor | None = None,
     index: str | None = None,
+    on_device: bool | None = None,
     progress: ProgressFn | None = None,
 ) -> Neighbours:
     """The ``k`` notes of the pool with the highest scores for each query.
@@ -137,6 +146,8 @@ def neighbours(
             the queries are notes of the pool, pass their own indices.
         index: FAISS description for an approximate search (see `NeighbourIndex`, which can be searched more
             than once); None searches exactly. An index needs all vectors in memory, those of all shards, too.
+        on_device: Whether scores stay on the vectors' device and are compared there, by operations of that device;
+            by default on all but the CPU. The result is the same to the bit.
         progress: Called with ``(query-note pairs done, Q * N)`` by the exact search.
 
     Returns:
@@ -158,9 +169,9 @@ def neighbours(
     Shapes: ``Q`` queries, ``N`` notes, ``d`` embedding width.
     """
     if isinstance(pool, Embeddings) and index is None:
-        return Neighbours(*search.neighbours(queries, pool, k, exclude, progress))
+        return Neighbours(*search.neighbours(queries, pool, k, exclude, on_device, progress))
     if isinstance(pool, Embeddings):
         pool = pool.rows(0, len(pool)).to(queries.device)
     if index is not None:
         return NeighbourIndex(pool, index).search(queries, k, exclude=exclude)
-    return Neighbours(*_core.neighbours(queries, pool, k, exclude, progress=progress))
+    return Neighbours(*_core.neighbours(queries, pool, k, exclude, on_device=on_device, progress=progress))

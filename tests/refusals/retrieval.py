@@ -43,6 +43,18 @@ def target_ranks():
 
 
 @case
+def target_ranks_on_device():
+    call, arguments, wrong = target_ranks()
+    return call, arguments | {"on_device": True}, wrong
+
+
+@case
+def neighbours_on_device():
+    call, arguments, wrong = neighbours()
+    return call, arguments | {"on_device": True}, wrong
+
+
+@case
 def neighbours():
     return retrieval.neighbours, own | {"k": 2}, shared | {"k": [0, -1, -BEYOND]}
 

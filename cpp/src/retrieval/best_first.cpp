@@ -8,8 +8,11 @@
 
 namespace notellm::internal {
 
-Neighbours no_neighbours(std::string_view where, int64_t queries, int64_t k) {
+void check_k(std::string_view where, int64_t k) {
   require(k >= 1, where, "k must be at least 1, but is ", k);
+}
+
+Neighbours no_neighbours(int64_t queries, int64_t k) {
   return {at::full({queries, k}, -std::numeric_limits<double>::infinity(), at::kDouble),
           at::full({queries, k}, -1, at::kLong)};
 }

@@ -7,8 +7,11 @@
 
 namespace notellm::internal {
 
-/// A (Q, k) result with nothing found yet. @throws std::invalid_argument if k < 1.
-Neighbours no_neighbours(std::string_view where, int64_t queries, int64_t k);
+/// @throws std::invalid_argument if k < 1.
+void check_k(std::string_view where, int64_t k);
+
+/// A (Q, k) result with nothing found yet.
+Neighbours no_neighbours(int64_t queries, int64_t k);
 
 /// Scores one query's candidates exactly and writes the best ones into its row, ordered by score,
 /// then by pool index. Notes that the query excludes are left out.

@@ -111,7 +111,7 @@ TileOptions filter_tiles(const TileOptions& wanted, int64_t width) {
       kGroupBytes / (2 * sizeof(kernels::Bf16) * padded(std::max<int64_t>(width, 1)));
   const int64_t queries = wanted.queries > 0 ? std::min(wanted.queries, kLargestGroup)
                                              : std::max(fitting, kSmallestGroup);
-  return {padded(queries), wanted.pool > 0 ? wanted.pool : kNotesPerReport};
+  return {padded(queries), wanted.pool > 0 ? wanted.pool : kNotesPerReport, false};
 }
 
 }  // namespace notellm::internal

@@ -197,13 +197,14 @@ Neighbours NeighbourIndex::search(const at::Tensor& query_rows,
   internal::Vectors queries;
   if (is_over_pool) {
     queries = internal::to_vectors(kWhere, "queries", query_rows);
-    internal::check_same_kind(kWhere, queries, pool);
+    internal::check_same_kind(kWhere, queries.compute, pool.compute);
   }
   const at::Tensor rows =  // (Q, d)
       to_rows("queries", is_over_pool ? queries.host : query_rows, width());
   const int64_t Q = rows.size(0), N = impl_->index->ntotal;
   const internal::Exclusions exclusions(kWhere, exclude, Q, N);
-  Neighbours result = internal::no_neighbours(kWhere, Q, k);
+  internal::check_k(kWhere, k);
+  Neighbours result = internal::no_neighbours(Q, k);
   int64_t most_excluded = 0;
   for (int64_t query = 0; query < Q; ++query) {
     most_excluded = std::max<int64_t>(most_excluded, std::ssize(exclusions.of(query)));

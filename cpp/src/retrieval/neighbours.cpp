@@ -10,6 +10,7 @@
 
 #include "best_first.h"
 #include "bf16_filter.h"
+#include "device_search.h"
 #include "vectors.h"
 
 namespace notellm {
@@ -182,7 +183,9 @@ void search_by_products(const Search& search,
                         const TileOptions& tiles,
                         const ProgressFn& progress,
                         Neighbours& result) {
-  const TileBound bound(search.queries, search.pool, internal::tile_products(search.queries));
+  const TileBound bound(
+      search.queries, search.pool,
+      internal::tile_products(search.queries.host.scalar_type(), search.queries.width()));
   std::optional<QueryBlock> block;  // the block being computed
   const auto visit = [&](int64_t q0, int64_t q1, int64_t n0, int64_t n1) {
     if (n0 == 0) block.emplace(search, bound, q0, q1);
@@ -223,12 +226,20 @@ Neighbours nearest_neighbours(const at::Tensor& query_rows,
                               const TileOptions& tiles,
                               const ProgressFn& progress) {
   internal::check_tiles(kWhere, tiles);
+  internal::check_k(kWhere, k);
+  if (internal::stays_on_device(tiles, pool_rows)) {
+    const auto queries = internal::to_device_vectors(kWhere, "queries", query_rows);
+    const auto pool = internal::to_device_vectors(kWhere, "pool", pool_rows);
+    internal::check_same_kind(kWhere, queries.compute, pool.compute);
+    const Exclusions exclusions(kWhere, exclude, queries.size(), pool.size());
+    return internal::search_on_device(queries, pool, exclusions, k, tiles, progress);
+  }
   const Vectors queries = internal::to_vectors(kWhere, "queries", query_rows);
   const Vectors pool = internal::to_vectors(kWhere, "pool", pool_rows);
-  internal::check_same_kind(kWhere, queries, pool);
+  internal::check_same_kind(kWhere, queries.compute, pool.compute);
   const int64_t Q = queries.size(), N = pool.size();
   const Exclusions exclusions(kWhere, exclude, Q, N);
-  Neighbours result = internal::no_neighbours(kWhere, Q, k);
+  Neighbours result = internal::no_neighbours(Q, k);
   const Search search{queries, pool, exclusions, k};
   if (internal::has_bf16_filter(queries)) {
     search_by_filter(search, tiles, progress, result);

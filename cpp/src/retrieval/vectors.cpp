@@ -9,6 +9,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <type_traits>
 
@@ -83,6 +84,13 @@ at::Tensor norms_of(const at::Tensor& host) {
 
 }  // namespace
 
+RowPairs RowPairs::one_each(int64_t queries) {
+  RowPairs pairs{std::vector<int64_t>(queries), {}};
+  std::iota(pairs.queries.begin(), pairs.queries.end(), 0);
+  pairs.notes = pairs.queries;
+  return pairs;
+}
+
 Vectors to_vectors(std::string_view where, std::string_view name, const at::Tensor& tensor) {
   check_floating(where, name, tensor, {kAny, kAny});
   const auto dtype = tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -110,14 +118,13 @@ Vectors Vectors::take(std::span<const int64_t> rows) const {
   return taken;
 }
 
-void check_same_kind(std::string_view where, const Vectors& queries, const Vectors& pool) {
-  require(queries.width() == pool.width(), where,
-          "queries and pool must have the same width, but have ", queries.width(), " and ",
-          pool.width());
-  require(queries.host.scalar_type() == pool.host.scalar_type() &&
-              queries.compute.device() == pool.compute.device(),
-          where, "queries and pool must have the same dtype and device, but are ",
-          queries.compute.toString(), " and ", pool.compute.toString());
+void check_same_kind(std::string_view where, const at::Tensor& queries, const at::Tensor& pool) {
+  require(queries.size(1) == pool.size(1), where,
+          "queries and pool must have the same width, but have ", queries.size(1), " and ",
+          pool.size(1));
+  require(queries.scalar_type() == pool.scalar_type() && queries.device() == pool.device(), where,
+          "queries and pool must have the same dtype and device, but are ", queries.toString(),
+          " and ", pool.toString());
 }
 
 double exact_score(const Vectors& queries, int64_t query, const Vectors& pool, int64_t note) {
@@ -125,13 +132,24 @@ double exact_score(const Vectors& queries, int64_t query, const Vectors& pool, i
                                                    : dot_of_rows<float>(queries, query, pool, note);
 }
 
-TileProducts tile_products(const Vectors& queries) {
-  const double rounding = queries.host.scalar_type() == at::kDouble ? 0.0 : input_rounding();
-  return {queries.width(), rounding * (2 + rounding)};
+TileProducts tile_products(at::ScalarType dtype, int64_t width) {
+  const double rounding = dtype == at::kDouble ? 0.0 : input_rounding();
+  return {width, rounding * (2 + rounding)};
 }
 
-TileBound::TileBound(const Vectors& queries, const Vectors& pool, const TileProducts& products) {
-  const bool is_double = queries.host.scalar_type() == at::kDouble;
+TileBound::TileBound(const Vectors& queries, const Vectors& pool, const TileProducts& products)
+    : TileBound(queries.norms,
+                pool.size() > 0 ? pool.norms.max().item<double>() : 0.0,
+                queries.width(),
+                queries.host.scalar_type(),
+                products) {}
+
+TileBound::TileBound(const at::Tensor& query_norms,
+                     double longest,
+                     int64_t width,
+                     at::ScalarType dtype,
+                     const TileProducts& products) {
+  const bool is_double = dtype == at::kDouble;
   const double epsilon =
       is_double ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
   const double smallest =
@@ -139,11 +157,9 @@ TileBound::TileBound(const Vectors& queries, const Vectors& pool, const TileProd
   const double largest =
       is_double ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
   const double relative = gamma(products.terms, epsilon) * (1 + products.missing) +
-                          products.missing +
-                          gamma(queries.width(), std::numeric_limits<double>::epsilon());
-  const double longest = pool.size() > 0 ? pool.norms.max().item<double>() : 0.0;
-  const auto* const norms = queries.norms.const_data_ptr<double>();
-  for (int64_t query = 0; query < queries.size(); ++query) {
+                          products.missing + gamma(width, std::numeric_limits<double>::epsilon());
+  const auto* const norms = query_norms.const_data_ptr<double>();
+  for (int64_t query = 0; query < query_norms.size(0); ++query) {
     const double product = norms[query] * longest;
     // Subnormal factors and products may be flushed to zero.
     const double underflow =
@@ -167,7 +183,7 @@ void check_tiles(std::string_view where, const TileOptions& tiles) {
 }
 
 TileOptions product_tiles(const TileOptions& tiles) {
-  return {tiles.queries > 0 ? tiles.queries : 256, tiles.pool > 0 ? tiles.pool : 4096};
+  return {tiles.queries > 0 ? tiles.queries : 256, tiles.pool > 0 ? tiles.pool : 4096, false};
 }
 
 Exclusions::Exclusions(std::string_view where,
@@ -199,6 +215,24 @@ Exclusions::Exclusions(std::string_view where,
 
 std::span<const int64_t> Exclusions::of(int64_t query) const {
   return std::span(notes_).subspan(offsets_[query], offsets_[query + 1] - offsets_[query]);
+}
+
+RowPairs Exclusions::pairs() const {
+  RowPairs pairs{{}, notes_};
+  for (int64_t query = 0; query + 1 < std::ssize(offsets_); ++query)
+    pairs.queries.insert(pairs.queries.end(), of(query).size(), query);
+  return pairs;
+}
+
+at::Tensor Exclusions::lists() const {
+  const int64_t queries = std::ssize(offsets_) - 1;
+  int64_t width = 0;
+  for (int64_t query = 0; query < queries; ++query)
+    width = std::max(width, static_cast<int64_t>(of(query).size()));
+  at::Tensor lists = at::full({queries, width}, std::numeric_limits<int64_t>::max(), at::kLong);
+  for (int64_t query = 0; query < queries; ++query)
+    std::ranges::copy(of(query), lists.mutable_data_ptr<int64_t>() + query * width);
+  return lists;
 }
 
 bool Exclusions::contains(int64_t query, int64_t note) const {

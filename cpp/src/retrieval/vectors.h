@@ -14,6 +14,15 @@
 
 namespace notellm::internal {
 
+/// Pairs of a query and a note, given by their rows.
+struct RowPairs {
+  std::vector<int64_t> queries;
+  std::vector<int64_t> notes;
+
+  /// Each query with the note of the same row.
+  static RowPairs one_each(int64_t queries);
+};
+
 /// Vectors prepared for exact scores, one per row.
 struct Vectors {
   at::Tensor compute;  ///< (N, d) fp32 or fp64 on the device they came from
@@ -30,8 +39,9 @@ struct Vectors {
 /// Widens, copies to the host and checks. @throws std::invalid_argument naming `where` and `name`.
 Vectors to_vectors(std::string_view where, std::string_view name, const at::Tensor& tensor);
 
-/// @throws std::invalid_argument unless both have the same width, dtype and device.
-void check_same_kind(std::string_view where, const Vectors& queries, const Vectors& pool);
+/// @throws std::invalid_argument unless both (Q, d) and (N, d) have the same width, dtype and
+///                               device.
+void check_same_kind(std::string_view where, const at::Tensor& queries, const at::Tensor& pool);
 
 /// The score by definition: the inner product summed in fp64 in one fixed order.
 double exact_score(const Vectors& queries, int64_t query, const Vectors& pool, int64_t note);
@@ -43,7 +53,7 @@ struct TileProducts {
 };
 
 /// Of `score_tile`. If torch was told to multiply in TF32 or bf16, the factors may be rounded.
-TileProducts tile_products(const Vectors& queries);
+TileProducts tile_products(at::ScalarType dtype, int64_t width);
 
 /// How far a tile's score may be from the exact one, for any order of summation.
 ///
@@ -55,6 +65,14 @@ TileProducts tile_products(const Vectors& queries);
 class TileBound {
  public:
   TileBound(const Vectors& queries, const Vectors& pool, const TileProducts& products);
+
+  /// @param norms    (Q) fp64 CPU, of the queries.
+  /// @param longest  the largest norm of the pool.
+  TileBound(const at::Tensor& norms,
+            double longest,
+            int64_t width,
+            at::ScalarType dtype,
+            const TileProducts& products);
   double operator()(int64_t query) const { return bounds_[query]; }
 
  private:
@@ -99,6 +117,10 @@ class Exclusions {
   /// The notes that a query leaves out, ascending and distinct.
   std::span<const int64_t> of(int64_t query) const;
   bool contains(int64_t query, int64_t note) const;
+  /// All of them, query by query.
+  RowPairs pairs() const;
+  /// (Q, E) int64: each query's notes, ascending; behind them numbers that no note has.
+  at::Tensor lists() const;
 
  private:
   std::vector<int64_t> notes_;

@@ -9,7 +9,12 @@ from notellm.progress import ProgressFn
 
 
 def neighbours(
-    queries: Tensor, pool: Embeddings, k: int, exclude: Tensor | None, progress: ProgressFn | None
+    queries: Tensor,
+    pool: Embeddings,
+    k: int,
+    exclude: Tensor | None,
+    on_device: bool | None,
+    progress: ProgressFn | None,
 ) -> tuple[Tensor, Tensor]:
     """See `notellm.retrieval.neighbours`: the best of all are among the best of each shard.
 
@@ -23,6 +28,7 @@ def neighbours(
             shard.vectors.to(queries.device),
             k,
             None if exclude is None else _local(exclude, shard.first, len(shard)),
+            on_device=on_device,
             progress=_of_shard(progress, len(queries), shard.first, len(pool)),
         )
         scores, indices = own[0], torch.where(own[1] >= 0, own[1] + shard.first, -1)
@@ -39,12 +45,13 @@ def target_ranks(
     pool: Embeddings,
     targets: Tensor,
     exclude: Tensor | None,
+    on_device: bool | None,
     progress: ProgressFn | None,
 ) -> tuple[Tensor, Tensor]:
     """See `notellm.retrieval.target_ranks`: counts of notes add up over the shards."""
     targets, exclude = targets.cpu(), None if exclude is None else exclude.cpu()
     if targets.dim() == 2 and targets.dtype == torch.int64 and len(targets) == len(queries):
-        return _ranks_of_several(queries, pool, targets, exclude, progress)
+        return _ranks_of_several(queries, pool, targets, exclude, on_device, progress)
     _check_targets(targets, exclude, len(queries), len(pool))
     rows = pool.take(targets).to(queries.device)  # (Q, d)
     counts = torch.zeros(2, len(queries), dtype=torch.int64)  # greater, equal
@@ -54,6 +61,7 @@ def target_ranks(
             rows,
             shard.vectors.to(queries.device),
             _left_out(targets, exclude, shard.first, len(shard)),
+            on_device=on_device,
             progress=_of_shard(progress, len(queries), shard.first, len(pool)),
         )
         counts += torch.stack(found)
@@ -61,13 +69,18 @@ def target_ranks(
 
 
 def _ranks_of_several(
-    queries: Tensor, pool: Embeddings, targets: Tensor, exclude: Tensor | None, progress: ProgressFn | None
+    queries: Tensor,
+    pool: Embeddings,
+    targets: Tensor,
+    exclude: Tensor | None,
+    on_device: bool | None,
+    progress: ProgressFn | None,
 ) -> tuple[Tensor, Tensor]:
     """Several targets of a query, shape ``(Q, T)`` with -1 for none, are those of as many equal queries."""
     is_there = targets != -1
     query = is_there.nonzero()[:, 0]
     own = None if exclude is None else exclude[query]
-    found = target_ranks(queries[query.to(queries.device)], pool, targets[is_there], own, progress)
+    found = target_ranks(queries[query.to(queries.device)], pool, targets[is_there], own, on_device, progress)
     greater, equal = (torch.full_like(targets, -1).masked_scatter_(is_there, counts) for counts in found)
     return greater, equal
 

@@ -63,21 +63,21 @@ def problems(draw):
 
 
 @settings(max_examples=300, deadline=None)
-@given(problems(), st.sampled_from(TILES))
-def test_ranks_equal_a_naive_count(problem, tiles):
+@given(problems(), st.sampled_from(TILES), st.booleans())
+def test_ranks_equal_a_naive_count(problem, tiles, on_device):
     queries, pool, targets, exclude = problem
     scores = exact_scores(queries, pool)
-    greater, equal = core.target_ranks(queries, pool, targets, exclude, *tiles)
+    greater, equal = core.target_ranks(queries, pool, targets, exclude, *tiles, on_device)
     expected = naive_ranks(scores, targets.tolist(), exclude.tolist())
     assert (greater.tolist(), equal.tolist()) == expected
 
 
 @settings(max_examples=200, deadline=None)
-@given(problems(), st.sampled_from(TILES), st.integers(1, 30))
-def test_neighbours_equal_a_naive_sort(problem, tiles, k):
+@given(problems(), st.sampled_from(TILES), st.integers(1, 30), st.booleans())
+def test_neighbours_equal_a_naive_sort(problem, tiles, k, on_device):
     queries, pool, _, exclude = problem
     scores = exact_scores(queries, pool)
-    values, indices = core.neighbours(queries, pool, k, exclude, *tiles)
+    values, indices = core.neighbours(queries, pool, k, exclude, *tiles, on_device)
     assert indices.tolist() == naive_neighbours(scores, k, exclude.tolist())
     for row, (found, kept) in enumerate(zip(values.tolist(), indices.tolist(), strict=True)):
         for value, note in zip(found, kept, strict=True):

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "notellm/retrieval/rank.h"
 #include "notellm/util/progress.h"
@@ -41,12 +42,14 @@ Neighbours nearest_neighbours(const at::Tensor& queries,
 /// @param pool        (N, d) the same dtype and device.
 /// @param candidates  (Q, C) int64 in [0, N), in any order, repeated or not; -1 = none.
 /// @param k           neighbours of each query; >= 1, may exceed C.
+/// @param on_device   as in TileOptions.
 /// @throws std::invalid_argument  if shapes, dtypes or indices do not fit or a value is not finite.
 ///
 /// Cost: O(Q C d + N d) time. Deterministic.
 Neighbours nearest_among(const at::Tensor& queries,
                          const at::Tensor& pool,
                          const at::Tensor& candidates,
-                         int64_t k);
+                         int64_t k,
+                         std::optional<bool> on_device = {});
 
 }  // namespace notellm

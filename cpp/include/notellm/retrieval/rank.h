@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "notellm/util/progress.h"
 
@@ -14,10 +15,12 @@ struct Ranks {
   at::Tensor equal;    ///< int64 CPU; other pool notes with exactly the target's score
 };
 
-/// Sizes of the tiles in which scores are computed; they change speed and memory, never the result.
+/// How scores are computed; it changes speed and memory, never the result.
 struct TileOptions {
-  int64_t queries = 0;  ///< rows of a tile; 0: as many as suit the caches
-  int64_t pool = 0;     ///< columns of a tile; 0: as many as suit the caches
+  int64_t queries = 0;            ///< rows of a tile; 0: as many as suit the caches
+  int64_t pool = 0;               ///< columns of a tile; 0: as many as suit the caches
+  std::optional<bool> on_device;  ///< whether scores stay on the vectors' device and are compared
+                                  ///< there; by default if that is not the CPU
 };
 
 /// Ranks by counting: how many notes of the pool score higher than each query's target.
@@ -38,8 +41,9 @@ struct TileOptions {
 /// @throws std::invalid_argument  if shapes, dtypes or indices do not fit, a value is not finite,
 ///                                or a target is excluded.
 ///
-/// Cost: O(Q N d) time on the vectors' device, O(Q + N) + tile memory on the host beside the
-/// vectors, if they are fp32 or fp64 there. Not differentiable. Deterministic.
+/// Cost: O(Q N d) time on the vectors' device, O(Q + N) + tile memory beside the vectors, if they
+/// are fp32 or fp64. On a GPU everything happens there, and only counts come to the host. Not
+/// differentiable. Deterministic.
 Ranks target_ranks(const at::Tensor& queries,
                    const at::Tensor& pool,
                    const at::Tensor& targets,
