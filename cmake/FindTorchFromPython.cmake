@@ -1,12 +1,13 @@
 # Finds the LibTorch inside the torch package of the interpreter we build for: its headers and libraries as they lie in
 # the package, whether that is a CPU or a CUDA build. (find_package(Torch) would ask for a CUDA toolkit with the latter,
 # of which nothing is needed: we call LibTorch alone.)
-# Sets the targets notellm_torch and notellm_torch_python, NOTELLM_TORCH_VERSION and NOTELLM_TORCH_LIBRARIES (a folder).
+# Sets the targets notellm_torch and notellm_torch_python, NOTELLM_TORCH_VERSION, NOTELLM_TORCH_CUDA (its version, or
+# "None") and NOTELLM_TORCH_LIBRARIES (a folder).
 include_guard()
 find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
 execute_process(
   COMMAND "${Python_EXECUTABLE}" -c
-    "import torch, pathlib; print(torch.__version__, torch.compiled_with_cxx11_abi(), pathlib.Path(torch.__file__).parent.as_posix(), sep='\\n')"
+    "import torch, pathlib; print(torch.__version__, torch.compiled_with_cxx11_abi(), torch.version.cuda, pathlib.Path(torch.__file__).parent.as_posix(), sep='\\n')"
   OUTPUT_VARIABLE _torch OUTPUT_STRIP_TRAILING_WHITESPACE
   ERROR_VARIABLE _error RESULT_VARIABLE _result)
 if(NOT _result EQUAL 0)
@@ -16,7 +17,8 @@ endif()
 string(REPLACE "\n" ";" _torch "${_torch}")
 list(GET _torch 0 NOTELLM_TORCH_VERSION)
 list(GET _torch 1 _cxx11_abi)
-list(GET _torch 2 _package)
+list(GET _torch 2 NOTELLM_TORCH_CUDA)  # "13.0", or "None"
+list(GET _torch 3 _package)
 if(NOT _cxx11_abi)
   message(FATAL_ERROR "torch ${NOTELLM_TORCH_VERSION} uses the old libstdc++ ABI; use torch >= 2.9.")
 endif()

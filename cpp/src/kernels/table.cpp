@@ -1,5 +1,6 @@
 #include "notellm/kernels/table.h"
 
+#include "cuda/loops.h"
 #include "notellm/kernels/instruction_set.h"
 #include "tables.h"
 
@@ -20,5 +21,9 @@ const Tables& tables() {
 #endif
   return baseline::tables();
 }
+
+#ifndef NOTELLM_HAVE_CUDA
+const CudaTables* cuda_tables() { return nullptr; }
+#endif
 
 }  // namespace notellm::kernels

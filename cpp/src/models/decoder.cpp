@@ -89,7 +89,7 @@ ProjectionWeights stacked_parts(const std::vector<Part>& parts,
   ProjectionWeights all{dtype, {}, bias, stacked_adapters(parts, dtype)};
   all.low_rank.dropout = dropout;
   all.low_rank.is_merged = all.low_rank.down.defined() && !dropout.is_active() &&
-                           internal::runs_on_kernels(parts[0].weight);
+                           internal::runs_on_row_loops(parts[0].weight);
   std::vector<at::Tensor> weights;
   for (const Part& part : parts)
     weights.push_back(all.low_rank.is_merged ? merged(part) : part.weight);

@@ -2,12 +2,14 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <type_traits>
 
+#include "kernels/cuda/loops.h"
 #include "notellm/kernels/instruction_set.h"
 #include "notellm/kernels/table.h"
 #include "notellm/util/check.h"
@@ -19,6 +21,20 @@ inline bool runs_on_kernels(at::Device device) {
   return device.is_cpu() && instruction_set() != InstructionSet::kNone;
 }
 inline bool runs_on_kernels(const at::Tensor& x) { return runs_on_kernels(x.device()); }
+
+/// Whether loops over rows (norms, SwiGLU, sums) are hand-written for this device: those of the
+/// CPU, or the CUDA ones where the library was built with them.
+inline bool runs_on_row_loops(const at::Tensor& x) {
+  return runs_on_kernels(x) || (x.is_cuda() && kernels::cuda_tables() != nullptr &&
+                                instruction_set() != InstructionSet::kNone);
+}
+
+/// Calls `body(loops)` with the CUDA loops of a type, which take pointers of `device`.
+template <typename Scalar, typename Body>
+void on_cuda(at::Device device, const Body& body) {
+  const c10::DeviceGuard guard(device);
+  body(kernels::cuda_tables()->of<Scalar>());
+}
 
 /// Calls `body(Scalar{})` with the kernels' type for a dtype that the decoder computes in.
 /// @throws std::invalid_argument  for any other dtype.
@@ -41,22 +57,22 @@ constexpr at::ScalarType dtype_of() {
 
 /// Whatever was checked before: a raw pointer is of the tensor's own type and memory here, or none.
 template <typename Scalar>
-void check_memory(const at::Tensor& x) {
-  if (x.is_cpu() && x.scalar_type() == dtype_of<Scalar>()) return;
+void check_memory(const at::Tensor& x, at::Device device) {
+  if (x.device() == device && x.scalar_type() == dtype_of<Scalar>()) return;
   throw_error<std::invalid_argument>("kernels", "numbers must be ",
-                                     c10::toString(dtype_of<Scalar>()), " on the CPU, but are ",
-                                     x.toString());
+                                     c10::toString(dtype_of<Scalar>()), " on ", device.str(),
+                                     ", but are ", x.toString(), " on ", x.device().str());
 }
 
 template <typename Scalar>
-const Scalar* data(const at::Tensor& x) {
+const Scalar* data(const at::Tensor& x, at::Device device = at::kCPU) {
   if (!x.defined()) return nullptr;
-  check_memory<Scalar>(x);
+  check_memory<Scalar>(x, device);
   return static_cast<const Scalar*>(x.const_data_ptr());
 }
 template <typename Scalar>
-Scalar* mutable_data(const at::Tensor& x) {
-  check_memory<Scalar>(x);
+Scalar* mutable_data(const at::Tensor& x, at::Device device = at::kCPU) {
+  check_memory<Scalar>(x, device);
   return static_cast<Scalar*>(x.mutable_data_ptr());
 }
 

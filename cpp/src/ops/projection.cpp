@@ -21,41 +21,47 @@ using internal::mutable_data;
 using internal::RecordedStep;
 using internal::with_scalar;
 
-// Calls `body(table, first row, rows)` for blocks of rows of a (T, 2 n) gate_up.
+// Calls `body(loops, scalar, first row, rows)` for blocks of rows of a (T, 2 n) gate_up, or for all
+// at once on a GPU.
 template <typename Body>
 void for_swiglu_rows(const at::Tensor& gate_up, const Body& body) {
-  const int64_t width = gate_up.size(1) / 2;
   with_scalar(gate_up.scalar_type(), [&](auto scalar) {
     using Scalar = decltype(scalar);
+    if (gate_up.is_cuda()) {
+      internal::on_cuda<Scalar>(
+          gate_up.device(), [&](const auto& loops) { body(loops, scalar, 0, gate_up.size(0)); });
+      return;
+    }
     const auto& table = kernels::tables().of<Scalar>();
-    at::parallel_for(
-        0, gate_up.size(0), internal::rows_at_once(width),
-        [&](int64_t begin, int64_t end) { body(table, Scalar{}, width, begin, end - begin); });
+    at::parallel_for(0, gate_up.size(0), internal::rows_at_once(gate_up.size(1) / 2),
+                     [&](int64_t begin, int64_t end) { body(table, scalar, begin, end - begin); });
   });
 }
 
 at::Tensor swiglu_forward(const at::Tensor& gate_up) {
   const RecordedStep record("notellm::swiglu");
-  at::Tensor out = at::empty({gate_up.size(0), gate_up.size(1) / 2}, gate_up.options());
-  for_swiglu_rows(gate_up,
-                  [&](const auto& table, auto scalar, int64_t width, int64_t row, int64_t rows) {
-                    using Scalar = decltype(scalar);
-                    table.swiglu(data<Scalar>(gate_up) + row * 2 * width, rows, width,
-                                 mutable_data<Scalar>(out) + row * width);
-                  });
+  const int64_t width = gate_up.size(1) / 2;
+  const at::Device device = gate_up.device();
+  at::Tensor out = at::empty({gate_up.size(0), width}, gate_up.options());
+  for_swiglu_rows(gate_up, [&](const auto& loops, auto scalar, int64_t row, int64_t rows) {
+    using Scalar = decltype(scalar);
+    loops.swiglu(data<Scalar>(gate_up, device) + row * 2 * width, rows, width,
+                 mutable_data<Scalar>(out, device) + row * width);
+  });
   return out;
 }
 
 at::Tensor swiglu_backward(const at::Tensor& out_gradient, const at::Tensor& gate_up) {
   const RecordedStep record("notellm::swiglu_backward");
+  const int64_t width = gate_up.size(1) / 2;
+  const at::Device device = gate_up.device();
   at::Tensor gradient = at::empty_like(gate_up);
-  for_swiglu_rows(gate_up,
-                  [&](const auto& table, auto scalar, int64_t width, int64_t row, int64_t rows) {
-                    using Scalar = decltype(scalar);
-                    table.swiglu_backward(data<Scalar>(out_gradient) + row * width,
-                                          data<Scalar>(gate_up) + row * 2 * width, rows, width,
-                                          mutable_data<Scalar>(gradient) + row * 2 * width);
-                  });
+  for_swiglu_rows(gate_up, [&](const auto& loops, auto scalar, int64_t row, int64_t rows) {
+    using Scalar = decltype(scalar);
+    loops.swiglu_backward(data<Scalar>(out_gradient, device) + row * width,
+                          data<Scalar>(gate_up, device) + row * 2 * width, rows, width,
+                          mutable_data<Scalar>(gradient, device) + row * 2 * width);
+  });
   return gradient;
 }
 
@@ -63,14 +69,22 @@ at::Tensor swiglu_backward(const at::Tensor& out_gradient, const at::Tensor& gat
 at::Tensor add_branch(const at::Tensor& residual, const at::Tensor& branch) {
   const RecordedStep record("notellm::add");
   const at::Tensor stream = residual.contiguous();
+  const at::Device device = stream.device();
   at::Tensor sum = at::empty_like(stream);
   with_scalar(branch.scalar_type(), [&](auto scalar) {
     using Scalar = decltype(scalar);
     using Acc = kernels::Accumulator<Scalar>;
+    const auto* from = data<Acc>(stream, device);
+    const auto* other = data<Scalar>(branch, device);
+    auto* to = mutable_data<Acc>(sum, device);
+    if (stream.is_cuda()) {
+      internal::on_cuda<Scalar>(
+          device, [&](const auto& loops) { loops.add(from, other, sum.numel(), to); });
+      return;
+    }
     const auto& table = kernels::tables().of<Scalar>();
     at::parallel_for(0, sum.numel(), 16384, [&](int64_t begin, int64_t end) {
-      table.add(data<Acc>(stream) + begin, data<Scalar>(branch) + begin, end - begin,
-                mutable_data<Acc>(sum) + begin);
+      table.add(from + begin, other + begin, end - begin, to + begin);
     });
   });
   return sum;
@@ -182,8 +196,8 @@ std::vector<at::Tensor> backward(const internal::Backward& given, const Recipe& 
   return result;
 }
 
-// The same by LibTorch's own operations: used on a GPU, and as the definition that tests compare
-// with.
+// The same by LibTorch's own operations: used where there are no loops for the device, and as the
+// definition that tests compare with.
 at::Tensor composed_projection(const ProjectionInput& input,
                                const ProjectionWeights& weights,
                                const at::Tensor& residual) {
@@ -248,7 +262,7 @@ at::Tensor project(const ProjectionInput& input,
                    const ProjectionWeights& weights,
                    const at::Tensor& residual) {
   check(input, weights, residual);
-  if (!internal::runs_on_kernels(input.source))
+  if (!internal::runs_on_row_loops(input.source))
     return composed_projection(input, weights, residual);
   const LowRank& low_rank = weights.low_rank;
   Recipe recipe{input.prologue, input.epsilon, weights.compute, low_rank.is_merged,

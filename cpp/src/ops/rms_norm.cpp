@@ -31,10 +31,16 @@ at::Tensor rms_norm_forward(const at::Tensor& x,
   with_scalar(dtype, [&](auto scalar) {
     using Scalar = decltype(scalar);
     using Acc = kernels::Accumulator<Scalar>;
+    const auto *from = data<Acc>(rows, x.device()), *weights = data<Acc>(scale, x.device());
+    auto* to = mutable_data<Scalar>(y, x.device());
+    auto* inverse = mutable_data<Acc>(inverse_rms, x.device());
+    if (x.is_cuda()) {
+      on_cuda<Scalar>(x.device(), [&](const auto& loops) {
+        loops.rms_norm(from, weights, epsilon, count, width, to, inverse);
+      });
+      return;
+    }
     const auto& table = kernels::tables().of<Scalar>();
-    const auto *from = data<Acc>(rows), *weights = data<Acc>(scale);
-    auto* to = mutable_data<Scalar>(y);
-    auto* inverse = mutable_data<Acc>(inverse_rms);
     at::parallel_for(0, count, rows_at_once(width), [&](int64_t begin, int64_t end) {
       table.rms_norm(from + begin * width, weights, epsilon, end - begin, width, to + begin * width,
                      inverse + begin);
@@ -54,19 +60,29 @@ RmsNormGradient rms_norm_backward(const at::Tensor& y_gradient,
   const int64_t width = x.size(-1), count = rows.numel() / std::max<int64_t>(width, 1);
   at::Tensor x_gradient = at::empty(x.sizes(), x.options());
   at::Tensor parts;
-  if (wants_weight) parts = at::zeros({kParts, width}, x.options());
+  if (wants_weight)
+    parts = at::zeros({x.is_cuda() ? kernels::kCudaParts : kParts, width}, x.options());
   with_scalar(gradient.scalar_type(), [&](auto scalar) {
     using Scalar = decltype(scalar);
     using Acc = kernels::Accumulator<Scalar>;
+    const auto* from = data<Scalar>(gradient, x.device());
+    const auto *source = data<Acc>(rows, x.device()), *weights = data<Acc>(scale, x.device()),
+               *inverse = data<Acc>(inverse_rms, x.device());
+    auto* to = mutable_data<Acc>(x_gradient, x.device());
+    auto* to_weight = wants_weight ? mutable_data<Acc>(parts, x.device()) : nullptr;
+    if (x.is_cuda()) {
+      on_cuda<Scalar>(x.device(), [&](const auto& loops) {
+        loops.rms_norm_backward(from, source, weights, inverse, count, width, to, to_weight);
+      });
+      return;
+    }
     const auto& table = kernels::tables().of<Scalar>();
     at::parallel_for(0, kParts, 1, [&](int64_t first, int64_t last) {
       for (int64_t part = first; part < last; ++part) {
         const int64_t begin = part * count / kParts, end = (part + 1) * count / kParts;
-        table.rms_norm_backward(data<Scalar>(gradient) + begin * width,
-                                data<Acc>(rows) + begin * width, data<Acc>(scale),
-                                data<Acc>(inverse_rms) + begin, end - begin, width,
-                                mutable_data<Acc>(x_gradient) + begin * width,
-                                wants_weight ? mutable_data<Acc>(parts) + part * width : nullptr);
+        table.rms_norm_backward(from + begin * width, source + begin * width, weights,
+                                inverse + begin, end - begin, width, to + begin * width,
+                                to_weight ? to_weight + part * width : nullptr);
       }
     });
   });
@@ -98,7 +114,7 @@ at::Tensor rms_norm(const at::Tensor& x,
                     double epsilon,
                     at::ScalarType dtype) {
   check(x, weight, dtype);
-  if (internal::runs_on_kernels(x)) {
+  if (internal::runs_on_row_loops(x)) {
     const auto forward = [&]() -> internal::Forward {
       at::Tensor inverse_rms;
       at::Tensor y = internal::rms_norm_forward(x, weight, epsilon, dtype, inverse_rms);

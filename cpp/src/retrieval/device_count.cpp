@@ -1,9 +1,12 @@
 #include "device_count.h"
 
+#include <c10/core/DeviceGuard.h>
 #include "tensors.h"
 
 #include <cmath>
 #include <limits>
+
+#include "ops/on_kernels.h"
 
 namespace notellm::internal {
 namespace {
@@ -22,6 +25,47 @@ at::Tensor limits_of(const at::Tensor& target_scores, const TileBound& bound, at
     high[query] = std::nextafter(static_cast<T>(score[query] + bound(query)), infinity);
   }
   return limits;
+}
+
+// Adds to `greater` (R) the scores of a tile (R, C) above `high` (R, 1); gives the rows and columns
+// of those that are neither above it nor below `low`.
+at::Tensor count_composed(const at::Tensor& tile,
+                          const at::Tensor& low,
+                          const at::Tensor& high,
+                          at::Tensor& greater) {
+  const at::Tensor is_greater = tile.gt(high);
+  greater.add_(is_greater.sum(1));
+  return tile.lt(low).logical_or_(is_greater).logical_not_().nonzero();
+}
+
+// The same in one pass over the tile; undefined, and nothing is added, where that cannot be done.
+at::Tensor count_on_cuda(const at::Tensor& tile,
+                         const at::Tensor& low,
+                         const at::Tensor& high,
+                         at::Tensor& greater) {
+  constexpr int64_t kCapacity = 1 << 18;
+  const int64_t rows = tile.size(0);
+  if (!runs_on_row_loops(tile) || tile.is_cpu() || rows > kernels::kMostTileRows) return {};
+  const at::Device device = tile.device();
+  const c10::DeviceGuard guard(device);
+  const at::Tensor count = at::zeros({1}, greater.options());
+  const at::Tensor found = at::zeros_like(greater);
+  const at::Tensor open = at::empty({kCapacity, 2}, greater.options().dtype(at::kInt));
+  const auto add_all = [&](auto scalar, auto run) {
+    using Scalar = decltype(scalar);
+    run(kernels::ScoreTile<Scalar>{
+        data<Scalar>(tile, device), rows, tile.size(1), data<Scalar>(low, device),
+        data<Scalar>(high, device), found.mutable_data_ptr<int64_t>(),
+        open.mutable_data_ptr<int32_t>(), count.mutable_data_ptr<int64_t>(), kCapacity});
+  };
+  if (tile.scalar_type() == at::kDouble)
+    add_all(double{}, kernels::cuda_tables()->count_f64);
+  else
+    add_all(float{}, kernels::cuda_tables()->count_f32);
+  const auto size = count.item<int64_t>();
+  if (size > kCapacity) return {};
+  greater.add_(found);
+  return open.slice(0, 0, size).to(at::kLong);
 }
 
 }  // namespace
@@ -53,10 +97,10 @@ void DeviceCounter::count_all(const TileOptions& tiles, const ProgressFn& progre
 // What is neither greater nor smaller for sure (NaN, too, from an overflow) is computed exactly.
 void DeviceCounter::add_tile(int64_t q0, int64_t q1, int64_t n0, int64_t n1) {
   const at::Tensor tile = score_tile(queries_, q0, q1, pool_, n0, n1);
-  const at::Tensor is_greater = tile.gt(high_.slice(0, q0, q1));
-  greater_.slice(0, q0, q1).add_(is_greater.sum(1));
-  const at::Tensor is_known = tile.lt(low_.slice(0, q0, q1)).logical_or_(is_greater);
-  const at::Tensor open = is_known.logical_not_().nonzero();  // (M, 2); waits for the device
+  const at::Tensor low = low_.slice(0, q0, q1), high = high_.slice(0, q0, q1);
+  at::Tensor greater = greater_.slice(0, q0, q1);
+  at::Tensor open = count_on_cuda(tile, low, high, greater);  // (M, 2); waits for the device
+  if (!open.defined()) open = count_composed(tile, low, high, greater);
   add_scores({open.select(1, 0) + q0, open.select(1, 1) + n0}, 1);
 }
 

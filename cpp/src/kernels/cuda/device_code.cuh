@@ -1,0 +1,152 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cuda/loops.h"
+
+// The kernels themselves. A test compiles them for the CPU, too, where a thread of a block is a
+// thread of the system (tests/cpp/kernels/cuda_on_cpu.h).
+namespace notellm::kernels::cuda {
+
+__device__ inline float widen(float x) { return x; }
+__device__ inline double widen(double x) { return x; }
+__device__ inline float widen(Bf16 x) {
+  const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
+  float wide;
+  memcpy(&wide, &bits, sizeof(wide));
+  return wide;
+}
+
+__device__ inline void narrow(float* to, float x) { *to = x; }
+__device__ inline void narrow(double* to, double x) { *to = x; }
+// To the nearest, ties to even; NaN stays NaN.
+__device__ inline void narrow(Bf16* to, float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof(bits));
+  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  to->bits = static_cast<uint16_t>(x != x ? 0x7fc0 : rounded);
+}
+
+__device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ inline double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
+
+// The sum of all threads' values, for all threads, always in the same order.
+template <int kThreads, typename Acc>
+__device__ Acc block_sum(Acc value) {
+  __shared__ Acc parts[kThreads];
+  __syncthreads();  // until everybody has read the last sum
+  parts[threadIdx.x] = value;
+  for (unsigned half = kThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
+  }
+  __syncthreads();
+  return parts[0];
+}
+
+// One block for each row.
+template <int kThreads, typename Scalar, typename Acc = Accumulator<Scalar>>
+__global__ void rms_norm(
+    const Acc* x, const Acc* weight, double epsilon, int64_t width, Scalar* y, Acc* inverse_rms) {
+  const int64_t row = blockIdx.x;
+  x += row * width, y += row * width;
+  Acc squares = 0;
+  for (int64_t i = threadIdx.x; i < width; i += kThreads) squares += x[i] * x[i];
+  const Acc sum = block_sum<kThreads>(squares);
+  const Acc inverse = Acc(1) / Acc(sqrt(double(sum) / double(width) + epsilon));
+  if (threadIdx.x == 0) inverse_rms[row] = inverse;
+  for (int64_t i = threadIdx.x; i < width; i += kThreads) narrow(y + i, x[i] * inverse * weight[i]);
+}
+
+// One block for each row; see `rms_norm_backward` in kernels/rows.h.
+template <int kThreads, typename Scalar, typename Acc = Accumulator<Scalar>>
+__global__ void rms_norm_input_gradient(const Scalar* y_gradient,
+                                        const Acc* x,
+                                        const Acc* weight,
+                                        const Acc* inverse_rms,
+                                        int64_t width,
+                                        Acc* x_gradient) {
+  const int64_t row = blockIdx.x;
+  x += row * width, y_gradient += row * width, x_gradient += row * width;
+  Acc dots = 0;
+  for (int64_t i = threadIdx.x; i < width; i += kThreads)
+    dots += widen(y_gradient[i]) * weight[i] * x[i];
+  const Acc inverse = inverse_rms[row];
+  const Acc pull = block_sum<kThreads>(dots) * inverse * inverse / Acc(width);
+  for (int64_t i = threadIdx.x; i < width; i += kThreads)
+    x_gradient[i] = (widen(y_gradient[i]) * weight[i] - x[i] * pull) * inverse;
+}
+
+// A thread for each column; blockIdx.y is the part of the rows.
+template <int kThreads, typename Scalar, typename Acc = Accumulator<Scalar>>
+__global__ void rms_norm_weight_gradient(const Scalar* y_gradient,
+                                         const Acc* x,
+                                         const Acc* inverse_rms,
+                                         int64_t rows,
+                                         int64_t width,
+                                         Acc* parts) {
+  const int64_t column = int64_t(blockIdx.x) * kThreads + threadIdx.x, part = blockIdx.y;
+  if (column >= width) return;
+  Acc sum = 0;
+  for (int64_t row = part * rows / kCudaParts; row < (part + 1) * rows / kCudaParts; ++row)
+    sum += widen(y_gradient[row * width + column]) * x[row * width + column] * inverse_rms[row];
+  parts[part * width + column] = sum;
+}
+
+// A thread for each number of the result.
+template <int kThreads, typename Scalar>
+__global__ void swiglu(const Scalar* gate_up, int64_t n, int64_t width, Scalar* out) {
+  const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  if (i >= n) return;
+  const int64_t at = i / width * 2 * width + i % width;
+  const auto gate = widen(gate_up[at]), up = widen(gate_up[at + width]);
+  narrow(out + i, gate * sigmoid(gate) * up);
+}
+
+template <int kThreads, typename Scalar>
+__global__ void swiglu_backward(const Scalar* out_gradient,
+                                const Scalar* gate_up,
+                                int64_t n,
+                                int64_t width,
+                                Scalar* gate_up_gradient) {
+  using Acc = Accumulator<Scalar>;
+  const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  if (i >= n) return;
+  const int64_t at = i / width * 2 * width + i % width;
+  const Acc gradient = widen(out_gradient[i]), gate = widen(gate_up[at]),
+            up = widen(gate_up[at + width]), s = sigmoid(gate), silu = gate * s;
+  narrow(gate_up_gradient + at, gradient * up * (s + silu * (Acc(1) - s)));
+  narrow(gate_up_gradient + at + width, gradient * silu);
+}
+
+template <int kThreads, typename Scalar, typename Acc = Accumulator<Scalar>>
+__global__ void add(const Acc* residual, const Scalar* branch, int64_t n, Acc* sum) {
+  const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  if (i < n) sum[i] = residual[i] + widen(branch[i]);
+}
+
+// blockIdx.y is the row; the blocks of a row share its columns. NaN is open.
+template <int kThreads, typename Scalar>
+__global__ void count_scores(ScoreTile<Scalar> tile) {
+  const int64_t row = blockIdx.y, step = int64_t(gridDim.x) * kThreads;
+  const Scalar* const scores = tile.scores + row * tile.width;
+  const Scalar low = tile.low[row], high = tile.high[row];
+  int32_t greater = 0;
+  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < tile.width; i += step) {
+    const Scalar score = scores[i];
+    greater += score > high;
+    if (score > high || score < low) continue;
+    const auto place = static_cast<int64_t>(
+        atomicAdd(reinterpret_cast<unsigned long long*>(tile.open_count), 1ULL));
+    if (place >= tile.capacity) continue;
+    tile.open[2 * place] = static_cast<int32_t>(row);
+    tile.open[2 * place + 1] = static_cast<int32_t>(i);
+  }
+  const int32_t sum = block_sum<kThreads>(greater);
+  if (threadIdx.x == 0 && sum > 0)
+    atomicAdd(reinterpret_cast<unsigned long long*>(tile.greater + row),
+              static_cast<unsigned long long>(sum));
+}
+
+}  // namespace notellm::kernels::cuda
