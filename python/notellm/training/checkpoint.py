@@ -31,6 +31,11 @@ OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
 FREE_OPTIONS = frozenset(option.name for option in TrainOptions.GROUP.options if option.decides_cost)
 """Options that may differ when a run is resumed: how often to save, what else to log, how to fit into memory."""
 
+LATER_OPTIONS = {
+    option.name: option.standard for option in TrainOptions.GROUP.options if option.is_added_later
+}
+"""What options were in effect in checkpoints that do not know them yet."""
+
 
 def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints below a run's ``checkpoints`` folder, oldest first."""
@@ -76,12 +81,14 @@ def save_checkpoint(
         options: Options of the run.
         data: Fingerprint of the training data.
     """
-    moments = optimizer.state()
+    moments, shards = optimizer.state(), optimizer.shards
+    weights = (
+        {name: p.detach() for name, p in model.named_parameters()} if shards is None else shards.weights()
+    )
     if not optimizer.processes.is_first:
         return
     target = folder / f"step-{step:07d}"
     with atomic_folder(target, replace=True) as temporary:
-        weights = {name: value.detach() for name, value in model.named_parameters()}
         save_file(weights, temporary / model_folder.SINGLE)
         save_file(moments, temporary / OPTIMIZER)
         state = {"step": step, "options": options.to_dict(), "data": data}
@@ -149,8 +156,9 @@ def load_checkpoint(
 
 def _check_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
-        if name not in FREE_OPTIONS and saved.get(name) != value:
+        before = saved.get(name, LATER_OPTIONS.get(name))
+        if name not in FREE_OPTIONS and before != value:
             raise DataError(
-                f"{path}: {name} must be {saved.get(name)} as the run began, but is {value}; "
+                f"{path}: {name} must be {before} as the run began, but is {value}; "
                 "go on with the same options or train in another folder"
             )
