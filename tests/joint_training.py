@@ -144,15 +144,17 @@ def keep_rows(model_folder: str) -> None:
     sizes = {name: p.numel() for name, p in trainer.model.named_parameters()}
     trainer.train(until=1)
     assert {name: p.numel() for name, p in trainer.model.named_parameters()} == sizes
-    assert {type(p) for p in trainer.model.parameters()} == {torch.nn.Parameter}
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
     moments = sum(state["exp_avg"].numel() for state in trainer.optimizer.adamw.state.values())
     shards = trainer.shards
     shards.divide()
-    parts = [p.to_local() if n in shards.names else p for n, p in trainer.model.named_parameters()]
+    assert sum(p.numel() for p in trainer.model.parameters()) == 1  # tau
+    parts = [p.to_local() if n in shards.names else p for n, p in shards.twin.named_parameters()]
     gradients = [shards.gradient(name) for name in shards.names]
     for held in (moments, sum(p.numel() for p in parts), sum(g.numel() for g in gradients)):
         assert abs(held - sum(sizes.values()) / 2) < 32  # half a row of an odd number, and tau
     shards.gather()
+    assert all(torch.equal(p, before[name]) for name, p in trainer.model.named_parameters())
 
 
 def disagree_and_share(model_folder: str) -> None:
