@@ -37,11 +37,10 @@ Points = list[tuple[int, dict[str, list[float]]]]
 
 
 def records(names: Iterable[str], used: str) -> Iterator[dict[str, Any]]:
-    """Those of these records that are there."""
-    for name in names:
-        path = RESULTS / record_name(name, used)
-        if path.exists():
-            yield json.loads(path.read_text())
+    """Those of these records that are there, and were made beside no other work."""
+    paths = [RESULTS / record_name(name, used) for name in names]
+    found = [json.loads(path.read_text()) for path in paths if path.exists()]
+    yield from (record for record in found if record["quiet"])
 
 
 def points_of_mining(used: str) -> Points:
