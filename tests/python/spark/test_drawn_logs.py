@@ -65,7 +65,7 @@ def test_equals_the_core_on_drawn_logs(session, data):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_equals_the_core_on_many_drawn_logs(session, data):
     check_drawn(session, data)
