@@ -1,6 +1,6 @@
 """Checks a log, and gives its events in one form: the user, the note's number, the place in time, view or click."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,19 +40,23 @@ class Times:
     ticks_per_second: int
 
 
-def check_form(log: DataFrame, notes: DataFrame, is_ordered: bool) -> None:
+def check_form(log: DataFrame, notes: DataFrame, numbers: Sequence[str]) -> None:
     """Checks that both frames have the columns that mining needs, of types that it takes.
+
+    Args:
+        log: Must have the numbers, too.
+        notes: The notes.
+        numbers: ``row``, where the order of events matters; what the samples know users by, if any are taken.
 
     Raises:
         DataError: If they do not.
     """
-    row = {"row": _WHOLE} if is_ordered else {}
     hints = {
         "row": "try notellm.spark.read_log, which numbers the rows: in a DataFrame they have no order of their own",
         "index": "try notellm.spark.read_notes, which numbers the notes",
     }
     for where, frame, kinds in (
-        ("log", log, {"user": _KEY, "note": _KEY, **row}),
+        ("log", log, {"user": _KEY, "note": _KEY, **dict.fromkeys(numbers, _WHOLE)}),
         ("notes", notes, {"id": _KEY, "index": _WHOLE}),
     ):
         for name, allowed in kinds.items():
@@ -104,8 +108,8 @@ def times_of(log: DataFrame, is_ordered: bool, ticks_per_second: int) -> Times:
     )
 
 
-def events_of(log: DataFrame, notes: DataFrame, times: Times, is_ordered: bool) -> DataFrame:
-    """The events of a log: ``user``, ``note`` (its index), ``is_view``, ``is_click``; if ordered, ``time`` and ``row``.
+def events_of(log: DataFrame, notes: DataFrame, times: Times, numbers: Sequence[str]) -> DataFrame:
+    """The events of a log: ``user``, ``note`` (its index), ``is_view``, ``is_click``, the numbers, ``time`` if any.
 
     Popular notes have many events, so a join by note could leave one task with most of the log. Spark sends the notes
     to every task where they are few; where they are many, it divides what it finds too large (adaptive execution's
@@ -113,8 +117,7 @@ def events_of(log: DataFrame, notes: DataFrame, times: Times, is_ordered: bool) 
     """
     has_events = "event" in log.columns
     columns = [F.col("user"), F.col("note").alias("name")]
-    if is_ordered:
-        columns.append(F.col("row").cast("bigint").alias("row"))
+    columns += [F.col(name).cast("bigint").alias(name) for name in numbers]
     if times.column is not None:
         columns.append(times.column.alias("time"))
     if has_events:
@@ -182,6 +185,7 @@ def _problems(events: DataFrame) -> list[tuple[Column, str, str]]:
         ("name", "note"),
         ("time", "time"),
         ("row", "row"),
+        ("user_index", "user_index"),
         ("event", "event"),
     ):
         if column in events.columns:
