@@ -21,7 +21,8 @@ from notellm.models import backbone, peft_folder
 from notellm.models import folder as model_folder
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.notellm import NoteLLM
-from notellm.pools.embeddings import Embeddings, EmbeddingShard, write_shard
+from notellm.pools.columns import write_shard
+from notellm.pools.embeddings import Embeddings, EmbeddingShard
 from notellm.pools.shards import Plan, ShardFile, Shards
 from notellm.prompts import load_prompt, prompt_names
 from notellm.training.checkpoint import load_checkpoint, save_checkpoint, saved_dtype

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from notellm import DataError, Embeddings
-from notellm.pools.embeddings import write_shard
+from notellm.pools.columns import write_shard
 from notellm.pools.shards import MANIFEST, Plan, Shards
 
 IDS = ["a", "tab\there", "", "line\nbreak", "ü\ufeff", "f", "g"]
@@ -201,7 +201,8 @@ def test_a_shard_of_another_form_is_named(tmp_path, write, message):
     [
         ({"width": 0}, "width: must be at least 1, but is 0"),
         ({"width": 2**31}, "width: must"),
-        ({"dtype": "int8"}, "dtype: must be one of float16, float32, float64, but is 'int8'"),
+        ({"dtype": "int4"}, "dtype: must be one of float16, float32, float64, int8, but is 'int4'"),
+        ({"dtype": "int8"}, "must be an Arrow file of 3 ids and vectors of 5 int8"),
         ({"dtype": "float64"}, "must be an Arrow file"),
         ({"width": 4}, "must be an Arrow file"),
     ],

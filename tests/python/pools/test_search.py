@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from notellm import DataError, Embeddings, _core, neighbours, target_ranks
-from notellm.pools.embeddings import write_shard
+from notellm.pools.columns import write_shard
 from notellm.pools.shards import Plan, Shards
 
 
