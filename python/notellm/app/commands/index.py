@@ -4,7 +4,7 @@ build    an index of embedded notes, trained on a sample of them
 search   the nearest notes of other vectors, or of notes in the index
 report   recall against the exact search, queries/s, bytes and build time of indexes, by search parameters
 
-reads:   vectors made by `notellm embed`, and indexes
+reads:   vectors made by `notellm embed`, and indexes; build reads a folder of shards, too
 writes:  an index; tables on standard output; --plot and --json
 
 for example:
@@ -14,12 +14,14 @@ for example:
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from notellm.indexes.blocks import Block
     from notellm.indexes.index import NeighbourIndex
 
 __all__ = ["HAS_VERBS", "add_arguments", "run"]
@@ -120,14 +122,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from notellm.embedding import load_embeddings
     from notellm.indexes.index import SAMPLE, NeighbourIndex
     from notellm.pace import duration_text
     from notellm.progress import console_progress
 
-    ids, vectors = load_embeddings(arguments.vectors)
-    firsts = range(0, max(1, len(ids)), BLOCK)
-    blocks = [(ids[first : first + BLOCK], vectors[first : first + BLOCK]) for first in firsts]
+    blocks = _blocks_of(arguments.vectors)
     sample = SAMPLE if arguments.sample is None else arguments.sample
     with console_progress("building", "notes", part="block") as progress:
         index = NeighbourIndex.from_blocks(
@@ -139,6 +138,18 @@ def _build(arguments: argparse.Namespace) -> None:
         f"{len(index):,} notes, {index.width} dimensions, {index.factory} trained on {index.training.sample:,} of "
         f"them; {size / 2**20:,.1f} MiB with the ids, in {duration_text(index.training.seconds)}: {arguments.output}"
     )
+
+
+def _blocks_of(path: Path) -> "Iterable[Block]":
+    """The vectors of a file or of a folder of shards, in pieces that may be read again and again."""
+    from notellm.embedding import load_embeddings
+    from notellm.pools.embeddings import Embeddings
+
+    if path.is_dir():
+        return Embeddings.open(path).blocks
+    ids, vectors = load_embeddings(path)
+    firsts = range(0, max(1, len(ids)), BLOCK)
+    return [(ids[first : first + BLOCK], vectors[first : first + BLOCK]) for first in firsts]
 
 
 def _search(arguments: argparse.Namespace) -> None:
