@@ -106,10 +106,10 @@ def variants(dims: Sequence[int]) -> dict[str, tuple[int, str]]:
 def trained_variants(run: RunFolder, notes: Notes) -> dict[str, Tensor]:
     """The trained model's vectors in each of the configuration's `variants`, by ``trained.NAME``."""
     wanted = variants(run.config.evaluation.dims)
-    vectors = trained_in_full(run, notes) if wanted else None
-    return {
-        f"trained.{name}": as_stored(vectors, *how) for name, how in wanted.items() if vectors is not None
-    }
+    if not wanted:
+        return {}
+    vectors = trained_in_full(run, notes)
+    return {f"trained.{name}": as_stored(vectors, *how) for name, how in wanted.items()}
 
 
 def name_of_variant(key: str) -> str:
