@@ -64,12 +64,19 @@ py::dict to_dict(const Groups& groups, const GroupValues& values) {
   return result;
 }
 
+// An empty list from Python says nothing of its items, and is taken for one of texts.
+OptionValue of_integers(OptionValue list) {
+  return std::holds_alternative<std::vector<std::string>>(list) ? std::vector<int64_t>() : list;
+}
+
 void bind_description(py::module_& m) {
   py::class_<Option>(m, "Option", "The description of one option.")
       .def(py::init([](std::string name, OptionValue standard, std::string meaning,
                        std::optional<double> low, std::optional<double> high, bool excludes_low,
                        bool excludes_high, std::vector<std::string> choices, bool must_not_be_empty,
-                       std::string unit, bool decides_cost, bool is_added_later) {
+                       std::string unit, bool decides_cost, bool is_added_later,
+                       bool is_of_integers) {
+             if (is_of_integers) standard = of_integers(std::move(standard));
              OptionFacts facts{.excludes_low = excludes_low,
                                .excludes_high = excludes_high,
                                .choices = std::move(choices),
@@ -86,7 +93,8 @@ void bind_description(py::module_& m) {
            py::arg("low") = py::none(), py::arg("high") = py::none(),
            py::arg("excludes_low") = false, py::arg("excludes_high") = false,
            py::arg("choices") = std::vector<std::string>(), py::arg("must_not_be_empty") = false,
-           py::arg("unit") = "", py::arg("decides_cost") = false, py::arg("is_added_later") = false)
+           py::arg("unit") = "", py::arg("decides_cost") = false, py::arg("is_added_later") = false,
+           py::arg("is_of_integers") = false)
       .def_readonly("name", &Option::name)
       .def_readonly("standard", &Option::standard)
       .def_readonly("meaning", &Option::meaning)

@@ -181,7 +181,8 @@ def made(cls: Any, values: Mapping[str, Any], where: str) -> Any:
 
 def _description(field: "dataclasses.Field[Any]") -> Option:
     meaning, facts = field.metadata[_DESCRIPTION]
-    return Option(field.name, _plain(field.default), meaning, **facts)
+    is_of_integers = field.type == tuple[int, ...]  # an empty default does not say it
+    return Option(field.name, _plain(field.default), meaning, **facts, is_of_integers=is_of_integers)
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,8 @@ from notellm.models import backbone, peft_folder
 from notellm.models import folder as model_folder
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.notellm import NoteLLM
-from notellm.pools.embeddings import Embeddings, EmbeddingShard, write_shard
+from notellm.pools.columns import write_shard
+from notellm.pools.embeddings import Embeddings, EmbeddingShard
 from notellm.pools.shards import Plan, ShardFile, Shards
 from notellm.prompts import load_prompt, prompt_names
 from notellm.training.checkpoint import load_checkpoint, save_checkpoint, saved_dtype
@@ -294,6 +295,12 @@ def vectors_safetensors(folder):
 
 
 @target
+def vectors_int8(folder):
+    save_embeddings(folder / "v.safetensors", ["a", "b"], torch.eye(2), storage="int8")
+    return in_folder(folder, "v.safetensors", lambda f: load_embeddings(f / "v.safetensors"))
+
+
+@target
 def manifest_of_shards(folder):
     _shards(folder)
     return in_folder(folder, "manifest.json", lambda f: Embeddings.open(f).find(["a"]))
@@ -301,21 +308,30 @@ def manifest_of_shards(folder):
 
 @target
 def shard_of_embeddings(folder):
+    return _shard(folder, "fp32", torch.float32)
+
+
+@target
+def shard_of_int8(folder):
+    return _shard(folder, "int8", torch.int8)
+
+
+def _shard(folder, storage, dtype):
     """Without the checksum, which would refuse every change."""
 
     def read(path):
         file = ShardFile(path, 0, 2, path.stat().st_size, "")
-        shard = EmbeddingShard(file, 3, torch.float32, verify=False)
+        shard = EmbeddingShard(file, 3, dtype, verify=False)
         return shard.vectors.sum(), shard.ids.to_pylist()
 
-    _shards(folder)
+    _shards(folder, storage)
     path = folder / "embeddings-00000-of-00001.arrow"
     return of_file(path, [path.read_bytes()], read)
 
 
-def _shards(folder):
+def _shards(folder, storage="fp32"):
     shards = Shards.begin(folder, Plan("embeddings", {"model": "m"}, "", 2, 2))
-    shards.make(0, lambda path: write_shard(path, ["a", "b"], torch.eye(3)[:2]))
+    shards.make(0, lambda path: write_shard(path, ["a", "b"], torch.eye(3)[:2], storage=storage))
     assert shards.finish()
 
 

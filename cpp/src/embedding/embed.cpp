@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "models/checks.h"
+#include "notellm/embedding/truncated.h"
 #include "notellm/ops/on_device.h"
 #include "notellm/options/described.h"
 #include "notellm/prompts/batching.h"
@@ -123,6 +124,15 @@ at::Tensor pooled_states(const at::Tensor& states, const Reads& reads, Pooling p
   return at::stack(means);
 }
 
+// How many of a vector's `full` numbers are asked for.
+int64_t width_of(int64_t full, const EmbedOptions& options) {
+  if (options.dim > full) {
+    internal::throw_error<std::invalid_argument>("embed", "dim must be at most ", full,
+                                                 ", the vectors' width, but is ", options.dim);
+  }
+  return options.dim ? options.dim : full;
+}
+
 // By the norms of some rows' vectors, before they were divided by them.
 void check_finite(const at::Tensor& norms,
                   std::span<const int64_t> rows,
@@ -160,7 +170,8 @@ Embedded embed_notes(const LanguageModel& model,
   const at::Device device = model.device();
   const at::ScalarType dtype = state_dtype(options.compute);
   const int64_t total = std::ssize(requests);
-  const int64_t width = projection.defined() ? projection.size(0) : model.config.width;
+  const int64_t width =
+      width_of(projection.defined() ? projection.size(0) : model.config.width, options);
   Embedded result;
   result.vectors = at::empty({total, width}, at::dtype(dtype).device(device));
   result.sequence_tokens = std::ssize(sequences.tokens.ids);
@@ -175,7 +186,7 @@ Embedded embed_notes(const LanguageModel& model,
         pooled_states(read_states(pass, cast, options), pass.reads, options.pooling);
     if (projection.defined()) pooled = at::linear(pooled, projection.to(dtype));
     const at::Tensor own = pooled.norm(2, {1}, true);
-    pooled = pooled / own.clamp_min(1e-12);
+    pooled = truncated(pooled / own.clamp_min(1e-12), width);
     const at::Tensor rows = on_device(pass.rows, device), sources = on_device(pass.sources, device);
     result.vectors.index_copy_(0, rows, pooled.index_select(0, sources));
     norms.push_back(own.squeeze(1).index_select(0, sources));

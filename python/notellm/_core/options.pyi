@@ -19,6 +19,7 @@ class Option:
         unit: str = "",
         decides_cost: bool = False,
         is_added_later: bool = False,
+        is_of_integers: bool = False,
     ) -> None: ...
     @property
     def name(self) -> str: ...
@@ -132,17 +133,25 @@ class EmbedOptions:
         *,
         batch_tokens: int = 4096,
         weights: str = "same",
+        dim: int = 0,
+        storage: str = "fp32",
     ) -> None: ...
     @property
     def batch_tokens(self) -> int: ...
     @property
     def weights(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def storage(self) -> str: ...
     def to_dict(self) -> dict[str, Any]: ...
     def replace(self, **changes: Any) -> Self: ...
 
 class EmbedKeywords(TypedDict, total=False):
     batch_tokens: int
     weights: str
+    dim: int
+    storage: str
 
 class DecodingOptions:
     def __init__(

@@ -14,6 +14,7 @@ from notellm.app.overrides import one_line, parsed_overrides
 from notellm.data.options import DataOptions
 from notellm.errors import ConfigError
 from notellm.evaluation.options import EvaluationOptions
+from notellm.losses import nested_dims_fault
 from notellm.models.adapter import LoraOptions
 from notellm.models.options import ModelOptions
 from notellm.options import Options, check_yaml_file, made, option, read_options
@@ -73,6 +74,12 @@ class Config(Options):
                 "evaluation.systems: co-occurrence must be measured on users that are held out, but notes are; try "
                 "data.split=users"
             )
+        for key, dims in (
+            ("loss.nested_dims", self.loss.nested_dims),
+            ("evaluation.dims", self.evaluation.dims),
+        ):
+            if fault := nested_dims_fault(dims, self.model.dim):
+                return f"{key} {fault} (model.dim)"
         asked, most = self.generation.hashtag_count, self.prompt.max_hashtags
         if asked > most:
             return (

@@ -1,6 +1,6 @@
 """Embedded notes as a verb is given them: a file, which is read, or a folder of shards, which is used in place."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,10 +46,10 @@ class StoredVectors:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def blocks(self) -> Sequence[tuple[pa.LargeStringArray, Tensor]]:
-        """Ids and vectors, piece by piece."""
+    def blocks(self) -> Iterable[tuple[pa.LargeStringArray, Tensor]]:
+        """Ids and vectors, piece by piece; may be gone through several times."""
         if isinstance(self.vectors, Embeddings):
-            return [(shard.ids, shard.vectors) for shard in self.vectors.shards]
+            return self.vectors.blocks
         firsts = range(0, max(1, len(self)), _BLOCK)
         return [(self._column.slice(i, _BLOCK), self.vectors[i : i + _BLOCK]) for i in firsts]
 

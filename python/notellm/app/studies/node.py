@@ -68,11 +68,13 @@ def _row(where: str, key: str, node: Node) -> Row:
         )
     node = Node(node.value, f"{where}: row {key}")
     _check_keys(node, "", ROW_KEYS)
+    system, _, variant = node.text("system", "trained").partition(".")
     return Row(
         key=key,
         name=node.text("name", key),
         overrides=tuple(node.texts("set")),
-        system=node.text("system", "trained"),
+        system=system,
+        variant=variant,
         paper={column: number.number() for column, number in node.entries("paper").items()},
         tune={name: entry.value for name, entry in node.entries("tune").items()},
     )

@@ -27,7 +27,7 @@ from notellm.app.studies.cell import Cell
 from notellm.app.studies.ledger import DEFAULTS, Entry
 from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
-from notellm.evaluation.results import Evaluation, GenerationResult
+from notellm.evaluation.results import Evaluation, GenerationResult, RetrievalResult
 from notellm.evaluation.retrieval import cutoffs_within
 from notellm.io.files import locked
 from notellm.io.fingerprints import Fingerprint
@@ -80,13 +80,15 @@ class _Sweeper:
 
     def run(self, study: Study, cells: Sequence[Cell]) -> list[Entry]:
         """Runs the cells that need it; returns the new entries."""
-        new = []
+        new, tried = [], set[str]()
         for number, cell in enumerate(cells, 1):
             where = f"[{number}/{len(cells)}] {name_of(cell)}"
             if cell.is_open:
                 self.say(
                     f"{where}: not run, since {study.searches[cell.row.key].state(study.ledger.newest())}"
                 )
+                continue
+            if cell.key in tried:  # other rows show more of the same run
                 continue
             with locked(cell.folder, wait=False) as is_ours:
                 if not is_ours:
@@ -104,6 +106,7 @@ class _Sweeper:
                     entry = self._run_recorded(study, cell, found)
                 self.say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
                 new.append(entry)
+                tried.add(cell.key)
         return new
 
     def _finished(self, cell: Cell, found: Entry | None) -> str:
@@ -259,8 +262,21 @@ def _name_of(queries: Queries) -> str:
 
 
 def metrics_of(evaluation: Evaluation, system: str) -> dict[str, float]:
-    """The numbers of one system, by the names used in tables."""
-    own = next(row for row in evaluation.systems if row.key == system)
+    """The numbers of one system, by the names used in tables; those of a variant with its name before."""
+    metrics: dict[str, float] = {}
+    for row in evaluation.systems:
+        name, _, variant = row.key.partition(".")
+        if name == system:
+            metrics |= {
+                f"{variant}.{key}".lstrip("."): value for key, value in _retrieval_metrics(row).items()
+            }
+    for writer in evaluation.writers:
+        if writer.key == system:
+            metrics |= _generation_metrics(writer)
+    return metrics
+
+
+def _retrieval_metrics(own: RetrievalResult) -> dict[str, float]:
     metrics = {"mrr": own.mrr.value}
     for side, recall in {
         "": own.recall,
@@ -269,9 +285,6 @@ def metrics_of(evaluation: Evaluation, system: str) -> dict[str, float]:
         recalls = {f"recall@{k}": found.value for k, found in recall.items()}
         recalls["recall@avg"] = sum(recalls.values()) / len(recalls)
         metrics |= {f"{side}.{name}".lstrip("."): value for name, value in recalls.items()}
-    for writer in evaluation.writers:
-        if writer.key == system:
-            metrics |= _generation_metrics(writer)
     return metrics
 
 
@@ -311,7 +324,7 @@ def hits_of(cell: Cell, column: str) -> FloatArray | None:
             pool = int((file.metadata() or {}).get("pool", 0))  # older files do not say
     except FileNotFoundError:
         return None
-    ranks = Ranks(tensors[f"{cell.row.system}.greater"], tensors[f"{cell.row.system}.equal"])
+    ranks = Ranks(tensors[f"{cell.row.measured}.greater"], tensors[f"{cell.row.measured}.equal"])
     evaluation, k = cell.config.evaluation, metric.removeprefix("recall@")
     asked = cutoffs_within(evaluation.ks, pool) if pool else evaluation.ks
     ks = asked if k == "avg" else [int(k)]

@@ -304,7 +304,9 @@ def _table_row(study: Study, runs: Sequence[Run], base: Sequence[Run]) -> TableR
 
 
 def _score(runs: Sequence[Run], column: str) -> Score | None:
-    found = [run.entry["metrics"].get(column) for run in runs if run.is_done and run.entry]
+    found = [
+        run.entry["metrics"].get(run.cell.row.metric(column)) for run in runs if run.is_done and run.entry
+    ]
     values = [100 * value for value in found if value is not None]
     if not values:
         return None
