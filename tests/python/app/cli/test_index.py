@@ -9,7 +9,7 @@ from notellm import _core
 from notellm.app import cli
 from notellm.embedding import save_embeddings
 from notellm.indexes.index import NeighbourIndex
-from notellm.pools.embeddings import write_shard
+from notellm.pools.columns import write_shard
 from notellm.pools.shards import Plan, Shards
 from notellm.retrieval import neighbours
 
