@@ -44,6 +44,7 @@ def option(
     below: float | None = None,
     choices: Sequence[str] = (),
     not_empty: bool = False,
+    each_once: bool = False,
     unit: str = "",
     decides_cost: bool = False,
     added_later: bool = False,
@@ -59,6 +60,7 @@ def option(
         below: Exclusive upper bound.
         choices: The allowed texts; none: any.
         not_empty: Whether a text or a tuple must not be empty. If the default is empty, the option must be given.
+        each_once: Whether no item of a tuple may be given twice.
         unit: What a number counts or measures.
         decides_cost: Whether it changes only the cost of a run and the files it keeps, but not its results.
         added_later: Whether it is newer than configurations that were kept: one without it takes the default, which
@@ -72,6 +74,7 @@ def option(
         "excludes_high": below is not None,
         "choices": list(choices),
         "must_not_be_empty": not_empty,
+        "must_differ": each_once,
         "unit": unit,
         "decides_cost": decides_cost,
         "is_added_later": added_later,
@@ -200,6 +203,8 @@ def facts(described: Option) -> str:
     parts = [_range(described)]
     if described.choices:
         parts.append("One of " + ", ".join(described.choices))
+    if described.must_differ:
+        parts.append("Each at most once")
     if described.unit:
         parts.append(f"Unit: {described.unit}")
     if described.decides_cost:

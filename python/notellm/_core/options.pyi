@@ -16,6 +16,7 @@ class Option:
         excludes_high: bool = False,
         choices: Sequence[str] = ...,
         must_not_be_empty: bool = False,
+        must_differ: bool = False,
         unit: str = "",
         decides_cost: bool = False,
         is_added_later: bool = False,
@@ -38,6 +39,8 @@ class Option:
     def choices(self) -> list[str]: ...
     @property
     def must_not_be_empty(self) -> bool: ...
+    @property
+    def must_differ(self) -> bool: ...
     @property
     def unit(self) -> str: ...
     @property
