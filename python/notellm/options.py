@@ -153,7 +153,7 @@ def read_options(
         ConfigError: If it cannot be read, is not UTF-8 or not YAML, is too large (aliases count), or a key is unknown,
             repeated or missing, or a value has the wrong type or is out of range; names file and line.
     """
-    return _core.read_yaml(_text_of(path), described, name=str(path), fills_in=fills_in)
+    return _core.read_yaml(_content_of(path), described, name=str(path), fills_in=fills_in)
 
 
 def check_yaml_file(path: str | Path) -> None:
@@ -162,16 +162,14 @@ def check_yaml_file(path: str | Path) -> None:
     Raises:
         ConfigError: As `read_options`, whatever the keys.
     """
-    _core.check_yaml(_text_of(path), name=str(path))
+    _core.check_yaml(_content_of(path), name=str(path))
 
 
-def _text_of(path: str | Path) -> str:
+def _content_of(path: str | Path) -> bytes:
     try:
-        return Path(path).read_bytes().decode("utf-8")
+        return Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: must be a readable file, but {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: text must be UTF-8, but is not") from None
 
 
 def made(cls: Any, values: Mapping[str, Any], where: str) -> Any:
