@@ -20,6 +20,7 @@ from notellm.errors import DataError
 from notellm.int8 import from_int8, to_int8
 from notellm.interrupts import finishing
 from notellm.io.files import atomic_write
+from notellm.io.json_files import read_text
 from notellm.models.language_model import LanguageModel
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
@@ -296,6 +297,8 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
         )
     try:
         ids, vectors = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
+    except DataError:
+        raise
     except Exception as error:  # NumPy raises nearly anything: the header of its files is Python code
         raise DataError(f"{path}: must be a file of save_embeddings, but: {error}") from None
     if vectors.dim() != 2 or not vectors.is_floating_point():
@@ -311,8 +314,8 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
 
 def _read_npy(path: Path) -> tuple[list[str], Tensor]:
     vectors = torch.from_numpy(np.load(path))
-    # Read as bytes: in text mode a carriage return would end a line.
-    return path.with_suffix(".ids.txt").read_bytes().decode("utf-8-sig").split("\n"), vectors
+    # not read as lines: a carriage return would end one
+    return read_text(path.with_suffix(".ids.txt")).split("\n"), vectors
 
 
 def _read_safetensors(path: Path) -> tuple[list[str], Tensor]:

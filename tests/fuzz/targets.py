@@ -7,7 +7,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-import fuzz.index_files  # noqa: F401 - its targets
+import fuzz.data_sets
+import fuzz.index_files
+import fuzz.run_files
+import fuzz.texts  # noqa: F401 - their targets
 from fuzz.target import REFUSALS, TARGETS, Target, in_folder, of_file, target
 from model_folders import write_tiny
 from notellm.app.config import compose, load_config, to_yaml
@@ -19,6 +22,7 @@ from notellm.data.converters import CONVERTERS
 from notellm.embedding import load_embeddings, save_embeddings
 from notellm.models import backbone, peft_folder
 from notellm.models import folder as model_folder
+from notellm.models.adapter import LoraOptions
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.notellm import NoteLLM
 from notellm.pools.columns import write_shard
@@ -138,6 +142,19 @@ def adapter(folder):
     return in_folder(
         folder, "adapter_config.json", lambda f: peft_folder.read_options(f / "adapter_config.json"), fields
     )
+
+
+@target
+def adapter_weights(folder):
+    options = LoraOptions(r=2, targets=("q_proj",))
+    model = NoteLLM.from_pretrained(tiny(folder), dim=4).add_lora(options)
+    model.save_peft(folder / "adapter")
+    shapes = peft_folder._matrix_shapes(model.model, options)
+
+    def read(there: Path) -> None:
+        peft_folder._check(there, peft_folder._read_matrices(there), shapes)
+
+    return in_folder(folder / "adapter", "adapter_model.safetensors", read)
 
 
 @target

@@ -32,9 +32,10 @@ class EvaluationOptions(Options):
         default=("tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"),
         choices=tuple(NAMES),
         not_empty=True,
+        each_once=True,
     )
     ks: tuple[int, ...] = option(
-        "Cut-offs of Recall@k.", default=(1, 10, 100, 1000), at_least=1, not_empty=True
+        "Cut-offs of Recall@k.", default=(1, 10, 100, 1000), at_least=1, not_empty=True, each_once=True
     )
     dims: tuple[int, ...] = option(
         "Ascending widths below model.dim at which the trained model's vectors are measured, too; then each width, the "

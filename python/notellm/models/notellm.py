@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from notellm import _core
 from notellm._core.options import EmbedOptions
+from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.embedding import embed
 from notellm.errors import NotSupportedError
@@ -376,16 +377,17 @@ class NoteLLM(Adapted):
         **changes: "Unpack[EmbedKeywords]",
     ) -> Tensor:
         """Embeds notes with the category prompt; see `notellm.embedding.embed`."""
-        return embed(
-            self,
-            self.prompt.tokenize(notes),
-            pooling=pooling,
-            projected=projected,
-            dtype=dtype,
-            options=options,
-            progress=progress,
-            **changes,
-        ).vectors
+        with naming_notes(notes.ids):
+            return embed(
+                self,
+                self.prompt.tokenize(notes),
+                pooling=pooling,
+                projected=projected,
+                dtype=dtype,
+                options=options,
+                progress=progress,
+                **changes,
+            ).vectors
 
     def generate_category(self, notes: Notes, **options: Any) -> list[str]:
         """Generates the category of each note; options as in `notellm.generation.generate_category`."""

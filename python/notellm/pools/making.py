@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.embedding import EmbedOptions, embed
 from notellm.generation.pool import NOTES_PER_CHUNK, Describe, notes_fingerprint, write_pool
@@ -154,7 +155,8 @@ def _vectors(
     for first in range(0, max(1, len(notes)), block):
         some = notes.take(range(first, min(first + block, len(notes))))
         report = _shifted(progress, first, len(notes))
-        found = embed(model, model.prompt.tokenize(some), dtype=dtype, options=options, progress=report)
+        with naming_notes(some.ids):
+            found = embed(model, model.prompt.tokenize(some), dtype=dtype, options=options, progress=report)
         parts.append(found.vectors)
     return torch.cat(parts)
 

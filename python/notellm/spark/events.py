@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from notellm._core.options import MiningOptions
+from notellm.data.digit_dates import DIGIT_DATES, YEARS, DigitDates
 from notellm.errors import DataError
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "check_form",
     "check_gaps",
     "check_notes",
+    "check_unit",
     "events_of",
     "exposure_of",
     "times_of",
@@ -106,6 +108,35 @@ def times_of(log: DataFrame, is_ordered: bool, ticks_per_second: int) -> Times:
         f"log: column 'time' must hold integers, dates or timestamps, but holds {kind.simpleString()}; "
         "try whole seconds, or milliseconds with ticks_per_second=1000"
     )
+
+
+def check_unit(log: DataFrame, options: MiningOptions, times: Times) -> None:
+    """Checks that a limit of gaps in seconds is compared with seconds, and not with dates such as 20240131.
+
+    Raises:
+        DataError: If more than half of the times are such dates.
+    """
+    is_whole = "time" in log.columns and isinstance(log.schema["time"].dataType, _WHOLE)
+    if not options.max_gap_seconds or times.column is None or not is_whole or times.ticks_per_second != 1:
+        return
+    found = log.agg(
+        F.count("time").alias("all"),
+        *(F.count_if(_is_digit_date(form)).alias(form.example) for form in DIGIT_DATES),
+    ).first()
+    assert found is not None
+    for form in DIGIT_DATES:
+        if found[form.example] * 2 > found["all"]:
+            raise DataError(
+                f"log: column 'time' must hold seconds for max_gap_seconds, but holds dates like {form.example}; try "
+                "to_date(time, 'yyyyMMdd')"
+            )
+
+
+def _is_digit_date(form: DigitDates) -> Column:
+    """Whether a time is such a date, as far as year, month and day say."""
+    day = F.expr(f"time div {form.place_of_day}")
+    year, month, of_month = (F.floor(day / 10_000), F.floor(day / 100) % 100, day % 100)
+    return year.between(*YEARS) & month.between(1, 12) & of_month.between(1, 31)
 
 
 def events_of(log: DataFrame, notes: DataFrame, times: Times, numbers: Sequence[str]) -> DataFrame:

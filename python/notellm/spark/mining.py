@@ -22,6 +22,7 @@ from notellm.spark.events import (
     check_form,
     check_gaps,
     check_notes,
+    check_unit,
     events_of,
     exposure_of,
     times_of,
@@ -132,6 +133,7 @@ class _Job:
         check_form(log, notes, numbers)
         times = times_of(log, is_ordered, ticks)
         check_gaps(options, times, is_ordered)
+        check_unit(log, options, times)
         return cls(log, notes, options, is_ordered, times, numbers, tasks or _default_tasks(log))
 
     def events(self) -> DataFrame:

@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _embed_into_file(arguments: argparse.Namespace, config: "Config") -> None:
     from notellm.app.pipeline import load_trained
     from notellm.data import Notes
+    from notellm.data.named_notes import naming_notes
     from notellm.embedding import check_ids, check_storage, embed, save_embeddings
     from notellm.io.outputs import check_output
     from notellm.progress import console_progress
@@ -93,7 +94,7 @@ def _embed_into_file(arguments: argparse.Namespace, config: "Config") -> None:
     check_ids(path, notes.ids)
     check_storage(path, config.embed.storage)
     model = load_trained(config, folder)
-    with console_progress("embedding", "notes", part="batch") as progress:
+    with console_progress("embedding", "notes", part="batch") as progress, naming_notes(notes.ids):
         result = embed(
             model,
             model.prompt.tokenize(notes),

@@ -19,13 +19,17 @@ from notellm.app.pipeline.texts import full_texts, truncated_texts
 from notellm.app.pipeline.training import MODEL, load_backbone, load_trained
 from notellm.app.run import RunFolder
 from notellm.baselines import Bm25Index, SparseIndex, TfidfIndex
+from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.embedding import embed, load_embeddings, save_embeddings, truncated, warn_of_dim
+from notellm.errors import DataError
 from notellm.evaluation import NAMES
 from notellm.generation.pool import notes_fingerprint
 from notellm.int8 import from_int8, to_int8
 from notellm.io.files import atomic_write
 from notellm.io.fingerprints import json_fingerprint
+from notellm.io.json_files import read_json_lines
+from notellm.io.json_tree import Node
 from notellm.models.notellm import NoteLLM
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig, load_prompt
@@ -193,10 +197,9 @@ def generate(
     """
     path = run.file("generation.jsonl")
     name = json_fingerprint(_generation_made_by(run, notes, known_categories, writers))
-    if path.exists():
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        if [(row["id"], row["made_by"]) for row in rows] == [(note, name) for note in notes.ids]:
-            return {row["id"]: row["systems"] for row in rows}
+    kept = _written_before(path, name, notes.ids)
+    if kept is not None:
+        return kept
     systems: dict[str, list[dict[str, Any]]] = {}
     writes = compared(notes)
     for key in writers:
@@ -232,6 +235,19 @@ def compared(notes: Notes) -> dict[str, str]:
     return {field: name for field, name in names.items() if has[field]}
 
 
+def _written_before(path: Path, name: str, ids: Sequence[str]) -> dict[str, Written] | None:
+    """What is kept under a name for the same notes; None if it is not there, or damaged: it is then made anew."""
+    if not path.exists():
+        return None
+    try:
+        rows = [Node(row, f"{path}:{line}") for line, row in read_json_lines(path)]
+        if [(row.text("id"), row.text("made_by")) for row in rows] != [(note, name) for note in ids]:
+            return None
+        return {note: row.at("systems").value for note, row in zip(ids, rows, strict=True)}
+    except DataError:
+        return None
+
+
 def _generation_made_by(
     run: RunFolder, notes: Notes, known_categories: Sequence[str], writers: Sequence[str]
 ) -> dict[str, Any]:
@@ -256,7 +272,7 @@ def _embed_bare(config: Config, notes: Notes, pooling: str) -> Tensor:
 def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: Any) -> Tensor:
     with console_progress("tokenising", "notes") as progress:
         tokenized = model.prompt.tokenize(notes, progress=progress)
-    with console_progress(f"embedding, {title}", "notes", part="batch") as progress:
+    with console_progress(f"embedding, {title}", "notes", part="batch") as progress, naming_notes(notes.ids):
         return embed(
             model,
             tokenized,

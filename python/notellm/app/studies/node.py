@@ -56,6 +56,8 @@ def read_node(name: str, tree: Any) -> StudyNode:
         found = StudyNode(node.text("title", name), columns, seeds, against, rows, tune)
     except DataError as error:
         raise ConfigError(str(error)) from None
+    if not columns or len(set(columns)) < len(columns):
+        raise ConfigError(f"{node.where}: columns must be one or more, each once, but are {list(columns)}")
     if against not in {row.key for row in rows}:
         raise ConfigError(f"{node.where}: against must be one of its rows, but is {against!r}")
     return found

@@ -16,8 +16,8 @@ from rich.table import Table as RichTable
 from notellm.app.studies.cell import Cell, Row
 from notellm.app.studies.escaping import for_latex, for_markdown
 from notellm.app.studies.ledger import Entry
+from notellm.app.studies.ranks import hits_of
 from notellm.app.studies.study import METRICS, Study
-from notellm.app.studies.sweep import hits_of
 from notellm.metrics import Interval, bootstrap_difference
 from notellm.models.backbone import backbone_name
 
