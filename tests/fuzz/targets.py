@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 import fuzz.data_sets
 import fuzz.index_files
 import fuzz.run_files
-import fuzz.texts  # noqa: F401 - their targets
+import fuzz.texts
+import fuzz.vectors  # noqa: F401 - their targets
 from fuzz.target import REFUSALS, TARGETS, Target, in_folder, of_file, target
 from model_folders import write_tiny
 from notellm.app.config import compose, load_config, to_yaml
@@ -19,15 +20,11 @@ from notellm.app.studies import make_study
 from notellm.app.studies.ledger import Ledger
 from notellm.data import Interactions, Notes
 from notellm.data.converters import CONVERTERS
-from notellm.embedding import load_embeddings, save_embeddings
 from notellm.models import backbone, peft_folder
 from notellm.models import folder as model_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.notellm import NoteLLM
-from notellm.pools.columns import write_shard
-from notellm.pools.embeddings import Embeddings, EmbeddingShard
-from notellm.pools.shards import Plan, ShardFile, Shards
 from notellm.prompts import load_prompt, prompt_names
 from notellm.training.checkpoint import load_checkpoint, save_checkpoint, saved_dtype
 from notellm.training.log import read_log
@@ -297,59 +294,6 @@ def converted_videos(folder):
 def ledger(folder):
     entries = [{"study": "s", "row": "a", "seed": 0, "key": "k", "status": "done", "metrics": {"mrr": 0.5}}]
     return of_file(folder / "ledger.jsonl", [json_lines(entries * 2)], lambda path: Ledger(path).newest())
-
-
-@target
-def vectors_npy(folder):
-    save_embeddings(folder / "v.npy", ["a", "b"], torch.eye(2))
-    return in_folder(folder, "v.npy", lambda f: load_embeddings(f / "v.npy"))
-
-
-@target
-def vectors_safetensors(folder):
-    save_embeddings(folder / "v.safetensors", ["a", "b"], torch.eye(2))
-    return in_folder(folder, "v.safetensors", lambda f: load_embeddings(f / "v.safetensors"))
-
-
-@target
-def vectors_int8(folder):
-    save_embeddings(folder / "v.safetensors", ["a", "b"], torch.eye(2), storage="int8")
-    return in_folder(folder, "v.safetensors", lambda f: load_embeddings(f / "v.safetensors"))
-
-
-@target
-def manifest_of_shards(folder):
-    _shards(folder)
-    return in_folder(folder, "manifest.json", lambda f: Embeddings.open(f).find(["a"]))
-
-
-@target
-def shard_of_embeddings(folder):
-    return _shard(folder, "fp32", torch.float32)
-
-
-@target
-def shard_of_int8(folder):
-    return _shard(folder, "int8", torch.int8)
-
-
-def _shard(folder, storage, dtype):
-    """Without the checksum, which would refuse every change."""
-
-    def read(path):
-        file = ShardFile(path, 0, 2, path.stat().st_size, "")
-        shard = EmbeddingShard(file, 3, dtype, verify=False)
-        return shard.vectors.sum(), shard.ids.to_pylist()
-
-    _shards(folder, storage)
-    path = folder / "embeddings-00000-of-00001.arrow"
-    return of_file(path, [path.read_bytes()], read)
-
-
-def _shards(folder, storage="fp32"):
-    shards = Shards.begin(folder, Plan("embeddings", {"model": "m"}, "", 2, 2))
-    shards.make(0, lambda path: write_shard(path, ["a", "b"], torch.eye(3)[:2], storage=storage))
-    assert shards.finish()
 
 
 INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}

@@ -361,9 +361,7 @@ class NoteLLM(Adapted):
     def on_device(self, values: Any) -> Tensor:
         """Whole numbers as an int64 tensor on the model's device; the host does not wait for a GPU."""
         host = torch.tensor(values, dtype=torch.int64)
-        if self.device.type != "cuda":
-            return host.to(self.device)
-        return host.pin_memory().to(self.device, non_blocking=True)
+        return (host.pin_memory() if self.device.type == "cuda" else host).to(self.device, non_blocking=True)
 
     def embed(
         self,
