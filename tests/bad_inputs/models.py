@@ -236,6 +236,11 @@ GENERATED = [
         "l.txt:2: must be UTF-8, but byte 2 is not",
         l__txt="a\né".encode("latin-1"),
     ),
+    case(
+        f"{GENERATE} --categories twice.txt",
+        "generate_category: categories must be given once each, but 'b' is given twice",
+        twice__txt="b\na\nb\n",
+    ),
     case(f"{GENERATE} --hashtags h.txt", "h.txt: must hold one name a line, but holds none", h__txt=""),
     case(
         f"{GENERATE} generation.hashtag_count=99",

@@ -91,10 +91,11 @@ DecoderPlan plan_decoder(const Segments& segments,
   if (internal::runs_on_kernels(device)) {
     plan_layout(plan, segments, config.rope, read_rows);
   } else {
-    const auto options = at::TensorOptions().dtype(attention_dtype(compute, device)).device(device);
-    plan.attention = plan_forest(segments, options);
-    plan.rope = rope_table(on_device(segments.positions(), device), config.rope,
-                           attention_dtype(compute, device));
+    const at::ScalarType dtype = attention_dtype(compute, device);
+    const bool has_masks = !takes_flash_attention(device, dtype, config.rope.head_dim);
+    plan.attention =
+        plan_forest(segments, at::TensorOptions().dtype(dtype).device(device), has_masks);
+    plan.rope = rope_table(on_device(segments.positions(), device), config.rope, dtype);
     if (read_rows) {
       plan.host_read_rows = on_device(*read_rows, at::kCPU);
       plan.read_rows = on_device(plan.host_read_rows, device);

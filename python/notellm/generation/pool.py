@@ -98,7 +98,7 @@ def _lines_kept(part: Path, origin: Path, wanted: Mapping[str, Any]) -> int:
     """How many complete lines an earlier call left; an incomplete last line is removed."""
     try:
         same = json.loads(origin.read_text(encoding="utf-8")) == wanted
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return 0
     if not same or not part.exists():
         return 0

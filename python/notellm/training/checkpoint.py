@@ -127,9 +127,8 @@ def load_checkpoint(
     """
     state = _state(path)
     step = state.count("step")
-    _check_same(
-        path, {name: node.value for name, node in state.entries("options").items()}, options.to_dict()
-    )
+    saved = {name: node.value for name, node in state.entries("options").items()}
+    _check_same(path, _defaults_of_later_options(options) | saved, options.to_dict())
     if state.text("data") != data:
         raise DataError(
             f"{path}: must be of a run on the same notes, pairs, prompt and losses, but is of another; train in "
@@ -145,6 +144,11 @@ def load_checkpoint(
     except ValueError as error:
         raise DataError(f"{path / OPTIMIZER}: must be the run's optimizer state, but {error}") from None
     return step
+
+
+def _defaults_of_later_options(options: TrainOptions) -> dict[str, Any]:
+    """What a checkpoint means that is older than an option."""
+    return {one.name: one.standard for one in options.GROUP.options if one.is_added_later}
 
 
 def _check_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:

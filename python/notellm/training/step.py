@@ -226,7 +226,10 @@ class JointStep:
         if self.options.contrastive:
             has_copies = len(np.unique(plan.note_ids)) < len(plan.note_ids)
             ids = self.model.on_device(plan.note_ids) if self.options.mask_same_note and has_copies else None
-            contrastive = gcl_term(rows, self.model.tau, note_ids=ids, anchors=(begin, end)).sum
+            dims = self.options.nested_dims
+            contrastive = gcl_term(
+                rows, self.model.tau, note_ids=ids, anchors=(begin, end), nested_dims=dims
+            ).sum
             whole = LossTerm(contrastive, len(rows))
             total = total + joint_loss(whole, NOTHING, alpha=self.options.alpha)
         total.backward()  # type: ignore[no-untyped-call]

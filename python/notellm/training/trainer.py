@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.io.fingerprints import Fingerprint
-from notellm.losses import LossTerm, joint_loss
+from notellm.losses import LossTerm, joint_loss, nested_dims_fault
 from notellm.models.notellm import NoteLLM
 from notellm.models.pooling import pooling_name
 from notellm.precision import AUTO, resolve_dtype
@@ -91,6 +91,7 @@ class Trainer:
         self.folder = None if folder is None else Path(folder)
         self.processes = Processes.current()
         self._check_every_process_has_a_pair()
+        self._set_nested_dims()
         # only notes in some pair are tokenised; from here on, indices count among these notes
         ends, places = np.unique(np.stack([source, target]), return_inverse=True)
         if np.any((ends < 0) | (ends >= len(notes))):
@@ -241,6 +242,13 @@ class Trainer:
             raise ValueError(
                 f"Trainer: pairs_per_step must be at least the number of processes, {processes}, but is {pairs}"
             )
+
+    def _set_nested_dims(self) -> None:
+        """Tells the model to which widths its embeddings may be cut."""
+        fault = nested_dims_fault(self.options.nested_dims, self.model.dim)
+        if fault:
+            raise ValueError(f"Trainer: nested_dims {fault}")
+        self.model.nested_dims = self.options.nested_dims if self.options.contrastive else ()
 
     def _check_there_is_a_loss(self) -> None:
         has_hashtags = self.options.hashtag_ratio > 0 and len(self.tokenized.hashtags.ids) > 0

@@ -24,6 +24,8 @@ RUNS = [
     Run("generative-only", {"contrastive": False}, labelled="few"),
     Run("micro", {"micro_pairs": 2}),
     Run("extra", {"micro_pairs": 2}, extra=True),
+    Run("nested", {"nested_dims": (2, 5)}),
+    Run("nested-micro", {"nested_dims": (3,), "micro_pairs": 2, "shard_optimizer": True}),
     Run("extra-alone", {"contrastive": False, "alpha": 0.0}, extra=True),
     Run("checkpointed", {"micro_pairs": 1, "checkpoint_layers": True}),
     Run("sharded", {"shard_optimizer": True}),
