@@ -183,7 +183,8 @@ def csft_head_loss(
     Raises:
         ValueError: If shapes or offsets do not match, the reduction or the dtype is unknown, or ``max_logits``
             is below 1.
-        IndexError: If a label is outside ``[0, V)``.
+        IndexError: If a label is outside ``[0, V)``; on a GPU, whose labels the host does not wait for, the loss is
+            NaN instead.
 
     Example:
         >>> csft_head_loss(torch.zeros(3, 2), torch.ones(4, 2), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 3]))

@@ -206,8 +206,8 @@ class Trainer:
         factor = linear_schedule(self.step, self.total_steps, self.warmup_steps)
         self.optimizer.set_rates(factor)
         sums = self.joint_step.backward(plan, self.step)
+        grad_norm = self.optimizer.clip(self.options.clip_norm)  # the host waits for a GPU here
         loss = self._loss(sums)
-        grad_norm = self.optimizer.clip(self.options.clip_norm)
         self._check_finite(loss, grad_norm)
         if loss is not None:
             self._is_torn = True
