@@ -296,7 +296,7 @@ def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
         raise ConfigError(of_hydra(error)) from error
     except YAMLError as error:  # although our reader has taken it
         raise ConfigError(of_yaml(error)) from error
-    except ValueError as error:  # of a header or a tree that Hydra does not take
+    except (ValueError, OSError) as error:  # of a header or a tree that Hydra does not take, or a bare number
         where = ", ".join(map(str, own)) or "configuration"
         raise ConfigError(f"{where}: must be a configuration for Hydra, but: {one_line(error)}") from error
     return tree
