@@ -206,7 +206,7 @@ MODELS = [
     ),
     case(
         f"{EMBED} s5",
-        "s5/notellm.json: must hold 'prompt', but holds format, dim, pooling",
+        "s5/notellm.json: must hold 'prompt', but holds format, dim, nested_dims, pooling",
         s5=saved_with(prompt=...),
     ),
 ]
@@ -238,7 +238,7 @@ GENERATED = [
     ),
     case(
         f"{GENERATE} --categories twice.txt",
-        "generate_category: categories must be given once each, but 'b' is given twice",
+        "score_categories: categories must be given once each, but 'b' is given twice",
         twice__txt="b\na\nb\n",
     ),
     case(f"{GENERATE} --hashtags h.txt", "h.txt: must hold one name a line, but holds none", h__txt=""),

@@ -53,7 +53,7 @@ def test_a_note_is_named_where_its_id_is_known(overflowing, notes, tmp_path):
     with pytest.raises(DataError, match=f"logits must be finite, but those {first}"):
         overflowing.generate_hashtags(some.take([0]), 1, dtype="fp32")
     with pytest.raises(DataError, match=f"log-probabilities must be finite, but one {first}"):
-        score_categories(overflowing, some, ["a"], dtype="fp32")
+        score_categories(overflowing, some.take([0]), ["a"], dtype="fp32")
     shards = making.begin(tmp_path / "out", "embeddings", some, made_by={})
     with pytest.raises(DataError, match="vectors must be finite, but that of note '"):
         making.make_all(shards, some, making.embedder(overflowing, dtype="fp32"))
