@@ -25,7 +25,9 @@ usage: tools/gpu_check.sh --bundle FOLDER --output FOLDER [options]
 EOF
 }
 
-value() { [ $# -gt 1 ] && [ -n "$2" ] && [[ $2 != --* ]] || fail "$1 must be followed by a value"; }
+value() {
+  if [ $# -lt 2 ] || [ -z "$2" ] || [[ $2 == --* ]]; then fail "$1 must be followed by a value"; fi
+}
 
 parse() {
   while [ $# -gt 0 ]; do
@@ -73,9 +75,10 @@ EOF
 # Ends a command with all that it started when half of the time is over, or when this script is ended.
 limited() {
   timeout $((seconds / 2)) "$@" &
-  trap "kill $! 2>/dev/null; exit 130" INT TERM HUP
+  child=$!
+  trap 'kill "$child" 2>/dev/null; exit 130' INT TERM HUP
   local status=0
-  wait $! || status=$?
+  wait "$child" || status=$?
   trap - INT TERM HUP
   return $status
 }
