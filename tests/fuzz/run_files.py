@@ -79,10 +79,12 @@ def unfinished_pool(folder):
     part, origin = folder / "o.jsonl.part", folder / "o.jsonl.part.json"
 
     def interrupted(some, report):
-        raise KeyboardInterrupt
+        if part.exists():
+            raise KeyboardInterrupt
+        return [{"id": note} for note in some.ids]
 
     with contextlib.suppress(KeyboardInterrupt):
-        write_pool(path, notes, interrupted, made_by=made_by)
+        write_pool(path, notes, interrupted, made_by=made_by, notes_per_chunk=1)
     right = origin.read_bytes()
 
     def read(content: bytes) -> None:
