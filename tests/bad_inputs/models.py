@@ -206,7 +206,7 @@ MODELS = [
     ),
     case(
         f"{EMBED} s5",
-        "s5/notellm.json: must hold 'prompt', but holds format, dim, pooling",
+        "s5/notellm.json: must hold 'prompt', but holds format, dim, nested_dims, pooling",
         s5=saved_with(prompt=...),
     ),
 ]
