@@ -5,7 +5,7 @@ file(GET_RUNTIME_DEPENDENCIES
   RESOLVED_DEPENDENCIES_VAR libraries
   UNRESOLVED_DEPENDENCIES_VAR absent
   PRE_EXCLUDE_REGEXES
-    "^lib(c10|torch|torch_cpu|torch_python|gomp|omp|iomp5)\\."              # torch's, of which there must be one
+    "^lib(c10|c10_cuda|torch|torch_cpu|torch_cuda|torch_python|cudart|gomp|omp|iomp5)\\."  # torch's: one of each
     "^(ld-linux.*|lib(c|m|dl|rt|pthread|util|mvec|gcc_s|stdc\\+\\+))\\.")  # every Linux with a Python has them
 if(absent)
   message(FATAL_ERROR "The shared libraries ${absent} must be found to be installed beside the extension, but are not; "

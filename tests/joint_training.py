@@ -157,11 +157,34 @@ def keep_rows(model_folder: str) -> None:
     assert all(torch.equal(p, before[name]) for name, p in trainer.model.named_parameters())
 
 
+def diverge_in_rows(model_folder: str) -> None:
+    """In one of several processes: what diverges is given up on all of them, with the whole weights of its start."""
+    run = Run("diverging", {"shard_weights": True}, extra=True)
+    trainer = make_trainer(Path(model_folder), run)
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    trainer.joint_step.extra_losses["spread"] = (float("inf"), spread)
+    with pytest.raises(FloatingPointError, match="loss and gradient must be finite"):
+        trainer.train()
+    assert all(torch.equal(p, before[name]) for name, p in trainer.model.named_parameters())
+
+
+def train_rows_in_bf16(model_folder: str) -> None:
+    """In one of several processes: the same products of the same batches as with whole weights."""
+    options = {"dtype": "bf16", "checkpoint_layers": True, "micro_pairs": 2}
+    whole, _ = train(Path(model_folder), Run("whole", options))
+    rows, _ = train(Path(model_folder), Run("rows", options | {"shard_weights": True}))
+    for name, value in whole.items():
+        # the norm of all gradients is summed in another order, and all of an update is divided by it
+        torch.testing.assert_close(rows[name], value, rtol=1e-5, atol=1e-7, msg=name)
+
+
 def disagree_and_share(model_folder: str) -> None:
     """All of the above, for one start of processes."""
     disagree(model_folder)
     keep_a_share(model_folder)
     keep_rows(model_folder)
+    diverge_in_rows(model_folder)
+    train_rows_in_bf16(model_folder)
 
 
 def interrupt_one(model_folder: str, run: Run) -> None:

@@ -1,7 +1,8 @@
-"""Runs a function in several processes that talk through gloo, as tests of joint training do."""
+"""Functions in processes of their own: several that talk through gloo, and verbs that are killed."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,3 +32,17 @@ def _child(rank: int, count: int, store: str, function: Callable[..., None], arg
     os._exit(
         0
     )  # under load, threads of gloo were seen to outlive the group and abort the interpreter's teardown
+
+
+def call_verb(arguments: Sequence[str], folder: Path, said: Path) -> None:
+    """A call of the command line as a process of its own; what it says goes into a file.
+
+    A process that a fork server forks has the imports, which last the longest, behind it.
+    """
+    os.chdir(folder)
+    descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    from notellm.app.cli import main
+
+    sys.exit(main(list(arguments)))

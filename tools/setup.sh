@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 step=$PWD/tools/step.sh
 logs=build/logs
 python=${PYTHON:-python3}
-venv=$PWD/.venv
+venv=${NOTELLM_VENV:-$PWD/.venv}
 export PATH=$venv/bin:$PATH
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 # ccache, where it is there, keeps what is compiled with precompiled headers on this condition alone
@@ -181,8 +181,10 @@ build_extension() {
   if command -v ccache >/dev/null; then
     settings+=(cmake.define.CMAKE_CXX_COMPILER_LAUNCHER=ccache)
   fi
+  if [ -n "${NOTELLM_CUDA-}" ]; then settings+=("cmake.define.NOTELLM_CUDA=$NOTELLM_CUDA"); fi
   CMAKE_BUILD_PARALLEL_LEVEL=$(build_jobs) "$step" "notellm (C++ extension)" $logs/extension.log \
-    pip install -v --no-build-isolation --no-deps --no-index "${settings[@]/#/--config-settings=}" -e .
+    "$venv/bin/python" -m pip install -v --no-build-isolation --no-deps --no-index \
+    "${settings[@]/#/--config-settings=}" -e .
 }
 
 # The C++ tests join the extension's build tree and share its objects.

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import add_dtype, forget_peak, memory_mib
+from devices import forget_peak, memory_mib
+from harness import add_dtype
 from records import Run
 from torch import multiprocessing
 from torch.profiler import ProfilerActivity, profile

@@ -11,10 +11,11 @@ scaled to all.
 import argparse
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-import faiss
 import torch
 from bench_ranks import argsort_ranks, random_embeddings
+from devices import is_gpu, peaks_mib
 from harness import medians, time_plainly
 from records import Run
 from torch import Tensor
@@ -22,8 +23,8 @@ from torch import Tensor
 from notellm.retrieval import neighbours, target_ranks
 
 CUTOFFS = [100, 1_000, 10_000, 100_000]
-BLOCK = 4_096
-"""Notes of a block of scores, for those who count in blocks."""
+MOST_OF_FAISS_ON_A_GPU = 2_048
+"""Neighbours of a query: its limit."""
 
 
 def noisy_targets(pool: Tensor, queries: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -35,20 +36,20 @@ def noisy_targets(pool: Tensor, queries: int, seed: int) -> tuple[Tensor, Tensor
     return torch.nn.functional.normalize(pool[targets] + strength * noise, dim=1), targets
 
 
-def product(queries: Tensor, pool: Tensor) -> None:
+def product(queries: Tensor, pool: Tensor, size: int) -> None:
     """The scores alone, block by block into the same memory: what every exact method in fp32 must compute."""
-    scores = torch.empty(len(queries), BLOCK)
-    for first in range(0, len(pool), BLOCK):
-        block = pool[first : first + BLOCK]
+    scores = torch.empty(len(queries), size, device=pool.device)
+    for first in range(0, len(pool), size):
+        block = pool[first : first + size]
         torch.mm(queries, block.T, out=scores[:, : len(block)])
 
 
-def chunked_ranks(queries: Tensor, pool: Tensor, targets: Tensor) -> Tensor:
+def chunked_ranks(queries: Tensor, pool: Tensor, targets: Tensor, size: int) -> Tensor:
     """(Q,) notes above the target, counted block by block as one writes it with torch."""
     own = (queries * pool[targets]).sum(1, keepdim=True)
-    greater = torch.zeros(len(queries), dtype=torch.int64)
-    for first in range(0, len(pool), BLOCK):
-        greater += (queries @ pool[first : first + BLOCK].T > own).sum(1)
+    greater = torch.zeros(len(queries), dtype=torch.int64, device=pool.device)
+    for first in range(0, len(pool), size):
+        greater += (queries @ pool[first : first + size].T > own).sum(1)
     return greater
 
 
@@ -57,25 +58,42 @@ def check(queries: Tensor, pool: Tensor, targets: Tensor) -> None:
     some = slice(0, 20)
     scores = queries[some].double() @ pool.double().T
     own = scores.gather(1, targets[some, None])
-    assert target_ranks(queries, pool, targets).greater[some].equal((scores > own).sum(1))
+    assert target_ranks(queries, pool, targets).greater[some].equal((scores > own).sum(1).cpu())
+
+
+def faiss_index(pool: Tensor) -> Any | None:
+    """FAISS's flat index of a pool, on a GPU by its build for GPUs; None where it is not installed."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    index = faiss.IndexFlatIP(pool.shape[1])
+    if is_gpu(pool.device):
+        if not hasattr(faiss, "StandardGpuResources"):
+            return None
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    index.add(pool.cpu().numpy())
+    return index
 
 
 def calls_of(
-    queries: Tensor, pool: Tensor, targets: Tensor, fewer: int, top: int
+    queries: Tensor, pool: Tensor, targets: Tensor, options: argparse.Namespace
 ) -> dict[str, Callable[[], object]]:
     """Who is timed. FAISS and argsort have ``fewer`` queries, and nearest neighbours half of all."""
-    index = faiss.IndexFlatIP(pool.shape[1])
-    index.add(pool.numpy())
-    half = queries[: len(queries) // 2]
-    return {
+    half, fewer = queries[: len(queries) // 2], queries[: options.fewer]
+    calls = {
         "target_ranks": partial(target_ranks, queries, pool, targets),
-        "product_fp32": partial(product, queries, pool),
-        "chunked_torch": partial(chunked_ranks, queries, pool, targets),
-        "faiss_flat_100000": partial(index.search, queries[:fewer].numpy(), max(CUTOFFS)),
-        "argsort": partial(argsort_ranks, queries[:fewer], pool, targets[:fewer]),
-        "neighbours": partial(neighbours, half, pool, top),
-        "faiss_flat_top": partial(index.search, half.numpy(), top),
+        "product_fp32": partial(product, queries, pool, options.block),
+        "chunked_torch": partial(chunked_ranks, queries, pool, targets, options.block),
+        "argsort": partial(argsort_ranks, fewer, pool, targets[: options.fewer]),
+        "neighbours": partial(neighbours, half, pool, options.top),
     }
+    if (index := faiss_index(pool)) is None:
+        return calls
+    largest = MOST_OF_FAISS_ON_A_GPU if is_gpu(pool.device) else max(CUTOFFS)
+    calls[f"faiss_flat_{largest}"] = partial(index.search, fewer.cpu().numpy(), largest)
+    calls["faiss_flat_top"] = partial(index.search, half.cpu().numpy(), options.top)
+    return calls
 
 
 def main() -> None:
@@ -89,18 +107,31 @@ def main() -> None:
         "--fewer", type=int, default=32, help="queries of FAISS's 100,000 best and of argsort"
     )
     parser.add_argument("--top", type=int, default=100)
+    parser.add_argument(
+        "--block", type=int, default=4_096, help="notes of a block, for those who count in blocks"
+    )
+    parser.add_argument("--device", default="cpu")
     run = Run(parser)
     options = run.options
 
     pool = random_embeddings(options.notes, options.width, seed=0)
     queries, targets = noisy_targets(pool, options.queries, seed=1)
+    queries, pool, targets = (tensor.to(options.device) for tensor in (queries, pool, targets))
     check(queries, pool, targets)
-    rounds = time_plainly(calls_of(queries, pool, targets, options.fewer, options.top), options.rounds)
+    calls = calls_of(queries, pool, targets, options)
+    rounds = time_plainly(calls, options.rounds, device=options.device)
     scale = options.queries / options.fewer
-    for name in ("faiss_flat_100000", "argsort"):
+    for name in rounds.keys() & {
+        "argsort",
+        f"faiss_flat_{max(CUTOFFS)}",
+        f"faiss_flat_{MOST_OF_FAISS_ON_A_GPU}",
+    }:
         rounds[name] = [float(f"{seconds * scale:.4g}") for seconds in rounds[name]]
     greater = target_ranks(queries, pool, targets).greater
+    seconds = medians(rounds)
     numbers = {
+        "device": options.device,
+        "block": options.block,
         "queries": options.queries,
         "notes": options.notes,
         "width": options.width,
@@ -109,7 +140,11 @@ def main() -> None:
         "top": options.top,
         "recall": {cutoff: round(float((greater < cutoff).double().mean()), 4) for cutoff in CUTOFFS},
         "rounds": rounds,
-        "seconds": medians(rounds),
+        "seconds": seconds,
+        "times_the_bare_product": round(seconds["target_ranks"] / seconds["product_fp32"], 3),
+        "peak_mib": peaks_mib(
+            {name: calls[name] for name in ("target_ranks", "chunked_torch")}, options.device
+        ),
     }
     run.report("ranks_large", numbers)
 

@@ -3,20 +3,19 @@
 The baselines are the step as people write it: padded sequences, autocast where products are in bf16, NT-Xent in plain
 torch, fused AdamW; with ``--lora`` through peft. They differ in the language model's loss: logits and cross-entropy
 where there are labels; there, too, but by torch's linear_cross_entropy in chunks, which never holds all logits; and,
-only if asked for, logits of all positions. Every measurement is a process of its own, since two models with their
-optimizers may not fit beside each other; the processes alternate, and losses of the first step must be equal. Memory is
-the peak of a step above what stays between steps: weights and optimizer state.
+only if asked for, logits of all positions, or the first with every layer through torch.compile. Every measurement is a
+process of its own, since two models with their optimizers may not fit beside each other; the processes alternate, and
+losses of the first step must be equal. Memory is the peak of a step above what stays between steps, weights and
+optimizer state: on the CPU what is resident, on a GPU what torch has allocated.
 
     python benchmarks/python/bench_training.py --output benchmarks/results
 """
 
 import argparse
-import ctypes
 import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -24,23 +23,28 @@ from statistics import fmean, median
 from typing import Any
 
 import torch
-from ceiling import Product, backbone_products, bare_products
-from harness import DTYPES, add_dtype, forget_peak, memory_mib
+from ceiling import Product, backbone_products, bare_products, share_of_peak
+from devices import peaks_mib, seconds_of
+from harness import DTYPES, add_dtype
 from records import Run
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, linear_cross_entropy, normalize, pad
+from torch.nn import functional
+from torch.nn.functional import cross_entropy, normalize, pad
 from transformers import AutoModelForCausalLM
-from workloads import MODEL, related_notes
+from workloads import add_workload, backbone, model_name, related_notes
 
 from notellm import LoraOptions, NoteLLM, Trainer, TrainOptions, _core, resolve_dtype
 
 ALPHA, DIM, RANK = 0.1, 128, 16
-WHO = ["notellm", "labels_only", "linear_cross_entropy", "all_positions"]
+WHO = ["notellm", "labels_only", "linear_cross_entropy", "all_positions", "compiled"]
+USUAL = ["labels_only"] + ["linear_cross_entropy"] * hasattr(
+    functional, "linear_cross_entropy"
+)  # torch 2.12 has it
 
 
 def our_trainer(options: argparse.Namespace) -> Trainer:
     """Our trainer on the benchmark's pairs."""
-    model = NoteLLM.from_pretrained("smollm2-135m", dim=DIM)
+    model = NoteLLM.from_pretrained(backbone(options.backbone, options.tokenizer), dim=DIM)
     if options.lora:
         model.add_lora(LoraOptions(r=RANK, alpha=2 * RANK))
     notes, source, target = related_notes(options.table)
@@ -59,6 +63,9 @@ class Baseline:
         trainer.model.save_pretrained(folder)
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
         self.backbone = self.model.model  # peft puts its adapters into this very module
+        if self.who == "compiled":
+            for layer in self.backbone.layers:  # one by one: all are the same code, which is compiled once
+                layer.compile(dynamic=True)
         if options.lora:
             self.model = self._with_adapters(trainer.model)
         self.projection = nn.Linear(trainer.model.projection.in_features, DIM, bias=False)
@@ -108,7 +115,7 @@ class Baseline:
         labelled = labels != -100
         with self._autocast():
             states = self.backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-            embeddings = self.projection(states[torch.arange(len(ids)), positions])
+            embeddings = self.projection(states[torch.arange(len(ids), device=ids.device), positions])
             losses = self._label_losses(states, labels, labelled)
         contrastive = self._contrastive(embeddings)
         rows, counts = labelled.nonzero()[:, 0], labelled.sum(1)
@@ -126,8 +133,10 @@ class Baseline:
             # Autocast does not know it: states and weight are cast by hand.
             chosen, weight = states[labelled].to(self.dtype), head.weight.to(self.dtype)
             chunks = nn.LinearCrossEntropyOptions()
-            return linear_cross_entropy(chosen, weight, labels[labelled], reduction="none", options=chunks)
-        if self.who == "labels_only":
+            return functional.linear_cross_entropy(
+                chosen, weight, labels[labelled], reduction="none", options=chunks
+            )
+        if self.who in ("labels_only", "compiled"):
             return cross_entropy(head(states[labelled]).float(), labels[labelled], reduction="none")
         losses = cross_entropy(head(states).float().flatten(0, 1), labels.flatten(), reduction="none")
         return losses[labelled.flatten()]
@@ -153,6 +162,8 @@ def measure(options: argparse.Namespace, who: str) -> dict[str, Any]:
     """What ``run_alone`` finds in a process of its own."""
     command = [sys.executable, __file__, "--alone", who, "--pairs", str(options.pairs)]
     command += ["--steps", str(options.steps), "--device", options.device, "--dtype", options.dtype]
+    command += ["--backbone", options.backbone]
+    command += ["--tokenizer", str(options.tokenizer)] if options.tokenizer else []
     command += ["--lora"] * options.lora
     command += ["--table", str(options.table)] if options.table else []
     done = subprocess.run(command, capture_output=True, text=True)
@@ -190,23 +201,18 @@ def run_alone(options: argparse.Namespace) -> None:
     tokens, loss = who.tokens(0), who.train_step(0)
     for parameter in who.parameters:  # the optimizer's state is there from now on, and stays
         parameter.grad = None  # gradients come and go within a step: they count
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    before = memory_mib("VmRSS")
-    forget_peak()
-    who.train_step(1)
-    peak = memory_mib("VmHWM")
+    memory = peaks_mib({"step": lambda: who.train_step(1)}, options.device)["step"]
     _for_everyone = _core.util.KeepsFreedMemory()  # our trainer has it so anyway
-    seconds = []
-    for step in range(2, 2 + options.steps):
-        begin = time.perf_counter()
-        who.train_step(step)
-        seconds.append(time.perf_counter() - begin)
-    numbers = {"loss": loss, "tokens": tokens, "above_mib": round(peak - before), "peak_mib": round(peak)}
+    steps = range(2, 2 + options.steps)
+    seconds = [
+        round(seconds_of(lambda step=step: who.train_step(step), 1, options.device), 5) for step in steps
+    ]
+    numbers = {"loss": loss, "tokens": tokens, "above_mib": memory["above"], "peak_mib": memory["peak"]}
     print(json.dumps(numbers | {"seconds": seconds}))
 
 
-def ceiling(trainer: Trainer, options: argparse.Namespace) -> Callable[[], None]:
-    """The bare products of a step of the mean size of those that are timed, forward and backward.
+def ceiling(trainer: Trainer, options: argparse.Namespace) -> tuple[Callable[[], None], float]:
+    """The bare products of a step of the mean size of those that are timed, forward and backward; their operations.
 
     Frozen matrices need no gradient of their own; the adapters' products are left out.
     """
@@ -218,47 +224,53 @@ def ceiling(trainer: Trainer, options: argparse.Namespace) -> Callable[[], None]
     )
     products = backbone_products(model.model.config, tokens, labels + 2 * options.pairs)
     products.append(Product(labels, *model.head_weight.shape[::-1]))
-    return bare_products(products, DTYPES[options.dtype], model.device, "x" if options.lora else "xw")
+    gradients = "x" if options.lora else "xw"
+    operations = sum(one.operations for one in products) * (1 + len(gradients))
+    return bare_products(products, DTYPES[options.dtype], model.device, gradients), operations
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """All processes, in turns; then what they found."""
     found: dict[str, list[dict[str, Any]]] = {who: [] for who in options.who}
-    products, bare = ceiling(our_trainer(options), options), []
+    products, operations = ceiling(our_trainer(options), options)
     products()
+    bare = []
     for _ in range(options.rounds):
         for who, runs in found.items():
             runs.append(measure(options, who))
-        begin = time.perf_counter()
-        for _ in range(options.steps):
-            products()
-        bare.append((time.perf_counter() - begin) / options.steps)
+        bare.append(seconds_of(products, options.steps, options.device))
     losses = {who: runs[0]["loss"] for who, runs in found.items()}
     if max(losses.values()) - min(losses.values()) > 0.02 * losses["notellm"]:
         raise RuntimeError(f"bench_training: losses of the first step must be equal, but are {losses}")
     rounds = {who: [round(fmean(run["seconds"]), 4) for run in runs] for who, runs in found.items()}
     ours = median(rounds["notellm"])
+    of_peak = {}
+    if options.peak is not None:
+        dtype = DTYPES[options.dtype]
+        of_peak["of_peak"] = share_of_peak(operations, ours, options.peak, dtype, options.device)
     return {
         "loss_of_the_first_step": losses,
         "tokens_of_the_first_step": {who: runs[0]["tokens"] for who, runs in found.items()},
         "rounds": rounds | {"bare_products": [round(one, 4) for one in bare]},
+        "seconds_of_steps": {who: [run["seconds"] for run in runs] for who, runs in found.items()},
         "share_of_bare_products": round(median(bare) / ours, 3),
         "memory_above_mib": {who: [run["above_mib"] for run in runs] for who, runs in found.items()},
         "memory_peak_mib": {who: max(run["peak_mib"] for run in runs) for who, runs in found.items()},
+        **of_peak,
     }
 
 
 def main() -> None:
     """Checks, measures and reports."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", type=Path, help="a table of notes; default: the Debian catalogue")
+    add_workload(parser)
     parser.add_argument("--pairs", type=int, default=32)
     parser.add_argument("--lora", action="store_true", help=f"adapters of rank {RANK} on a frozen backbone")
     add_dtype(parser)
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=2, help="that are timed in each process")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
-    parser.add_argument("--who", choices=WHO, nargs="+", default=WHO[:-1], help="besides us")
+    parser.add_argument("--who", choices=WHO, nargs="+", default=USUAL, help="besides us")
+    parser.add_argument("--peak", type=int, help="compare our rate with a product's of so many rows")
     parser.add_argument("--alone", choices=WHO, help=argparse.SUPPRESS)
     run = Run(parser)
     options = run.options
@@ -267,7 +279,7 @@ def main() -> None:
         return run_alone(options)
     options.who = ["notellm", *(who for who in options.who if who != "notellm")]
     numbers = {
-        "model": MODEL,
+        "model": model_name(options.backbone),
         "method": f"lora, r = {RANK}" if options.lora else "full fine-tuning",
         "dtype": options.dtype,
         "device": options.device,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from harness import medians, time_plainly
 
 from notellm import _core
 
@@ -18,6 +19,11 @@ class Product(NamedTuple):
     rows: int
     inner: int
     width: int
+
+    @property
+    def operations(self) -> float:
+        """Additions and multiplications."""
+        return 2.0 * self.rows * self.inner * self.width
 
 
 def backbone_products(config: _core.models.DecoderConfig, tokens: int, reads: int) -> list[Product]:
@@ -67,5 +73,29 @@ def bare_products(
     return run
 
 
-def _random(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def large_product(
+    size: int, dtype: torch.dtype, device: torch.device | str
+) -> tuple[Callable[[], object], float]:
+    """A call that multiplies two square matrices into a third, and its operations: what a device can do at best."""
+    left, right = (_random(size, size, dtype, device) for _ in range(2))
+    out = torch.empty_like(left)
+    return lambda: torch.mm(left, right, out=out), Product(size, size, size).operations
+
+
+def share_of_peak(
+    operations: float, seconds: float, size: int, dtype: torch.dtype, device: torch.device | str
+) -> dict[str, float]:
+    """The rate of some operations, and its share of a large product's of so many rows, measured here and now."""
+    call, of_product = large_product(size, dtype, device)
+    peak = of_product / medians(time_plainly({"product": call}, 5, repeats=3, device=device))["product"]
+    rate = operations / seconds
+    return {
+        "operations": float(f"{operations:.4g}"),
+        "operations_per_second": float(f"{rate:.4g}"),
+        "operations_per_second_of_a_large_product": float(f"{peak:.4g}"),
+        "share_of_peak": round(rate / peak, 4),
+    }
+
+
+def _random(rows: int, columns: int, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
     return torch.randn(rows, columns, dtype=dtype, device=device)

@@ -162,7 +162,9 @@ def compiled(model: PrefixedBackbone) -> nn.Module:
     return torch.compile(model, dynamic=True)
 
 
-def sentence_transformers(folder: Path, sequences: Sequences, dtype: torch.dtype) -> Embedder:
+def sentence_transformers(
+    folder: Path, sequences: Sequences, dtype: torch.dtype, attention: str = "sdpa"
+) -> Embedder:
     """sentence-transformers' own ``encode``, fed with token ids instead of text."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -175,7 +177,7 @@ def sentence_transformers(folder: Path, sequences: Sequences, dtype: torch.dtype
 
         tokenize = preprocess
 
-    backbone = Transformer(str(folder), model_kwargs={"dtype": dtype})
+    backbone = Transformer(str(folder), model_kwargs={"dtype": dtype, "attn_implementation": attention})
     pooling = Pooling(backbone.get_embedding_dimension(), "lasttoken")
     model = FromIds(modules=[backbone, pooling], device=sequences.device)
 

@@ -5,9 +5,9 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import torch
+from devices import seconds_of
 
 from notellm import _core
 from notellm.precision import AUTO
@@ -24,7 +24,12 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
 
 
 def time_in_turns(
-    calls: Mapping[str, Callable[[], object]], rounds: int, *, is_warm: bool = False, repeats: int = 1
+    calls: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    is_warm: bool = False,
+    repeats: int = 1,
+    device: torch.device | str = "cpu",
 ) -> Rounds:
     """Seconds of each call in each round; a round has every call once, so that all meet the same machine.
 
@@ -35,13 +40,19 @@ def time_in_turns(
         rounds: How many.
         is_warm: Else each is called once before; it may be, with less of the same.
         repeats: Calls at a time, of which the mean is kept: for those that take microseconds.
+        device: That they compute on: a GPU is idle before and after each.
     """
     _for_everyone = _core.util.KeepsFreedMemory()
-    return time_plainly(calls, rounds, is_warm=is_warm, repeats=repeats)
+    return time_plainly(calls, rounds, is_warm=is_warm, repeats=repeats, device=device)
 
 
 def time_plainly(
-    calls: Mapping[str, Callable[[], object]], rounds: int, *, is_warm: bool = False, repeats: int = 1
+    calls: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    is_warm: bool = False,
+    repeats: int = 1,
+    device: torch.device | str = "cpu",
 ) -> Rounds:
     """`time_in_turns` with the allocator as it is."""
     seconds: Rounds = {name: [] for name in calls}
@@ -49,10 +60,7 @@ def time_plainly(
         call()
     for _ in range(rounds):
         for name, call in calls.items():
-            begin = time.perf_counter()
-            for _ in range(repeats):
-                call()
-            seconds[name].append((time.perf_counter() - begin) / repeats)
+            seconds[name].append(seconds_of(call, repeats, device))
     return {name: [float(f"{one:.4g}") for one in own] for name, own in seconds.items()}
 
 
@@ -90,14 +98,3 @@ def _child_peak(call: Callable[[], object]) -> float:
     if status != 0:
         raise RuntimeError(f"peak_mib: the child must end with status 0, but ended with {status}")
     return usage.ru_maxrss / 1024  # Linux counts KiB
-
-
-def memory_mib(name: str) -> float:
-    """This process's ``VmRSS`` (resident now) or ``VmHWM`` (at most, since the last ``forget_peak``), in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
-
-
-def forget_peak() -> None:
-    """Lets ``VmHWM`` begin anew at what is resident now."""
-    Path("/proc/self/clear_refs").write_text("5")

@@ -49,7 +49,8 @@ class Run:
 
     def report(self, name: str, numbers: Mapping[str, Any]) -> None:
         """Prints one JSON line; writes it to ``--output``, or as ``NAME.INSTRUCTION_SET.json`` into that folder."""
-        record = {"benchmark": name, **numbers, **self._others.numbers(), **origin()}
+        device = getattr(self.options, "device", "cpu")
+        record = {"benchmark": name, **numbers, **self._others.numbers(), **origin(device)}
         print(json.dumps(record))
         output = self.options.output
         if output is None:
@@ -136,11 +137,11 @@ def _seconds_of_living(root: int) -> Iterator[float]:
     yield from (found[pid][1] for pid in below - {root} if pid in found)
 
 
-def origin() -> dict[str, Any]:
+def origin(device: str = "cpu") -> dict[str, Any]:
     """Where numbers come from."""
     found = versions()
     return {
-        "machine": describe_machine()
+        "machine": describe_machine(device)
         | {
             "instruction_set": notellm.instruction_set(),
             "torch_instruction_set": torch.backends.cpu.get_cpu_capability(),

@@ -41,6 +41,8 @@ class Job(NamedTuple):
 
 
 TINY_EMBEDDING = "--layers 2 --notes 12 --sample 4 --batches 4 --rounds 1"
+LARGE_MINING = "--methods notellm implicit --rounds 1 --seconds 900"
+TINY_MINING = "--baskets 400 --notes 200"
 JOBS = {
     "embedding_fp32": Job(
         "bench_embedding.py",
@@ -102,6 +104,43 @@ JOBS = {
     ),
     # Not where bf16 is slow: transformers in bf16 would take a quarter of an hour there.
     "precision": Job("bench_precision.py", "", "--notes 400 --queries 80", "", "--notes 30 --queries 5"),
+    "mining_growth": Job(
+        "bench_mining_growth.py",
+        "--seconds 180",
+        "--baskets 100000 1000000 --rounds 1",
+        "--baskets 100000 1000000 --rounds 1",
+        "--baskets 300 600 --notes 200 --rounds 1",
+    ),
+    "mining_100m": Job(
+        "bench_mining_growth.py", LARGE_MINING, "--baskets 10000000", "--baskets 10000000", TINY_MINING
+    ),
+    "mining_200m": Job(
+        "bench_mining_growth.py", LARGE_MINING, "--baskets 20000000", "--baskets 20000000", TINY_MINING
+    ),
+    "mining_spark": Job(
+        "bench_mining_spark.py", "", "--rounds 3", "--rounds 3", "--baskets 300 --notes 200 --rounds 1"
+    ),
+    "ranks_large": Job(
+        "bench_ranks_large.py",
+        "",
+        "--rounds 3",
+        "--rounds 2",
+        "--notes 120000 --queries 64 --rounds 1",
+    ),
+    "ranks_growth": Job(
+        "bench_ranks_growth.py",
+        "",
+        "--rounds 3",
+        "--rounds 2",
+        "--pools 1000 3000 --queries 64 --rounds 1",
+    ),
+    "pools_ray": Job(
+        "bench_pools_ray.py",
+        "",
+        "--rounds 3",
+        "--rounds 3",
+        "--layers 1 --rows 8 --shards 1 2 --rounds 1",
+    ),
     "demo": Job(
         "bench_demo.py",
         "",
@@ -110,8 +149,8 @@ JOBS = {
         "--overrides train.max_steps=2 data.pool=200 data.queries=20 evaluation.generation_notes=4",
     ),
 }
-LONG = ["demo"]
-"""Only where named: minutes that are no benchmark's."""
+LONG = ["demo", "mining_100m", "mining_200m"]
+"""Only where named: minutes that are no benchmark's, or 10 GiB of memory and of disk."""
 
 
 def options_of(job: Job, instruction_set: str, tiny: bool) -> list[str] | None:
@@ -152,7 +191,9 @@ def run_job(name: str, job: Job, options: list[str], path: Path, environment: Ma
 def main() -> None:
     """Runs what is missing, one after another."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=JOBS, help="these records; default: all but the demo's")
+    parser.add_argument(
+        "--only", nargs="+", choices=JOBS, help="these records; default: all but the long ones"
+    )
     parser.add_argument("--limit", choices=PROCESSORS, help="behave like an older processor")
     parser.add_argument("--again", action="store_true", help="also what is there")
     parser.add_argument("--tiny", action="store_true", help="only to see that all runs: needs --results")

@@ -1,5 +1,6 @@
 """What benchmarks work on: real notes, in pairs, and the model's name."""
 
+import argparse
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import random_backbones
 from safetensors.torch import load_file, save_file
 
 from notellm import NoteLLM
@@ -20,11 +22,27 @@ from notellm.prompts import load_prompt
 
 NOTES, PAIRS = 4096, 2048
 MODEL = smollm2.NAME
+SMOLLM2 = "smollm2-135m"
 
 
-def backbone() -> Path:
-    """The folder of `MODEL`."""
-    return smollm2.prepare(cache_folder("smollm2-135m"))
+def add_workload(parser: argparse.ArgumentParser) -> None:
+    """Adds what is worked on: ``--table``, ``--backbone``, ``--tokenizer`` and ``--device``."""
+    parser.add_argument("--table", type=Path, help="a table of notes; default: the Debian catalogue")
+    parser.add_argument("--backbone", choices=[SMOLLM2, *random_backbones.SHAPES], default=SMOLLM2)
+    parser.add_argument("--tokenizer", type=Path, help="folder of a random backbone's; default: SmolLM2's")
+    parser.add_argument("--device", default="cpu")
+
+
+def model_name(backbone: str) -> str:
+    """What records call a backbone."""
+    return MODEL if backbone == SMOLLM2 else backbone
+
+
+def backbone(name: str = SMOLLM2, tokenizer: Path | None = None) -> Path:
+    """The folder of a backbone, made or fetched once."""
+    if name == SMOLLM2:
+        return smollm2.prepare(cache_folder(SMOLLM2))
+    return random_backbones.make(name, cache_folder(name), tokenizer or backbone())
 
 
 def related_notes(table: Path | None = None, notes: int = NOTES) -> tuple[Notes, np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include "notellm/embedding/embed.h"
+#include "notellm/embedding/truncated.h"
 #include "option_values.h"
 
 namespace notellm::python {
@@ -27,6 +28,8 @@ void bind_embedding(py::module_& m) {
       py::arg("model"), py::arg("prompts"), py::arg("notes"), py::arg("indices"),
       py::arg("options"), py::kw_only(), py::arg("pooling"), py::arg("projected") = true,
       py::arg("compute"), py::arg("progress") = py::none());
+  m.def("truncated", &truncated, py::arg("vectors"), py::arg("dim"),
+        py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace notellm::python

@@ -6,6 +6,7 @@
 #include "notellm/losses/csft_head.h"
 #include "notellm/losses/gcl.h"
 #include "notellm/losses/joint.h"
+#include "notellm/losses/nested_gcl.h"
 
 namespace notellm::python {
 
@@ -31,6 +32,17 @@ void bind_losses(py::module_& m) {
       },
       py::arg("embeddings"), py::arg("tau"), py::arg("note_ids") = py::none(), py::kw_only(),
       py::arg("anchors") = py::none(), py::arg("tile_rows") = kGclTileRows, release_gil());
+  m.def(
+      "nested_gcl_loss",
+      [](const at::Tensor& embeddings, const at::Tensor& tau,
+         const std::vector<int64_t>& nested_dims, const std::optional<at::Tensor>& note_ids,
+         std::optional<std::pair<int64_t, int64_t>> anchors) {
+        return nested_gcl_loss(embeddings, tau, nested_dims, note_ids.value_or(at::Tensor()),
+                               anchors);
+      },
+      py::arg("embeddings"), py::arg("tau"), py::arg("nested_dims"),
+      py::arg("note_ids") = py::none(), py::kw_only(), py::arg("anchors") = py::none(),
+      release_gil());
   m.def("csft_loss", &csft_loss, py::arg("logits"), py::arg("labels"), py::arg("label_offsets"),
         py::arg("reduction"), release_gil());
   m.def(

@@ -64,16 +64,24 @@ py::dict to_dict(const Groups& groups, const GroupValues& values) {
   return result;
 }
 
+// An empty list from Python says nothing of its items, and is taken for one of texts.
+OptionValue of_integers(OptionValue list) {
+  return std::holds_alternative<std::vector<std::string>>(list) ? std::vector<int64_t>() : list;
+}
+
 void bind_description(py::module_& m) {
   py::class_<Option>(m, "Option", "The description of one option.")
       .def(py::init([](std::string name, OptionValue standard, std::string meaning,
                        std::optional<double> low, std::optional<double> high, bool excludes_low,
                        bool excludes_high, std::vector<std::string> choices, bool must_not_be_empty,
-                       std::string unit, bool decides_cost, bool is_added_later) {
+                       bool must_differ, std::string unit, bool decides_cost, bool is_added_later,
+                       bool is_of_integers) {
+             if (is_of_integers) standard = of_integers(std::move(standard));
              OptionFacts facts{.excludes_low = excludes_low,
                                .excludes_high = excludes_high,
                                .choices = std::move(choices),
                                .must_not_be_empty = must_not_be_empty,
+                               .must_differ = must_differ,
                                .unit = std::move(unit),
                                .decides = decides_cost ? Decides::kCost : Decides::kResult,
                                .is_added_later = is_added_later};
@@ -86,7 +94,8 @@ void bind_description(py::module_& m) {
            py::arg("low") = py::none(), py::arg("high") = py::none(),
            py::arg("excludes_low") = false, py::arg("excludes_high") = false,
            py::arg("choices") = std::vector<std::string>(), py::arg("must_not_be_empty") = false,
-           py::arg("unit") = "", py::arg("decides_cost") = false, py::arg("is_added_later") = false)
+           py::arg("must_differ") = false, py::arg("unit") = "", py::arg("decides_cost") = false,
+           py::arg("is_added_later") = false, py::arg("is_of_integers") = false)
       .def_readonly("name", &Option::name)
       .def_readonly("standard", &Option::standard)
       .def_readonly("meaning", &Option::meaning)
@@ -99,11 +108,16 @@ void bind_description(py::module_& m) {
       .def_property_readonly("choices", [](const Option& self) { return self.facts.choices; })
       .def_property_readonly("must_not_be_empty",
                              [](const Option& self) { return self.facts.must_not_be_empty; })
+      .def_property_readonly("must_differ",
+                             [](const Option& self) { return self.facts.must_differ; })
       .def_property_readonly("unit", [](const Option& self) { return self.facts.unit; })
       .def_property_readonly("is_added_later",
                              [](const Option& self) { return self.facts.is_added_later; })
       .def_property_readonly(
           "decides_cost", [](const Option& self) { return self.facts.decides == Decides::kCost; });
+}
+
+void bind_group(py::module_& m) {
   py::class_<OptionGroup>(m, "OptionGroup", "Options that belong together.")
       .def(py::init<std::string, std::string, std::vector<Option>>(), py::arg("name"),
            py::arg("meaning"), py::arg("options"))
@@ -116,6 +130,7 @@ void bind_description(py::module_& m) {
 
 void bind_options(py::module_& m) {
   bind_description(m);
+  bind_group(m);
   bind_described<MiningOptions>(m, "MiningOptions");
   bind_described<EmbedOptions>(m, "EmbedOptions");
   bind_described<DecodingOptions>(m, "DecodingOptions");

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from notellm._core import __version__ as __version__
     from notellm._core.util import instruction_set, num_threads, set_instruction_set, set_num_threads
     from notellm.data import Interactions, Notes, select_pairs, split_by_group
-    from notellm.embedding import EmbedOptions, load_embeddings, save_embeddings
+    from notellm.embedding import EmbedOptions, load_embeddings, save_embeddings, truncated
     from notellm.errors import ConfigError, DataError, NotSupportedError
     from notellm.generation import Decoding
     from notellm.losses import csft_head_loss, csft_loss, gcl_loss, joint_loss
@@ -71,13 +71,14 @@ __all__ = [
     "set_num_threads",
     "split_by_group",
     "target_ranks",
+    "truncated",
 ]
 
 _NAMES = {
     "_core": "__version__",
     "_core.util": "instruction_set num_threads set_instruction_set set_num_threads",
     "data": "Interactions Notes select_pairs split_by_group",
-    "embedding": "EmbedOptions load_embeddings save_embeddings",
+    "embedding": "EmbedOptions load_embeddings save_embeddings truncated",
     "errors": "ConfigError DataError NotSupportedError",
     "generation": "Decoding",
     "losses": "csft_head_loss csft_loss gcl_loss joint_loss",

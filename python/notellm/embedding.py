@@ -1,5 +1,6 @@
 """Notes to vectors, and vectors to files."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,8 +17,10 @@ from torch import Tensor
 from notellm import _core
 from notellm._core.options import EmbedOptions
 from notellm.errors import DataError
+from notellm.int8 import from_int8, to_int8
 from notellm.interrupts import finishing
 from notellm.io.files import atomic_write
+from notellm.io.json_files import read_text
 from notellm.models.language_model import LanguageModel
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from notellm._core.options import EmbedKeywords
 
-__all__ = ["EmbedOptions", "Embedded", "embed", "load_embeddings", "save_embeddings"]
+__all__ = ["EmbedOptions", "Embedded", "embed", "load_embeddings", "save_embeddings", "truncated"]
 
 
 _ROWS = 65_536
@@ -39,7 +42,7 @@ class Embedded:
     """Vectors of notes, and what computing them cost."""
 
     vectors: Tensor
-    """Shape ``(n, d)``, or ``(n, D)`` unprojected; fp32, unit rows, on the CPU."""
+    """Shape ``(n, d)``, or ``(n, D)`` unprojected, or ``(n, dim)`` as asked for; fp32, unit rows, on the CPU."""
     computed_tokens: int
     """Tokens that went through the decoder."""
     sequence_tokens: int
@@ -83,7 +86,9 @@ def embed(
         projected: Whether to apply the projection to ``d`` dimensions. The paper's zero-shot rows do not.
         dtype: Of the matrix products, see `notellm.resolve_dtype`: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp64"``.
         options: See `EmbedOptions`. With ``weights="int8"`` one matrix at a time is dequantised right before its
-            product; the result's ``weight_bytes`` gives the memory of the matrices.
+            product; the result's ``weight_bytes`` gives the memory of the matrices. With ``dim=64`` vectors are
+            `truncated`; a warning says if the model was not trained for that (``loss.nested_dims``). ``storage`` is for
+            who writes them.
         progress: Called with (notes done, notes).
         changes: Single options, such as ``batch_tokens=8192``, that replace those of ``options`` or the defaults.
 
@@ -91,22 +96,21 @@ def embed(
         The vectors in the order of ``indices``, and the token counts.
 
     Raises:
-        ValueError: If a name or the budget is out of range; for int8, if a weight is not finite.
+        ValueError: If a name, the budget or ``dim`` is out of range; for int8, if a weight is not finite.
         IndexError: If an index is out of range.
     """
     options = (options or EmbedOptions()).replace(**changes)
     chosen = model.pooling if pooling is None else pooling
     compute = compute_dtype(dtype, model.device)
     notes = range(len(tokenized)) if indices is None else indices
+    warn_of_dim(options.dim, model.dim if projected else 0, model.nested_dims if projected else ())
     if not isinstance(chosen, str):
         if pooling is not None or options.weights != "same":
             raise ValueError(
                 f"embed: with a function the pooling must be the model's own and weights 'same', but is {chosen!r} and "
                 f"{options.weights!r}; try model.pooling = ..."
             )
-        return _embed_with_function(
-            model, tokenized, notes, projected, compute, options.batch_tokens, progress
-        )
+        return _embed_with_function(model, tokenized, notes, projected, compute, options, progress)
     found = _core.embedding.embed_notes(
         model.language_model(with_head=False),
         model.prompt.core,
@@ -133,14 +137,14 @@ def _embed_with_function(
     notes: Sequence[int],
     projected: bool,
     dtype: torch.dtype,
-    batch_tokens: int,
+    options: EmbedOptions,
     progress: ProgressFn | None,
 ) -> Embedded:
     """`embed` with a pooling function in Python: the same batches, but equal prompts are pooled one by one."""
     prompt = model.prompt
     rows = prompt.rows(tokenized, notes, mode="embed")
     laid_out = _core.prompts.lay_out(prompt.core, tokenized, rows, _core.prompts.PackMode.embed)
-    order, groups, batches = _core.prompts.prefix_batches(laid_out, budget=batch_tokens)
+    order, groups, batches = _core.prompts.prefix_batches(laid_out, budget=options.batch_tokens)
     vectors = torch.empty(len(rows), model.dim if projected else model.model.config.width)
     computed = 0
     for first, end in pairwise(groups[batches].tolist()):
@@ -156,7 +160,47 @@ def _embed_with_function(
     if progress is not None:
         progress(len(rows), len(rows))
     weight_bytes = sum(p.numel() * p.element_size() for p in model.model.layers.parameters() if p.dim() > 1)
+    if options.dim:
+        vectors = truncated(vectors, options.dim)
     return Embedded(vectors, computed, len(laid_out.ids), len(rows) - (len(groups) - 1), weight_bytes)
+
+
+def truncated(vectors: Tensor, dim: int) -> Tensor:
+    """The first ``dim`` numbers of each vector, normalised anew; for vectors that exist, `embed` has ``dim=``.
+
+    Good vectors come of it where the model was trained with this one of ``loss.nested_dims``.
+
+    Args:
+        vectors: Shape ``(n, d)``, floating point.
+        dim: In ``[1, d]``.
+
+    Returns:
+        Shape ``(n, dim)``: unit rows. With ``dim=d``: the vectors as they are.
+
+    Raises:
+        ValueError: If the shape or ``dim`` does not fit.
+
+    Example:
+        >>> truncated(torch.tensor([[3.0, 4.0, 12.0]]) / 13, 2)
+        tensor([[0.6000, 0.8000]])
+    """
+    return _core.embedding.truncated(vectors, dim)
+
+
+def warn_of_dim(dim: int, width: int, nested_dims: Sequence[int]) -> None:
+    """Warns, in one line, where vectors of ``width`` numbers are cut to ``dim``, but were not trained to be.
+
+    Args:
+        dim: Numbers that are kept; 0: all.
+        width: Of the vectors; 0: of states, which no training nests.
+        nested_dims: Those of the training.
+    """
+    if dim and dim != width and dim not in nested_dims:
+        trained = ", ".join(map(str, nested_dims)) or "no"
+        warnings.warn(
+            f"embed: vectors are cut to dim={dim}, but were trained for {trained} nested_dims: they may find much less",
+            stacklevel=3,
+        )
 
 
 def check_ids(path: str | Path, ids: Sequence[str]) -> None:
@@ -181,30 +225,49 @@ def check_ids(path: str | Path, ids: Sequence[str]) -> None:
             raise ValueError(f"save_embeddings: ids must be Unicode text, but number {row} is {name!r}")
 
 
-def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor) -> None:
+def check_storage(path: str | Path, storage: str) -> None:
+    """Checks before any work that a file can hold vectors kept so.
+
+    Raises:
+        ValueError: If it cannot: ``.npy`` has no place for the scales of int8.
+    """
+    if storage not in ("fp32", "int8"):
+        raise ValueError(f"save_embeddings: storage must be fp32 or int8, but is {storage!r}")
+    if storage == "int8" and Path(path).suffix == ".npy":
+        raise ValueError(
+            f"save_embeddings: int8 must go to a .safetensors file, but this is {Path(path).name}"
+        )
+
+
+def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor, *, storage: str = "fp32") -> None:
     """Writes embeddings, complete or not at all.
 
     Args:
         path: ``*.safetensors`` (tensor ``embeddings``, and the ids as two more tensors: ``ids``, their concatenated
-            UTF-8 bytes, and ``id_offsets``, ``n + 1`` int64) or ``*.npy`` (the matrix, with one id per line in
-            ``*.ids.txt`` beside it).
+            UTF-8 bytes, and ``id_offsets``, ``n + 1`` int64; of int8 also ``scales``, ``n`` fp32) or ``*.npy`` (the
+            matrix, with one id per line in ``*.ids.txt`` beside it).
         ids: ``n`` note ids; for ``.npy`` without line breaks.
         vectors: Shape ``(n, d)``, finite; in ``.npy``, which has no bf16, that is widened to fp32.
+        storage: ``"fp32"``: the vectors as they are; ``"int8"``, in ``.safetensors``: see `notellm.int8.to_int8`.
 
     Raises:
-        ValueError: If the path has another suffix, an id cannot be written (`check_ids`), the numbers of ids and
-            rows differ, or `load_embeddings` would refuse the vectors. What was in the file stays.
+        ValueError: If the path has another suffix, an id cannot be written (`check_ids`), nor vectors in this storage,
+            the numbers of ids and rows differ, or `load_embeddings` would refuse the vectors. What was in the file
+            stays.
     """
     path = Path(path)
     check_ids(path, ids)
+    check_storage(path, storage)
     if len(ids) != len(vectors):
         raise ValueError(
             f"save_embeddings: ids and rows must be as many, but are {len(ids)} and {len(vectors)}"
         )
     vectors = _matrix(vectors)
     if path.suffix == ".safetensors":
+        names = ("embeddings", "scales")
+        kept = zip(names, to_int8(vectors) if storage == "int8" else (vectors.contiguous(),), strict=False)
         with atomic_write(path) as temporary:
-            save_file({"embeddings": vectors.contiguous()} | _packed(ids), temporary)
+            save_file(dict(kept) | _packed(ids), temporary)
         return
     matrix = (vectors.float() if vectors.dtype == torch.bfloat16 else vectors).numpy()
     with finishing("file", then_stop=True):  # write both files: ids alone are useless
@@ -222,7 +285,7 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
     """Reads what `save_embeddings` wrote; also older files, which have the ids in the metadata.
 
     Returns:
-        The ids and the vectors, shape ``(n, d)``.
+        The ids and the vectors, shape ``(n, d)``; those kept in int8 are fp32.
 
     Raises:
         DataError: If a file is missing, damaged, or does not fit its ids, or a number is not finite.
@@ -234,6 +297,8 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
         )
     try:
         ids, vectors = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
+    except DataError:
+        raise
     except Exception as error:  # NumPy raises nearly anything: the header of its files is Python code
         raise DataError(f"{path}: must be a file of save_embeddings, but: {error}") from None
     if vectors.dim() != 2 or not vectors.is_floating_point():
@@ -249,14 +314,15 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
 
 def _read_npy(path: Path) -> tuple[list[str], Tensor]:
     vectors = torch.from_numpy(np.load(path))
-    # Read as bytes: in text mode a carriage return would end a line.
-    return path.with_suffix(".ids.txt").read_bytes().decode("utf-8-sig").split("\n"), vectors
+    # not read as lines: a carriage return would end one
+    return read_text(path.with_suffix(".ids.txt")).split("\n"), vectors
 
 
 def _read_safetensors(path: Path) -> tuple[list[str], Tensor]:
     with safe_open(path, framework="pt") as file:
         ids = _unpacked(file) if "ids" in file.keys() else file.metadata()["ids"].split("\n")  # noqa: SIM118
-        return ids, file.get_tensor("embeddings")
+        vectors = file.get_tensor("embeddings")
+        return ids, from_int8(vectors, file.get_tensor("scales")) if vectors.dtype == torch.int8 else vectors
 
 
 def _matrix(vectors: Tensor) -> Tensor:

@@ -1,5 +1,8 @@
 """The losses of NoteLLM: contrastive (eq. 2), generative (eq. 3) and joint (eq. 4)."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -30,9 +33,10 @@ def gcl_term(
     *,
     note_ids: Tensor | None = None,
     anchors: tuple[int, int] | None = None,
+    nested_dims: Sequence[int] = (),
 ) -> LossTerm:
     """The contrastive loss as sum and count; see `gcl_loss`."""
-    return _core.losses.gcl_loss(embeddings, tau, note_ids, anchors=anchors)
+    return _core.losses.nested_gcl_loss(embeddings, tau, nested_dims, note_ids, anchors=anchors)
 
 
 def gcl_loss(
@@ -41,6 +45,7 @@ def gcl_loss(
     *,
     note_ids: Tensor | None = None,
     anchors: tuple[int, int] | None = None,
+    nested_dims: Sequence[int] = (),
 ) -> Tensor:
     r"""Generative-contrastive loss, eq. (2) of NoteLLM: every note must pick out its partner.
 
@@ -54,6 +59,9 @@ def gcl_loss(
         anchors: Half-open range of the rows whose losses count; default: all. The other rows are still negatives,
             and the gradient reaches every row. So ranges can be divided among processes: the sums of `gcl_term` and
             their gradients add up to those of the whole batch.
+        nested_dims: Ascending, each in ``[1, d - 1]``. The first so many numbers of an embedding, normalised anew, must
+            pick out its partner, too (Matryoshka representation learning, Kusupati et al. 2022): the loss is the mean,
+            with equal weights, of those of each of these widths and of the whole one.
 
     Returns:
         Scalar: the mean over the anchors, in fp32 (fp64 for fp64); differentiable twice in ``embeddings`` and
@@ -61,14 +69,33 @@ def gcl_loss(
         not with its square (except for the second derivative).
 
     Raises:
-        ValueError: If the number of rows is odd or zero, shapes do not match, or ``anchors`` is not a range of rows.
+        ValueError: If the number of rows is odd or zero, shapes do not match, ``anchors`` is not a range of rows, or
+            ``nested_dims`` do not ascend from 1 to below ``d``.
 
     Example:
         >>> gcl_loss(torch.eye(2).repeat_interleave(2, 0), torch.tensor(0.0))
         tensor(0.5514)
     """
-    term = gcl_term(embeddings, tau, note_ids=note_ids, anchors=anchors)
+    term = gcl_term(embeddings, tau, note_ids=note_ids, anchors=anchors, nested_dims=nested_dims)
     return term.sum / term.count
+
+
+def nested_dims_fault(dims: Sequence[int], width: int | None = None) -> str:
+    """Why widths cannot be nested in an embedding, as the end of a message; empty if they can.
+
+    Args:
+        dims: The widths.
+        width: That of the embedding, if it is known.
+
+    Example:
+        >>> nested_dims_fault([16, 64], 64)
+        'must be below the width 64, but are [16, 64]'
+    """
+    if any(low >= high for low, high in pairwise([0, *dims])):
+        return f"must ascend from at least 1, but are {list(dims)}"
+    if width is not None and dims and dims[-1] >= width:
+        return f"must be below the width {width}, but are {list(dims)}"
+    return ""
 
 
 def csft_term(logits: Tensor, labels: Tensor, label_offsets: Tensor, *, reduction: str = "note") -> LossTerm:
@@ -156,7 +183,8 @@ def csft_head_loss(
     Raises:
         ValueError: If shapes or offsets do not match, the reduction or the dtype is unknown, or ``max_logits``
             is below 1.
-        IndexError: If a label is outside ``[0, V)``.
+        IndexError: If a label is outside ``[0, V)``; on a GPU, whose labels the host does not wait for, the loss is
+            NaN instead.
 
     Example:
         >>> csft_head_loss(torch.zeros(3, 2), torch.ones(4, 2), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 3]))

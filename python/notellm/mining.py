@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from notellm._core import mining as _core
 from notellm._core.options import MiningOptions
+from notellm.data.digit_dates import digit_dates
 from notellm.mining_report import Exposure, MiningReport, report_of
 from notellm.progress import ProgressFn
 
@@ -255,6 +256,14 @@ _LATEST_SECOND = 10**11
 def _warn_of_unit(log: InteractionLog, limit: int, pairs_found: int) -> None:
     """Warns if a limit is in seconds, but the times seem to be in a smaller unit."""
     if log.times is None or len(log.times) == 0:
+        return
+    dates = digit_dates(np.asarray(log.times, dtype=np.int64))
+    if dates is not None:
+        warnings.warn(
+            f"mine_pairs: with max_gap_seconds={limit} times must be in seconds, but they look like dates, such as "
+            f"{dates.example}; try dates as NumPy's datetime64, or a log that Interactions.read has read",
+            stacklevel=3,
+        )
         return
     middle = int(np.median(log.times))
     factor = next((10**power for power in (9, 6, 3) if abs(middle) > _LATEST_SECOND * 10 ** (power - 3)), 1)

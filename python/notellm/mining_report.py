@@ -1,12 +1,13 @@
 """What mining says of a log: what was left out, what was found, and how often each note occurs."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from notellm._core import mining as _core
+from notellm.io.json_tree import Node
 
 __all__ = ["Exposure", "MiningReport", "report_of"]
 
@@ -83,6 +84,24 @@ class MiningReport:
     events_of_sampled_users: int = 0
     notes_sampled: int = 0
     events_of_sampled_notes: int = 0
+
+    @classmethod
+    def read(cls, node: Node) -> "MiningReport":
+        """Reads what `to_dict` gave.
+
+        Raises:
+            DataError: If a number is missing or is none; names it.
+        """
+        lists = {
+            "histogram_edges": [edge.number() for edge in node.list("histogram_edges")],
+            "histogram_counts": [count.whole() for count in node.list("histogram_counts")],
+        }
+        counts = {
+            field.name: node.count(field.name)
+            for field in fields(cls)
+            if field.name not in lists and (field.default is MISSING or node.maybe(field.name))
+        }
+        return cls(**counts, **lists)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain numbers and lists, ready for JSON."""

@@ -44,6 +44,7 @@ def option(
     below: float | None = None,
     choices: Sequence[str] = (),
     not_empty: bool = False,
+    each_once: bool = False,
     unit: str = "",
     decides_cost: bool = False,
     added_later: bool = False,
@@ -59,6 +60,7 @@ def option(
         below: Exclusive upper bound.
         choices: The allowed texts; none: any.
         not_empty: Whether a text or a tuple must not be empty. If the default is empty, the option must be given.
+        each_once: Whether no item of a tuple may be given twice.
         unit: What a number counts or measures.
         decides_cost: Whether it changes only the cost of a run and the files it keeps, but not its results.
         added_later: Whether it is newer than configurations that were kept: one without it takes the default, which
@@ -72,6 +74,7 @@ def option(
         "excludes_high": below is not None,
         "choices": list(choices),
         "must_not_be_empty": not_empty,
+        "must_differ": each_once,
         "unit": unit,
         "decides_cost": decides_cost,
         "is_added_later": added_later,
@@ -150,7 +153,7 @@ def read_options(
         ConfigError: If it cannot be read, is not UTF-8 or not YAML, is too large (aliases count), or a key is unknown,
             repeated or missing, or a value has the wrong type or is out of range; names file and line.
     """
-    return _core.read_yaml(_text_of(path), described, name=str(path), fills_in=fills_in)
+    return _core.read_yaml(_content_of(path), described, name=str(path), fills_in=fills_in)
 
 
 def check_yaml_file(path: str | Path) -> None:
@@ -159,16 +162,14 @@ def check_yaml_file(path: str | Path) -> None:
     Raises:
         ConfigError: As `read_options`, whatever the keys.
     """
-    _core.check_yaml(_text_of(path), name=str(path))
+    _core.check_yaml(_content_of(path), name=str(path))
 
 
-def _text_of(path: str | Path) -> str:
+def _content_of(path: str | Path) -> bytes:
     try:
-        return Path(path).read_bytes().decode("utf-8")
+        return Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: must be a readable file, but {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: text must be UTF-8, but is not") from None
 
 
 def made(cls: Any, values: Mapping[str, Any], where: str) -> Any:
@@ -181,7 +182,8 @@ def made(cls: Any, values: Mapping[str, Any], where: str) -> Any:
 
 def _description(field: "dataclasses.Field[Any]") -> Option:
     meaning, facts = field.metadata[_DESCRIPTION]
-    return Option(field.name, _plain(field.default), meaning, **facts)
+    is_of_integers = field.type == tuple[int, ...]  # an empty default does not say it
+    return Option(field.name, _plain(field.default), meaning, **facts, is_of_integers=is_of_integers)
 
 
 def _plain(value: Any) -> Any:
@@ -200,6 +202,8 @@ def facts(described: Option) -> str:
     parts = [_range(described)]
     if described.choices:
         parts.append("One of " + ", ".join(described.choices))
+    if described.must_differ:
+        parts.append("Each at most once")
     if described.unit:
         parts.append(f"Unit: {described.unit}")
     if described.decides_cost:

@@ -206,7 +206,7 @@ MODELS = [
     ),
     case(
         f"{EMBED} s5",
-        "s5/notellm.json: must hold 'prompt', but holds format, dim, pooling",
+        "s5/notellm.json: must hold 'prompt', but holds format, dim, nested_dims, pooling",
         s5=saved_with(prompt=...),
     ),
 ]
@@ -235,6 +235,11 @@ GENERATED = [
         f"{GENERATE} --categories l.txt",
         "l.txt:2: must be UTF-8, but byte 2 is not",
         l__txt="a\né".encode("latin-1"),
+    ),
+    case(
+        f"{GENERATE} --categories twice.txt",
+        "score_categories: categories must be given once each, but 'b' is given twice",
+        twice__txt="b\na\nb\n",
     ),
     case(f"{GENERATE} --hashtags h.txt", "h.txt: must hold one name a line, but holds none", h__txt=""),
     case(

@@ -3,6 +3,7 @@
 import json
 
 from bad_inputs import case
+from bad_inputs.texts import BAD_YAML
 
 
 def run_with(**files):
@@ -11,7 +12,8 @@ def run_with(**files):
     def make(path):
         path.mkdir()
         for name, content in files.items():
-            (path / name.replace("__", ".")).write_text(content)
+            content = content if isinstance(content, bytes) else content.encode()
+            (path / name.replace("__", ".")).write_bytes(content)
 
     return make
 
@@ -86,6 +88,18 @@ OVERRIDES = [
     ("evaluation.ks=1", "evaluation.ks must be a list, but is the integer 1"),
     ("evaluation.ks=[]", "evaluation.ks must not be empty"),
     ("evaluation.ks=[1,a]", "evaluation.ks[1] must be an integer, but is the text 'a'"),
+    (
+        "evaluation.ks=[1,10,1]",
+        "evaluation.ks must hold each value once, but holds the integer 1 more than once",
+    ),
+    (
+        "evaluation.systems=[tfidf,trained,tfidf]",
+        "evaluation.systems must hold each value once, but holds the text 'tfidf' more than once",
+    ),
+    (
+        "lora.targets=[q_proj,q_proj]",
+        "lora.targets must hold each value once, but holds the text 'q_proj' more than once",
+    ),
     ("evaluation.ks=[0]", "evaluation.ks[0] must be at least 1, but is 0"),
     (
         "evaluation.systems=[nothing]",
@@ -147,7 +161,14 @@ RUNS = [
         "r2/config.yaml:2: the key seed is given twice, first on line 1",
         r2=run_with(config__yaml="seed: 1\nseed: 2\n"),
     ),
-    case("train --run r3", "r3/config.yaml:2", r3=run_with(config__yaml="train: [1\n")),
+    *(
+        case(
+            f"train --run y{number}",
+            f"y{number}/config.yaml:{message}",
+            **{f"y{number}": run_with(config__yaml=text)},
+        )
+        for number, (text, message) in enumerate(BAD_YAML)
+    ),
     case(
         "train --run r4",
         "r4/config.yaml:1: a file must hold at most 100000 values",
@@ -250,6 +271,24 @@ STUDIES = [
         "sweep mine",
         "experiment=mine: seeds must be one or more, each once, but are [1, 1]",
         study=study(rows={"a": {}}, seeds=[1, 1]),
+    ),
+    case(
+        "sweep mine",
+        "experiment=mine: columns must be one or more, each once, but are ['mrr', 'mrr']",
+        study=study(rows={"a": {}}, columns=["mrr", "mrr"]),
+    ),
+    case(
+        "sweep mine",
+        "experiment=mine, row a: tune.values must be given once each, but are [0.1, 0.1]",
+        study=study(rows={"a": {}}, tune={"values": [0.1, 0.1]}),
+    ),
+    case(
+        "sweep mine",
+        "experiment/mine.yaml:2: text must be UTF-8, but byte 9 is 0xe9",
+        study=lambda path: (
+            study()(path)
+            or (path.parent / "experiments/conf/experiment/mine.yaml").write_bytes(b"study:\n title: \xe9\n")
+        ),
     ),
     case(
         "sweep mine",

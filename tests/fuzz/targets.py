@@ -7,7 +7,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-import fuzz.index_files  # noqa: F401 - its targets
+import fuzz.data_sets
+import fuzz.index_files
+import fuzz.run_files
+import fuzz.texts
+import fuzz.vectors  # noqa: F401 - their targets
 from fuzz.target import REFUSALS, TARGETS, Target, in_folder, of_file, target
 from model_folders import write_tiny
 from notellm.app.config import compose, load_config, to_yaml
@@ -16,13 +20,11 @@ from notellm.app.studies import make_study
 from notellm.app.studies.ledger import Ledger
 from notellm.data import Interactions, Notes
 from notellm.data.converters import CONVERTERS
-from notellm.embedding import load_embeddings, save_embeddings
 from notellm.models import backbone, peft_folder
 from notellm.models import folder as model_folder
+from notellm.models.adapter import LoraOptions
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.notellm import NoteLLM
-from notellm.pools.embeddings import Embeddings, EmbeddingShard, write_shard
-from notellm.pools.shards import Plan, ShardFile, Shards
 from notellm.prompts import load_prompt, prompt_names
 from notellm.training.checkpoint import load_checkpoint, save_checkpoint, saved_dtype
 from notellm.training.log import read_log
@@ -137,6 +139,19 @@ def adapter(folder):
     return in_folder(
         folder, "adapter_config.json", lambda f: peft_folder.read_options(f / "adapter_config.json"), fields
     )
+
+
+@target
+def adapter_weights(folder):
+    options = LoraOptions(r=2, targets=("q_proj",))
+    model = NoteLLM.from_pretrained(tiny(folder), dim=4).add_lora(options)
+    model.save_peft(folder / "adapter")
+    shapes = peft_folder._matrix_shapes(model.model, options)
+
+    def read(there: Path) -> None:
+        peft_folder._check(there, peft_folder._read_matrices(there), shapes)
+
+    return in_folder(folder / "adapter", "adapter_model.safetensors", read)
 
 
 @target
@@ -279,44 +294,6 @@ def converted_videos(folder):
 def ledger(folder):
     entries = [{"study": "s", "row": "a", "seed": 0, "key": "k", "status": "done", "metrics": {"mrr": 0.5}}]
     return of_file(folder / "ledger.jsonl", [json_lines(entries * 2)], lambda path: Ledger(path).newest())
-
-
-@target
-def vectors_npy(folder):
-    save_embeddings(folder / "v.npy", ["a", "b"], torch.eye(2))
-    return in_folder(folder, "v.npy", lambda f: load_embeddings(f / "v.npy"))
-
-
-@target
-def vectors_safetensors(folder):
-    save_embeddings(folder / "v.safetensors", ["a", "b"], torch.eye(2))
-    return in_folder(folder, "v.safetensors", lambda f: load_embeddings(f / "v.safetensors"))
-
-
-@target
-def manifest_of_shards(folder):
-    _shards(folder)
-    return in_folder(folder, "manifest.json", lambda f: Embeddings.open(f).find(["a"]))
-
-
-@target
-def shard_of_embeddings(folder):
-    """Without the checksum, which would refuse every change."""
-
-    def read(path):
-        file = ShardFile(path, 0, 2, path.stat().st_size, "")
-        shard = EmbeddingShard(file, 3, torch.float32, verify=False)
-        return shard.vectors.sum(), shard.ids.to_pylist()
-
-    _shards(folder)
-    path = folder / "embeddings-00000-of-00001.arrow"
-    return of_file(path, [path.read_bytes()], read)
-
-
-def _shards(folder):
-    shards = Shards.begin(folder, Plan("embeddings", {"model": "m"}, "", 2, 2))
-    shards.make(0, lambda path: write_shard(path, ["a", "b"], torch.eye(3)[:2]))
-    assert shards.finish()
 
 
 INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}

@@ -1,11 +1,14 @@
 """The same code on CUDA tensors gives what it gives on the CPU; skipped without a GPU."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 
-from notellm import Decoding, NoteLLM, Trainer, TrainOptions, _core, target_ranks
+from notellm import Decoding, LoraOptions, NoteLLM, Trainer, TrainOptions, _core, target_ranks
 from notellm.generation import score_categories
+from notellm.losses import csft_head_loss
 
 pytestmark = pytest.mark.gpu
 
@@ -15,7 +18,7 @@ def on_gpu(tiny_folder):
     return NoteLLM.from_pretrained(tiny_folder, dim=6).to("cuda")
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("fp32", 1e-4), ("bf16", 0.03)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("fp32", 1e-4), ("bf16", 0.06)])  # 0.034 on the CPU
 def test_embeddings_equal_the_cpu_s(dtype, tolerance, tiny, on_gpu, notes):
     actual = on_gpu.embed(notes, dtype=dtype)
     assert actual.device.type == "cpu"
@@ -83,3 +86,68 @@ def test_ranks_equal_the_cpu_s():
     actual = target_ranks(pool[:50].cuda(), pool.cuda(), targets.cuda(), exclude=torch.arange(50).cuda())
     assert torch.equal(actual.greater.cpu(), expected.greater)
     assert torch.equal(actual.equal.cpu(), expected.equal)
+
+
+@contextmanager
+def no_waiting():
+    """Within it everything that makes the host wait for the GPU is an error."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_waiting_is_found():
+    number = torch.ones((), device="cuda")
+    with no_waiting(), pytest.raises(RuntimeError, match="synchronizing"):
+        number.item()
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("pooling", ["compression", "mean"])
+def test_embedding_waits_for_the_gpu_once_after_its_last_pass(dtype, pooling, on_gpu, notes):
+    options = {"dtype": dtype, "pooling": pooling, "batch_tokens": 128}
+    begun = []
+    expected = on_gpu.embed(notes, progress=lambda done, _: begun.append(done), **options)
+    assert len(begun) >= 4  # three passes, and the end
+    _, *_, last_pass, _ = begun
+
+    def allow(done, _):
+        torch.cuda.set_sync_debug_mode("default" if done >= last_pass else "error")
+
+    with no_waiting():
+        actual = on_gpu.embed(notes, progress=allow, **options)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_pass_with_a_pooling_in_python_does_not_wait(dtype, on_gpu, notes):
+    on_gpu.pooling = "mean"
+    packed = on_gpu.prompt.pack(on_gpu.prompt.tokenize(notes), range(len(notes)), mode="embed")
+    on_gpu(packed, dtype)
+    with no_waiting():
+        on_gpu(packed, dtype)
+
+
+@pytest.mark.parametrize("lora", [None, LoraOptions(r=2, dropout=0.25)], ids=["full", "lora"])
+@pytest.mark.parametrize("micro_pairs", [0, 1])
+def test_a_training_step_does_not_wait_before_its_losses_are_read(lora, micro_pairs, on_gpu, notes):
+    if lora is not None:
+        on_gpu.add_lora(lora)
+    source, target = np.array([1, 1, 3, 4]), np.array([5, 6, 7, 8])  # note 1 twice: its copies are masked
+    options = TrainOptions(pairs_per_step=4, micro_pairs=micro_pairs, epochs=4, dtype="bf16")
+    trainer = Trainer(on_gpu, notes, source, target, options)
+    trainer.train(until=2)
+    plan = trainer.plan(2)
+    on_gpu.train()
+    with no_waiting():
+        sums = trainer.joint_step.backward(plan, 2)
+    assert np.isfinite(float(sums.contrastive.sum + sums.generative.sum))
+
+
+def test_a_label_that_there_is_not_gives_nan(on_gpu):
+    states, head = torch.randn(2, 4, device="cuda"), torch.randn(6, 4, device="cuda")
+    labels, offsets = torch.tensor([1, 6], device="cuda"), torch.tensor([0, 1, 2])
+    assert csft_head_loss(states, head, labels, offsets).isnan()

@@ -26,6 +26,21 @@ def gcl_loss():
     )
 
 
+@case
+def nested_gcl_loss():
+    return (
+        losses.nested_gcl_loss,
+        {"embeddings": pairs, "tau": tau, "nested_dims": [1, 2], "note_ids": ids, "anchors": (0, 4)},
+        {
+            "embeddings": [*wrong_tensors(pairs, any_float=True, any_width=True), pairs[:3], pairs[:0]],
+            "tau": [torch.ones(2), None],
+            "nested_dims": [[0], [-1], [2, 1], [1, 1], [3], [BEYOND], [1.5], None],
+            "note_ids": [ids.float(), ids[:3]],
+            "anchors": [(-1, 4), (0, 5)],
+        },
+    )
+
+
 logits, labels, offsets = floats(3, 5), torch.tensor([0, 4, 2]), torch.tensor([0, 1, 3])
 bad_offsets = [
     offsets.int(),

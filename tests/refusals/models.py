@@ -56,6 +56,7 @@ def embed_notes(tiny, tokenized):
     wrong = {
         "model": of_head + of_projection,
         "indices": indices,
+        "options": [_core.options.EmbedOptions(dim=7)],
         "compute": [torch.float16],
         "pooling": ["x"],
     }

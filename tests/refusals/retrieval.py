@@ -34,6 +34,12 @@ own = {"queries": queries, "pool": pool, "exclude": exclude, "query_tile": 2, "p
 
 
 @case
+def truncated():
+    wrong = {"vectors": list(wrong_tensors(pool, any_float=True, any_width=True)), "dim": [0, -1, 5, BEYOND]}
+    return _core.embedding.truncated, {"vectors": pool, "dim": 2}, wrong
+
+
+@case
 def target_ranks():
     return (
         retrieval.target_ranks,

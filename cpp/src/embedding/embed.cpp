@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "models/checks.h"
+#include "notellm/embedding/truncated.h"
 #include "notellm/ops/on_device.h"
 #include "notellm/options/described.h"
 #include "notellm/prompts/batching.h"
@@ -19,32 +22,21 @@
 namespace notellm {
 namespace {
 
-// The distinct sequences of one forward pass.
-struct Pass {
-  PrefixForest forest;
-  std::vector<int64_t> root_tokens;  // by sequence
-  std::vector<int64_t> rows;         // rows of the result that this pass fills
-  std::vector<int64_t> sources;      // by row: its sequence
-};
-
-Pass make_pass(const PromptSequences& prompts, const PrefixBatches& batches, int64_t batch) {
-  Pass pass;
-  pass.forest = prefix_forest(sequences_of(prompts.tokens, batches, batch));
-  const int64_t first = batches.batches[batch], end = batches.batches[batch + 1];
-  for (int64_t g = first; g < end; ++g) {
-    pass.root_tokens.push_back(prompts.root_tokens[batches.rows[batches.groups[g]]]);
-    pass.sources.insert(pass.sources.end(), batches.groups[g + 1] - batches.groups[g], g - first);
-  }
-  pass.rows.assign(batches.rows.begin() + batches.groups[first],
-                   batches.rows.begin() + batches.groups[end]);
-  return pass;
-}
-
 // The packed tokens whose states become vectors, sequence by sequence, and how many of them each
 // sequence has.
 struct Reads {
   std::vector<int64_t> tokens;
   std::vector<int64_t> counts;
+};
+
+// The distinct sequences of one forward pass.
+struct Pass {
+  PrefixForest forest;
+  std::optional<Segments> segments;
+  std::vector<int64_t> root_tokens;  // by sequence
+  std::vector<int64_t> rows;         // rows of the result that this pass fills
+  std::vector<int64_t> sources;      // by row: its sequence
+  Reads reads;
 };
 
 // An embedding prompt ends with the compressed token; distinct prompts end at distinct tokens.
@@ -62,21 +54,66 @@ Reads reads_of(const Pass& pass, Pooling pooling) {
   return reads;
 }
 
+Pass make_pass(const PromptSequences& prompts,
+               const PrefixBatches& batches,
+               int64_t batch,
+               Pooling pooling) {
+  Pass pass;
+  pass.forest = prefix_forest(sequences_of(prompts.tokens, batches, batch));
+  const int64_t first = batches.batches[batch], end = batches.batches[batch + 1];
+  for (int64_t g = first; g < end; ++g) {
+    pass.root_tokens.push_back(prompts.root_tokens[batches.rows[batches.groups[g]]]);
+    pass.sources.insert(pass.sources.end(), batches.groups[g + 1] - batches.groups[g], g - first);
+  }
+  pass.rows.assign(batches.rows.begin() + batches.groups[first],
+                   batches.rows.begin() + batches.groups[end]);
+  pass.segments.emplace(pass.forest.segment_offsets, pass.forest.segment_parents);
+  pass.reads = reads_of(pass, pooling);
+  return pass;
+}
+
+// Lays out one pass after another: the next one by a thread of its own, while this one is computed,
+// so that a GPU need not wait.
+class Passes {
+ public:
+  Passes(const PromptSequences& prompts, const PrefixBatches& batches, Pooling pooling)
+      : prompts_(prompts), batches_(batches), pooling_(pooling) {
+    begin_next();
+  }
+
+  Pass next() {
+    Pass pass = next_.get();
+    begin_next();
+    return pass;
+  }
+
+ private:
+  void begin_next() {
+    if (begun_ == batches_.size()) return;
+    next_ = std::async(std::launch::async, [this, batch = begun_++] {
+      return make_pass(prompts_, batches_, batch, pooling_);
+    });
+  }
+
+  const PromptSequences& prompts_;
+  const PrefixBatches& batches_;
+  Pooling pooling_;
+  int64_t begun_ = 0;
+  std::future<Pass> next_;
+};
+
 // (reads, D): the states to be pooled. Only compressed tokens are distinct, which `plan_decoder`
 // needs of read rows; the tokens of a mean may be shared between notes.
-at::Tensor read_states(const std::vector<int64_t>& tokens,
-                       const Segments& segments,
-                       const Reads& reads,
-                       const LanguageModel& model,
-                       const EmbedOptions& options) {
+at::Tensor read_states(const Pass& pass, const LanguageModel& model, const EmbedOptions& options) {
   const at::Device device = model.device();
   const bool are_distinct = options.pooling == Pooling::kCompression;
   std::optional<std::span<const int64_t>> rows;
-  if (are_distinct) rows = reads.tokens;
-  const DecoderPlan plan = plan_decoder(segments, model.config, options.compute, device, rows);
+  if (are_distinct) rows = pass.reads.tokens;
+  const DecoderPlan plan =
+      plan_decoder(*pass.segments, model.config, options.compute, device, rows);
   const at::Tensor states =
-      decoder_states(on_device(tokens, device), model.weights, model.config, plan);
-  return are_distinct ? states : states.index_select(0, on_device(reads.tokens, device));
+      decoder_states(on_device(pass.forest.tokens, device), model.weights, model.config, plan);
+  return are_distinct ? states : states.index_select(0, on_device(pass.reads.tokens, device));
 }
 
 // (sequences, D): the mean of each sequence's states, which lie one after the other.
@@ -85,6 +122,15 @@ at::Tensor pooled_states(const at::Tensor& states, const Reads& reads, Pooling p
   std::vector<at::Tensor> means;
   for (const at::Tensor& own : states.split_with_sizes(reads.counts)) means.push_back(own.mean(0));
   return at::stack(means);
+}
+
+// How many of a vector's `full` numbers are asked for.
+int64_t width_of(int64_t full, const EmbedOptions& options) {
+  if (options.dim > full) {
+    internal::throw_error<std::invalid_argument>("embed", "dim must be at most ", full,
+                                                 ", the vectors' width, but is ", options.dim);
+  }
+  return options.dim ? options.dim : full;
 }
 
 // By the norms of some rows' vectors, before they were divided by them.
@@ -124,28 +170,28 @@ Embedded embed_notes(const LanguageModel& model,
   const at::Device device = model.device();
   const at::ScalarType dtype = state_dtype(options.compute);
   const int64_t total = std::ssize(requests);
-  const int64_t width = projection.defined() ? projection.size(0) : model.config.width;
+  const int64_t width =
+      width_of(projection.defined() ? projection.size(0) : model.config.width, options);
   Embedded result;
   result.vectors = at::empty({total, width}, at::dtype(dtype).device(device));
   result.sequence_tokens = std::ssize(sequences.tokens.ids);
   result.duplicate_notes = total - (std::ssize(batches.groups) - 1);
   result.weight_bytes = matrix_bytes(cast.weights);
   std::vector<at::Tensor> norms;  // by batch, of a device that is waited for but once, at the end
+  Passes passes(sequences, batches, options.pooling);
   for (int64_t b = 0; b < batches.size(); ++b) {
     report_progress(progress, batches.groups[batches.batches[b]], total);
-    const Pass pass = make_pass(sequences, batches, b);
-    const Segments segments(pass.forest.segment_offsets, pass.forest.segment_parents);
-    const Reads reads = reads_of(pass, options.pooling);
-    const at::Tensor read = read_states(pass.forest.tokens, segments, reads, cast, options);
-    at::Tensor pooled = pooled_states(read, reads, options.pooling);
+    const Pass pass = passes.next();
+    at::Tensor pooled =
+        pooled_states(read_states(pass, cast, options), pass.reads, options.pooling);
     if (projection.defined()) pooled = at::linear(pooled, projection.to(dtype));
     const at::Tensor own = pooled.norm(2, {1}, true);
-    pooled = pooled / own.clamp_min(1e-12);
+    pooled = truncated(pooled / own.clamp_min(1e-12), width);
     const at::Tensor rows = on_device(pass.rows, device), sources = on_device(pass.sources, device);
     result.vectors.index_copy_(0, rows, pooled.index_select(0, sources));
     norms.push_back(own.squeeze(1).index_select(0, sources));
     if (device.is_cpu()) check_finite(norms.back(), pass.rows, indices);
-    result.computed_tokens += segments.tokens();
+    result.computed_tokens += pass.segments->tokens();
   }
   if (!device.is_cpu() && total > 0) check_finite(at::cat(norms), batches.rows, indices);
   report_progress(progress, total, total);

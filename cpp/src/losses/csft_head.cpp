@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "autograd/differentiable.h"
@@ -108,6 +109,11 @@ LabelLosses label_losses(const Head& head) {
     running.absorb(tile.scores, 1, tile.position);
   });
   const at::Tensor log_sums = running.log_sums();
+  if (!head.labels.is_cpu()) {  // not checked, since the host would wait for a GPU
+    const at::Tensor is_known = head.labels.ge(0).logical_and_(head.labels.lt(head.weight.size(0)));
+    of_labels.masked_fill_(is_known.logical_not_().unsqueeze(1),
+                           std::numeric_limits<double>::quiet_NaN());
+  }
   return {log_sums, (log_sums - of_labels.squeeze(1)) * std::numbers::ln2};
 }
 
@@ -190,7 +196,7 @@ LossTerm csft_head_loss(const at::Tensor& states,
   const int64_t max_logits =
       options.maybe_max_logits.value_or(states.is_cpu() ? int64_t{1} << 20 : int64_t{1} << 24);
   NOTELLM_CHECK_ARG(max_logits >= 1, "max_logits must be at least 1, but is ", max_logits);
-  internal::check_labels(__func__, labels, head.size(0));
+  if (labels.is_cpu()) internal::check_labels(__func__, labels, head.size(0));
   const auto [weights, count] =
       internal::label_weights(__func__, label_offsets, labels.size(0), reduction,
                               states.options().dtype(state_dtype(compute)).requires_grad(false));

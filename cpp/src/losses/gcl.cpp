@@ -220,9 +220,10 @@ std::vector<at::Tensor> backward(const internal::Backward& given, const Shape& s
 }
 
 // Replaces ids by small integers, which compare faster; undefined if all differ, so that nothing is
-// masked.
+// masked. On a GPU they stay as they are: the host would have to wait for the number of those that
+// differ.
 at::Tensor compact_ids(const at::Tensor& note_ids) {
-  if (!note_ids.defined()) return {};
+  if (!note_ids.defined() || !note_ids.is_cpu()) return note_ids;
   const auto [values, places, counts] = at::_unique2(note_ids, /*sorted=*/true,
                                                      /*return_inverse=*/true);
   if (values.size(0) == note_ids.size(0)) return {};

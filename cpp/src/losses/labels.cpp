@@ -2,6 +2,7 @@
 
 #include "tensors.h"
 
+#include "notellm/ops/on_device.h"
 #include "notellm/util/check.h"
 #include "ops/tensor_checks.h"
 
@@ -47,7 +48,7 @@ LabelWeights label_weights(std::string_view where,
   const at::Tensor counts = label_counts(where, label_offsets, labels);
   if (reduction == CsftReduction::kToken) return {at::ones({labels}, options), labels};
   const at::Tensor by_note = 1.0 / counts.to(options.dtype());
-  return {by_note.repeat_interleave(counts).to(options.device()),
+  return {on_device(by_note.repeat_interleave(counts), options.device()),
           (counts > 0).sum().item<int64_t>()};
 }
 

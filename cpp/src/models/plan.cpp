@@ -58,7 +58,7 @@ void plan_layout(DecoderPlan& plan,
     rows = std::move(made.read_rows);
     if (read_rows) read_rows = rows;
   }
-  if (read_rows) plan.read_rows = on_device(*read_rows, at::kCPU);
+  if (read_rows) plan.read_rows = plan.host_read_rows = on_device(*read_rows, at::kCPU);
   const Segments whole = segments.with_root(plan.padding);
   plan.layout = std::make_shared<const AttentionLayout>(attention_layout(whole));
   plan.read_layout =
@@ -91,11 +91,15 @@ DecoderPlan plan_decoder(const Segments& segments,
   if (internal::runs_on_kernels(device)) {
     plan_layout(plan, segments, config.rope, read_rows);
   } else {
-    const auto options = at::TensorOptions().dtype(attention_dtype(compute, device)).device(device);
-    plan.attention = plan_forest(segments, options);
-    plan.rope = rope_table(on_device(segments.positions(), device), config.rope,
-                           attention_dtype(compute, device));
-    if (read_rows) plan.read_rows = on_device(*read_rows, device);
+    const at::ScalarType dtype = attention_dtype(compute, device);
+    const bool has_masks = !takes_flash_attention(device, dtype, config.rope.head_dim);
+    plan.attention =
+        plan_forest(segments, at::TensorOptions().dtype(dtype).device(device), has_masks);
+    plan.rope = rope_table(on_device(segments.positions(), device), config.rope, dtype);
+    if (read_rows) {
+      plan.host_read_rows = on_device(*read_rows, at::kCPU);
+      plan.read_rows = on_device(plan.host_read_rows, device);
+    }
   }
   return plan;
 }
@@ -108,8 +112,8 @@ DecoderPlan with_dropout(DecoderPlan plan,
                     plan.tokens, " tokens, but is of ", segments.tokens());
   plan.dropout_seed = seed;
   plan.dropout_keys = at::constant_pad_nd(prefix_keys(tokens, segments), {0, plan.padding});
-  plan.read_dropout_keys = plan.read_rows.defined()
-                               ? plan.dropout_keys.index_select(0, plan.read_rows.cpu())
+  plan.read_dropout_keys = plan.host_read_rows.defined()
+                               ? plan.dropout_keys.index_select(0, plan.host_read_rows)
                                : plan.dropout_keys;
   return plan;
 }

@@ -31,12 +31,6 @@ at::Tensor repeat_heads(const at::Tensor& x, int64_t heads) {
   return x.unsqueeze(2).expand({-1, -1, group, -1}).reshape({x.size(0), heads, x.size(2)});
 }
 
-bool takes_flash_attention(const at::Tensor& queries) {
-  const int64_t head_dim = queries.size(2);
-  const bool is_half = queries.scalar_type() == at::kBFloat16 || queries.scalar_type() == at::kHalf;
-  return queries.is_cuda() && is_half && head_dim % 8 == 0 && head_dim <= 256;
-}
-
 // The rows of every context. The gradients of an ancestor's many descendants are summed at least in
 // fp32: index_select's backward would sum them in the dtype of `x`.
 at::Tensor contexts_of(const at::Tensor& x, const at::Tensor& rows) {
@@ -103,7 +97,14 @@ ContextRuns context_runs(const Segments& segments, at::Device device) {
   return runs.finish();
 }
 
-AttentionPlan plan_forest(const Segments& segments, const at::TensorOptions& options) {
+bool takes_flash_attention(at::Device device, at::ScalarType dtype, int64_t head_dim) {
+  const bool is_half = dtype == at::kBFloat16 || dtype == at::kHalf;
+  return device.is_cuda() && is_half && head_dim % 8 == 0 && head_dim <= 256;
+}
+
+AttentionPlan plan_forest(const Segments& segments,
+                          const at::TensorOptions& options,
+                          bool has_masks) {
   AttentionPlan plan;
   std::map<std::pair<int64_t, int64_t>, at::Tensor>
       masks;  // by shape, which most segments share with others
@@ -113,7 +114,8 @@ AttentionPlan plan_forest(const Segments& segments, const at::TensorOptions& opt
     plan.lengths.push_back(length);
     plan.context_lengths.push_back(context);
     at::Tensor& mask = masks[{length, context}];
-    if (length > 1 && !mask.defined()) mask = causal_tail_mask(length, context, options);
+    if (has_masks && length > 1 && !mask.defined())
+      mask = causal_tail_mask(length, context, options);
     plan.masks.push_back(mask);
   }
   plan.contexts = context_runs(segments, options.device());
@@ -146,7 +148,7 @@ at::Tensor composed_attention(const at::Tensor& queries,
                     keys.size(1));
   const at::Tensor context_keys = contexts_of(keys, plan.contexts.rows);
   const at::Tensor context_values = contexts_of(values, plan.contexts.rows);
-  if (takes_flash_attention(queries)) {
+  if (takes_flash_attention(queries.device(), queries.scalar_type(), queries.size(2))) {
     return flash_attention(queries, context_keys, context_values, plan.contexts);
   }
   // split instead of slices: its backward is one concatenation, while every slice would fill a

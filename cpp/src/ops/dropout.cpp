@@ -8,6 +8,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "notellm/ops/on_device.h"
 #include "notellm/util/check.h"
 #include "notellm/util/random.h"
 #include "on_kernels.h"
@@ -133,7 +134,7 @@ at::Tensor composed_dropout_mask(const Dropout& dropout,
         std::bit_cast<int64_t>((static_cast<uint64_t>(w) + 1) * kStep);
   }
   const auto device = options.device();
-  at::Tensor z = states.to(device) + steps.to(device);  // (T, words)
+  at::Tensor z = on_device(states, device) + on_device(steps, device);  // (T, words)
   z = xor_shifted(z, 30) * std::bit_cast<int64_t>(kFactors[0]);
   z = xor_shifted(z, 27) * std::bit_cast<int64_t>(kFactors[1]);
   z = xor_shifted(z, 31);

@@ -20,7 +20,7 @@ QuantisedMatrix quantise(const at::Tensor& matrix) {
   const at::Tensor weights = matrix.detach().to(at::kFloat);
   const at::Tensor scales = weights.abs().amax(1) / 127.0;
   NOTELLM_CHECK_ARG(scales.isfinite().all().item<bool>(),
-                    "weights must be finite to become int8, but a row holds inf or nan");
+                    "numbers must be finite to become int8, but a row holds inf or nan");
   const at::Tensor divisors = scales.where(scales > 0, at::ones({}, scales.options()));
   at::Tensor values = (weights / divisors.unsqueeze(1)).round_().clamp_(-127, 127).to(at::kChar);
   return {values.contiguous(), scales};

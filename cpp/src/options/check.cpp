@@ -265,7 +265,13 @@ class Checker {
     OptionFacts of_item = facts;
     of_item.must_not_be_empty = false;
     const auto& given = std::get<Tree::List>(at.content);
-    for (size_t i = 0; i < items.size(); ++i) hold(given[i], item_key(key, i), of_item, items[i]);
+    for (size_t i = 0; i < items.size(); ++i) {
+      hold(given[i], item_key(key, i), of_item, items[i]);
+      if (facts.must_differ && std::ranges::count(items, items[i]) > 1) {
+        complain(given[i].line, key, " must hold each value once, but holds ", describe(given[i]),
+                 " more than once");
+      }
+    }
   }
 
   template <typename... Parts>

@@ -1,6 +1,5 @@
 #include "notellm/options/yaml.h"
 
-#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -10,116 +9,20 @@
 #include <utility>
 
 #include "complain.h"
+#include "syntax.h"
+#include "utf8.h"
 
 namespace notellm {
+
+using internal::character_length;
+
 namespace {
-
-// Length of the UTF-8 character at the beginning of `text`, 0 if there is none. Overlong forms and
-// surrogates are accepted: nobody writes them, and Python's decoder refuses them.
-size_t character_length(std::string_view text) {
-  const auto first = static_cast<unsigned char>(text[0]);
-  const size_t length = first < 0x80   ? 1
-                        : first < 0xC2 ? 0
-                        : first < 0xE0 ? 2
-                        : first < 0xF0 ? 3
-                        : first < 0xF5 ? 4
-                                       : 0;
-  if (length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) return 0;
-  }
-  return length;
-}
-
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const size_t length = character_length(text);
-    if (length == 0) return false;
-    text.remove_prefix(length);
-  }
-  return true;
-}
-
-// A text for a message: what is not UTF-8 is a question mark.
-std::string readable(std::string_view text) {
-  std::string result;
-  while (!text.empty()) {
-    const size_t length = character_length(text);
-    result += length == 0 ? "?" : text.substr(0, length);
-    text.remove_prefix(std::max<size_t>(length, 1));
-  }
-  return result;
-}
-
-// From zero bytes yaml-cpp would conclude that the text is UTF-16 or UTF-32.
-void check_no_zero(std::string_view text, const std::string& name) {
-  const size_t at = text.find('\0');
-  if (at == std::string_view::npos) return;
-  const auto before = text.substr(0, at);
-  const auto lines = std::count(before.begin(), before.end(), '\n');
-  internal::complain(name, static_cast<int>(lines) + 1,
-                     "text must be UTF-8, but holds a zero byte");
-}
-
-// YAML 1.1 breaks lines at these characters, YAML 1.2 does not: OmegaConf and yaml-cpp would read
-// different texts.
-void check_line_breaks(std::string_view text, const std::string& name) {
-  for (const char* separator : {"\xC2\x85", "\xE2\x80\xA8", "\xE2\x80\xA9"}) {
-    const size_t at = text.find(separator);
-    if (at == std::string_view::npos) continue;
-    const auto lines =
-        std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
-    internal::complain(
-        name, static_cast<int>(lines) + 1,
-        "the line separators U+0085, U+2028 and U+2029 are not supported; use a newline");
-  }
-}
 
 // An anchor can be used within its own value, and a few lines of anchors can expand to millions of
 // values.
 constexpr int kMostLevels = 16;
 constexpr int64_t kMostValues = 100'000;
-
-// Notes where documents begin, and nothing else.
-class DocumentStarts : public YAML::EventHandler {
- public:
-  std::vector<int> lines;  // from 1
-
-  void OnDocumentStart(const YAML::Mark& mark) override {
-    lines.push_back(std::max(mark.line, 0) + 1);
-  }
-  void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
-  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
-  void OnScalar(const YAML::Mark&,
-                const std::string&,
-                YAML::anchor_t,
-                const std::string&) override {}
-  void OnSequenceStart(const YAML::Mark&,
-                       const std::string&,
-                       YAML::anchor_t,
-                       YAML::EmitterStyle::value) override {}
-  void OnSequenceEnd() override {}
-  void OnMapStart(const YAML::Mark&,
-                  const std::string&,
-                  YAML::anchor_t,
-                  YAML::EmitterStyle::value) override {}
-  void OnMapEnd() override {}
-};
-
-// YAML::LoadAll would not end where something that is no document (a single comma) is left: it
-// finds there one empty document after another.
-void check_one_document(const std::string& text, const std::string& name) {
-  std::istringstream input(text);
-  YAML::Parser parser(input);
-  DocumentStarts found;
-  while (found.lines.size() < 2 && parser.HandleNextDocument(found)) {
-  }
-  if (found.lines.size() > 1) {
-    internal::complain(name, found.lines[1],
-                       "a file must hold one document, but here begins another");
-  }
-}
+constexpr size_t kMostBytes = size_t{64} << 20;  // of texts, each as often as it is repeated
 
 // Turns yaml-cpp's tree into ours; every error names the file and the line.
 class Converter {
@@ -155,12 +58,18 @@ class Converter {
   void check_tag(const YAML::Node& node, int line) const {
     const std::string& tag = node.Tag();
     const bool is_implicit = tag.empty() || tag == "?" || tag == "!";
-    if (!is_implicit) throw_at(line, "explicit tags are not supported, but found ", readable(tag));
+    if (!is_implicit)
+      throw_at(line, "explicit tags are not supported, but found ", internal::readable(tag));
   }
 
-  void check_utf8(const std::string& text, int line) const {
+  void check_text(const std::string& text, int line) {
+    bytes_ += text.size();
+    if (bytes_ > kMostBytes) {
+      throw_at(line, "a file must hold at most ", kMostBytes,
+               " bytes of text, repeated ones included");
+    }
     // yaml-cpp 0.7 turns the escapes \N and \_ into such bytes too.
-    if (!is_utf8(text)) throw_at(line, "text must be UTF-8, but is not");
+    if (!internal::is_utf8(text)) throw_at(line, "text must be UTF-8, but is not");
   }
 
   // yaml-cpp reads a quoted text of line breaks only as the empty text; a truly empty one has its
@@ -175,8 +84,8 @@ class Converter {
     }
   }
 
-  void scalar(const YAML::Node& node, Tree& value) const {
-    check_utf8(node.Scalar(), value.line);
+  void scalar(const YAML::Node& node, Tree& value) {
+    check_text(node.Scalar(), value.line);
     const bool is_quoted = node.Tag() == "!";
     if (!is_quoted) {
       value.content = PlainText{node.Scalar()};
@@ -198,7 +107,7 @@ class Converter {
       const int line = line_of(pair.first);
       if (!pair.first.IsScalar()) throw_at(line, "a key must be plain text");
       const std::string& name = pair.first.Scalar();
-      check_utf8(name, line);
+      check_text(name, line);
       const auto same = [&name](const TreeEntry& entry) { return entry.key == name; };
       const auto first = std::find_if(entries.begin(), entries.end(), same);
       if (first != entries.end()) {
@@ -217,6 +126,7 @@ class Converter {
   const std::string& text_;
   const std::string& name_;
   int64_t values_ = 0;
+  size_t bytes_ = 0;
 };
 
 }  // namespace
@@ -224,14 +134,13 @@ class Converter {
 Tree parse_yaml(std::string_view given, const std::string& name) {
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // yaml-cpp does not count it
   if (given.starts_with(kByteOrderMark)) given.remove_prefix(kByteOrderMark.size());
-  check_no_zero(given, name);
-  check_line_breaks(given, name);
+  internal::check_text(given, name);
   const std::string text(given);
+  internal::check_syntax(text, name);
   try {
-    check_one_document(text, name);
     return Converter(text, name).convert(YAML::Load(text));
   } catch (const YAML::Exception& error) {
-    internal::complain(name, std::max(error.mark.line, 0) + 1, readable(error.msg));
+    internal::complain(name, std::max(error.mark.line, 0) + 1, internal::in_words(error.msg, 0));
   }
 }
 

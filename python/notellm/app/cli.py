@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     is_whole_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if is_whole_process:  # a warning is one line for the user, not a place in the code
+        warnings.formatwarning = lambda message, *_, **__: f"notellm: {message}\n"
     verb = _parse_verb(arguments[:1])
     again = shlex.join(["notellm", *arguments])
     stopped = f"stopped; nothing is half-written, and `{again}` goes on from what is kept"

@@ -10,10 +10,13 @@ from typing import Any, get_type_hints
 
 from notellm._core import options as _core
 from notellm._core.options import EmbedOptions, GenerationOptions, MiningOptions, Option, OptionGroup
+from notellm.app.hydra_errors import of_a_value, of_hydra, of_yaml
 from notellm.app.overrides import one_line, parsed_overrides
 from notellm.data.options import DataOptions
 from notellm.errors import ConfigError
 from notellm.evaluation.options import EvaluationOptions
+from notellm.io.json_tree import shortened
+from notellm.losses import nested_dims_fault
 from notellm.models.adapter import LoraOptions
 from notellm.models.options import ModelOptions
 from notellm.options import Options, check_yaml_file, made, option, read_options
@@ -73,6 +76,12 @@ class Config(Options):
                 "evaluation.systems: co-occurrence must be measured on users that are held out, but notes are; try "
                 "data.split=users"
             )
+        for key, dims in (
+            ("loss.nested_dims", self.loss.nested_dims),
+            ("evaluation.dims", self.evaluation.dims),
+        ):
+            if fault := nested_dims_fault(dims, self.model.dim):
+                return f"{key} {fault} (model.dim)"
         asked, most = self.generation.hashtag_count, self.prompt.max_hashtags
         if asked > most:
             return (
@@ -221,15 +230,8 @@ def resolve(tree: Any) -> Config:
             raise ConfigError(f"{key} must be given; try {key}=VALUE")
         plain: Any = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(_of_a_value(error)) from error
+        raise ConfigError(of_a_value(error)) from error
     return _made(_core.check(dict(plain), groups()))
-
-
-def _of_a_value(error: BaseException) -> str:
-    """What OmegaConf says of a value that cannot be resolved, with its key before it."""
-    key = str(getattr(error, "full_key", None) or "the configuration")
-    said = one_line(getattr(error, "msg", None) or error).partition(" full_key: ")[0]
-    return f"{key}: must be a value that can be resolved, but: {said}"
 
 
 def compose_study(
@@ -245,12 +247,16 @@ def compose_study(
         ConfigError: As in `compose`.
     """
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    node: Any = _compose_tree(overrides, studies).get("study")
-    if node is None:
-        return None
-    plain: Any = OmegaConf.to_container(node, resolve=True)
-    return dict(plain)
+    try:
+        node: Any = _compose_tree(overrides, studies).get("study")
+        plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    except OmegaConfBaseException as error:
+        raise ConfigError(of_a_value(error)) from error
+    if plain is not None and not isinstance(plain, dict):
+        raise ConfigError(f"study: must be a group of keys, but is {shortened(plain)}")
+    return plain
 
 
 def register_defaults() -> None:
@@ -270,15 +276,14 @@ def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
     from hydra import initialize_config_module
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     register_defaults()
     parsed_overrides(overrides, groups())
     studies = STUDIES if studies is None else Path(studies)
-    for text in overrides:  # Hydra reads without bounds
-        group, _, name = text.lstrip("+").partition("=")
-        own = studies / group / f"{name}.yaml"
-        if group and name and os.path.isfile(own):
-            check_yaml_file(own)
+    own = _own_files(overrides, studies)
+    for path in own:  # Hydra reads without bounds
+        check_yaml_file(path)
     search = [f"hydra.searchpath=[file://{studies.resolve()}]"] if studies.is_dir() else []
     try:
         with initialize_config_module("notellm.conf", version_base="1.3"):
@@ -288,8 +293,20 @@ def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
         hint = f"; there are: {options}" if options else ""
         raise ConfigError(f"{error.missing_cfg_file}: no such configuration{hint}") from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(one_line(error)) from error
+        raise ConfigError(of_hydra(error)) from error
+    except YAMLError as error:  # although our reader has taken it
+        raise ConfigError(of_yaml(error)) from error
+    except (ValueError, OSError) as error:  # of a header or a tree that Hydra does not take, or a bare number
+        where = ", ".join(map(str, own)) or "configuration"
+        raise ConfigError(f"{where}: must be a configuration for Hydra, but: {one_line(error)}") from error
     return tree
+
+
+def _own_files(overrides: Sequence[str], studies: Path) -> list[Path]:
+    """The files of the user's folder that overrides select."""
+    chosen = [text.lstrip("+").partition("=") for text in overrides]
+    paths = [studies / group / f"{name}.yaml" for group, _, name in chosen if group and name]
+    return [path for path in paths if os.path.isfile(path)]
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:

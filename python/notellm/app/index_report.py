@@ -14,13 +14,15 @@ from rich.table import Table
 from torch import Tensor
 
 from notellm.app.drawing import load_matplotlib
+from notellm.app.stored import StoredVectors
 from notellm.app.studies.figures import ENDINGS, draw, tidy
-from notellm.errors import ConfigError, DataError
+from notellm.errors import ConfigError
+from notellm.indexes.blocks import Vectors
 from notellm.indexes.found import Neighbours
 from notellm.indexes.index import NeighbourIndex
 from notellm.retrieval import neighbours
 
-__all__ = ["check_picture", "compare", "draw_report", "table_of", "vectors_in_order"]
+__all__ = ["check_picture", "compare", "draw_report", "table_of"]
 
 Report = dict[str, Any]
 """What `compare` finds, as plain data."""
@@ -31,13 +33,12 @@ RUNS = 3
 
 def compare(
     paths: Sequence[Path],
-    pool: tuple[list[str], Tensor],
-    queries: tuple[list[str], Tensor],
+    pool: StoredVectors,
+    queries: StoredVectors,
     k: int,
     parameters: Sequence[str],
     *,
     candidates: int | None = None,
-    vectors_name: str = "the vectors",
 ) -> Report:
     """Searches with every index and every parameter, and once exactly.
 
@@ -46,12 +47,11 @@ def compare(
 
     Args:
         paths: The indexes' files.
-        pool: Ids, and vectors of shape ``(N, d)``: the notes of all these indexes.
-        queries: Ids, and vectors of shape ``(Q, d)``.
+        pool: The notes of all these indexes.
+        queries: What is looked for.
         k: Neighbours of each query.
         parameters: Such as ``nprobe=1,2,4``; an index is searched with the values of those that it has.
         candidates: If given, FAISS proposes so many notes, which are scored exactly; both are timed.
-        vectors_name: Where the pool is from, for errors.
 
     Returns:
         ``k``, ``queries``, ``notes``, ``width``, ``threads``, ``exact`` and ``indexes``. An index has its file,
@@ -61,20 +61,19 @@ def compare(
         DataError: If an index is damaged, or is not of these notes.
         ConfigError: If no index has a parameter, or there are no queries.
     """
-    (ids, vectors), (names, asked) = pool, queries
-    if not names or not ids:
+    if not len(pool) or not len(queries):
         raise ConfigError(
-            f"notellm index report: there must be notes and queries, but are {len(ids)} and {len(names)}"
+            f"notellm index report: there must be notes and queries, but are {len(pool)} and {len(queries)}"
         )
-    positions = {note: i for i, note in enumerate(ids)}
-    own = torch.tensor([positions.get(note, -1) for note in names])
+    names, asked = queries.ids(), queries.matrix()
+    own = pool.rows_of(names)
     tried = [_parsed(text) for text in parameters]
     indexes = [NeighbourIndex.load(path) for path in paths]
     _refuse_unknown(indexes, tried)
-    exact, seconds = _timed(lambda: neighbours(asked, vectors, k, exclude=own), runs=1)
+    exact, seconds = _timed(lambda: neighbours(asked, pool.vectors, k, exclude=own), runs=1)
     found = []
     for path, index in zip(paths, indexes, strict=True):
-        ordered = vectors_in_order(index, ids, vectors, str(path), vectors_name)
+        ordered = pool.of_index(index, path)
         searches = []
         for parameter in _those_of(index, tried):
             index.set_parameters(parameter)
@@ -85,35 +84,13 @@ def compare(
     return {
         "k": k,
         "queries": len(names),
-        "notes": len(ids),
-        "width": vectors.shape[1],
+        "notes": len(pool),
+        "width": pool.width,
         "threads": torch.get_num_threads(),  # FAISS has as many
         "candidates": candidates,
         "exact": {"seconds": seconds, "queries_per_second": len(names) / seconds},
         "indexes": found,
     }
-
-
-def vectors_in_order(
-    index: NeighbourIndex, ids: list[str], vectors: Tensor, index_name: str, vectors_name: str
-) -> Tensor:
-    """Shape ``(N, d)``: the vectors of an index's notes, in the index's order.
-
-    Raises:
-        DataError: If an id of the index is not among these, or the widths differ.
-    """
-    if vectors.shape[1] != index.width:
-        raise DataError(
-            f"{vectors_name}: must have the width of {index_name}, {index.width}, but has {vectors.shape[1]}"
-        )
-    own = index.ids_of(torch.arange(len(index))[None])[0]
-    if own == ids:
-        return vectors
-    positions = {note: i for i, note in enumerate(ids)}
-    for note in own:
-        if note not in positions:
-            raise DataError(f"{vectors_name}: must hold the notes of {index_name}, but {note!r} is not there")
-    return vectors[torch.tensor([positions[note] for note in own], dtype=torch.int64)]
 
 
 def _of_index(path: Path, index: NeighbourIndex) -> Report:
@@ -132,7 +109,7 @@ def _of_index(path: Path, index: NeighbourIndex) -> Report:
 def _measured(
     index: NeighbourIndex,
     asked: Tensor,
-    vectors: Tensor,
+    vectors: Vectors,
     exact: Neighbours,
     names: list[str],
     candidates: int | None,

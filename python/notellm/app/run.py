@@ -16,7 +16,8 @@ from pathlib import Path
 from notellm.app.config import Config, cost_keys, differences, load_config, replace, to_yaml
 from notellm.errors import ConfigError
 from notellm.io.files import holder_of, locked
-from notellm.io.json_files import read_json, write_json, write_text
+from notellm.io.json_files import read_json_object, write_json, write_text
+from notellm.io.json_tree import Node
 from notellm.machine import describe_machine, versions
 from notellm.models.backbone import backbone_name
 from notellm.precision import AUTO, resolve_dtype
@@ -86,8 +87,8 @@ class RunFolder:
         path, now = self.file("run.json"), datetime.now(UTC).isoformat(timespec="seconds")
         call = {"command": shlex.join(command), "started": now}
         if path.exists():
-            record = read_json(path)
-            record["calls"] = [*record.get("calls", []), call]
+            record = read_json_object(path, finite=True)
+            record["calls"] = [*(known.value for known in Node(record, str(path)).list("calls")), call]
         else:
             record = call | {
                 "seed": self.config.seed,

@@ -176,7 +176,7 @@ class SentenceBert(nn.Module):
         with torch.autocast(device.type, torch.bfloat16, enabled=in_bf16):
             states = self([texts[note] for note in ids.tolist()])
         known = ids.to(states.device) if options.mask_same_note else None
-        loss = gcl_loss(states.float(), self.tau, note_ids=known)
+        loss = gcl_loss(states.float(), self.tau, note_ids=known, nested_dims=options.nested_dims)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.parameters(), options.clip_norm or math.inf)
         if not torch.isfinite(loss) or not torch.isfinite(norm):

@@ -80,6 +80,10 @@ def stanzas(lines: Iterator[str]) -> Stanzas:
                 yield entry
             entry = {}
         elif text[0] in " \t":
+            if not entry:
+                raise DataError(
+                    f"debian: an entry of a list must begin with a field, but one is {text[:60]!r}"
+                )
             entry[field] += "\n" + text
         else:
             field, _, value = text.partition(":")

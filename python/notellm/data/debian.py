@@ -124,10 +124,10 @@ def from_stanzas(
     Raises:
         DataError: If no package is left, or no two of them are in one basket.
     """
-    texts = {entry["Description-md5"]: entry["Description-en"] for entry in descriptions}
+    texts = {_field(entry, "Description-md5"): _field(entry, "Description-en") for entry in descriptions}
     catalogue: dict[str, Mapping[str, str]] = {}
     for entry in packages:
-        catalogue.setdefault(entry["Package"], entry)
+        catalogue.setdefault(_field(entry, "Package"), entry)
     kept = {}
     for name in sorted(catalogue):
         synopsis, content = _description(catalogue[name], texts)
@@ -145,6 +145,13 @@ def from_stanzas(
     sources = [catalogue[name].get("Source", name).split(" ")[0] for name in kept]
     beginnings = [content[:GROUP_PREFIX] or None for content in notes.contents]
     return DebianCatalogue(notes, _baskets(catalogue, notes), union_groups(sources, beginnings))
+
+
+def _field(entry: Mapping[str, str], name: str) -> str:
+    if name not in entry:
+        known = ", ".join(f"{key}: {value}" for key, value in entry.items())
+        raise DataError(f"debian: an entry of apt's lists must have {name}, but one has not: {known[:100]}")
+    return entry[name]
 
 
 def _description(entry: Mapping[str, str], texts: Mapping[str, str]) -> tuple[str, str]:

@@ -122,7 +122,9 @@ class Interactions:
         The columns are ``user`` and ``note`` (text or integers), and optionally ``time`` and ``event`` (``view`` or
         ``click``). A time is a number (of seconds, or of any unit you choose), a date, or a date and time
         (``2024-01-02 03:04:05.25``, with a zone, or without one for UTC), as text or as a Parquet type. Nothing is
-        rounded: if seconds are not whole, ``ticks_per_second`` gives the unit of the times.
+        rounded: if seconds are not whole, ``ticks_per_second`` gives the unit of the times. Numbers of which more
+        than half are dates in digits (``20240131``, also with hour, minute and second behind) are read as dates,
+        which ``report`` says; then each must be one.
 
         The files of a folder are the parts of one log, in the order of their names; those whose names begin with
         ``.`` or ``_`` are no part of it. Ids are replaced by their codes part by part, and of a Parquet file about a

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from notellm.data.coding import Coder
+from notellm.data.digit_dates import digit_dates
 from notellm.data.reading import ReadingReport
 from notellm.data.tables import Column, Kind, Table, read_parts
-from notellm.data.times import exact_times, form_of_times, in_one_unit
+from notellm.data.times import DATES, NUMBERS, exact_times, form_of_times, in_one_unit
 from notellm.errors import DataError
 
 __all__ = ["EVENTS", "LogColumns", "read_log"]
@@ -108,12 +109,16 @@ class _Parts:
                 return DataError(f"{table.path}: column {there!r} {problem}")
             return table.fail(row, f"{there} {problem}")
 
-        times = exact_times(column, fail)
+        times, ticks = exact_times(column, fail)
         form = form_of_times(column)
+        dates = digit_dates(times) if form == NUMBERS and ticks == 1 else None
+        if dates is not None:
+            times, form = dates.seconds(times, fail), DATES
+            self.changes[f"times read as dates, like {dates.example}"] += len(times)
         self.form = self.form or form
         if form != self.form:
             raise fail(0, f"must be {self.form}, as in the first part of the log, but is {form}")
-        return times
+        return times, ticks
 
     def all_times(self) -> tuple[npt.NDArray[np.int64] | None, int]:
         """The times of all parts in one unit, and its number per second."""

@@ -13,10 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["TICKS", "exact_times", "form_of_times", "in_one_unit"]
+__all__ = ["DATES", "NUMBERS", "TICKS", "exact_times", "form_of_times", "in_one_unit"]
 
 TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Units per second, by pyarrow's name of the unit."""
+
+NUMBERS = "numbers"
+DATES = "dates and times without a zone"
+"""Forms of times, in words."""
 
 Fail = Callable[[int | None, str], Exception]
 """Makes the error for a row, from 0, or for the whole column."""
@@ -87,15 +91,15 @@ def form_of_times(column: pa.ChunkedArray) -> str:
     """
     kind, zone = column.type, None
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "numbers"
+        return NUMBERS
     if pa.types.is_timestamp(kind):
         zone = kind.tz
     elif not pa.types.is_date(kind):
         first = column[0].as_py().strip()
         if not _DATE.fullmatch(first):
-            return "numbers"
+            return NUMBERS
         zone = _ZONE.search(first, 10)
-    return f"dates and times {'with' if zone else 'without'} a zone"
+    return DATES.replace("without", "with") if zone else DATES
 
 
 def in_one_unit(

@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+from notellm.losses import nested_dims_fault
 from notellm.metrics.bootstrap import RESAMPLES
 from notellm.metrics.ranking import HIGH, LOW, Ties
 from notellm.options import Options, option
@@ -31,9 +32,17 @@ class EvaluationOptions(Options):
         default=("tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"),
         choices=tuple(NAMES),
         not_empty=True,
+        each_once=True,
     )
     ks: tuple[int, ...] = option(
-        "Cut-offs of Recall@k.", default=(1, 10, 100, 1000), at_least=1, not_empty=True
+        "Cut-offs of Recall@k.", default=(1, 10, 100, 1000), at_least=1, not_empty=True, each_once=True
+    )
+    dims: tuple[int, ...] = option(
+        "Ascending widths below model.dim at which the trained model's vectors are measured, too; then each width, the "
+        "whole one included, is also measured as int8.",
+        default=(),
+        at_least=1,
+        added_later=True,
     )
     ties: str = option("What equal scores count as.", default="mean", choices=get_args(Ties))
     analyzer: str = option(
@@ -53,3 +62,8 @@ class EvaluationOptions(Options):
     high_fraction: float = option(
         "Share of test notes called high-exposure.", default=HIGH, above=0, at_most=1
     )
+
+    def mismatch(self) -> str:
+        """Widths must ascend."""
+        fault = nested_dims_fault(self.dims)
+        return f"dims {fault}" if fault else ""

@@ -54,7 +54,8 @@ def evaluate_retrieval(
         exposure is left out if it has no queries.
 
     Raises:
-        ValueError: If there is no system or query, or the systems have different numbers of queries.
+        ValueError: If there is no system, query or cut-off, a cut-off is given twice, or the systems have different
+            numbers of queries.
 
     Example:
         >>> import torch
@@ -64,6 +65,8 @@ def evaluate_retrieval(
         0.5
     """
     target, seen = np.asarray(targets, dtype=np.int64), np.asarray(exposure, dtype=np.float64)
+    if not len(ks) or len(set(ks)) < len(ks):
+        raise ValueError(f"evaluate_retrieval: ks must be one or more, each once, but are {list(ks)}")
     asked, ks = ks, cutoffs_within(ks, len(seen))
     _check_systems(systems, len(target))
     bootstrap, names = bootstrap or Bootstrap(), {**NAMES, **(names or {})}

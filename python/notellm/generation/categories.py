@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from notellm import _core
+from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
+from notellm.generation.closed_sets import tokens_of_values
 from notellm.generation.decoding import Decoding, write
 from notellm.models.language_model import LanguageModel
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
-from notellm.prompts.tokenizing import token_lists
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -60,31 +61,27 @@ def generate_category(
     grammar, names = None, dict[str, str]()
     if categories is not None:
         _refuse_a_text("generate_category", categories)
-        ids = model.prompt.encode_values(list(categories))
+        ids, tokens = tokens_of_values(model, categories, "generate_category", "categories")
         # a tokenizer may change letters, or know some only as unknown: what it writes stands for the name
         as_written = map(
             model.prompt.parse_category, model.tokenizer.decode_batch(ids, skip_special_tokens=False)
         )
         names = dict(zip(as_written, (name.strip() for name in categories), strict=True))
-        grammar = _core.generation.OutputGrammar(
-            model.prompt.core,
-            token_lists(ids),
-            _core.prompts.Task.category,
-            1,
-        )
+        grammar = _core.generation.OutputGrammar(model.prompt.core, tokens, _core.prompts.Task.category, 1)
         changes = {"max_new_tokens": grammar.longest_value(), **changes}
     tokenized = model.prompt.tokenize(notes)
-    outputs = write(
-        model,
-        tokenized,
-        model.prompt.rows(tokenized, range(len(notes)), task="category", mode="generate"),
-        (decoding or Decoding()).replace(**changes),
-        seed=seed,
-        stop=stop,
-        dtype=dtype,
-        grammar=grammar,
-        progress=progress,
-    )
+    with naming_notes(notes.ids):
+        outputs = write(
+            model,
+            tokenized,
+            model.prompt.rows(tokenized, range(len(notes)), task="category", mode="generate"),
+            (decoding or Decoding()).replace(**changes),
+            seed=seed,
+            stop=stop,
+            dtype=dtype,
+            grammar=grammar,
+            progress=progress,
+        )
     written = [model.prompt.parse_category(output) for output in outputs]
     return [names.get(text, text) for text in written]
 
@@ -140,20 +137,20 @@ def score_categories(
     """
     _refuse_a_text("score_categories", categories)
     names = list(categories)
-    candidates = _core.generation.category_candidates(
-        model.prompt.core, token_lists(model.prompt.encode_values(names))
-    )
-    log_probs = _core.generation.score_categories(
-        model.language_model(),
-        model.prompt.core,
-        model.prompt.tokenize(notes),
-        range(len(notes)),
-        candidates,
-        compute_dtype(dtype, model.device),
-        batch_tokens,
-        max_logits,
-        progress,
-    )
+    _, tokens = tokens_of_values(model, names, "score_categories", "categories")
+    candidates = _core.generation.category_candidates(model.prompt.core, tokens)
+    with naming_notes(notes.ids):
+        log_probs = _core.generation.score_categories(
+            model.language_model(),
+            model.prompt.core,
+            model.prompt.tokenize(notes),
+            range(len(notes)),
+            candidates,
+            compute_dtype(dtype, model.device),
+            batch_tokens,
+            max_logits,
+            progress,
+        )
     if normalise_length:
         log_probs = log_probs / torch.tensor(candidates.labels)
     probabilities = log_probs.softmax(1)

@@ -6,13 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from notellm import _core
+from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
+from notellm.generation.closed_sets import tokens_of_values
 from notellm.generation.decoding import Decoding, write
 from notellm.hashtags import HashtagRule, clean_hashtags
 from notellm.models.language_model import LanguageModel
 from notellm.precision import Dtype
 from notellm.progress import ProgressFn
-from notellm.prompts.tokenizing import hashtag_rule, token_lists
+from notellm.prompts.tokenizing import hashtag_rule
 from notellm.text.analyzers import OVERLAP_TOKENS
 
 if TYPE_CHECKING:
@@ -79,27 +81,28 @@ def generate_hashtags(
     grammar, numbers, names = None, dict[str, int](), dict[str, str]()
     if vocabulary is not None:
         numbers = _numbered(model, vocabulary)
-        ids = model.prompt.encode_values(list(numbers))
+        ids, tokens = tokens_of_values(model, list(numbers), "generate_hashtags", "hashtags")
         names = _as_written(model, ids, numbers)
         grammar = _core.generation.OutputGrammar(
-            model.prompt.core, token_lists(ids), _core.prompts.Task.hashtags, count
+            model.prompt.core, tokens, _core.prompts.Task.hashtags, count
         )
     given = [()] * len(notes) if banned is None else banned
     present = _present(model, notes, vocabulary) if ban_in_text and vocabulary is not None else given
     bans = [set(clean((*own, *there))) for own, there in zip(given, present, strict=True)]
     tokenized = model.prompt.tokenize(notes)
-    outputs = write(
-        model,
-        tokenized,
-        model.prompt.rows(tokenized, range(len(notes)), task="hashtags", mode="generate", count=count),
-        (decoding or Decoding()).replace(**changes),
-        seed=seed,
-        stop=stop,
-        dtype=dtype,
-        grammar=grammar,
-        banned=[sorted(numbers[tag] for tag in own if tag in numbers) for own in bans] if grammar else [],
-        progress=progress,
-    )
+    with naming_notes(notes.ids):
+        outputs = write(
+            model,
+            tokenized,
+            model.prompt.rows(tokenized, range(len(notes)), task="hashtags", mode="generate", count=count),
+            (decoding or Decoding()).replace(**changes),
+            seed=seed,
+            stop=stop,
+            dtype=dtype,
+            grammar=grammar,
+            banned=[sorted(numbers[tag] for tag in own if tag in numbers) for own in bans] if grammar else [],
+            progress=progress,
+        )
     written = [[names.get(tag, tag) for tag in model.prompt.parse_hashtags(output)] for output in outputs]
     if vocabulary is None and ban_in_text:
         for i, tags in enumerate(written):

@@ -74,23 +74,25 @@ def _write(
     part, origin = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
     wanted = json.loads(json.dumps({"made_by": dict(made_by), "notes": notes_fingerprint(notes)}))
     before = done = _lines_kept(part, origin, wanted)
-    if not done:
-        part.unlink(missing_ok=True)
-        write_text(origin, json.dumps(wanted))
-    with part.open("ab", buffering=0) as file:
-        while done < len(notes):
-            some = notes.take(range(done, min(done + chunk, len(notes))))
-            rows = describe(some, _shifted(progress, done, len(notes)))
-            if len(rows) != len(some):
-                raise ValueError(
-                    f"write_pool: describe must give an object for each of {len(some)} notes, but gave {len(rows)}"
-                )
-            lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    while done < len(notes):
+        some = notes.take(range(done, min(done + chunk, len(notes))))
+        rows = describe(some, _shifted(progress, done, len(notes)))
+        if len(rows) != len(some):
+            raise ValueError(
+                f"write_pool: describe must give an object for each of {len(some)} notes, but gave {len(rows)}"
+            )
+        if not done:  # not before: a call that is refused leaves nothing
+            part.unlink(missing_ok=True)
+            write_text(origin, json.dumps(wanted))
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        with part.open("ab", buffering=0) as file:
             append_whole(file.fileno(), lines.encode(), part)
             os.fsync(file.fileno())
-            done += len(some)
+        done += len(some)
+    if not len(notes):
+        part.write_bytes(b"")
     part.replace(path)
-    origin.unlink()
+    origin.unlink(missing_ok=True)
     return before
 
 
@@ -98,7 +100,7 @@ def _lines_kept(part: Path, origin: Path, wanted: Mapping[str, Any]) -> int:
     """How many complete lines an earlier call left; an incomplete last line is removed."""
     try:
         same = json.loads(origin.read_text(encoding="utf-8")) == wanted
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return 0
     if not same or not part.exists():
         return 0

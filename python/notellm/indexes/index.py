@@ -251,7 +251,7 @@ class NeighbourIndex:
         return [[next(named) for _ in rows] for rows in found]
 
     def rows_of(self, ids: Sequence[str]) -> Tensor:
-        """Shape ``(n,)`` int64: where ids are; -1 for those that the index does not have.
+        """Shape ``(n,)`` int64: where ids are, a column of pyarrow's too; -1 for those that the index does not have.
 
         Raises:
             ValueError: If the index has no ids.

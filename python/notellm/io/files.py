@@ -226,7 +226,7 @@ def holder_of(path: str | Path) -> str:
     try:
         known = json.loads(_lock_of(Path(path)).read_text(encoding="utf-8"))
         return f"`{known['command']}`, process {known['pid']} on {known['host']}, since {known['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

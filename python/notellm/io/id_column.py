@@ -40,9 +40,9 @@ class IdColumn:
         found: list[str] = self._whole().take(pa.array(positions, pa.int64())).to_pylist()
         return found
 
-    def positions(self, ids: Sequence[str]) -> list[int]:
+    def positions(self, ids: Sequence[str] | pa.LargeStringArray) -> list[int]:
         """Where each id is; -1 for those that are not there."""
-        found = pc.index_in(pa.array(ids, pa.large_string()), value_set=self._whole())
+        found = pc.index_in(as_column(ids), value_set=self._whole())
         positions: list[int] = found.fill_null(-1).to_pylist()
         return positions
 

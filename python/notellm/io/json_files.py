@@ -50,14 +50,19 @@ def read_json(path: str | Path) -> Any:
     return _parsed(read_text(path), path, 1)
 
 
-def read_json_object(path: str | Path) -> dict[str, Any]:
+def read_json_object(path: str | Path, *, finite: bool = False) -> dict[str, Any]:
     """Reads a JSON object.
+
+    Args:
+        path: The file.
+        finite: Whether to refuse NaN and infinity, which Python reads although JSON has none: what is to be written
+            again must be without them.
 
     Raises:
         DataError: If the file is missing, damaged, or holds something else.
     """
     try:
-        value = read_json(path)
+        value = _parsed(read_text(path), path, 1, finite=finite)
     except FileNotFoundError:
         raise DataError(f"{path}: must be a JSON file, but is not there") from None
     if not isinstance(value, dict):
@@ -138,9 +143,12 @@ def _text(data: bytes, path: str | Path, first_line: int) -> str:
         raise DataError(f"{path}:{line}: must be UTF-8, but byte {error.start} is not{remedy}") from error
 
 
-def _parsed(text: str, path: str | Path, first_line: int) -> Any:
+def _parsed(text: str, path: str | Path, first_line: int, *, finite: bool = False) -> Any:
+    def refuse(name: str) -> None:
+        raise ValueError(f"holds {name}")
+
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=refuse if finite else None)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(f"{path}:{line}: must be JSON, but is damaged: {error.msg}") from error

@@ -40,7 +40,7 @@ class LoraOptions(Options):
         below=1,
     )
     targets: tuple[str, ...] = option(
-        "The matrices that have one.", default=TARGETS, choices=TARGETS, not_empty=True
+        "The matrices that have one.", default=TARGETS, choices=TARGETS, not_empty=True, each_once=True
     )
     rslora: bool = option("Whether the scale is alpha / sqrt(r) instead (Kalajdzievski 2023).", default=False)
 

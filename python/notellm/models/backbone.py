@@ -1,6 +1,7 @@
 """Reads and checks a model folder: shape, tokenizer, [EMB], end tokens, prompt, and the backbone's weights."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from notellm.errors import ConfigError, DataError
 from notellm.io.cache import cache_folder
 from notellm.io.json_files import read_json_object
 from notellm.io.json_tree import Node, shortened
+from notellm.losses import nested_dims_fault
 from notellm.models import folder as model_folder
 from notellm.models import smollm2, tensors
 from notellm.models.config import decoder_config
@@ -168,9 +170,12 @@ def backbone_name(path: str | Path, layers: int = 0) -> str:
     return f"{name}, its first {layers} layers" if layers else name
 
 
-def write_extra(folder: Path, dim: int, pooling: str | None, prompt: PromptConfig) -> None:
+def write_extra(
+    folder: Path, dim: int, nested_dims: Sequence[int], pooling: str | None, prompt: PromptConfig
+) -> None:
     """Writes what a NoteLLM folder says of itself beside its backbone, for `read_extra`."""
-    extra = {"format": FORMAT, "dim": dim, "pooling": pooling, "prompt": prompt.to_dict()}
+    widths = {"dim": dim, "nested_dims": list(nested_dims)}
+    extra = {"format": FORMAT, **widths, "pooling": pooling, "prompt": prompt.to_dict()}
     text = json.dumps(extra, indent=2, ensure_ascii=False)
     (folder / EXTRA_CONFIG).write_text(text, encoding="utf-8")
 
@@ -190,7 +195,12 @@ def read_extra(path: Path) -> dict[str, Any]:
         extra |= {"pooling": COMPRESSION, "prompt": {"state": "before", **prompt.value}}
     elif extra.get("format") != FORMAT:
         raise DataError(f"{file}: format must be at most {FORMAT}, but is {shortened(extra.get('format'))}")
-    Fields(extra, str(file)).whole("dim", most=LARGEST_DIM)
+    dim = Fields(extra, str(file)).whole("dim", most=LARGEST_DIM)
+    extra["nested_dims"] = [
+        one.whole() for one in Node(extra, str(file)).list("nested_dims")
+    ]  # not in older folders
+    if fault := nested_dims_fault(extra["nested_dims"], dim):
+        raise DataError(f"{file}: nested_dims {fault}")
     pooling = Node(extra, str(file)).at("pooling").value
     if not isinstance(pooling, str | None):
         raise DataError(f"{file}: pooling must be a name or null, but is {shortened(pooling)}")

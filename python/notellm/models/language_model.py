@@ -33,6 +33,7 @@ class LanguageModel(Protocol):
     prompt: Prompt
     end_tokens: tuple[int, ...]
     pooling: str | PoolingFn
+    nested_dims: tuple[int, ...]
 
     @property
     def dim(self) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from notellm import _core
 from notellm._core.options import EmbedOptions
+from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.embedding import embed
 from notellm.errors import NotSupportedError
@@ -61,6 +62,7 @@ class NoteLLM(Adapted):
         eos_token_id: The first of ``end_tokens``.
         projection: Linear ``(d, D)`` without bias. tau: Scalar parameter.
         pooling: As given; may be set. lora: The options given to `add_lora`, or None.
+        nested_dims: Widths below ``dim`` to which its embeddings were trained to be cut; `Trainer` sets them.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class NoteLLM(Adapted):
         self.lm_head = nn.Linear(width, vocabulary, bias=False) if has_own_head else None
         self.has_head = has_head
         self.projection = nn.Linear(width, dim, bias=False)
+        self.nested_dims: tuple[int, ...] = ()
         self.tau = nn.Parameter(torch.tensor(float(tau)))
         self.emb_token_id = backbone.emb_token_id(tokenizer)
         self.end_tokens = tuple(end_tokens or backbone.end_tokens(hf))
@@ -174,6 +177,7 @@ class NoteLLM(Adapted):
             PromptConfig.from_dict(extra["prompt"], where=where) if prompt is None else _as_prompt(prompt)
         )
         model = cls._of(found, config, dim=extra["dim"], pooling=pooling or extra["pooling"])
+        model.nested_dims = tuple(extra["nested_dims"])
         own, parameters = (
             model_folder.read_weights(path, single=backbone.EXTRA_WEIGHTS),
             model.own_parameters(),
@@ -237,7 +241,7 @@ class NoteLLM(Adapted):
             save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})
             (target / backbone.CONFIG).write_text(json.dumps(hf, indent=2), encoding="utf-8")
             pooling = self.pooling if isinstance(self.pooling, str) else None
-            backbone.write_extra(target, self.dim, pooling, self.prompt.config)
+            backbone.write_extra(target, self.dim, self.nested_dims, pooling, self.prompt.config)
             self.tokenizer.save(str(target / "tokenizer.json"))
             for name, content in self._kept.items():
                 (target / name).write_bytes(content)
@@ -359,9 +363,7 @@ class NoteLLM(Adapted):
     def on_device(self, values: Any) -> Tensor:
         """Whole numbers as an int64 tensor on the model's device; the host does not wait for a GPU."""
         host = torch.tensor(values, dtype=torch.int64)
-        if self.device.type != "cuda":
-            return host.to(self.device)
-        return host.pin_memory().to(self.device, non_blocking=True)
+        return (host.pin_memory() if self.device.type == "cuda" else host).to(self.device, non_blocking=True)
 
     def embed(
         self,
@@ -375,16 +377,17 @@ class NoteLLM(Adapted):
         **changes: "Unpack[EmbedKeywords]",
     ) -> Tensor:
         """Embeds notes with the category prompt; see `notellm.embedding.embed`."""
-        return embed(
-            self,
-            self.prompt.tokenize(notes),
-            pooling=pooling,
-            projected=projected,
-            dtype=dtype,
-            options=options,
-            progress=progress,
-            **changes,
-        ).vectors
+        with naming_notes(notes.ids):
+            return embed(
+                self,
+                self.prompt.tokenize(notes),
+                pooling=pooling,
+                projected=projected,
+                dtype=dtype,
+                options=options,
+                progress=progress,
+                **changes,
+            ).vectors
 
     def generate_category(self, notes: Notes, **options: Any) -> list[str]:
         """Generates the category of each note; options as in `notellm.generation.generate_category`."""

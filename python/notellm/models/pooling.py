@@ -25,7 +25,9 @@ def mean_pooling(states: Tensor, lengths: Tensor) -> Tensor:
         tensor([[2.],
                 [5.]])
     """
-    owner = torch.repeat_interleave(torch.arange(len(lengths), device=states.device), lengths)
+    rows = torch.arange(len(lengths), device=states.device)
+    # told how many there are, the host does not wait for a GPU's lengths
+    owner = torch.repeat_interleave(rows, lengths, output_size=len(states))
     sums = states.new_zeros(len(lengths), states.size(1)).index_add(0, owner, states)
     return sums / lengths.unsqueeze(1).to(states.dtype)
 

@@ -1,13 +1,10 @@
-"""Embeddings in a folder of shards, mapped into memory: none of them is read before it is used, and none is copied.
+"""Embeddings in a folder of shards, mapped into memory: none is read before it is used, and none is copied.
 
-A shard is an Arrow IPC file (also called Feather, version 2) without compression, with the columns ``id`` and
-``vector``, a list of fixed size. In such a file the numbers of a column lie one after the other, as in memory, so the
-file's own pages are the tensor. Parquet cannot be used so: its pages have to be decoded into memory of one's own.
+A shard is a file of `notellm.pools.columns`. Vectors kept in int8 become fp32 when they are used, a block at a time.
 """
 
-import mmap
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -18,13 +15,14 @@ import torch
 from torch import Tensor
 
 from notellm.errors import DataError
-from notellm.io.files import atomic_write
 from notellm.io.json_tree import Node
+from notellm.pools.columns import DTYPES, Columns, name_of, read_columns
 from notellm.pools.shards import ShardFile, read_manifest
 
-__all__ = ["EmbeddingShard", "Embeddings", "write_shard"]
+__all__ = ["EmbeddingShard", "Embeddings"]
 
-_DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
+_BLOCK = 65_536
+"""Rows of int8 that become fp32 at a time."""
 
 
 class EmbeddingShard:
@@ -38,7 +36,7 @@ class EmbeddingShard:
     def __init__(self, file: ShardFile, width: int, dtype: torch.dtype, verify: bool) -> None:
         self.path, self.first = file.path, file.first
         self._file, self._width, self._dtype, self._verify = file, width, dtype, verify
-        self._mapped: tuple[pa.Array, Tensor] | None = None
+        self._mapped: Columns | None = None
 
     def __len__(self) -> int:
         return self._file.rows
@@ -50,24 +48,39 @@ class EmbeddingShard:
         Raises:
             DataError: If the file is missing or damaged.
         """
-        return self._map()[0]
+        return self._map().ids
 
     @property
     def vectors(self) -> Tensor:
         """The vectors, shape ``(n, d)``: a view of the file. What is written into it never reaches the file.
 
+        Of vectors in int8: all of them in fp32; `rows` makes fewer.
+
         Raises:
             DataError: If the file is missing or damaged.
         """
-        return self._map()[1]
+        return self.rows(slice(None))
 
-    def _map(self) -> tuple[pa.Array, Tensor]:
+    def rows(self, which: slice | Tensor) -> Tensor:
+        """The vectors of some rows of the shard, as `vectors` has them."""
+        return self._map().vectors(which)
+
+    def blocks(self) -> Iterator[tuple[pa.LargeStringArray, Tensor]]:
+        """Ids and vectors: all at once where they are mapped, or one block of int8 after the other."""
+        size = _BLOCK if self._dtype == torch.int8 else max(1, len(self))
+        for first in range(0, max(1, len(self)), size):
+            own = slice(first, first + size)
+            yield self.ids[own], self.rows(own)
+
+    def _map(self) -> Columns:
         if self._mapped is None:
             (self._file.check if self._verify else self._file.check_size)()
             try:
-                self._mapped = _mapped(self.path, len(self), self._width, self._dtype)
+                self._mapped = read_columns(self.path, len(self), self._width, self._dtype)
             except (OSError, ValueError, pa.ArrowException) as error:
-                wanted = f"an Arrow file of {len(self)} ids and vectors of {self._width} {_name(self._dtype)}"
+                wanted = (
+                    f"an Arrow file of {len(self)} ids and vectors of {self._width} {name_of(self._dtype)}"
+                )
                 raise DataError(f"{self.path}: must be {wanted}, but: {error}") from None
         return self._mapped
 
@@ -80,11 +93,13 @@ class Embeddings:
     Attributes:
         path: The folder.
         width: Numbers of a vector, ``d``.
-        dtype: Of the vectors.
+        dtype: Of the vectors as they are given: fp32 for those kept in int8.
+        storage: How numbers are kept: the name of the dtype, or ``"int8"``.
         made_by: What they were made with: model, options.
         shards: The files, in the order of their rows, each with ``first``, ``ids`` and ``vectors``.
 
     Example:
+        >>> from notellm.pools.columns import write_shard
         >>> from notellm.pools.shards import Plan, Shards
         >>> folder = getfixture("tmp_path") / "vectors"
         >>> shards = Shards.begin(folder, Plan("embeddings", {}, "", rows=3, rows_per_shard=2))
@@ -102,10 +117,11 @@ class Embeddings:
         path: Path,
         shards: Sequence[EmbeddingShard],
         width: int,
-        dtype: torch.dtype,
+        kept: torch.dtype,
         made_by: Mapping[str, Any],
     ) -> None:
-        self.path, self.shards, self.width, self.dtype, self.made_by = path, shards, width, dtype, made_by
+        self.path, self.shards, self.width, self.made_by = path, shards, width, made_by
+        self.dtype, self.storage = torch.float32 if kept == torch.int8 else kept, name_of(kept)
         self._starts = [shard.first for shard in shards]
 
     @classmethod
@@ -130,8 +146,14 @@ class Embeddings:
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         """Each id with its vector, shape ``(d,)``."""
         for shard in self.shards:
-            for own, vector in zip(shard.ids, shard.vectors, strict=True):
-                yield own.as_py(), vector
+            for ids, vectors in shard.blocks():
+                for own, vector in zip(ids, vectors, strict=True):
+                    yield own.as_py(), vector
+
+    @property
+    def blocks(self) -> "Blocks":
+        """Ids and vectors in pieces, none of which takes much memory; for `NeighbourIndex.from_blocks`, too."""
+        return Blocks(self.shards)
 
     @property
     def ids(self) -> "Ids":
@@ -140,7 +162,7 @@ class Embeddings:
 
     @property
     def vectors(self) -> Tensor:
-        """All vectors, shape ``(N, d)``, without a copy.
+        """All vectors, shape ``(N, d)``, without a copy; but those kept in int8 become fp32.
 
         Raises:
             ValueError: If there are several shards: no tensor spans several files.
@@ -156,7 +178,7 @@ class Embeddings:
         """The vectors of the rows ``[begin, end)``, shape ``(end - begin, d)``.
 
         Returns:
-            A view where one shard has them all, otherwise a copy.
+            A view where one shard has them all, and not in int8; otherwise a copy.
 
         Raises:
             IndexError: If ``0 <= begin <= end <= len(self)`` does not hold.
@@ -166,7 +188,7 @@ class Embeddings:
                 f"Embeddings.rows: must have 0 <= begin <= end <= {len(self)}, but are {begin} and {end}"
             )
         parts = [
-            shard.vectors[max(begin - shard.first, 0) : end - shard.first]
+            shard.rows(slice(max(begin - shard.first, 0), end - shard.first))
             for shard in self.shards
             if shard.first < end and begin < shard.first + len(shard)
         ]
@@ -188,7 +210,7 @@ class Embeddings:
         for shard in self.shards:
             is_own = (wanted >= shard.first) & (wanted < shard.first + len(shard))
             if bool(is_own.any()):
-                found[is_own] = shard.vectors[wanted[is_own] - shard.first]
+                found[is_own] = shard.rows(wanted[is_own] - shard.first)
         return found
 
     def find(self, ids: Sequence[str]) -> list[int]:
@@ -221,6 +243,17 @@ class Embeddings:
         return self.shards[bisect_right(self._starts, row) - 1]
 
 
+class Blocks(Iterable[tuple[pa.LargeStringArray, Tensor]]):
+    """The pieces of `Embeddings`; each time they are gone through, they are made anew."""
+
+    def __init__(self, shards: Sequence[EmbeddingShard]) -> None:
+        self._shards = shards
+
+    def __iter__(self) -> Iterator[tuple[pa.LargeStringArray, Tensor]]:
+        for shard in self._shards:
+            yield from shard.blocks()
+
+
 class Ids(Sequence[str]):
     """The ids of `Embeddings`, made one by one from the mapped files."""
 
@@ -246,76 +279,6 @@ class Ids(Sequence[str]):
             yield from shard.ids.to_pylist()
 
 
-def write_shard(path: str | Path, ids: Sequence[str], vectors: Tensor) -> dict[str, Any]:
-    """Writes ids and vectors as one Arrow file, complete or not at all.
-
-    Args:
-        path: The file.
-        ids: ``n`` texts.
-        vectors: Shape ``(n, d)``, fp16, fp32 or fp64, on the CPU.
-
-    Returns:
-        ``{"width", "dtype"}``.
-
-    Raises:
-        ValueError: If an id is not Unicode text.
-    """
-    width = vectors.shape[1]
-    flat = pa.array(vectors.contiguous().view(-1).numpy())
-    try:
-        names = pa.array(ids, pa.large_string())
-    except UnicodeEncodeError as error:
-        raise ValueError(f"write_shard: ids must be Unicode text, but: {error}") from None
-    batch = pa.record_batch(
-        {"id": names, "vector": pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(flat.type, width))}
-    )
-    with (
-        atomic_write(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, batch.schema) as file,
-    ):
-        file.write_batch(batch)
-    return {"width": width, "dtype": _name(vectors.dtype)}
-
-
-def _mapped(path: Path, rows: int, width: int, dtype: torch.dtype) -> tuple[pa.Array, Tensor]:
-    """The two columns of a file as views of its pages.
-
-    The pages are mapped for copying on write: torch has no tensors that cannot be written into.
-
-    Raises:
-        ValueError: If the file holds something else.
-    """
-    with path.open("rb") as file:
-        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    reader = pa.ipc.open_file(pa.py_buffer(pages))
-    wanted = pa.schema({"id": pa.large_string(), "vector": pa.list_(_arrow_type(dtype), width)})
-    if not reader.schema.equals(wanted) or reader.num_record_batches != 1:
-        columns = ", ".join(f"{field.name}: {field.type}" for field in reader.schema)
-        raise ValueError(f"it has {reader.num_record_batches} batches of ({columns})")
-    batch = reader.get_batch(0)
-    batch.validate(full=True)
-    ids, vectors = batch.columns
-    if batch.num_rows != rows or ids.null_count or vectors.null_count or vectors.flatten().null_count:
-        raise ValueError(f"it has {batch.num_rows} rows, or empty ones")
-    if rows * width == 0:
-        return ids, torch.empty(rows, width, dtype=dtype)
-    values = vectors.flatten()
-    start = np.frombuffer(pages, np.uint8).ctypes.data
-    offset = values.buffers()[1].address - start + values.offset * dtype.itemsize
-    if not 0 <= offset <= len(pages) - rows * width * dtype.itemsize:  # compressed: decoded elsewhere
-        raise ValueError("its vectors are compressed")
-    return ids, torch.frombuffer(pages, dtype=dtype, count=rows * width, offset=offset).view(rows, width)
-
-
-def _arrow_type(dtype: torch.dtype) -> pa.DataType:
-    return pa.from_numpy_dtype(_name(dtype))
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
 def _width(about: Node) -> int:
     width = about.count("width")
     if not 1 <= width < 2**31:
@@ -325,6 +288,6 @@ def _width(about: Node) -> int:
 
 def _dtype(about: Node) -> torch.dtype:
     name = about.text("dtype")
-    if name not in _DTYPES:
-        raise DataError(f"{about.where}.dtype: must be one of {', '.join(_DTYPES)}, but is {name!r}")
-    return _DTYPES[name]
+    if name not in DTYPES:
+        raise DataError(f"{about.where}.dtype: must be one of {', '.join(DTYPES)}, but is {name!r}")
+    return DTYPES[name]

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
+from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.embedding import EmbedOptions, embed
 from notellm.generation.pool import NOTES_PER_CHUNK, Describe, notes_fingerprint, write_pool
 from notellm.models.language_model import LanguageModel
-from notellm.pools.embeddings import write_shard
+from notellm.pools.columns import write_shard
 from notellm.pools.shards import Plan, Shards
 from notellm.precision import Dtype
 from notellm.progress import ProgressFn
@@ -113,10 +114,12 @@ def embedder(
         dtype: Of the matrix products.
         options: See `EmbedOptions`.
     """
+    chosen = options or EmbedOptions()
 
     def make(shards: Shards, index: int, notes: Notes, progress: ProgressFn | None) -> None:
         def write(path: Path) -> dict[str, Any]:
-            return write_shard(path, notes.ids, _vectors(model, notes, dtype, options, progress))
+            vectors = _vectors(model, notes, dtype, chosen, progress)
+            return write_shard(path, notes.ids, vectors, storage=chosen.storage)
 
         shards.make(index, write)
 
@@ -144,7 +147,7 @@ def _vectors(
     model: LanguageModel,
     notes: Notes,
     dtype: Dtype,
-    options: EmbedOptions | None,
+    options: EmbedOptions,
     progress: ProgressFn | None,
 ) -> torch.Tensor:
     block = BLOCKS["embeddings"]
@@ -152,7 +155,8 @@ def _vectors(
     for first in range(0, max(1, len(notes)), block):
         some = notes.take(range(first, min(first + block, len(notes))))
         report = _shifted(progress, first, len(notes))
-        found = embed(model, model.prompt.tokenize(some), dtype=dtype, options=options, progress=report)
+        with naming_notes(some.ids):
+            found = embed(model, model.prompt.tokenize(some), dtype=dtype, options=options, progress=report)
         parts.append(found.vectors)
     return torch.cat(parts)
 

@@ -1,5 +1,7 @@
 """Exact ranks and neighbours in embeddings of several shards; the documented functions are in `notellm.retrieval`."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -22,16 +24,16 @@ def neighbours(
     """
     _check_within("neighbours", "exclude", exclude, len(pool), allows_none=True)
     best: tuple[Tensor, Tensor] | None = None
-    for shard in pool.shards:
+    for first, rows in _blocks(pool):
         own = _core.neighbours(
             queries,
-            shard.vectors.to(queries.device),
+            rows.to(queries.device),
             k,
-            None if exclude is None else _local(exclude, shard.first, len(shard)),
+            None if exclude is None else _local(exclude, first, len(rows)),
             on_device=on_device,
-            progress=_of_shard(progress, len(queries), shard.first, len(pool)),
+            progress=_of_block(progress, len(queries), first, len(pool)),
         )
-        scores, indices = own[0], torch.where(own[1] >= 0, own[1] + shard.first, -1)
+        scores, indices = own[0], torch.where(own[1] >= 0, own[1] + first, -1)
         if best is not None:
             scores, indices = torch.cat([best[0], scores], 1), torch.cat([best[1], indices], 1)  # (Q, 2k)
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
@@ -53,16 +55,16 @@ def target_ranks(
     if targets.dim() == 2 and targets.dtype == torch.int64 and len(targets) == len(queries):
         return _ranks_of_several(queries, pool, targets, exclude, on_device, progress)
     _check_targets(targets, exclude, len(queries), len(pool))
-    rows = pool.take(targets).to(queries.device)  # (Q, d)
+    aims = pool.take(targets).to(queries.device)  # (Q, d)
     counts = torch.zeros(2, len(queries), dtype=torch.int64)  # greater, equal
-    for shard in pool.shards:
+    for first, rows in _blocks(pool):
         found = _core.ranks_in_part(
             queries,
-            rows,
-            shard.vectors.to(queries.device),
-            _left_out(targets, exclude, shard.first, len(shard)),
+            aims,
+            rows.to(queries.device),
+            _left_out(targets, exclude, first, len(rows)),
             on_device=on_device,
-            progress=_of_shard(progress, len(queries), shard.first, len(pool)),
+            progress=_of_block(progress, len(queries), first, len(pool)),
         )
         counts += torch.stack(found)
     return counts[0], counts[1]
@@ -83,6 +85,14 @@ def _ranks_of_several(
     found = target_ranks(queries[query.to(queries.device)], pool, targets[is_there], own, on_device, progress)
     greater, equal = (torch.full_like(targets, -1).masked_scatter_(is_there, counts) for counts in found)
     return greater, equal
+
+
+def _blocks(pool: Embeddings) -> Iterator[tuple[int, Tensor]]:
+    """Pieces of the pool, shape ``(n, d)``, each with the number of its first row."""
+    first = 0
+    for _, rows in pool.blocks:
+        yield first, rows
+        first += len(rows)
 
 
 def _left_out(targets: Tensor, exclude: Tensor | None, first: int, rows: int) -> Tensor:
@@ -135,8 +145,8 @@ def _check_within(
         )
 
 
-def _of_shard(progress: ProgressFn | None, queries: int, first: int, pool: int) -> ProgressFn:
-    """The progress of a shard as part of the whole."""
+def _of_block(progress: ProgressFn | None, queries: int, first: int, pool: int) -> ProgressFn:
+    """The progress of a piece as part of the whole."""
 
     def report(done: int, _: int) -> None:
         if progress is not None:

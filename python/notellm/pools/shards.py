@@ -221,11 +221,11 @@ class Shards:
         for index in range(len(self.plan)) if indices is None else indices:
             record = self._record_of(index)
             try:
-                own[index] = read_json_object(record)
+                own[index] = read_json_object(record, finite=True)
             except DataError:
                 if record.exists():
                     raise
-        whole = read_json_object(self.path / MANIFEST)
+        whole = read_json_object(self.path / MANIFEST, finite=True)
         listed = Node(whole, str(self.path / MANIFEST)).list("shards")
         copied = {
             index: {"about": whole.get("about"), "shard": shard.value} for index, shard in enumerate(listed)

@@ -10,9 +10,9 @@ package nor a C++ library; only ``score="pmi"`` needs Python on them, for its lo
     mined.pairs.write.parquet("hdfs:///pairs")
     print(mined.report.describe())
 
-In the order of the work: `reading` (rows get numbers), `events` (what a log must be), `users` (what each one viewed and
-clicked), `sums` (of every pair), `scores`, `selecting` (bounds and the best), `mining` (all of these). `session` starts
-Spark for the command line, and `files` writes beside a job's output.
+In the order of the work: `reading` (rows get numbers), `events` (what a log must be), `samples` (drawn by `words`),
+`users` (what each one viewed and clicked), `sums` (of every pair) and `swing`, `scores`, `selecting` (bounds and the
+best), `mining` (all of these). `session` starts Spark for the command line, and `files` writes beside a job's output.
 
 pyspark is an optional package (``pip install 'notellm[spark]'``, and Java 17); nothing else of `notellm` imports it.
 """

@@ -1,6 +1,6 @@
 """Checks a log, and gives its events in one form: the user, the note's number, the place in time, view or click."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from notellm._core.options import MiningOptions
+from notellm.data.digit_dates import DIGIT_DATES, YEARS, DigitDates
 from notellm.errors import DataError
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "check_form",
     "check_gaps",
     "check_notes",
+    "check_unit",
     "events_of",
     "exposure_of",
     "times_of",
@@ -40,19 +42,23 @@ class Times:
     ticks_per_second: int
 
 
-def check_form(log: DataFrame, notes: DataFrame, is_ordered: bool) -> None:
+def check_form(log: DataFrame, notes: DataFrame, numbers: Sequence[str]) -> None:
     """Checks that both frames have the columns that mining needs, of types that it takes.
+
+    Args:
+        log: Must have the numbers, too.
+        notes: The notes.
+        numbers: ``row``, where the order of events matters; what the samples know users by, if any are taken.
 
     Raises:
         DataError: If they do not.
     """
-    row = {"row": _WHOLE} if is_ordered else {}
     hints = {
         "row": "try notellm.spark.read_log, which numbers the rows: in a DataFrame they have no order of their own",
         "index": "try notellm.spark.read_notes, which numbers the notes",
     }
     for where, frame, kinds in (
-        ("log", log, {"user": _KEY, "note": _KEY, **row}),
+        ("log", log, {"user": _KEY, "note": _KEY, **dict.fromkeys(numbers, _WHOLE)}),
         ("notes", notes, {"id": _KEY, "index": _WHOLE}),
     ):
         for name, allowed in kinds.items():
@@ -104,8 +110,37 @@ def times_of(log: DataFrame, is_ordered: bool, ticks_per_second: int) -> Times:
     )
 
 
-def events_of(log: DataFrame, notes: DataFrame, times: Times, is_ordered: bool) -> DataFrame:
-    """The events of a log: ``user``, ``note`` (its index), ``is_view``, ``is_click``; if ordered, ``time`` and ``row``.
+def check_unit(log: DataFrame, options: MiningOptions, times: Times) -> None:
+    """Checks that a limit of gaps in seconds is compared with seconds, and not with dates such as 20240131.
+
+    Raises:
+        DataError: If more than half of the times are such dates.
+    """
+    is_whole = "time" in log.columns and isinstance(log.schema["time"].dataType, _WHOLE)
+    if not options.max_gap_seconds or times.column is None or not is_whole or times.ticks_per_second != 1:
+        return
+    found = log.agg(
+        F.count("time").alias("all"),
+        *(F.count_if(_is_digit_date(form)).alias(form.example) for form in DIGIT_DATES),
+    ).first()
+    assert found is not None
+    for form in DIGIT_DATES:
+        if found[form.example] * 2 > found["all"]:
+            raise DataError(
+                f"log: column 'time' must hold seconds for max_gap_seconds, but holds dates like {form.example}; try "
+                "to_date(time, 'yyyyMMdd')"
+            )
+
+
+def _is_digit_date(form: DigitDates) -> Column:
+    """Whether a time is such a date, as far as year, month and day say."""
+    day = F.expr(f"time div {form.place_of_day}")
+    year, month, of_month = (F.floor(day / 10_000), F.floor(day / 100) % 100, day % 100)
+    return year.between(*YEARS) & month.between(1, 12) & of_month.between(1, 31)
+
+
+def events_of(log: DataFrame, notes: DataFrame, times: Times, numbers: Sequence[str]) -> DataFrame:
+    """The events of a log: ``user``, ``note`` (its index), ``is_view``, ``is_click``, the numbers, ``time`` if any.
 
     Popular notes have many events, so a join by note could leave one task with most of the log. Spark sends the notes
     to every task where they are few; where they are many, it divides what it finds too large (adaptive execution's
@@ -113,8 +148,7 @@ def events_of(log: DataFrame, notes: DataFrame, times: Times, is_ordered: bool) 
     """
     has_events = "event" in log.columns
     columns = [F.col("user"), F.col("note").alias("name")]
-    if is_ordered:
-        columns.append(F.col("row").cast("bigint").alias("row"))
+    columns += [F.col(name).cast("bigint").alias(name) for name in numbers]
     if times.column is not None:
         columns.append(times.column.alias("time"))
     if has_events:
@@ -182,6 +216,7 @@ def _problems(events: DataFrame) -> list[tuple[Column, str, str]]:
         ("name", "note"),
         ("time", "time"),
         ("row", "row"),
+        ("user_index", "user_index"),
         ("event", "event"),
     ):
         if column in events.columns:

@@ -22,13 +22,14 @@ from notellm.spark.events import (
     check_form,
     check_gaps,
     check_notes,
+    check_unit,
     events_of,
     exposure_of,
     times_of,
 )
+from notellm.spark.samples import Samples, takes_samples, user_numbers
 from notellm.spark.scores import find_score, scored
 from notellm.spark.selecting import FEW, HIGH, LOW, PASSES, best_of, count_fates, judged
-from notellm.spark.sums import sums_of
 from notellm.spark.users import LogForm, long_users, users_of, without_users
 
 if TYPE_CHECKING:
@@ -39,7 +40,20 @@ if TYPE_CHECKING:
 __all__ = ["SparkPairs", "explain_on_spark", "mine_pairs_on_spark"]
 
 KNOWN = frozenset(
-    ("score", "lower", "upper", "top", "min_users", "max_user_events", "max_gap_seconds", "max_gap_events")
+    (
+        "score",
+        "lower",
+        "upper",
+        "top",
+        "min_users",
+        "swing_alpha",
+        "max_user_events",
+        "sample_user_notes",
+        "sample_note_users",
+        "sample_seed",
+        "max_gap_seconds",
+        "max_gap_events",
+    )
 )
 """The options that this module obeys; another one must have its default."""
 
@@ -101,6 +115,7 @@ class _Job:
     options: MiningOptions
     is_ordered: bool
     times: Times
+    numbers: list[str]
     tasks: int
 
     @classmethod
@@ -114,23 +129,31 @@ class _Job:
         tasks: int,
     ) -> "_Job":
         _refuse_unknown(options)
-        check_form(log, notes, is_ordered)
+        numbers = _numbers(log, options, is_ordered)
+        check_form(log, notes, numbers)
         times = times_of(log, is_ordered, ticks)
         check_gaps(options, times, is_ordered)
-        return cls(log, notes, options, is_ordered, times, tasks or _default_tasks(log))
+        check_unit(log, options, times)
+        return cls(log, notes, options, is_ordered, times, numbers, tasks or _default_tasks(log))
 
     def events(self) -> DataFrame:
-        return events_of(self.log, self.notes, self.times, self.is_ordered)
+        return events_of(self.log, self.notes, self.times, self.numbers)
 
-    def users(self, events: DataFrame, long: DataFrame) -> DataFrame:
-        if self.options.max_user_events:
-            events = without_users(events, long)
+    def of_short_users(self, events: DataFrame, long: DataFrame) -> DataFrame:
+        return without_users(events, long) if self.options.max_user_events else events
+
+    def samples(self, events: DataFrame, short: DataFrame) -> Samples | None:
+        """Samples of the users who are not too long; their numbers are those of the whole log."""
+        return Samples.of(short, user_numbers(events), self.options) if takes_samples(self.options) else None
+
+    def users(self, events: DataFrame) -> DataFrame:
         form = LogForm(self.is_ordered, self.times.column is not None, self.times.ticks_per_second)
         return users_of(events, self.options, form)
 
     def pairs(self, users: DataFrame, people: int) -> DataFrame:
-        sums = sums_of(users, self.options, is_ordered=self.is_ordered, tasks=self.tasks)
-        return judged(scored(sums, users, find_score(self.options.score), people), self.options)
+        score = find_score(self.options.score)
+        sums = score.sums(users, self.options, is_ordered=self.is_ordered, tasks=self.tasks)
+        return judged(scored(sums, users, score, people), self.options)
 
     def named(self, kept: DataFrame) -> DataFrame:
         """The pairs that are kept, in order, with the notes' ids."""
@@ -160,16 +183,19 @@ def mine_pairs_on_spark(
     """Related pairs by co-occurrence, as `notellm.mine_pairs` finds them, to the last bit.
 
     Scores are sums of 64-bit integers here as there, so neither the number of tasks nor their order decides anything.
-    The logarithm of ``score="pmi"`` is that of the executors' C library; where this is another one than the core has,
-    a score may differ by one unit, 2^-40.
+    Samples are those of the core, too, from the same hash of a user's number and a note's index. The logarithm of
+    ``score="pmi"`` is that of the executors' C library; where this is another one than the core has, a score may differ
+    by one unit, 2^-40.
 
     Three things are kept in Spark's cache, on disk where memory is short, so that none is computed twice: each user's
-    views and clicks, all pairs found, and the pairs that are kept; the first two until the call ends.
+    views and clicks, all pairs found, and the pairs that are kept; the first two until the call ends. With samples also
+    who saw what, until then.
 
     Args:
         log: ``user`` and ``note`` (text or integers), optionally ``event`` (text: view or click) and, if the log is
             ordered, ``row`` (integers, no two alike: the order of events of equal time) and optionally ``time``
-            (integers, dates or timestamps). See `read_log`.
+            (integers, dates or timestamps). Samples need ``user_index`` (integers, one for each user, by which the
+            core knows the user) or ``row``: users are then numbered as they first appear. See `read_log`.
         notes: ``id`` and ``index`` (integers, no two alike: the order of partners of equal score). See `read_notes`.
         options: See `MiningOptions`.
         ordered: False if each user's events are a set without order (a basket).
@@ -194,14 +220,20 @@ def mine_pairs_on_spark(
     events = job.events()
     event_count, notes_seen = check_contents(events)
     long = long_users(events, job.options)
-    with _cached(job.users(events, long)) as users:
-        counts = _user_counts(users, long if job.options.max_user_events else None)
-        with _cached(job.pairs(users, counts["users"] - counts["users_too_long"])) as pairs:
-            fates = count_fates(pairs)
-            kept = best_of(pairs, job.options, note_count).persist()
-            sources, kept_count = kept.agg(F.count_distinct("source"), F.count("*")).collect()[0]
+    with contextlib.ExitStack() as stack:
+        left, counts = job.of_short_users(events, long), {}
+        if samples := job.samples(events, left):
+            stack.enter_context(_cached(samples.seen))
+            left, counts = samples.events_left(left), samples.counts()
+        users = stack.enter_context(_cached(job.users(left)))
+        people, user_counts = _user_counts(users, long if job.options.max_user_events else None, samples)
+        pairs = stack.enter_context(_cached(job.pairs(users, people)))
+        fates = count_fates(pairs)
+        kept = best_of(pairs, job.options, note_count).persist()
+        sources, kept_count = kept.agg(F.count_distinct("source"), F.count("*")).collect()[0]
     report = MiningReport(
         **counts,
+        **user_counts,
         events=event_count,
         pairs_found=fates.by_fate.total(),
         pairs_under_min_users=fates.by_fate[FEW],
@@ -236,7 +268,9 @@ def explain_on_spark(
         log, notes, (options or MiningOptions()).replace(**changes), ordered, ticks_per_second, tasks
     )
     events = job.events()
-    pairs = job.pairs(job.users(events, long_users(events, job.options)), people=1)
+    left = job.of_short_users(events, long_users(events, job.options))
+    samples = job.samples(events, left)
+    pairs = job.pairs(job.users(samples.events_left(left) if samples else left), people=1)
     plan = io.StringIO()
     with contextlib.redirect_stdout(plan):
         job.named(best_of(pairs, job.options, notes=2**63)).explain("formatted")
@@ -252,16 +286,19 @@ def _cached(frame: DataFrame) -> Iterator[DataFrame]:
         frame.unpersist()
 
 
-def _user_counts(users: DataFrame, long: DataFrame | None) -> dict[str, Any]:
-    """The report's counts of users, and of events left out with them."""
-    short, lone = users.agg(F.count("*"), F.count_if(F.col("notes") == 1)).collect()[0]
+def _user_counts(
+    users: DataFrame, long: DataFrame | None, samples: Samples | None
+) -> tuple[int, dict[str, Any]]:
+    """How many users are left, and the report's counts of users and of the events left out with long ones."""
+    left, lone = users.agg(F.count("*"), F.count_if(F.col("notes") == 1)).collect()[0]
+    short = samples.seen.select("user").distinct().count() if samples else left
     left_out, their_events = (0, 0)
     if long is not None:
         left_out, their_events = long.agg(F.count("*"), F.coalesce(F.sum("count"), F.lit(0))).collect()[0]
-    return {
+    return left, {
         "users": short + left_out,
         "users_too_long": left_out,
-        "users_with_one_note": lone,
+        "users_with_one_note": lone + short - left,  # those of whom nothing is left give no pair either
         "events_of_long_users": their_events,
     }
 
@@ -271,6 +308,14 @@ def _histogram(by_width: Mapping[int, int]) -> dict[str, Any]:
     widths = range(min(by_width), max(by_width) + 1) if by_width else range(0)
     edges = [2.0 ** (width - 1 - _core.SCORE_UNIT_BITS) for width in [*widths, widths.stop]] if widths else []
     return {"histogram_edges": edges, "histogram_counts": [by_width[width] for width in widths]}
+
+
+def _numbers(log: DataFrame, options: MiningOptions, is_ordered: bool) -> list[str]:
+    """The columns of numbers that mining needs."""
+    names = {"row"} if is_ordered else set()
+    if takes_samples(options):
+        names.add("user_index" if "user_index" in log.columns else "row")
+    return sorted(names)
 
 
 def _refuse_unknown(options: MiningOptions) -> None:

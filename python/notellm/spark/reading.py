@@ -55,9 +55,17 @@ def read_notes(session: SparkSession, path: str) -> DataFrame:
 
 
 def log_frame(session: SparkSession, log: Interactions) -> DataFrame:
-    """A log that is in memory, as `read_log` returns it; times are in the ticks of ``log.ticks_per_second``."""
+    """A log that is in memory, as `read_log` returns it; times are in the ticks of ``log.ticks_per_second``.
+
+    It has ``user_index``, too: users need not be numbered as they first appear.
+    """
     ids = pa.array(log.note_ids, pa.string())
-    columns = {"user": log.users, "note": ids.take(pa.array(log.notes)), "row": np.arange(len(log))}
+    columns = {
+        "user": log.users,
+        "user_index": log.users,
+        "note": ids.take(pa.array(log.notes)),
+        "row": np.arange(len(log)),
+    }
     if log.times is not None:
         columns["time"] = log.times
     if log.events is not None:

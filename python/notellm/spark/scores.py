@@ -3,7 +3,8 @@
 Sums, products, quotients and square roots of IEEE numbers are the same in every language, so Spark computes them. A
 logarithm is not: Java's may differ from C's in the last bit. So Spark calls Python's, which is C's.
 
-A further score of what a pair has (its sum, its users, those of its notes) is one more line in `SCORES`.
+A further score of what a pair has (its sum, its users, those of its notes) is one more line in `SCORES`; one with sums
+of its own names the function that makes them.
 """
 
 import math
@@ -14,7 +15,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from notellm.errors import NotSupportedError
-from notellm.spark.sums import LARGEST, ONE
+from notellm.spark.sums import LARGEST, ONE, sums_of
+from notellm.spark.swing import swing_sums
 from notellm.spark.users import notes_people
 
 __all__ = ["SCORES", "Score", "bound_units", "find_score", "scored", "to_units"]
@@ -28,10 +30,12 @@ class Score:
         units: The score in units, from the number of all users; it may use the columns ``units`` (the sum of equation
             1) and ``users`` of a pair and, if it needs them, ``viewers`` of its source and ``clickers`` of its target.
         needs_people: Whether it does.
+        sums: How ``units`` and ``users`` are summed.
     """
 
     units: Callable[[int], Column]
     needs_people: bool = False
+    sums: Callable[..., DataFrame] = sums_of
 
 
 def _apart() -> Column:
@@ -54,6 +58,7 @@ SCORES = {
     "count": Score(lambda people: to_units(F.col("users").cast("double"))),
     "cosine": Score(_cosine, needs_people=True),
     "pmi": Score(_pmi, needs_people=True),
+    "swing": Score(lambda people: F.col("units"), sums=swing_sums),
 }
 
 
@@ -75,7 +80,7 @@ def scored(sums: DataFrame, users: DataFrame, score: Score, people: int) -> Data
     """The sums with the score in place of ``units``.
 
     Args:
-        sums: From `notellm.spark.sums.sums_of`.
+        sums: Those of the score.
         users: From `notellm.spark.users.users_of`.
         score: Which score.
         people: The number of ``users``.

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from notellm._core import mining as _core
 from notellm._core.options import MiningOptions
 
-__all__ = ["CHUNK", "saturating_sum", "sums_of"]
+__all__ = ["CHUNK", "chunks_of", "is_pair", "saturating_sum", "sums_of"]
 
 CHUNK = 256
 """Views of a user in a chunk, about."""
@@ -37,11 +37,11 @@ def sums_of(users: DataFrame, options: MiningOptions, *, is_ordered: bool, tasks
         tasks: Over how many tasks the users are spread. It must be given: Spark would choose their number by the size
             of the log, but the work is that of the pairs.
     """
-    chunks = _chunks(users).repartition(tasks, "user", "chunk")
     pairs = (
-        chunks.withColumn("view", F.explode("views"))
+        chunks_of(users, tasks)
+        .withColumn("view", F.explode("views"))
         .withColumn("click", F.explode("clicks"))
-        .where(_is_pair(options, is_ordered))
+        .where(is_pair(F.col("view"), F.col("click"), options, is_ordered))
         .select(
             "user", "chunk", F.col("view.note").alias("source"), F.col("click.note").alias("target"), "unit"
         )
@@ -54,8 +54,13 @@ def sums_of(users: DataFrame, options: MiningOptions, *, is_ordered: bool, tasks
     )
 
 
-def _chunks(users: DataFrame) -> DataFrame:
-    """Users whose events can make a pair, with ``unit`` (1 / N, to the nearest unit) and a share of their views."""
+def chunks_of(users: DataFrame, tasks: int) -> DataFrame:
+    """Users whose events can make a pair, spread over the tasks.
+
+    Returns:
+        ``user`` and ``chunk``; ``unit``, 1 / N to the nearest unit; a share of the user's ``views``, all of those of a
+        note in one; and all ``clicks``.
+    """
     useful = users.where((F.col("notes") > 1) & (F.size("views") > 0) & (F.size("clicks") > 0))
     chunks, chunk = F.col("chunks"), F.col("chunk")
     numbered = useful.select(
@@ -66,12 +71,12 @@ def _chunks(users: DataFrame) -> DataFrame:
         "clicks",
     ).withColumn("chunk", F.explode(F.expr("sequence(0, chunks - 1)")))
     own = F.filter("views", lambda view: F.pmod(view["note"], chunks) == chunk)
-    return numbered.withColumn("views", F.when(chunks == 1, F.col("views")).otherwise(own)).drop("chunks")
+    shares = numbered.withColumn("views", F.when(chunks == 1, F.col("views")).otherwise(own)).drop("chunks")
+    return shares.repartition(tasks, "user", "chunk")
 
 
-def _is_pair(options: MiningOptions, is_ordered: bool) -> Column:
-    """Whether a ``view`` and a ``click`` of one user relate their notes."""
-    view, click = F.col("view"), F.col("click")
+def is_pair(view: Column, click: Column, options: MiningOptions, is_ordered: bool) -> Column:
+    """Whether a view and a click of one user relate their notes."""
     found = view["note"] != click["note"]
     if is_ordered:
         found &= view["at"] < click["at"]

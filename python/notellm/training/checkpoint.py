@@ -31,11 +31,6 @@ OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
 FREE_OPTIONS = frozenset(option.name for option in TrainOptions.GROUP.options if option.decides_cost)
 """Options that may differ when a run is resumed: how often to save, what else to log, how to fit into memory."""
 
-LATER_OPTIONS = {
-    option.name: option.standard for option in TrainOptions.GROUP.options if option.is_added_later
-}
-"""What options were in effect in checkpoints that do not know them yet."""
-
 
 def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints below a run's ``checkpoints`` folder, oldest first."""
@@ -134,9 +129,8 @@ def load_checkpoint(
     """
     state = _state(path)
     step = state.count("step")
-    _check_same(
-        path, {name: node.value for name, node in state.entries("options").items()}, options.to_dict()
-    )
+    saved = {name: node.value for name, node in state.entries("options").items()}
+    _check_same(path, _defaults_of_later_options(options) | saved, options.to_dict())
     if state.text("data") != data:
         raise DataError(
             f"{path}: must be of a run on the same notes, pairs, prompt and losses, but is of another; train in "
@@ -154,11 +148,15 @@ def load_checkpoint(
     return step
 
 
+def _defaults_of_later_options(options: TrainOptions) -> dict[str, Any]:
+    """What a checkpoint means that is older than an option."""
+    return {one.name: one.standard for one in options.GROUP.options if one.is_added_later}
+
+
 def _check_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
-        before = saved.get(name, LATER_OPTIONS.get(name))
-        if name not in FREE_OPTIONS and before != value:
+        if name not in FREE_OPTIONS and saved.get(name) != value:
             raise DataError(
-                f"{path}: {name} must be {before} as the run began, but is {value}; "
+                f"{path}: {name} must be {saved.get(name)} as the run began, but is {value}; "
                 "go on with the same options or train in another folder"
             )

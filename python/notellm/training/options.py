@@ -1,6 +1,6 @@
 """What a training run may vary."""
 
-from notellm.losses import ALPHA
+from notellm.losses import ALPHA, nested_dims_fault
 from notellm.options import Options, option
 from notellm.precision import AUTO, DTYPES
 
@@ -25,12 +25,24 @@ class LossOptions(Options):
     mask_same_note: bool = option(
         "Whether copies of an anchor or of its partner in the batch are no negatives.", default=True
     )
+    nested_dims: tuple[int, ...] = option(
+        "Ascending widths below model.dim at which the first numbers of an embedding must pick out its partner, too "
+        "(Matryoshka): L_cl is the mean, with equal weights, over these widths and the whole one. Vectors can then be "
+        "cut to them (embed.dim).",
+        default=(),
+        at_least=1,
+        added_later=True,
+    )
 
     def mismatch(self) -> str:
-        """One of the losses must count."""
-        return (
-            "" if self.contrastive or self.alpha > 0 else "alpha must be above 0 where contrastive is false"
-        )
+        """One of the losses must count, and widths ascend."""
+        if not self.contrastive and self.alpha == 0:
+            return "alpha must be above 0 where contrastive is false"
+        return self._dims_mismatch()
+
+    def _dims_mismatch(self) -> str:
+        fault = nested_dims_fault(self.nested_dims)
+        return f"nested_dims {fault}" if fault else ""
 
 
 class OptimizationOptions(Options):
@@ -126,5 +138,5 @@ class TrainOptions(OptimizationOptions, LossOptions):
     seed: int = SEED
 
     def mismatch(self) -> str:
-        """None: a loss of one's own may stand alone, see `Trainer`."""
-        return ""
+        """Widths must ascend. A loss of one's own may stand alone, see `Trainer`."""
+        return self._dims_mismatch()

@@ -23,6 +23,7 @@ of the whole batch, also for tau.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -46,13 +47,35 @@ NOTHING = LossTerm(torch.zeros(()), 0)
 
 @dataclass(frozen=True)
 class StepSums:
-    """The sums of one step over all processes."""
+    """The sums of one step over all processes. The host waits for a GPU when the first of its losses is read."""
 
-    contrastive: LossTerm
-    generative: LossTerm
+    losses: Tensor
+    """Shape ``(2 + extra losses,)``, fp64, on the model's device: contrastive, generative and extra losses."""
+    anchors: int
+    labelled: int
+    """What the sums of both losses are divided by."""
     tokens: int
-    extra: dict[str, float]
-    """Extra losses, not weighted."""
+    names: tuple[str, ...]
+    """Of the extra losses."""
+
+    @property
+    def contrastive(self) -> LossTerm:
+        """The contrastive loss."""
+        return LossTerm(self._on_host[0], self.anchors)
+
+    @property
+    def generative(self) -> LossTerm:
+        """The generative loss."""
+        return LossTerm(self._on_host[1], self.labelled)
+
+    @property
+    def extra(self) -> dict[str, float]:
+        """Extra losses, not weighted."""
+        return dict(zip(self.names, self._on_host[2:].tolist(), strict=True))
+
+    @cached_property
+    def _on_host(self) -> Tensor:
+        return self.losses.cpu()
 
 
 @dataclass(frozen=True)
@@ -114,7 +137,7 @@ class JointStep:
 
         Returns:
             The sums and counts of both losses, and the tokens, over all processes. If both counts are 0 there are no
-            gradients.
+            gradients. With a single process the host has not waited for a GPU yet.
         """
         self.model.zero_grad(set_to_none=True)
         self._dropout_seed = dropout_seed(self.options.seed, step)  # the same mask in all passes
@@ -123,7 +146,7 @@ class JointStep:
         reads_rows = anchors > 0 or bool(self.extra_losses)
         labelled = self._count_labelled(micros)
         kept: TrainingStates | None = None
-        contrastive = generative = torch.zeros(())
+        contrastive = generative = torch.zeros((), device=self.model.device)
         extra: list[Tensor] = []
         row_gradients: Tensor | None = None
         if reads_rows:
@@ -135,13 +158,10 @@ class JointStep:
                 generative = generative + self._descend(micro, states, row_gradients, labelled)
                 del states  # frees its graph before the next one is built
         tokens = sum(len(micro.packed.tokens) for micro in micros if not micro.is_idle)
-        sums = self._sum_over_processes(contrastive, generative, tokens, *extra)
-        return StepSums(
-            LossTerm(sums[0], anchors),
-            LossTerm(sums[1], labelled),
-            int(sums[2]),
-            dict(zip(self.extra_losses, sums[3:].tolist(), strict=True)),
-        )
+        losses = torch.stack([loss.double().reshape(()) for loss in (contrastive, generative, *extra)])
+        if self.processes.count > 1:
+            losses, tokens = self._sum_over_processes(losses, tokens)
+        return StepSums(losses, anchors, labelled, tokens, tuple(self.extra_losses))
 
     def _cut(self, plan: "_core.prompts.PlannedBatch") -> list[_MicroBatch]:
         """Cuts this process's share of the pairs into micro-batches of ``micro_pairs``."""
@@ -171,6 +191,8 @@ class JointStep:
             own = sum(len(micro.packed.labels) for micro in micros)
         else:
             own = sum(int(np.count_nonzero(np.diff(micro.packed.label_offsets))) for micro in micros)
+        if self.processes.count == 1:
+            return own
         count = torch.tensor(own, device=self.model.device)
         self.processes.sum_(count)
         return int(count)
@@ -228,8 +250,12 @@ class JointStep:
             total = total + weight * loss
         contrastive = rows.new_zeros(())
         if self.options.contrastive:
-            ids = self.model.on_device(plan.note_ids) if self.options.mask_same_note else None
-            contrastive = gcl_term(rows, self.model.tau, note_ids=ids, anchors=(begin, end)).sum
+            has_copies = len(np.unique(plan.note_ids)) < len(plan.note_ids)
+            ids = self.model.on_device(plan.note_ids) if self.options.mask_same_note and has_copies else None
+            dims = self.options.nested_dims
+            contrastive = gcl_term(
+                rows, self.model.tau, note_ids=ids, anchors=(begin, end), nested_dims=dims
+            ).sum
             whole = LossTerm(contrastive, len(rows))
             total = total + joint_loss(whole, NOTHING, alpha=self.options.alpha)
         total.backward()  # type: ignore[no-untyped-call]
@@ -249,7 +275,7 @@ class JointStep:
             gradients.append(torch.zeros_like(states.embeddings) if micro.is_idle else rows)
         if self.shards is not None:
             self._reach_all(states, labelled, roots, gradients)
-        generative = torch.zeros(())
+        generative = torch.zeros((), device=self.model.device)
         if len(micro.packed.labels):
             generative = self._generative_sum(states, micro.packed)
             whole = LossTerm(generative, labelled)
@@ -277,20 +303,22 @@ class JointStep:
             states.labelled, head, labels, offsets, reduction=reduction, dtype=self.dtype
         ).sum
 
-    def _sum_over_processes(self, *numbers: Tensor | float) -> Tensor:
-        """Stage 4: sums some numbers, in fp64, and every parameter's gradient that is not summed yet."""
+    def _sum_over_processes(self, losses: Tensor, tokens: int) -> tuple[Tensor, int]:
+        """Stage 4: sums losses and tokens, in fp64, and every parameter's gradient that is not summed yet."""
         divided = frozenset[str]() if self.shards is None else self.shards.names
         parameters = [
             p for name, p in self.model.named_parameters() if p.requires_grad and name not in divided
         ]
         reached = [parameter.grad is not None for parameter in parameters]
-        sums = torch.tensor([*map(float, numbers), *reached], dtype=torch.float64, device=self.model.device)
+        counts = torch.tensor([tokens, *reached], dtype=torch.float64, device=self.model.device)
+        sums = torch.cat([losses, counts])
         self.processes.sum_(sums)
+        tokens, *reached_by = (int(count) for count in sums[len(losses) :].tolist())
         shared = []
-        for parameter, times in zip(parameters, sums[len(numbers) :].tolist(), strict=True):
+        for parameter, times in zip(parameters, reached_by, strict=True):
             if times:  # a parameter that no process's loss reaches keeps no gradient, as with one process
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 shared.append(parameter.grad)
         self.processes.sum_(*shared)
-        return sums[: len(numbers)].cpu()
+        return sums[: len(losses)], tokens

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.io.fingerprints import Fingerprint
-from notellm.losses import LossTerm, joint_loss
+from notellm.losses import LossTerm, joint_loss, nested_dims_fault
 from notellm.models.adapter import LoraOptions
 from notellm.models.notellm import NoteLLM
 from notellm.models.pooling import pooling_name
@@ -93,6 +93,7 @@ class Trainer:
         self.folder = None if folder is None else Path(folder)
         self.processes = Processes.current()
         self._check_every_process_has_a_pair()
+        self._set_nested_dims()
         # only notes in some pair are tokenised; from here on, indices count among these notes
         ends, self.pairs = _notes_of_pairs(len(notes), source, target)
         self.tokenized = model.prompt.tokenize(notes.take(ends))
@@ -149,8 +150,7 @@ class Trainer:
             ValueError: If another process trains something else; or if an earlier interruption came in the middle of
                 an update of the weights, and they are not loaded from a checkpoint.
         """
-        if self.shards is not None:
-            self.shards.gather()  # after a training that failed
+        self._gather_weights()  # after a training that failed on one process
         if resume and self.folder is not None:
             self._resume(self.folder)
         self._check_weights_are_whole()
@@ -177,8 +177,10 @@ class Trainer:
                 self._checkpoint_if_due(last)
             if progress is not None:
                 progress(self.step, self.total_steps)
-            if self.shards is not None:
-                self.shards.gather()
+            self._gather_weights()
+        except FloatingPointError:  # of what the processes have summed: all are here
+            self._gather_weights()
+            raise
         except KeyboardInterrupt:
             # several processes agree in `_report`, or have nothing that they could save together
             if self.processes.count == 1:
@@ -214,8 +216,8 @@ class Trainer:
         factor = linear_schedule(self.step, self.total_steps, self.warmup_steps)
         self.optimizer.set_rates(factor)
         sums = self.joint_step.backward(plan, self.step)
+        grad_norm = self.optimizer.clip(self.options.clip_norm)  # the host waits for a GPU here
         loss = self._loss(sums)
-        grad_norm = self.optimizer.clip(self.options.clip_norm)
         self._check_finite(loss, grad_norm)
         if loss is not None:
             self._is_torn = True
@@ -250,6 +252,13 @@ class Trainer:
             raise ValueError(
                 f"Trainer: pairs_per_step must be at least the number of processes, {processes}, but is {pairs}"
             )
+
+    def _set_nested_dims(self) -> None:
+        """Tells the model to which widths its embeddings may be cut."""
+        fault = nested_dims_fault(self.options.nested_dims, self.model.dim)
+        if fault:
+            raise ValueError(f"Trainer: nested_dims {fault}")
+        self.model.nested_dims = self.options.nested_dims if self.options.contrastive else ()
 
     def _check_there_is_a_loss(self) -> None:
         has_hashtags = self.options.hashtag_ratio > 0 and len(self.tokenized.hashtags.ids) > 0
@@ -294,9 +303,13 @@ class Trainer:
             is_interrupted = True
         if self.processes.any(is_interrupted, self.model.device):
             self._keep_what_is_done()
-            if self.shards is not None:
-                self.shards.gather()
+            self._gather_weights()
             raise KeyboardInterrupt
+
+    def _gather_weights(self) -> None:
+        """Gives the model its whole weights, on all processes together."""
+        if self.shards is not None:
+            self.shards.gather()
 
     def _keep_what_is_done(self) -> None:
         """Saves a checkpoint of the steps done, unless there is one or an update was interrupted halfway."""

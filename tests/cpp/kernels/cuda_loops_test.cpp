@@ -134,6 +134,40 @@ TYPED_TEST(CudaRows, Sums) {
   EXPECT_EQ(sum, expected);
 }
 
+// The sum over all heads of g . rotate(x) is that of rotate_back(g) . x, and the angles of a table
+// need not be equal in both halves.
+TYPED_TEST(CudaRows, Rotations) {
+  using Scalar = TypeParam;
+  constexpr int64_t kTokens = 3, kHeads = 2, kDim = 6, kStride = 20, kCount = 36;
+  const auto x = this->draw.of(kTokens * kStride), gradient = this->draw.of(kCount);
+  const auto cos = this->draw.of(kTokens * kDim), sin = this->draw.of(kTokens * kDim);
+  std::vector<Scalar> out(kCount), back(kCount);
+  const cuda_on_cpu::Index grid{kCount / 2 / kThreads + 1, 1};
+  launch(grid, kThreads, [&] {
+    cuda::rotate<kThreads>(HeadRows<Scalar>{x.data(), kTokens, kHeads, kDim, kStride}, cos.data(),
+                           sin.data(), 1, out.data());
+  });
+  launch(grid, kThreads, [&] {
+    cuda::rotate<kThreads>(HeadRows<Scalar>{gradient.data(), kTokens, kHeads, kDim, kHeads * kDim},
+                           cos.data(), sin.data(), -1, back.data());
+  });
+  const auto wide_x = widened(x), c = widened(cos), s = widened(sin), g = widened(gradient);
+  std::vector<double> expected, dots(2, 0);
+  for (int64_t token = 0; token < kTokens; ++token) {
+    for (int64_t head = 0; head < kHeads; ++head) {
+      const double* const from = &wide_x[token * kStride + head * kDim];
+      for (int64_t i = 0; i < kDim; ++i) {
+        const double other = i < kDim / 2 ? -from[i + kDim / 2] : from[i - kDim / 2];
+        dots[1] += widened(back)[expected.size()] * from[i];
+        expected.push_back(from[i] * c[token * kDim + i] + other * s[token * kDim + i]);
+        dots[0] += expected.back() * g[expected.size() - 1];
+      }
+    }
+  }
+  expect_near(widened(out), expected, kLimit<Scalar>);
+  EXPECT_NEAR(dots[0], dots[1], 20 * kLimit<Scalar>);
+}
+
 TEST(CudaConversions, ToBf16RoundLikeTheCpu) {
   std::vector<float> values{0.0f,        -0.0f,   1.0f,    1.00390625f,
                             1.01171875f, 3.4e38f, -1e-40f, std::numeric_limits<float>::infinity(),

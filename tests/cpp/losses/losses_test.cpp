@@ -5,6 +5,7 @@
 #include "notellm/losses/csft.h"
 #include "notellm/losses/gcl.h"
 #include "notellm/losses/joint.h"
+#include "notellm/losses/nested_gcl.h"
 #include "tensors.h"
 
 namespace notellm {
@@ -20,6 +21,25 @@ TEST(Gcl, OrthogonalPairsByHand) {
 
 TEST(Gcl, OnePairHasNoNegatives) {
   EXPECT_NEAR(gcl_loss(at::randn({2, 3}), at::full({}, 3.0)).sum.item<double>(), 0, 1e-5);
+}
+
+TEST(NestedGcl, IsTheMeanOverAllWidths) {
+  const at::Tensor embeddings = at::randn({6, 5}, at::kDouble),
+                   tau = at::full({}, 1.0, at::kDouble);
+  const std::vector<int64_t> dims = {2, 3};
+  double sum = gcl_loss(embeddings, tau).sum.item<double>();
+  for (const int64_t dim : dims)
+    sum += gcl_loss(embeddings.narrow(1, 0, dim), tau).sum.item<double>();
+  const LossTerm term = nested_gcl_loss(embeddings, tau, dims);
+  EXPECT_EQ(term.count, 6);
+  EXPECT_NEAR(term.sum.item<double>(), sum / 3, 1e-12);
+}
+
+TEST(NestedGcl, RefusesWidthsThatDoNotAscend) {
+  const at::Tensor embeddings = at::randn({4, 3}), tau = at::zeros({});
+  for (const std::vector<int64_t>& dims : {std::vector<int64_t>{2, 2}, {0}, {3}}) {
+    EXPECT_THROW(nested_gcl_loss(embeddings, tau, dims), std::invalid_argument);
+  }
 }
 
 TEST(Gcl, AZeroRowGivesFiniteGradients) {

@@ -23,7 +23,10 @@ std::vector<OptionGroup> groups() {
             {"limit", 1.0, "A limit.", above(0).or_infinite()},
             {"masks", true, "Whether.", anything()},
             {"ties", std::string("mean"), "A choice.", {.choices = {"mean", "best", "worst"}}},
-            {"ks", std::vector<int64_t>{1, 10}, "Cut-offs.", at_least(1).not_empty()},
+            {"ks",
+             std::vector<int64_t>{1, 10},
+             "Cut-offs.",
+             {.low = 1, .must_not_be_empty = true, .must_differ = true}},
             {"pieces", std::vector<std::string>{}, "Texts.", anything()}}}};
 }
 
@@ -142,6 +145,8 @@ TEST(CheckOptions, RefusesAValueOutOfRange) {
             "c.yaml:5: loss.share must be at most 1, but is 1.25");
   EXPECT_EQ(refusal(with("ks: [1, 5]", "ks: [1, 0]")),
             "c.yaml:9: loss.ks[1] must be at least 1, but is 0");
+  EXPECT_EQ(refusal(with("ks: [1, 5]", "ks: [1, 5, 1]")),
+            "c.yaml:9: loss.ks must hold each value once, but holds 1 more than once");
   EXPECT_EQ(refusal(with("ks: [1, 5]", "ks: []")), "c.yaml:9: loss.ks must not be empty");
   EXPECT_EQ(refusal(with("ties: best", "ties: middle")),
             "c.yaml:8: loss.ties must be mean, best or worst, but is 'middle'");

@@ -48,7 +48,7 @@ TEST(ParseYaml, NamesFileAndLineOfWhatItRefuses) {
 
 TEST(ParseYaml, SpeaksUtf8OfWhatIsNot) {
   EXPECT_EQ(complaint(std::string("a: 1\nb: ") + '\0'),
-            "a.yaml:2: text must be UTF-8, but holds a zero byte");
+            "a.yaml:2: text must be UTF-8, but byte 4 is 0x00; try to save it as UTF-8");
   for (const char* text : {"a: !\xF0 x\n", "a: *\xF0\n", "a: !<\xF0> x\n", "\xF0: 1\n"}) {
     EXPECT_EQ(complaint(text).find('\xF0'), std::string::npos) << text;
   }
@@ -66,9 +66,11 @@ TEST(ParseYaml, RefusesTextThatReadersTakeDifferently) {
       "a.yaml:2: the line separators U+0085, U+2028 and U+2029 are not supported; use a newline";
   EXPECT_EQ(complaint("a: 1\nb: 'x\xE2\x80\xA8y'"), separators);
   EXPECT_EQ(complaint("a: 1\nb: x\xC2\x85y"), separators);
-  EXPECT_EQ(complaint("a: 1\nb: caf\xE9"), "a.yaml:2: text must be UTF-8, but is not");
+  EXPECT_EQ(complaint("a: 1\nb: caf\xE9"),
+            "a.yaml:2: text must be UTF-8, but byte 7 is 0xe9; try to save it as UTF-8");
   EXPECT_EQ(complaint("a: 1\nb: \"\\N\""), "a.yaml:2: text must be UTF-8, but is not");
-  EXPECT_EQ(complaint("caf\xE9: 1"), "a.yaml:1: text must be UTF-8, but is not");
+  EXPECT_EQ(complaint("caf\xE9: 1"),
+            "a.yaml:1: text must be UTF-8, but byte 4 is 0xe9; try to save it as UTF-8");
   EXPECT_EQ(complaint("a: \xE7\xAC\x94\xE8\xAE\xB0"), "no error");
 }
 
@@ -98,9 +100,48 @@ TEST(ParseYaml, BoundsWhatAnchorsStandFor) {
   EXPECT_TRUE(complaint(bomb).ends_with("a file must hold at most 100000 values"));
 }
 
-TEST(ParseYaml, NamesTheLineOfBadSyntax) {
-  EXPECT_TRUE(complaint("a: 1\nb: [1, 2\n").starts_with("a.yaml:")) << complaint("b: [1");
-  EXPECT_TRUE(complaint("a: 1\n\tb: 2\n").starts_with("a.yaml:2: "));
+TEST(ParseYaml, RefusesWhatPythonsDecoderRefuses) {
+  for (const char* bytes : {"\xE0\x9F\xBF", "\xED\xA0\x80", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80",
+                            "\xC1\xBF", "\xF5\x80\x80\x80", "\xE2\x82", "\x80"}) {
+    const std::string said = complaint(std::string("a: 1\n") + bytes);
+    EXPECT_TRUE(said.starts_with("a.yaml:2: text must be UTF-8, but byte 1 is 0x")) << said;
+  }
+  for (const char* bytes :
+       {"\xE0\xA0\x80", "\xED\x9F\xBF", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF"}) {
+    EXPECT_EQ(complaint(std::string("a: ") + bytes), "no error");
+  }
+  EXPECT_EQ(complaint("\xFF\xFE" + std::string("a\0", 2)),
+            "a.yaml:1: text must be UTF-8, but begins like UTF-16; try to save it as UTF-8");
+}
+
+TEST(ParseYaml, SaysWhatBadSyntaxLacks) {
+  EXPECT_EQ(
+      complaint("a: 1\nb: [1, 2\n\n"),
+      "a.yaml:3: the items of a list in [] must be separated by commas and end with ], but in "
+      "that of line 2 neither is here");
+  EXPECT_EQ(complaint("a: 1\n\tb: 2\n"),
+            "a.yaml:2: lines must be indented by spaces, but here is a tab");
+}
+
+TEST(ParseYaml, RefusesQuotesThatAreNotClosed) {
+  const std::string refused =
+      "a.yaml:2: a text that begins with a quote must end with it, but does not";
+  for (const char* open :
+       {"'x\nc: 1\n", "\"x\n", "'x", "\"x\\\"\n", "'it''s\n", "&n 'x\n", "! 'x\n", "[1, 'x\n"}) {
+    EXPECT_EQ(complaint(std::string("\xE7\xAC\x94: 1\na: ") + open), refused) << open;
+  }
+  for (const char* closed :
+       {"'it''s'\n", "''''\n", "\"x\\\"\"\n", "it's\n", "! &n 'x'\n", "! x 'y\n"}) {
+    EXPECT_EQ(complaint(std::string("b: 1\na: ") + closed), "no error") << closed;
+  }
+}
+
+TEST(ParseYaml, BoundsTheBytesThatAliasesRepeat) {
+  std::string bomb = "a: &a " + std::string(100'000, 'x') + "\nb: [";
+  for (int i = 0; i < 1000; ++i) bomb += "*a, ";
+  EXPECT_TRUE(
+      complaint(bomb + "]")
+          .ends_with(": a file must hold at most 67108864 bytes of text, repeated ones included"));
 }
 
 TEST(ParseYaml, LeavesThePlaceOutForATextWithoutName) {

@@ -1,18 +1,19 @@
 """SIGKILL at random moments: called again, a verb goes on, and what it leaves is the same to the bit."""
 
 import json
-import os
+import multiprocessing
 import random
+import re
 import shutil
-import subprocess
-import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from notellm.app.studies import Ledger
 from notellm.training.log import read_log
+from processes import call_verb
 from samples import make_notes
 from writing import write_study
 
@@ -21,15 +22,9 @@ pytestmark = pytest.mark.slow
 KILLS = 50
 """Of each verb."""
 
-STARTED = """
-import sys
-from pathlib import Path
-import notellm.app.pipeline, notellm.app.studies.sweep
-from notellm.app.cli import main
-Path(sys.argv[1]).touch()
-sys.exit(main(sys.argv[2:]))
-"""
-"""Says when the imports, which last the longest, are done."""
+VERBS = multiprocessing.get_context("forkserver")
+VERBS.set_forkserver_preload(["notellm.app.pipeline", "notellm.app.studies.sweep", "notellm.app.cli"])
+"""Forked after the imports, which last the longest, so that most moments fall into the work."""
 
 STUDY = """\
 # @package _global_
@@ -52,22 +47,26 @@ class Call:
 
     def __init__(self, arguments, outcome, found):
         self.arguments, self.outcome, self.found = arguments, outcome, found
-        self.mark = Path("begun").resolve()
+        self.said = Path("said").resolve()
 
     def begin(self):
-        self.mark.unlink(missing_ok=True)
-        command = [sys.executable, "-c", STARTED, str(self.mark), *self.arguments]
-        quiet = {"env": os.environ | {"OMP_NUM_THREADS": "1"}, "stdout": subprocess.DEVNULL}
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **quiet)
-        while not self.mark.exists() and process.poll() is None:
-            time.sleep(0.005)
+        process = VERBS.Process(target=call_verb, args=(self.arguments, Path.cwd(), self.said))
+        process.start()
         return process
 
     def end(self, process):
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
+        process.join(300)
+        assert process.exitcode == 0, self.said.read_text()
         assert not [path for path in self.outcome.rglob("*") if path.name.endswith(".part")]
         return self.found(self.outcome)
+
+    def stage(self):
+        """What it has written last, without its number."""
+        files = [path for path in self.outcome.rglob("*") if path.is_file()]
+        if not files:
+            return "nothing"
+        newest = max(files, key=lambda path: path.stat().st_mtime_ns)
+        return re.sub(r"\d+|\.[0-9a-f]{8,}|tmp\w+", "N", newest.name)
 
     def forget(self):
         shutil.rmtree(self.outcome)
@@ -98,6 +97,7 @@ def calls(tmp_path, overrides, tiny_folder, monkeypatch):
     from notellm.models.notellm import NoteLLM
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the fork server, too, which the first call starts
     write_study(STUDY)
     make_notes(1500, seed=3).write(tmp_path / "many.parquet")
     NoteLLM.from_pretrained(tiny_folder, dim=8).save_pretrained(tmp_path / "model")
@@ -126,27 +126,28 @@ def calls(tmp_path, overrides, tiny_folder, monkeypatch):
 )
 def test_killed_at_any_moment_and_called_again_it_leaves_the_same(verb, calls, record_property):
     call, random_ = calls[verb], random.Random(verb)
-    process, begin = call.begin(), time.monotonic()
-    whole = call.end(process)
+    whole = call.end(call.begin())  # the first one also starts the fork server
+    call.forget()
+    begin = time.monotonic()
+    assert call.end(call.begin()) == whole
     seconds = time.monotonic() - begin
     call.forget()
-    kills = ends = 0
-    while kills < KILLS:
+    ends, stages = 0, Counter()
+    while stages.total() < KILLS:
         process = call.begin()
-        try:
-            process.wait(random_.uniform(0, seconds))
-        except subprocess.TimeoutExpired:
+        process.join(random_.uniform(0, seconds))
+        if process.is_alive():
             process.kill()
-            process.communicate()
-            kills += 1
+            process.join()
+            stages[call.stage()] += 1
             continue
         assert call.end(process) == whole
         ends += 1
         call.forget()
     assert call.end(call.begin()) == whole
-    record_property(
-        "figures", json.dumps({"verb": verb, "kills": kills, "ends": ends + 1, "seconds": seconds})
-    )
+    figures = {"verb": verb, "kills": stages.total(), "ends": ends + 1, "seconds": seconds, "stages": stages}
+    record_property("figures", json.dumps(figures))
     print(
-        f"{verb}: killed {kills} times, ended {ends + 1} times, each with the same bytes; alone {seconds:.2f} s"
+        f"{verb}: killed {stages.total()} times, ended {ends + 1} times, each with the same bytes; alone "
+        f"{seconds:.2f} s; last written when it was killed: {dict(stages.most_common())}"
     )

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from notellm import _core
 from notellm.data.notes import Notes
-from notellm.embedding import check_ids, embed, load_embeddings, save_embeddings
+from notellm.embedding import check_ids, embed, load_embeddings, save_embeddings, truncated
 from notellm.errors import DataError
+from notellm.int8 import from_int8, to_int8
 from notellm.models.notellm import NoteLLM
 from notellm.prompts import explain_prompt
 from samples import make_notes
@@ -312,3 +313,80 @@ def test_bad_files_are_refused(tmp_path):
     (tmp_path / "e.safetensors").write_bytes(b"junk")
     with pytest.raises(DataError, match="must be a file of save_embeddings"):
         load_embeddings(tmp_path / "e.safetensors")
+
+
+UNTRAINED = r"embed: vectors are cut to dim=\d, but were trained for no nested_dims"
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("dim", [1, 4, 6])
+def test_dim_is_the_first_numbers_normalised_anew(dim, dtype, tiny, notes):
+    model = tiny.double() if dtype == "fp64" else tiny
+    model.nested_dims = (1, 4)
+    whole = vectors(model, notes, dtype=dtype)
+    expected = torch.nn.functional.normalize(whole[:, :dim], dim=1)
+    found = vectors(model, notes, dtype=dtype, dim=dim)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(truncated(whole, dim), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(model.embed(notes, dtype=dtype, dim=dim), found, rtol=0, atol=1e-6)
+
+
+def test_dim_with_a_pooling_function(tiny, notes):
+    tiny.nested_dims = (3,)
+    tiny.pooling = lambda states, lengths: torch.stack([part[-1] for part in states.split(lengths.tolist())])
+    whole = vectors(tiny, notes, dtype="fp32")
+    torch.testing.assert_close(vectors(tiny, notes, dtype="fp32", dim=3), truncated(whole, 3))
+
+
+def test_a_dim_that_was_not_trained_is_allowed_with_a_warning(tiny, notes):
+    with pytest.warns(UserWarning, match=UNTRAINED):
+        assert vectors(tiny, notes, dim=3).shape == (12, 3)
+    tiny.nested_dims = (2,)
+    with pytest.warns(
+        UserWarning, match="dim=3, but were trained for 2 nested_dims: they may find much less"
+    ):
+        vectors(tiny, notes, dim=3)
+    with pytest.warns(UserWarning, match=UNTRAINED):  # states are not what was nested
+        assert vectors(tiny, notes, dim=2, projected=False).shape == (12, 2)
+
+
+@pytest.mark.filterwarnings("ignore:embed. vectors are cut")
+def test_dims_that_are_not_there(tiny, notes):
+    with pytest.raises(ValueError, match="embed: dim must be at most 6, the vectors' width, but is 7"):
+        vectors(tiny, notes, dim=7)
+    with pytest.raises(ValueError, match="dim must be at least 0, but is -1"):
+        vectors(tiny, notes, dim=-1)
+    for dim in (0, 4, -1):
+        with pytest.raises(ValueError, match=rf"truncated: dim must be in \[1, 3\], .* but is {dim}"):
+            truncated(torch.ones(2, 3), dim)
+    assert truncated(torch.zeros(2, 3), 2).abs().max() == 0
+
+
+def test_int8_files(tmp_path):
+    torch.manual_seed(0)
+    rows = torch.randn(100, 7)
+    rows[3] = 0
+    save_embeddings(tmp_path / "e.safetensors", [f"n{i}" for i in range(100)], rows, storage="int8")
+    ids, found = load_embeddings(tmp_path / "e.safetensors")
+    assert ids[99] == "n99"
+    assert found.dtype == torch.float32
+    assert torch.equal(found, from_int8(*to_int8(rows)))
+    assert ((found - rows).abs() <= rows.abs().amax(1, keepdim=True) / 254 * (1 + 1e-5)).all()
+    values, scales = to_int8(torch.tensor([[127.0, 0.5, 1.5, 2.5, -0.5]]))
+    assert (values.tolist(), scales.tolist()) == ([[127, 0, 2, 2, 0]], [1.0])  # the even one of two
+    save_embeddings(tmp_path / "none.safetensors", [], rows[:0], storage="int8")
+    assert load_embeddings(tmp_path / "none.safetensors")[1].shape == (0, 7)
+
+
+def test_int8_files_that_cannot_be(tmp_path):
+    with pytest.raises(ValueError, match="int8 must go to a .safetensors file, but this is e.npy"):
+        save_embeddings(tmp_path / "e.npy", ["a"], torch.ones(1, 2), storage="int8")
+    with pytest.raises(ValueError, match="storage must be fp32 or int8, but is 'int4'"):
+        save_embeddings(tmp_path / "e.safetensors", ["a"], torch.ones(1, 2), storage="int4")
+    path = tmp_path / "e.safetensors"
+    for scales in (None, torch.ones(2), torch.tensor([float("nan")]), torch.ones(1).double()):
+        save_embeddings(path, ["a"], torch.ones(1, 2), storage="int8")
+        tensors = {name: value for name, value in load_file(path).items() if name != "scales"}
+        save_file(tensors | ({} if scales is None else {"scales": scales}), path)
+        with pytest.raises(DataError, match="e.safetensors: "):
+            load_embeddings(path)

@@ -117,7 +117,7 @@ def test_other_names_are_refused(tiny, notes):
 def test_weights_that_are_not_finite_are_refused(bad, tiny, notes):
     with torch.no_grad():
         tiny.model.layers[1].mlp.up_proj.weight[0, 3] = bad
-    with pytest.raises(ValueError, match="weights must be finite to become int8, but a row holds inf or nan"):
+    with pytest.raises(ValueError, match="numbers must be finite to become int8, but a row holds inf or nan"):
         embedded(tiny, notes, weights="int8")
 
 

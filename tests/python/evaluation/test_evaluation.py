@@ -121,6 +121,14 @@ def test_systems_must_answer_the_same_queries():
         evaluate({})
 
 
+@pytest.mark.parametrize("ks", [[], [1, 10, 1]])
+def test_cut_offs_are_given_once_each(ks):
+    with pytest.raises(
+        ValueError, match=r"evaluate_retrieval: ks must be one or more, each once, but are \["
+    ):
+        evaluate({"trained": ranks([0, 0, 0, 0])}, ks=ks)
+
+
 CATEGORIES = ["games", "net", "", "web"]
 HASHTAGS = [["playing", "x11"], [], ["console", "client", "network"], ["web"]]
 

@@ -224,12 +224,16 @@ def test_refuses_hashtags(tiny, notes, options, message):
 
 
 def test_refuses_categories(tiny, notes):
-    with pytest.raises(ValueError, match="there must be a value to write, but there is none"):
+    with pytest.raises(ValueError, match="generate_category: there must be categories to choose"):
         generate_category(tiny, notes, categories=[])
-    with pytest.raises(ValueError, match="values must be distinct, but number 2"):
+    with pytest.raises(ValueError, match="categories must be given once each, but 'a' is given twice"):
         generate_category(tiny, notes, categories=["a", "b", "a"])
-    with pytest.raises(ValueError, match="values must not be empty, but number 1"):
+    with pytest.raises(ValueError, match="categories must have text, but number 2 is ''"):
         generate_category(tiny, notes, categories=["a", ""])
+    with pytest.raises(
+        ValueError, match=r"must differ for the tokenizer, but 'a b' and 'a\\nb' have the same"
+    ):
+        generate_category(tiny, notes, categories=["a b", "a\nb"])
     with pytest.raises(ValueError, match="categories must be a list of names, but are a text"):
         generate_category(tiny, notes, categories="games")
     with pytest.raises(ValueError, match="max_new_tokens must be at least"):

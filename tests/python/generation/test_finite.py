@@ -5,6 +5,8 @@ import torch
 
 from notellm import _core
 from notellm.errors import DataError
+from notellm.generation import score_categories
+from notellm.pools import making
 from refusals import models
 
 prompts = _core.prompts
@@ -39,6 +41,22 @@ def test_logits(options, overflowing, notes):
     rows = [prompts.NotePrompt(note, prompts.Task.category) for note in (2, 5)]
     with pytest.raises(DataError, match="generate: logits must be finite, but those of note [25] are not"):
         call(**(right | free | {"requests": rows}))
+
+
+def test_a_note_is_named_where_its_id_is_known(overflowing, notes, tmp_path):
+    some = notes.take([4, 2])
+    first = f"of note '{some.ids[0]}'"
+    with pytest.raises(DataError, match=f"embed: vectors must be finite, but that {first}"):
+        overflowing.embed(some.take([0]), dtype="fp32")
+    with pytest.raises(DataError, match=f"logits must be finite, but those {first}"):
+        overflowing.generate_category(some.take([0]), dtype="fp32")
+    with pytest.raises(DataError, match=f"logits must be finite, but those {first}"):
+        overflowing.generate_hashtags(some.take([0]), 1, dtype="fp32")
+    with pytest.raises(DataError, match=f"log-probabilities must be finite, but one {first}"):
+        score_categories(overflowing, some.take([0]), ["a"], dtype="fp32")
+    shards = making.begin(tmp_path / "out", "embeddings", some, made_by={})
+    with pytest.raises(DataError, match="vectors must be finite, but that of note '"):
+        making.make_all(shards, some, making.embedder(overflowing, dtype="fp32"))
 
 
 def test_scores_of_categories(overflowing, notes):

@@ -73,9 +73,9 @@ def test_no_note_and_one_category(tiny, notes):
 @pytest.mark.parametrize(
     ("categories", "message"),
     [
-        ([], "there must be a category"),
-        (["a", ""], "categories must not be empty, but number 1 is"),
-        (["a", "b", "a"], "categories must be distinct, but number 2 is written as an earlier one"),
+        ([], "score_categories: there must be categories to choose from"),
+        (["a", ""], "categories must have text, but number 2 is ''"),
+        (["a", "b", "a"], "categories must be given once each, but 'a' is given twice"),
     ],
 )
 def test_refuses(tiny, notes, categories, message):

@@ -288,6 +288,7 @@ def test_a_gap_in_seconds_holds_in_any_unit_of_the_times():
         ([1_700_000_000_000_000_123, 1_700_000_001_000_000_000], "nanoseconds"),
         ([5000, 25_000], "no two events of a user are nearer than 20,000; if they are milliseconds"),
         ([5001, 6003], "nearer than 1,002; .*milliseconds"),
+        ([20240131, 20240201], "look like dates, such as 20240131; try dates as NumPy's datetime64"),
     ],
 )
 def test_times_that_seem_to_be_no_seconds_are_warned_of(times, unit):

@@ -9,18 +9,20 @@ import pytest
 import torch
 
 from notellm import DataError, Embeddings
-from notellm.pools.embeddings import write_shard
+from notellm.int8 import from_int8, to_int8
+from notellm.pools import embeddings
+from notellm.pools.columns import write_shard
 from notellm.pools.shards import MANIFEST, Plan, Shards
 
 IDS = ["a", "tab\there", "", "line\nbreak", "ü\ufeff", "f", "g"]
 
 
-def save(folder, vectors, ids=IDS, rows_per_shard=3):
+def save(folder, vectors, ids=IDS, rows_per_shard=3, storage="fp32"):
     shards = Shards.begin(folder, Plan("embeddings", {"model": "m"}, "", len(ids), rows_per_shard))
     for index in range(len(shards.plan)):
         span = shards.plan.span(index)
         own = slice(span.start, span.stop)
-        shards.make(index, lambda path, own=own: write_shard(path, ids[own], vectors[own]))
+        shards.make(index, lambda path, own=own: write_shard(path, ids[own], vectors[own], storage=storage))
     assert shards.finish()
     return folder
 
@@ -48,6 +50,60 @@ def test_gives_back_what_was_saved(tmp_path, vectors, dtype):
     assert list(names) == IDS
     assert torch.equal(torch.stack(rows), vectors)
     found.verify()
+
+
+def test_int8_gives_back_what_rounding_leaves(tmp_path, vectors, monkeypatch):
+    rounded = from_int8(*to_int8(vectors))
+    assert ((rounded - vectors).abs() <= vectors.abs().amax(1, keepdim=True) / 254 * (1 + 1e-5)).all()
+    monkeypatch.setattr(embeddings, "_BLOCK", 2)  # so that a shard is several blocks
+    found = Embeddings.open(save(tmp_path / "v", vectors, storage="int8"))
+    assert (len(found), found.width, found.dtype, found.storage) == (7, 5, torch.float32, "int8")
+    for begin in range(8):
+        for end in range(begin, 8):
+            assert torch.equal(found.rows(begin, end), rounded[begin:end])
+    assert torch.equal(found.take([6, 0, 0, 4]), rounded[[6, 0, 0, 4]])
+    for _ in range(2):  # each time anew
+        names, blocks = zip(*found.blocks, strict=True)
+        assert [len(rows) for rows in blocks] == [2, 1, 2, 1, 1]
+        assert torch.equal(torch.cat(blocks), rounded)
+        assert [name.as_py() for part in names for name in part] == IDS
+    assert torch.equal(torch.stack([row for _, row in found]), rounded)
+    found.verify()
+
+
+def test_int8_takes_a_byte_a_number(tmp_path):
+    pool, ids = torch.nn.functional.normalize(torch.randn(4096, 64), dim=1), [""] * 4096
+    sizes = [
+        next(save(tmp_path / kind, pool, ids, 4096, storage=kind).glob("*.arrow")).stat().st_size
+        for kind in ("fp32", "int8")
+    ]
+    assert sizes[0] - sizes[1] == pytest.approx(4096 * (64 * 3 - 4), abs=2000)
+
+
+def test_an_empty_pool_in_int8(tmp_path, vectors):
+    found = Embeddings.open(save(tmp_path / "v", vectors[:0], ids=[], storage="int8"))
+    assert found.vectors.shape == found.rows(0, 0).shape == (0, 5)
+    assert [len(rows) for _, rows in found.blocks] == [0]
+
+
+def test_what_is_not_finite_does_not_become_int8(tmp_path):
+    with pytest.raises(ValueError, match="numbers must be finite to become int8"):
+        write_shard(tmp_path / "s.arrow", ["a"], torch.tensor([[1.0, torch.nan]]), storage="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scale", [-1.0, float("nan"), float("inf"), None])
+def test_a_scale_that_is_none_is_refused(tmp_path, scale):
+    columns = {
+        "id": pa.array(["a", "b"], pa.large_string()),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array([1] * 10, pa.int8()), 5),
+        "scale": pa.array([0.5, scale], pa.float32()),
+    }
+    shards = Shards.begin(tmp_path / "v", Plan("embeddings", {}, "", 2, 2))
+    shards.make(0, lambda path: _table(columns)(path) or {"width": 5, "dtype": "int8"})
+    assert shards.finish()
+    with pytest.raises(DataError, match="a scale is missing, negative or not finite"):
+        _ = Embeddings.open(tmp_path / "v").vectors
 
 
 def test_one_shard_is_one_tensor(tmp_path, vectors):
@@ -201,7 +257,8 @@ def test_a_shard_of_another_form_is_named(tmp_path, write, message):
     [
         ({"width": 0}, "width: must be at least 1, but is 0"),
         ({"width": 2**31}, "width: must"),
-        ({"dtype": "int8"}, "dtype: must be one of float16, float32, float64, but is 'int8'"),
+        ({"dtype": "int4"}, "dtype: must be one of float16, float32, float64, int8, but is 'int4'"),
+        ({"dtype": "int8"}, "must be an Arrow file of 3 ids and vectors of 5 int8"),
         ({"dtype": "float64"}, "must be an Arrow file"),
         ({"width": 4}, "must be an Arrow file"),
     ],

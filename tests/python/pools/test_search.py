@@ -3,18 +3,21 @@
 import pytest
 import torch
 
-from notellm import DataError, Embeddings, _core, neighbours, target_ranks
-from notellm.pools.embeddings import write_shard
+from notellm import DataError, Embeddings, NeighbourIndex, _core, neighbours, target_ranks
+from notellm.int8 import from_int8, to_int8
+from notellm.pools import embeddings
+from notellm.pools.columns import write_shard
 from notellm.pools.shards import Plan, Shards
 
 
-def saved(folder, vectors, rows_per_shard):
+def saved(folder, vectors, rows_per_shard, storage="fp32"):
     """The vectors as a folder of shards."""
     shards = Shards.begin(folder, Plan("embeddings", {}, "", len(vectors), rows_per_shard))
     for index in range(len(shards.plan)):
         span = shards.plan.span(index)
         names = [f"n{row}" for row in span]
-        shards.make(index, lambda path, s=span, n=names: write_shard(path, n, vectors[s.start : s.stop]))
+        rows = vectors[span.start : span.stop]
+        shards.make(index, lambda path, r=rows, n=names: write_shard(path, n, r, storage=storage))
     assert shards.finish()
     return Embeddings.open(folder)
 
@@ -45,6 +48,26 @@ def test_equals_one_tensor(tmp_path, dtype, rows_per_shard):
         found = target_ranks(pool[own], shards, targets, exclude=exclude)
         assert torch.equal(found.greater, expected.greater)
         assert torch.equal(found.equal, expected.equal)
+
+
+@pytest.mark.parametrize("rows_per_block", [1, 4, 100])
+def test_int8_equals_its_vectors_in_one_tensor(tmp_path, rows_per_block, monkeypatch):
+    pool, own, targets = problem(rows_per_block)
+    monkeypatch.setattr(embeddings, "_BLOCK", rows_per_block)
+    shards = saved(tmp_path / "pool", pool, 9, storage="int8")
+    rounded = from_int8(*to_int8(pool))
+    expected = neighbours(rounded[own], rounded, 5, exclude=own)
+    found = neighbours(rounded[own], shards, 5, exclude=own)
+    assert torch.equal(found.scores, expected.scores)
+    assert torch.equal(found.indices, expected.indices)
+    expected = target_ranks(rounded[own], rounded, targets, exclude=own)
+    found = target_ranks(rounded[own], shards, targets, exclude=own)
+    assert torch.equal(found.greater, expected.greater)
+    assert torch.equal(found.equal, expected.equal)
+    if _core.retrieval.faiss_version():
+        index = NeighbourIndex.from_blocks(shards.blocks, "Flat")
+        assert torch.equal(index.stored(torch.arange(41)), rounded)
+        assert index.ids_of(torch.tensor([[40]])) == [["n40"]]
 
 
 def test_progress_counts_all_shards(tmp_path):

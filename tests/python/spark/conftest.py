@@ -16,6 +16,7 @@ def session(tmp_path_factory):
         "spark.driver.host": "127.0.0.1",
         "spark.sql.session.timeZone": "Europe/Berlin",  # no result may depend on it
         "spark.sql.shuffle.partitions": "2",
+        "spark.network.timeout": "3000s",  # on a busy machine Spark may be halted for minutes
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
     }
     builder = SparkSession.builder.master("local[2]").appName("tests")

@@ -85,6 +85,12 @@ CASES = [
     ("cosine", "baskets", {"lower": 0, "min_users": 2, "max_user_events": 60}),
     ("pmi", "rows alone", {"lower": 0, "top": 0, "max_user_events": 60}),
     ("pmi", "baskets with events", {"lower": 0.25, "upper": 1.5, "top": 3}),
+    ("swing", "times and events", {"lower": 0, "top": 0, "sample_note_users": 30, "sample_user_notes": 8}),
+    ("swing", "baskets", {"lower": 0, "swing_alpha": 0.3, "sample_note_users": 9, "max_user_events": 60}),
+    ("swing", "milliseconds", {"lower": 0, "sample_note_users": 1000, "max_gap_events": 5, "min_users": 2}),
+    ("notellm", "rows alone", {"lower": 0, "sample_user_notes": 4, "sample_seed": 7}),
+    ("pmi", "baskets", {"lower": 0, "sample_user_notes": 3, "sample_note_users": 4, "max_user_events": 12}),
+    ("cosine", "each row is both", {"lower": 0, "sample_note_users": 2, "sample_seed": 2**62}),
 ]
 
 
@@ -312,8 +318,8 @@ class Options:
 def test_what_cannot_be_done_on_spark_is_refused_by_name(monkeypatch):
     from notellm.spark import mining
 
-    with pytest.raises(NotSupportedError, match="mining.score must be one of notellm, .*, but is swing"):
-        mining._refuse_unknown(Options(score="swing"))
+    with pytest.raises(NotSupportedError, match="mining.score must be one of notellm, .*, but is jaccard"):
+        mining._refuse_unknown(Options(score="jaccard"))
     monkeypatch.setattr(mining, "MiningOptions", lambda: Options(sample_events=0))
     mining._refuse_unknown(Options(sample_events=0))
     with pytest.raises(

@@ -1,7 +1,9 @@
 """The memory that is computed is the memory that small models take."""
 
+import json
 import subprocess
 import sys
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,55 @@ def test_weights_gradients_and_moments_are_those_of_a_model(lora, tiny_folder):
     assert computed.weights + tau == sum(p.nbytes for p in held[0])
     assert computed.gradients + tau == sum(p.nbytes for p in held[1])
     assert computed.moments + 2 * tau == sum(p.nbytes for p in held[2])
+
+
+def peak_of_a_step(trainer, folder):
+    """The most bytes that torch has from the system while gradients are computed, above what there was before."""
+    plan = trainer.sampler.plan(0)
+    trainer.joint_step.backward(plan)  # what is made once is there
+    trainer.model.zero_grad(set_to_none=True)
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        trainer.joint_step.backward(plan)
+    profile.export_chrome_trace(str(folder / "trace.json"))
+    events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+    changes = [(event["ts"], event["args"]["Bytes"]) for event in events if event["name"] == "[memory]"]
+    return max(accumulate(change for _, change in sorted(changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "lora"),
+    [
+        ({}, None),
+        ({"checkpoint_layers": True}, None),
+        ({"alpha": 0.0}, None),
+        ({}, {"r": 2}),
+        ({"checkpoint_layers": True}, {"r": 2, "frozen_bf16": True}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_step_takes_what_is_computed_and_the_temporaries_of_one_operation(
+    dtype, changes, lora, tiny_folder, tmp_path, use
+):
+    use("none")
+    trainer = make_trainer(
+        tiny_folder, Run("peak", {"pairs_per_step": 16, "dtype": dtype} | changes, lora=lora)
+    )
+    rows, mode = trainer.sampler.plan(0).prompts, "train" if trainer.options.alpha else "embed"
+    pack, count = trainer.model.prompt.pack_rows, len(rows)
+    together = pack(trainer.tokenized, rows, mode=mode)
+    alone = sum(len(pack(trainer.tokenized, rows[i : i + 1], mode=mode).tokens) for i in range(count))
+    # as if all shared one beginning, of a length by which tokens are saved as they are here
+    shared = round((alone - len(together.tokens)) / (count - 1))
+    notes = Notes(round(alone / count), shared, round(len(together.labels) / count))
+    adapters = None if lora is None else LoraOptions(**lora)
+    computed = training_memory(
+        trainer.model.hf_config, trainer.options, notes, lora=adapters, dim=6, flash=False
+    )
+    expected = computed.total - computed.weights - computed.moments
+    assert 0.95 * expected < peak_of_a_step(trainer, tmp_path) < 1.3 * expected
 
 
 def test_processes_divide_what_their_options_say():

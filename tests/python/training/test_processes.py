@@ -25,6 +25,8 @@ RUNS = [
     Run("generative-only", {"contrastive": False}, labelled="few"),
     Run("micro", {"micro_pairs": 2}),
     Run("extra", {"micro_pairs": 2}, extra=True),
+    Run("nested", {"nested_dims": (2, 5)}),
+    Run("nested-micro", {"nested_dims": (3,), "micro_pairs": 2, "shard_optimizer": True}),
     Run("extra-alone", {"contrastive": False, "alpha": 0.0}, extra=True),
     Run("checkpointed", {"micro_pairs": 1, "checkpoint_layers": True}),
     Run("sharded", {"shard_optimizer": True}),
@@ -93,7 +95,7 @@ def test_a_run_goes_on_with_another_number_of_processes(sharding, tiny_folder, t
     assert len((tmp_path / "run" / "train.jsonl").read_text().splitlines()) == 6
 
 
-def test_processes_refuse_different_runs_and_share_the_optimizer_s_state(tiny_folder, tmp_path):
+def test_processes_refuse_different_runs_and_share_weights_and_the_optimizer_s_state(tiny_folder, tmp_path):
     run_in_processes(2, tmp_path, joint_training.disagree_and_share, str(tiny_folder))
 
 

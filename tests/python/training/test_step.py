@@ -5,6 +5,7 @@ import torch
 
 from joint_training import Run, make_trainer, train
 from notellm.losses import gcl_term
+from notellm.models.adapter import LoraOptions
 
 pytestmark = pytest.mark.instruction_set
 
@@ -34,6 +35,7 @@ def assert_same_run(ours, theirs, tolerance):
         ({"hashtag_ratio": 1.0}, "all"),
         ({"checkpoint_layers": True}, "all"),
         ({"pairs_per_step": 1}, "all"),
+        ({"nested_dims": (2, 5)}, "all"),
     ],
     ids=str,
 )
@@ -44,9 +46,10 @@ def test_micro_batches_give_the_update_of_the_whole_batch(options, labelled, tin
         assert_same_run(cut, whole, FP64)
 
 
-def test_micro_batches_give_the_update_in_fp32(tiny_folder):
+@pytest.mark.parametrize("nested_dims", [(), (2, 5)])
+def test_micro_batches_give_the_update_in_fp32(nested_dims, tiny_folder):
     # eps above the rounding of gradients: AdamW divides by their size, and would blow up the rounding of the smallest
-    options = {"dtype": "fp32", "eps": 1e-3}
+    options = {"dtype": "fp32", "eps": 1e-3, "nested_dims": nested_dims}
     whole = train(tiny_folder, Run("whole", options))
     for micro_pairs in (1, 3, 4):
         assert_same_run(train(tiny_folder, Run("cut", options | {"micro_pairs": micro_pairs})), whole, FP32)
@@ -57,13 +60,15 @@ def joint_loss_by_hand(trainer, plan):
     model, options = trainer.model, trainer.options
     batch = model.prompt.pack_rows(trainer.tokenized, plan.prompts)
     states = model(batch, trainer.dtype)
-    unit = states.embeddings / states.embeddings.norm(dim=1, keepdim=True)
-    cosines, ids, contrastive = unit @ unit.T * model.tau.exp(), plan.note_ids, 0
-    for i in range(len(ids)):
-        seen = [
-            j for j in range(len(ids)) if j == i ^ 1 or (j != i and ids[j] != ids[i] and ids[j] != ids[i ^ 1])
-        ]
-        contrastive = contrastive + cosines[i, seen].logsumexp(0) - cosines[i, i ^ 1]
+    ids, contrastive, widths = plan.note_ids, 0, [*options.nested_dims, model.dim]
+    for width in widths:
+        first = states.embeddings[:, :width]
+        unit = first / first.norm(dim=1, keepdim=True)
+        cosines = unit @ unit.T * model.tau.exp()
+        for i in range(len(ids)):
+            others = (j for j in range(len(ids)) if j != i and ids[j] != ids[i] and ids[j] != ids[i ^ 1])
+            seen = sorted({i ^ 1, *others})
+            contrastive = contrastive + (cosines[i, seen].logsumexp(0) - cosines[i, i ^ 1]) / len(widths)
     log_p, notes = model.logits(states.labelled, trainer.dtype).log_softmax(1), []
     for begin, end in zip(batch.label_offsets[:-1], batch.label_offsets[1:], strict=True):
         if begin < end:
@@ -72,12 +77,17 @@ def joint_loss_by_hand(trainer, plan):
     return (contrastive / len(ids) + options.alpha * generative) / (1 + options.alpha)
 
 
+@pytest.mark.parametrize("nested_dims", [(), (1,), (2, 3, 5)])
+@pytest.mark.parametrize("has_lora", [False, True])
 @pytest.mark.parametrize("micro_pairs", [0, 2])
-def test_gradients_are_those_of_the_joint_loss(micro_pairs, tiny_folder):
-    trainer = make_trainer(tiny_folder, Run("step", {"micro_pairs": micro_pairs}))
+def test_gradients_are_those_of_the_joint_loss(micro_pairs, has_lora, nested_dims, tiny_folder):
+    options = {"micro_pairs": micro_pairs, "nested_dims": nested_dims}
+    trainer = make_trainer(tiny_folder, Run("step", options))
+    if has_lora:
+        trainer.model.add_lora(LoraOptions(r=2, alpha=4.0, dropout=0.0), seed=1)
     plan = trainer.sampler.plan(0)
     expected = joint_loss_by_hand(trainer, plan)
-    names = dict(trainer.model.named_parameters())
+    names = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
     gradients = dict(zip(names, torch.autograd.grad(expected, names.values()), strict=True))
     sums = trainer.joint_step.backward(plan)
     mean = sums.contrastive.sum / sums.contrastive.count

@@ -6,7 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from notellm.embedding import truncated
 from notellm.errors import DataError
+from notellm.losses import gcl_loss
 from notellm.models.notellm import NoteLLM
 from notellm.training import Trainer, TrainOptions
 from notellm.training.log import read_log
@@ -75,6 +77,8 @@ def test_the_emb_row_learns_as_an_input(tiny_folder, notes):
         {"alpha": 0.0},
         {"micro_pairs": 2},
         {"checkpoint_layers": True},
+        {"nested_dims": (1, 4)},
+        {"nested_dims": (2,), "dtype": "bf16", "micro_pairs": 2},
         {"max_steps": 9},  # three epochs of three steps, one more than `epochs`
     ],
     ids=str,
@@ -212,6 +216,38 @@ def test_resuming_with_other_options_is_refused(tiny_folder, notes, tmp_path):
         trainer(tmp_path, tiny_folder, notes, alpha=0.1).train(resume=True)
 
 
+def test_a_checkpoint_from_before_an_option_has_its_default(tiny_folder, notes, tmp_path):
+    trainer(tmp_path, tiny_folder, notes).train(until=2)
+    state = tmp_path / "checkpoints" / "step-0000002" / "state.json"
+    written = json.loads(state.read_text())
+    assert written["options"].pop("nested_dims") == []
+    state.write_text(json.dumps(written))
+    with pytest.raises(DataError, match=r"nested_dims must be \[\] as the run began, but is \[2\]"):
+        trainer(tmp_path, tiny_folder, notes, nested_dims=(2,)).train(resume=True)
+    assert len(trainer(tmp_path, tiny_folder, notes).train(resume=True)) == 4
+
+
+def test_a_model_says_which_dims_it_was_trained_for(tiny_folder, notes, tmp_path):
+    run = trainer(None, tiny_folder, notes, nested_dims=(2, 4), max_steps=1)
+    run.train()
+    run.model.save_pretrained(tmp_path / "saved")
+    assert NoteLLM.from_pretrained(tmp_path / "saved").nested_dims == run.model.nested_dims == (2, 4)
+    words = trainer(None, tiny_folder, notes, nested_dims=(2,), contrastive=False)
+    assert words.model.nested_dims == ()
+
+
+def test_nested_dims_make_the_first_numbers_find_more(tiny_folder, notes):
+    """On the notes that were trained, after the same steps: the loss of the first two numbers alone."""
+    ends, losses = np.stack([SOURCE, TARGET], 1).ravel(), []
+    for nested_dims in ((), (2,)):
+        options = {"pairs_per_step": 9, "epochs": 100, "alpha": 0.0, "hashtag_ratio": 0.0}
+        run = trainer(None, tiny_folder, notes, **options, nested_dims=nested_dims)
+        run.train()
+        first = truncated(run.model.embed(notes.take(ends), dtype="fp32"), 2)
+        losses.append(float(gcl_loss(first, run.model.tau.detach(), note_ids=torch.tensor(ends))))
+    assert losses[1] < 0.7 * losses[0]
+
+
 def test_resuming_on_other_data_is_refused(tiny_folder, notes, tmp_path):
     trainer(tmp_path, tiny_folder, notes).train(until=2)
     model = NoteLLM.from_pretrained(tiny_folder, dim=6)
@@ -340,6 +376,10 @@ def test_pairs_of_notes_that_are_not_there_are_refused(outside, tiny, notes):
         ({"lr": -1.0}, "lr must be at least 0, but is -1"),
         ({"dtype": "fp16"}, "dtype must be auto, fp64, fp32 or bf16, but is 'fp16'"),
         ({"pairs_per_step": 50}, "pairs"),
+        ({"nested_dims": (2, 6)}, r"Trainer: nested_dims must be below the width 6, but are \[2, 6\]"),
+        ({"nested_dims": (3, 3)}, r"nested_dims must ascend from at least 1, but are \[3, 3\]"),
+        ({"nested_dims": (0, 3)}, r"nested_dims\[0\] must be at least 1, but is 0"),
+        ({"nested_dims": ("a",)}, r"nested_dims\[0\] must be an integer"),
     ],
 )
 def test_refuses(change, message, tiny_folder, notes):

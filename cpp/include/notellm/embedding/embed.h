@@ -14,8 +14,9 @@ namespace notellm {
 
 /// Vectors of notes, and what computing them cost.
 struct Embedded {
-  at::Tensor vectors;           ///< (n, d), or (n, D) unprojected: fp32 (fp64 where computed in
-                                ///< fp64), unit rows, on the model's device
+  at::Tensor vectors;           ///< (n, d), or (n, D) unprojected, or (n, dim) as the options say:
+                                ///< fp32 (fp64 where computed in fp64), unit rows, on the model's
+                                ///< device
   int64_t computed_tokens = 0;  ///< tokens that went through the decoder
   int64_t sequence_tokens = 0;  ///< tokens of all notes' prompts, before any sharing
   int64_t duplicate_notes = 0;  ///< notes that take the vector of a note with an equal prompt
@@ -32,7 +33,8 @@ struct Embedded {
 ///
 /// @param indices  the n notes to embed, as indices into `notes`.
 /// @return         vectors in the order of `indices`.
-/// @throws std::invalid_argument  if the token budget is below 1; errors of `prepare_weights`.
+/// @throws std::invalid_argument  if the token budget is below 1, or `options.dim` above the
+///                                vectors' width; errors of `prepare_weights`.
 /// @throws std::out_of_range      if an index names no note.
 ///
 /// Memory: 4 bytes per prompt token of all notes, and one forward pass.

@@ -23,9 +23,22 @@ constexpr auto names_of(Pooling) {
                     std::pair{"mean", Pooling::kMean}};
 }
 
+/// How vectors are kept in files.
+enum class VectorStorage {
+  kFp32,  ///< as they are computed
+  kInt8,  ///< a byte for each number, and a scale for each vector (`quantise`)
+};
+
+constexpr auto names_of(VectorStorage) {
+  return std::array{std::pair{"fp32", VectorStorage::kFp32},
+                    std::pair{"int8", VectorStorage::kInt8}};
+}
+
 struct EmbedOptions {
   int64_t batch_tokens = 4096;
   WeightStorage weights = WeightStorage::kSame;
+  int64_t dim = 0;
+  VectorStorage storage = VectorStorage::kFp32;  ///< for who writes; `embed_notes` rounds nothing
 
   // Set for each call, no options:
   Pooling pooling = Pooling::kCompression;
@@ -45,6 +58,14 @@ struct EmbedOptions {
         "How the blocks' matrices are kept meanwhile: the same as the arithmetic, or int8 with a "
         "scale for every row, which takes least memory and moves vectors a little.",
         anything());
+    option("dim", &EmbedOptions::dim,
+           "Numbers kept of each vector, the first ones, normalised anew; 0 = all. They are good "
+           "where the model was trained with this one of loss.nested_dims.",
+           at_least(0).in("numbers").added_later());
+    option("storage", &EmbedOptions::storage,
+           "How vectors are kept in files: fp32, or int8 with a scale for every vector, which is "
+           "off by at most 1/254 of the vector's largest number; an evaluation reads them so, too.",
+           anything().added_later());
   }
 
   std::string mismatch() const { return ""; }

@@ -27,7 +27,8 @@ struct HeadOptions {
 /// @param label_offsets  (n + 1) int64 on the CPU, as in `csft_loss`.
 /// @return               sum and count as in `csft_loss`; differentiable in `states` and `head`.
 /// @throws std::invalid_argument  if shapes, offsets or `max_logits` are wrong.
-/// @throws std::out_of_range      for a label outside [0, V).
+/// @throws std::out_of_range      for a label outside [0, V); on a GPU, whose labels the host does
+///                                not wait for, the sum is NaN instead.
 /// @throws NotSupportedError      for any other compute dtype.
 ///
 /// Sums over tiles (log-sum-exp, gradients) are in fp32, or in fp64 for fp64 inputs; no gradient is

@@ -33,10 +33,11 @@ struct DecoderPlan {
   std::shared_ptr<const AttentionLayout> layout;  ///< for the CPU loops; every token is a query
   std::shared_ptr<const AttentionLayout> read_layout;  ///< for the last layer: read rows only
   at::Tensor read_rows;  ///< int64: the R tokens to read, then `read_padding` others; or undefined
-  int64_t tokens = 0;    ///< T
-  int64_t padding = 0;   ///< padding tokens behind them: matrix products then have few shapes
-  int64_t read_padding = 0;  ///< how many padding tokens are at the end of `read_rows`
-  RopeTable rope;            ///< by token, in `attention_dtype`; by slot if `reads_cache`
+  at::Tensor host_read_rows;  ///< the same on the CPU
+  int64_t tokens = 0;         ///< T
+  int64_t padding = 0;        ///< padding tokens behind them: matrix products then have few shapes
+  int64_t read_padding = 0;   ///< how many padding tokens are at the end of `read_rows`
+  RopeTable rope;             ///< by token, in `attention_dtype`; by slot if `reads_cache`
 
   at::Tensor slots;          ///< int64: cache slots to write keys and values to; or undefined
   bool reads_cache = false;  ///< whether attention reads the cache instead of the new tokens

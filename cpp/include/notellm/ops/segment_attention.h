@@ -34,10 +34,17 @@ struct AttentionPlan {
   ContextRuns contexts;
 };
 
+/// Whether `composed_attention` is one call of flash attention over all runs, which needs no masks:
+/// half precision on a GPU, and heads that the library takes.
+bool takes_flash_attention(at::Device device, at::ScalarType dtype, int64_t head_dim);
+
 /// All tokens of a forest at once: run s is segment s, and rows are the forest's tokens.
 ///
-/// @param options  dtype (of the masks: the compute dtype) and device.
-AttentionPlan plan_forest(const Segments& segments, const at::TensorOptions& options);
+/// @param options   dtype (of the masks: the compute dtype) and device.
+/// @param has_masks  whether masks are made: not for `takes_flash_attention`.
+AttentionPlan plan_forest(const Segments& segments,
+                          const at::TensorOptions& options,
+                          bool has_masks = true);
 
 /// A decoding step: each run is one new token, which sees some ranges of cached keys; its own key
 /// is the last.

@@ -28,6 +28,7 @@ struct OptionFacts {
   bool may_be_infinite = false;
   std::vector<std::string> choices = {};  ///< Allowed values of a text; none = any text.
   bool must_not_be_empty = false;         ///< For texts and lists.
+  bool must_differ = false;               ///< For lists: no item may be given twice.
   std::string unit = {};                  ///< What a number counts or measures; empty = none.
   Decides decides = Decides::kResult;
   /// Whether the option is newer than configurations that were kept. One without it takes the

@@ -126,6 +126,25 @@ __global__ void add(const Acc* residual, const Scalar* branch, int64_t n, Acc* s
   if (i < n) sum[i] = residual[i] + widen(branch[i]);
 }
 
+// A thread for each pair of numbers that are rotated together: i and i + E / 2 of a head.
+template <int kThreads, typename Scalar>
+__global__ void rotate(
+    HeadRows<Scalar> x, const Scalar* cos, const Scalar* sin, int direction, Scalar* out) {
+  using Acc = Accumulator<Scalar>;
+  const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x, half = x.head_dim / 2;
+  if (i >= x.tokens * x.heads * half) return;
+  const int64_t token = i / (x.heads * half), head = i / half % x.heads, first = i % half;
+  const Scalar* const from = x.numbers + token * x.stride + head * x.head_dim + first;
+  const Scalar *const cosine = cos + token * x.head_dim + first, *const sine = sin +
+                                                                               token * x.head_dim +
+                                                                               first;
+  Scalar* const to = out + (token * x.heads + head) * x.head_dim + first;
+  const Acc low = widen(from[0]), high = widen(from[half]), turn = Acc(direction);
+  narrow(to, low * widen(cosine[0]) - turn * high * widen(direction > 0 ? sine[0] : sine[half]));
+  narrow(to + half,
+         high * widen(cosine[half]) + turn * low * widen(direction > 0 ? sine[half] : sine[0]));
+}
+
 // blockIdx.y is the row; the blocks of a row share its columns. NaN is open.
 template <int kThreads, typename Scalar>
 __global__ void count_scores(ScoreTile<Scalar> tile) {

@@ -12,6 +12,13 @@ namespace notellm::kernels {
 /// that the order of summation is always the same.
 inline constexpr int64_t kCudaParts = 64;
 
+/// Heads of some tokens, (tokens, heads, head_dim) with a stride between tokens.
+template <typename Scalar>
+struct HeadRows {
+  const Scalar* numbers;
+  int64_t tokens, heads, head_dim, stride;
+};
+
 /// The loops for one scalar type; see `Table` for what each computes.
 template <typename Scalar>
 struct CudaLoops {
@@ -40,6 +47,9 @@ struct CudaLoops {
                           int64_t width,
                           Scalar* gate_up_gradient);
   void (*add)(const Acc* residual, const Scalar* branch, int64_t n, Acc* sum);
+  /// out = x cos + rotate_half(x) sin for every head; with `direction` -1 the gradient of that.
+  void (*rotate)(
+      const HeadRows<Scalar>& x, const Scalar* cos, const Scalar* sin, int direction, Scalar* out);
 };
 
 /// Rows that a tile of scores may have: more than that a grid of CUDA cannot number.

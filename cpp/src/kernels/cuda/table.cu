@@ -78,6 +78,15 @@ void add(const Acc* residual, const Scalar* branch, int64_t n, Acc* sum) {
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
+template <typename Scalar>
+void rotate(
+    const HeadRows<Scalar>& x, const Scalar* cos, const Scalar* sin, int direction, Scalar* out) {
+  const int64_t pairs = x.tokens * x.heads * x.head_dim / 2;
+  if (pairs == 0) return;
+  cuda::rotate<kThreads><<<blocks_for(pairs), kThreads, 0, stream()>>>(x, cos, sin, direction, out);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
 // A thread takes some 16 columns.
 template <typename Scalar>
 void count(const ScoreTile<Scalar>& tile) {
@@ -89,8 +98,9 @@ void count(const ScoreTile<Scalar>& tile) {
 
 template <typename Scalar>
 constexpr CudaLoops<Scalar> loops() {
-  return {rms_norm<Scalar>, rms_norm_backward<Scalar>, swiglu<Scalar>, swiglu_backward<Scalar>,
-          add<Scalar>};
+  return {rms_norm<Scalar>, rms_norm_backward<Scalar>,
+          swiglu<Scalar>,   swiglu_backward<Scalar>,
+          add<Scalar>,      rotate<Scalar>};
 }
 
 }  // namespace

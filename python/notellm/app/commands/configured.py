@@ -34,10 +34,10 @@ configuration (key=value changes a key, group=option takes another file of a gro
 COMMON_KEYS = {
     "data": "data.queries=400 data.pool_notes=paired|all data.pool=0 data.test_fraction=0.3",
     "mining": "mining.lower=0.01 mining.upper=30 mining.top=10 mining.min_users=1",
-    "train": "train.max_steps=0 train.lr=3e-6 train.pairs_per_step=64 loss.alpha=0.01 loss.hashtag_ratio=0.4",
+    "train": "train.max_steps=0 train.lr=3e-6 train.pairs_per_step=64 loss.alpha=0.01 loss.nested_dims=[16,32,64]",
     "model": "model.path=FOLDER model.dim=128 prompt.content_tokens=80",
     "evaluation": "evaluation.ks=[1,10,100,1000] evaluation.generation_notes=200",
-    "embed": "embed.batch_tokens=4096",
+    "embed": "embed.batch_tokens=4096 embed.dim=0 embed.storage=fp32|int8",
     "generation": "generation.hashtag_count=5 generation.max_new_tokens=32",
 }
 """Some useful keys, by topic, for the help of verbs."""

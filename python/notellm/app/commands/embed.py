@@ -6,11 +6,12 @@ too large for one file: an interrupted call goes on after its last complete shar
 
 reads:   a table of notes (.parquet, .csv, .jsonl) and model/ in the run folder, or --model
 writes:  --output: .safetensors (with the ids inside) or .npy (with the ids in *.ids.txt); or, in a
-         folder, manifest.json and embeddings-*.arrow (columns id and vector)
+         folder, manifest.json and embeddings-*.arrow (columns id and vector; of int8 also scale)
 
 for example:
   notellm embed --run runs/demo --notes notes.parquet --output vectors.safetensors
   notellm embed --run runs/demo --notes notes.parquet --output vectors/
+  notellm embed --run runs/demo --notes notes.parquet --output vectors/ embed.dim=64 embed.storage=int8
   torchrun --nproc-per-node 8 -m -- notellm embed --run runs/demo --notes notes.parquet --output vectors/
   notellm embed --run runs/demo --notes notes.parquet --output vectors/ --engine ray --actor-gpus 0.5
 """
@@ -81,7 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _embed_into_file(arguments: argparse.Namespace, config: "Config") -> None:
     from notellm.app.pipeline import load_trained
     from notellm.data import Notes
-    from notellm.embedding import check_ids, embed, save_embeddings
+    from notellm.data.named_notes import naming_notes
+    from notellm.embedding import check_ids, check_storage, embed, save_embeddings
     from notellm.io.outputs import check_output
     from notellm.progress import console_progress
 
@@ -90,8 +92,9 @@ def _embed_into_file(arguments: argparse.Namespace, config: "Config") -> None:
     check_output(path, [arguments.notes, folder])  # before doing work that could not be saved
     notes = Notes.read(arguments.notes)
     check_ids(path, notes.ids)
+    check_storage(path, config.embed.storage)
     model = load_trained(config, folder)
-    with console_progress("embedding", "notes", part="batch") as progress:
+    with console_progress("embedding", "notes", part="batch") as progress, naming_notes(notes.ids):
         result = embed(
             model,
             model.prompt.tokenize(notes),
@@ -99,7 +102,7 @@ def _embed_into_file(arguments: argparse.Namespace, config: "Config") -> None:
             options=config.embed,
             progress=progress,
         )
-    save_embeddings(path, notes.ids, result.vectors)
+    save_embeddings(path, notes.ids, result.vectors, storage=config.embed.storage)
     print(
         f"{len(notes):,} notes, {result.vectors.shape[1]} dimensions, in {path}; "
         f"sharing saved {result.saved_fraction:.0%} of {result.sequence_tokens:,} tokens; "

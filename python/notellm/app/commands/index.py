@@ -4,11 +4,11 @@ build    an index of embedded notes, trained on a sample of them
 search   the nearest notes of other vectors, or of notes in the index
 report   recall against the exact search, queries/s, bytes and build time of indexes, by search parameters
 
-reads:   vectors made by `notellm embed`, and indexes
+reads:   vectors made by `notellm embed` (a file, or a folder of shards, which is read in place), and indexes
 writes:  an index; tables on standard output; --plot and --json
 
 for example:
-  notellm index build --vectors vectors.safetensors --factory IVF256,PQ16 --output notes.index
+  notellm index build --vectors vectors/ --factory IVF256,PQ16 --output notes.index
   notellm index search --index notes.index --id vim -k 5 --parameters nprobe=16
   notellm index report --index notes.index --vectors v.npy --queries q.npy --parameters nprobe=1,4,16 --plot r.svg
 """
@@ -27,9 +27,6 @@ __all__ = ["HAS_VERBS", "add_arguments", "run"]
 HAS_VERBS = True
 """For the command line: options come behind a verb of this verb."""
 
-BLOCK = 65_536
-"""Rows that are added at once."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's own verbs, with their arguments."""
@@ -40,7 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--vectors", type=Path, required=True, metavar="FILE", help="the embedded notes")
+    parser.add_argument(
+        "--vectors",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the embedded notes, a file or a folder",
+    )
     parser.add_argument(
         "--factory",
         required=True,
@@ -120,14 +123,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from notellm.embedding import load_embeddings
+    from notellm.app.stored import StoredVectors
     from notellm.indexes.index import SAMPLE, NeighbourIndex
     from notellm.pace import duration_text
     from notellm.progress import console_progress
 
-    ids, vectors = load_embeddings(arguments.vectors)
-    firsts = range(0, max(1, len(ids)), BLOCK)
-    blocks = [(ids[first : first + BLOCK], vectors[first : first + BLOCK]) for first in firsts]
+    blocks = StoredVectors(arguments.vectors).blocks()
     sample = SAMPLE if arguments.sample is None else arguments.sample
     with console_progress("building", "notes", part="block") as progress:
         index = NeighbourIndex.from_blocks(
@@ -143,23 +144,24 @@ def _build(arguments: argparse.Namespace) -> None:
 
 def _search(arguments: argparse.Namespace) -> None:
     from notellm.app.commands.neighbours import print_table
+    from notellm.app.stored import StoredVectors
     from notellm.indexes.index import NeighbourIndex
 
     index = NeighbourIndex.load(arguments.index)
     index.set_parameters(arguments.parameters)
     asked, queries = _queries(index, arguments)
     own = index.rows_of(asked)  # a note is not its own neighbour
-    rescore = None if arguments.rescore is None else _vectors_of(index, arguments.rescore, arguments.index)
+    rescore = None
+    if arguments.rescore is not None:
+        rescore = StoredVectors(arguments.rescore).of_index(index, arguments.index)
     found = index.search(queries, arguments.k, exclude=own, rescore=rescore, candidates=arguments.candidates)
     print_table(asked, index.ids_of(found.indices), found.scores.tolist(), "score")
 
 
 def _queries(index: "NeighbourIndex", arguments: argparse.Namespace) -> "tuple[list[str], Tensor]":
     """What is looked for: ids, and vectors of shape ``(Q, d)``."""
-    import torch
-
-    from notellm.embedding import load_embeddings
-    from notellm.errors import ConfigError, DataError
+    from notellm.app.stored import StoredVectors
+    from notellm.errors import ConfigError
 
     if arguments.vectors is None and not arguments.ids:
         raise ConfigError("notellm index search: --vectors or --id must be given, but neither is")
@@ -167,17 +169,13 @@ def _queries(index: "NeighbourIndex", arguments: argparse.Namespace) -> "tuple[l
         rows = index.rows_of(arguments.ids)
         _refuse_missing(arguments.index, arguments.ids, rows)
         return arguments.ids, index.stored(rows)
-    ids, vectors = load_embeddings(arguments.vectors)
-    if vectors.shape[1] != index.width:
-        raise DataError(
-            f"{arguments.vectors}: must have the width of {arguments.index}, {index.width}, but has {vectors.shape[1]}"
-        )
+    vectors = StoredVectors(arguments.vectors)
+    vectors.check_width(index, arguments.index)
     if not arguments.ids:
-        return ids, vectors
-    positions = {note: i for i, note in enumerate(ids)}
-    rows = torch.tensor([positions.get(note, -1) for note in arguments.ids])
+        return vectors.ids(), vectors.matrix()
+    rows = vectors.rows_of(arguments.ids)
     _refuse_missing(arguments.vectors, arguments.ids, rows)
-    return arguments.ids, vectors[rows]
+    return arguments.ids, vectors.take(rows)
 
 
 def _refuse_missing(path: Path, ids: list[str], rows: "Tensor") -> None:
@@ -188,32 +186,22 @@ def _refuse_missing(path: Path, ids: list[str], rows: "Tensor") -> None:
             raise DataError(f"{path}: must hold the note {note!r}, but does not")
 
 
-def _vectors_of(index: "NeighbourIndex", path: Path, index_path: Path) -> "Tensor":
-    """Shape ``(N, d)``: the vectors of an index's notes, in its order."""
-    from notellm.app.index_report import vectors_in_order
-    from notellm.embedding import load_embeddings
-
-    ids, vectors = load_embeddings(path)
-    return vectors_in_order(index, ids, vectors, f"{index_path}", f"{path}")
-
-
 def _report(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     from notellm.app.index_report import check_picture, compare, draw_report, table_of
-    from notellm.embedding import load_embeddings
+    from notellm.app.stored import StoredVectors
     from notellm.io.json_files import write_json
 
     if arguments.plot is not None:
         check_picture(arguments.plot)
     report = compare(
         arguments.index,
-        load_embeddings(arguments.vectors),
-        load_embeddings(arguments.queries),
+        StoredVectors(arguments.vectors),
+        StoredVectors(arguments.queries),
         arguments.k,
         arguments.parameters,
         candidates=arguments.candidates,
-        vectors_name=str(arguments.vectors),
     )
     Console(width=None if Console().is_terminal else 160).print(table_of(report))
     if arguments.json is not None:

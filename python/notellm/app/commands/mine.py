@@ -112,14 +112,15 @@ def _without_run_folder(arguments: argparse.Namespace, config: "Config") -> None
 def _mine_run(folder: "RunFolder", miner: "Miner") -> None:
     from notellm.app.pipeline import load_data, prepare
     from notellm.io.json_files import read_json
+    from notellm.io.json_tree import Node
     from notellm.mining import MiningReport
 
     prepare(folder, load_data(folder.config), miner)
-    found = read_json(folder.file("data.json"))
-    print(MiningReport(**found["mining"]).describe())
+    found = Node(read_json(folder.file("data.json")), str(folder.file("data.json")))
+    print(MiningReport.read(found.at("mining")).describe())
     print(
-        f"{found['pairs_train']:,} pairs to train on, {found['pairs_test']:,} to evaluate; left out: "
-        f"{found['pairs_within_groups_left_out']:,} within a group, "
-        f"{found['pairs_across_the_split_left_out']:,} across the split"
+        f"{found.count('pairs_train'):,} pairs to train on, {found.count('pairs_test'):,} to evaluate; left out: "
+        f"{found.count('pairs_within_groups_left_out'):,} within a group, "
+        f"{found.count('pairs_across_the_split_left_out'):,} across the split"
     )
     print(f"in {folder.file('pairs.parquet')}")

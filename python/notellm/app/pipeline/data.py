@@ -32,7 +32,7 @@ from notellm.errors import DataError
 from notellm.hashtags import HashtagRule
 from notellm.io.cache import cache_folder
 from notellm.io.fingerprints import Fingerprint, json_fingerprint
-from notellm.io.json_files import read_json, write_json
+from notellm.io.json_files import read_json_object, write_json
 from notellm.mining import Pairs, mine_pairs
 from notellm.progress import console_progress
 from notellm.training.processes import first_process_first
@@ -199,7 +199,7 @@ def prepare(run: RunFolder, dataset: Dataset, miner: Miner = mine) -> MinedPairs
 
 def _refuse_other_pairs(run: RunFolder, dataset: Dataset, mined_by: str) -> None:
     """Refuses a folder whose pairs, and so its model, are of other data or options."""
-    known = read_json(run.file("data.json"))
+    known = read_json_object(run.file("data.json"))
     changed = ""
     if known.get("fingerprint") != fingerprint(dataset):
         changed = "notes, log or split"

@@ -69,6 +69,8 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         check_trained(run.file(MODEL))
     pool = dataset.notes.take(queries.pool)
     vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items() if key in wanted}
+    if "trained" in wanted:
+        vectors |= systems.trained_variants(run, pool)
     ranks, analyzers = _ranks(run, dataset, queries, pool, vectors)
     split = exposure_split(
         dataset.exposure[queries.pool][queries.target],
@@ -88,6 +90,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         low_fraction=config.evaluation.low_fraction,
         high_fraction=config.evaluation.high_fraction,
         bootstrap=bootstrap,
+        names={key: systems.name_of_variant(key) for key in vectors if "." in key},
         analyzers=analyzers,
     )
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))

@@ -41,7 +41,7 @@ def show_pair(
     batch = model.prompt.pack_rows(trainer.tokenized, rows)
     with torch.no_grad():
         states = model(batch, trainer.dtype)
-        contrastive = gcl_term(states.embeddings, model.tau)
+        contrastive = gcl_term(states.embeddings, model.tau, nested_dims=config.loss.nested_dims)
         generative = csft_head_term(
             states.labelled,
             model.head_weight,

@@ -19,11 +19,17 @@ from notellm.app.pipeline.texts import full_texts, truncated_texts
 from notellm.app.pipeline.training import MODEL, load_backbone, load_trained
 from notellm.app.run import RunFolder
 from notellm.baselines import Bm25Index, SparseIndex, TfidfIndex
+from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
-from notellm.embedding import embed, load_embeddings, save_embeddings
+from notellm.embedding import embed, load_embeddings, save_embeddings, truncated, warn_of_dim
+from notellm.errors import DataError
+from notellm.evaluation import NAMES
 from notellm.generation.pool import notes_fingerprint
+from notellm.int8 import from_int8, to_int8
 from notellm.io.files import atomic_write
 from notellm.io.fingerprints import json_fingerprint
+from notellm.io.json_files import read_json_lines
+from notellm.io.json_tree import Node
 from notellm.models.notellm import NoteLLM
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig, load_prompt
@@ -60,6 +66,14 @@ def zero_shot_last(run: RunFolder, notes: Notes) -> Tensor:
 
 
 def trained(run: RunFolder, notes: Notes) -> Tensor:
+    """Embeddings by the run's trained model, as ``embed.dim`` and ``embed.storage`` ask for them: ``(N, dim)``."""
+    asked, loss = run.config.embed, run.config.loss
+    vectors = trained_in_full(run, notes)
+    warn_of_dim(asked.dim, vectors.shape[1], loss.nested_dims if loss.contrastive else ())
+    return as_stored(vectors, asked.dim, asked.storage)
+
+
+def trained_in_full(run: RunFolder, notes: Notes) -> Tensor:
     """Embeddings by the run's trained model: ``(N, d)`` unit rows.
 
     Without the contrastive loss the projection is still random, so the state itself is used: ``(N, D)``.
@@ -72,6 +86,45 @@ def trained(run: RunFolder, notes: Notes) -> Tensor:
         return _embed(run.config, model, notes, "trained model", projected=projected)
 
     return _kept(run, "trained", notes, make, model=folder_key(folder))
+
+
+def as_stored(vectors: Tensor, dim: int, storage: str) -> Tensor:
+    """Vectors cut to ``dim`` numbers (0: not cut), and as they are read from files of this storage."""
+    cut = truncated(vectors, dim) if dim else vectors
+    return from_int8(*to_int8(cut)) if storage == "int8" else cut
+
+
+def variants(dims: Sequence[int]) -> dict[str, tuple[int, str]]:
+    """What is measured of the trained model's vectors beside themselves: by name, width (0: all) and storage.
+
+    Example:
+        >>> list(variants([16, 32])), list(variants([]))
+        (['int8', 'd32', 'd32.int8', 'd16', 'd16.int8'], [])
+    """
+    found = {"int8": (0, "int8")} if dims else {}
+    for dim in reversed(dims):
+        found |= {f"d{dim}": (dim, "fp32"), f"d{dim}.int8": (dim, "int8")}
+    return found
+
+
+def trained_variants(run: RunFolder, notes: Notes) -> dict[str, Tensor]:
+    """The trained model's vectors in each of the configuration's `variants`, by ``trained.NAME``."""
+    wanted = variants(run.config.evaluation.dims)
+    if not wanted:
+        return {}
+    vectors = trained_in_full(run, notes)
+    return {f"trained.{name}": as_stored(vectors, *how) for name, how in wanted.items()}
+
+
+def name_of_variant(key: str) -> str:
+    """The name in tables of a system ``trained.NAME``.
+
+    Example:
+        >>> name_of_variant("trained.d16.int8"), name_of_variant("trained.int8")
+        ('NoteLLM trained, 16 numbers, int8', 'NoteLLM trained, int8')
+    """
+    parts = [f"{part[1:]} numbers" if part.startswith("d") else part for part in key.split(".")[1:]]
+    return ", ".join([NAMES["trained"], *parts])
 
 
 def sentence_bert_zero_shot(run: RunFolder, notes: Notes) -> Tensor:
@@ -144,10 +197,9 @@ def generate(
     """
     path = run.file("generation.jsonl")
     name = json_fingerprint(_generation_made_by(run, notes, known_categories, writers))
-    if path.exists():
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        if [(row["id"], row["made_by"]) for row in rows] == [(note, name) for note in notes.ids]:
-            return {row["id"]: row["systems"] for row in rows}
+    kept = _written_before(path, name, notes.ids)
+    if kept is not None:
+        return kept
     systems: dict[str, list[dict[str, Any]]] = {}
     writes = compared(notes)
     for key in writers:
@@ -183,6 +235,19 @@ def compared(notes: Notes) -> dict[str, str]:
     return {field: name for field, name in names.items() if has[field]}
 
 
+def _written_before(path: Path, name: str, ids: Sequence[str]) -> dict[str, Written] | None:
+    """What is kept under a name for the same notes; None if it is not there, or damaged: it is then made anew."""
+    if not path.exists():
+        return None
+    try:
+        rows = [Node(row, f"{path}:{line}") for line, row in read_json_lines(path)]
+        if [(row.text("id"), row.text("made_by")) for row in rows] != [(note, name) for note in ids]:
+            return None
+        return {note: row.at("systems").value for note, row in zip(ids, rows, strict=True)}
+    except DataError:
+        return None
+
+
 def _generation_made_by(
     run: RunFolder, notes: Notes, known_categories: Sequence[str], writers: Sequence[str]
 ) -> dict[str, Any]:
@@ -207,12 +272,12 @@ def _embed_bare(config: Config, notes: Notes, pooling: str) -> Tensor:
 def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: Any) -> Tensor:
     with console_progress("tokenising", "notes") as progress:
         tokenized = model.prompt.tokenize(notes, progress=progress)
-    with console_progress(f"embedding, {title}", "notes", part="batch") as progress:
+    with console_progress(f"embedding, {title}", "notes", part="batch") as progress, naming_notes(notes.ids):
         return embed(
             model,
             tokenized,
             dtype=config.dtype,
-            options=config.embed,
+            options=config.embed.replace(dim=0),  # what is kept is whole
             progress=progress,
             **options,
         ).vectors

@@ -30,6 +30,7 @@ class Row:
         name: Its name in the table.
         overrides: What it changes, in Hydra's grammar.
         system: The system whose numbers it shows: ``"trained"``, or a baseline.
+        variant: Which of the system's vectors, such as ``"d16.int8"`` (see ``evaluation.dims``); empty: as they are.
         paper: The paper's numbers, by column, in percent; on private data, with a 7B model.
         tune: Changes of its search from the study's.
     """
@@ -38,8 +39,18 @@ class Row:
     name: str
     overrides: tuple[str, ...] = ()
     system: str = "trained"
+    variant: str = ""
     paper: Mapping[str, float] = field(default_factory=dict)
     tune: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> str:
+        """The key in a run's results of what it shows."""
+        return ".".join(filter(None, [self.system, self.variant]))
+
+    def metric(self, column: str) -> str:
+        """The key in the ledger of what it shows in a column."""
+        return ".".join(filter(None, [self.variant, column]))
 
 
 @dataclass(frozen=True)

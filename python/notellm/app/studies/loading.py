@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from notellm.app.config import compose, compose_study
+from notellm.app.pipeline.systems import variants
 from notellm.app.studies.cell import TRAINED, Cell, Row, placed
 from notellm.app.studies.ledger import Ledger
 from notellm.app.studies.node import read_node
@@ -108,9 +109,9 @@ def make_study(
 
 
 def _check_distinct(study: Study) -> None:
-    rows: dict[str, str] = {}
+    rows: dict[tuple[str, str], str] = {}
     for cell in study.cells:
-        other = rows.setdefault(cell.key, cell.row.key)
+        other = rows.setdefault((cell.key, cell.row.variant), cell.row.key)
         if other != cell.row.key:
             raise ConfigError(
                 f"experiment={study.name}: rows must differ, but {other} and {cell.row.key} come to the same at "
@@ -122,6 +123,7 @@ def _check_columns(study: Study) -> None:
     for search in study.searches.values():
         _check_metric(study, search)
     for cell in study.cells:
+        _check_variant(study, cell)
         ks = cell.config.evaluation.ks
         recalls = {f"{side}recall@{k}" for k in [*ks, "avg"] for side in ("", "low.", "high.")}
         for column in study.columns:
@@ -136,6 +138,16 @@ def _check_columns(study: Study) -> None:
         raise ConfigError(
             f"experiment={study.name}: columns must be measured, but {', '.join(written)} need notes to write words "
             "for; try evaluation.generation_notes=200"
+        )
+
+
+def _check_variant(study: Study, cell: Cell) -> None:
+    known = ["", *variants(cell.config.evaluation.dims)] if cell.row.system == "trained" else [""]
+    if cell.row.variant not in known:
+        named = ", ".join(f"{cell.row.system}.{name}".rstrip(".") for name in known)
+        raise ConfigError(
+            f"experiment={study.name}, row {cell.row.key}: system must be measured, but is {cell.row.measured}; there "
+            f"are {named} (evaluation.dims)"
         )
 
 

@@ -56,6 +56,8 @@ def read_node(name: str, tree: Any) -> StudyNode:
         found = StudyNode(node.text("title", name), columns, seeds, against, rows, tune)
     except DataError as error:
         raise ConfigError(str(error)) from None
+    if not columns or len(set(columns)) < len(columns):
+        raise ConfigError(f"{node.where}: columns must be one or more, each once, but are {list(columns)}")
     if against not in {row.key for row in rows}:
         raise ConfigError(f"{node.where}: against must be one of its rows, but is {against!r}")
     return found
@@ -68,11 +70,13 @@ def _row(where: str, key: str, node: Node) -> Row:
         )
     node = Node(node.value, f"{where}: row {key}")
     _check_keys(node, "", ROW_KEYS)
+    system, _, variant = node.text("system", "trained").partition(".")
     return Row(
         key=key,
         name=node.text("name", key),
         overrides=tuple(node.texts("set")),
-        system=node.text("system", "trained"),
+        system=system,
+        variant=variant,
         paper={column: number.number() for column, number in node.entries("paper").items()},
         tune={name: entry.value for name, entry in node.entries("tune").items()},
     )

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.figures import draw, tidy
+from notellm.app.studies.ranks import exposure_of, hits_of
 from notellm.app.studies.study import Study
-from notellm.app.studies.sweep import exposure_of, hits_of
 from notellm.app.studies.table import Table, TableRow, column_name, runs_of
 from notellm.metrics import bootstrap_mean
 from notellm.metrics.ranking import mid_ranks

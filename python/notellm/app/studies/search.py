@@ -66,6 +66,8 @@ class SearchOptions:
             )
         except DataError as error:
             raise ConfigError(str(error)) from None
+        if any(value in values[:place] for place, value in enumerate(values)):
+            raise ConfigError(f"{node.where}.values must be given once each, but are {list(values)}")
         if key and key not in config_keys():
             raise ConfigError(f"{node.where}.key must be a key of the configuration, but is {key!r}")
         return found

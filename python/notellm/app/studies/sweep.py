@@ -10,32 +10,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, cast
-
-import numpy as np
-from safetensors import safe_open
-from safetensors.torch import load_file
+from typing import Any, NamedTuple
 
 from notellm.app.kept import backbone_key
 from notellm.app.pipeline import Dataset, Queries, load_data, run_steps
 from notellm.app.pipeline.data import fingerprint
 from notellm.app.pipeline.encoder import ENCODER
-from notellm.app.pipeline.evaluating import RANKS
 from notellm.app.pipeline.training import MODEL
 from notellm.app.run import RUN, RunFolder
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.ledger import DEFAULTS, Entry
 from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
-from notellm.evaluation.results import Evaluation, GenerationResult
-from notellm.evaluation.retrieval import cutoffs_within
+from notellm.evaluation.results import Evaluation, GenerationResult, RetrievalResult
 from notellm.io.files import locked
 from notellm.io.fingerprints import Fingerprint
-from notellm.io.json_files import read_json
+from notellm.io.json_files import read_json, read_json_object
+from notellm.io.json_tree import Node
 from notellm.machine import versions
-from notellm.metrics import Ties, hits_at
-from notellm.metrics.arrays import FloatArray
-from notellm.retrieval import Ranks
 from notellm.training.checkpoint import CHECKPOINTS
 
 Say = Callable[[str], None]
@@ -80,13 +72,15 @@ class _Sweeper:
 
     def run(self, study: Study, cells: Sequence[Cell]) -> list[Entry]:
         """Runs the cells that need it; returns the new entries."""
-        new = []
+        new, tried = [], set[str]()
         for number, cell in enumerate(cells, 1):
             where = f"[{number}/{len(cells)}] {name_of(cell)}"
             if cell.is_open:
                 self.say(
                     f"{where}: not run, since {study.searches[cell.row.key].state(study.ledger.newest())}"
                 )
+                continue
+            if cell.key in tried:  # other rows show more of the same run
                 continue
             with locked(cell.folder, wait=False) as is_ours:
                 if not is_ours:
@@ -104,6 +98,7 @@ class _Sweeper:
                     entry = self._run_recorded(study, cell, found)
                 self.say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
                 new.append(entry)
+                tried.add(cell.key)
         return new
 
     def _finished(self, cell: Cell, found: Entry | None) -> str:
@@ -218,9 +213,9 @@ def _is_outdated(cell: Cell, before: Entry | None, data: str) -> bool:
     made, mined = cell.folder / "run.json", cell.folder / "data.json"
     if not made.exists() or (before is not None and (before["status"] == "done" or before["data"] != data)):
         return True
-    if read_json(made)["versions"] != versions():
+    if read_json_object(made).get("versions") != versions():
         return True
-    return mined.exists() and not data.startswith(read_json(mined)["fingerprint"])
+    return mined.exists() and not data.startswith(Node(read_json(mined), str(mined)).text("fingerprint"))
 
 
 def _empty(folder: Path) -> None:
@@ -259,8 +254,21 @@ def _name_of(queries: Queries) -> str:
 
 
 def metrics_of(evaluation: Evaluation, system: str) -> dict[str, float]:
-    """The numbers of one system, by the names used in tables."""
-    own = next(row for row in evaluation.systems if row.key == system)
+    """The numbers of one system, by the names used in tables; those of a variant with its name before."""
+    metrics: dict[str, float] = {}
+    for row in evaluation.systems:
+        name, _, variant = row.key.partition(".")
+        if name == system:
+            metrics |= {
+                f"{variant}.{key}".lstrip("."): value for key, value in _retrieval_metrics(row).items()
+            }
+    for writer in evaluation.writers:
+        if writer.key == system:
+            metrics |= _generation_metrics(writer)
+    return metrics
+
+
+def _retrieval_metrics(own: RetrievalResult) -> dict[str, float]:
     metrics = {"mrr": own.mrr.value}
     for side, recall in {
         "": own.recall,
@@ -269,9 +277,6 @@ def metrics_of(evaluation: Evaluation, system: str) -> dict[str, float]:
         recalls = {f"recall@{k}": found.value for k, found in recall.items()}
         recalls["recall@avg"] = sum(recalls.values()) / len(recalls)
         metrics |= {f"{side}.{name}".lstrip("."): value for name, value in recalls.items()}
-    for writer in evaluation.writers:
-        if writer.key == system:
-            metrics |= _generation_metrics(writer)
     return metrics
 
 
@@ -287,33 +292,3 @@ def _generation_metrics(writer: GenerationResult) -> dict[str, float]:
         "hashtag_f1": writer.hashtags.f1 if writer.hashtags else None,
     }
     return {name: interval.value for name, interval in found.items() if interval is not None}
-
-
-def exposure_of(cell: Cell) -> FloatArray | None:
-    """Shape ``(Q,)``: the share of the pool that is less exposed than each query's target; None as in `hits_of`."""
-    try:
-        return np.asarray(load_file(cell.folder / RANKS)["exposure.place"].numpy(), dtype=np.float64)
-    except FileNotFoundError:
-        return None
-
-
-def hits_of(cell: Cell, column: str) -> FloatArray | None:
-    """Shape ``(Q,)``: what each query of a finished cell contributes to a recall; None if it has no ranks.
-
-    Args:
-        cell: The cell.
-        column: ``"recall@K"``, ``"recall@avg"``, or by exposure: ``"low.recall@K"``, of these queries only.
-    """
-    side, _, metric = column.rpartition(".")
-    try:
-        with safe_open(cell.folder / RANKS, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            pool = int((file.metadata() or {}).get("pool", 0))  # older files do not say
-    except FileNotFoundError:
-        return None
-    ranks = Ranks(tensors[f"{cell.row.system}.greater"], tensors[f"{cell.row.system}.equal"])
-    evaluation, k = cell.config.evaluation, metric.removeprefix("recall@")
-    asked = cutoffs_within(evaluation.ks, pool) if pool else evaluation.ks
-    ks = asked if k == "avg" else [int(k)]
-    hits: FloatArray = hits_at(ranks, ks, ties=cast(Ties, evaluation.ties)).mean(axis=1)
-    return hits[tensors[f"exposure.{side}"].numpy().astype(bool)] if side else hits

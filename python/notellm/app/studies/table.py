@@ -16,8 +16,8 @@ from rich.table import Table as RichTable
 from notellm.app.studies.cell import Cell, Row
 from notellm.app.studies.escaping import for_latex, for_markdown
 from notellm.app.studies.ledger import Entry
+from notellm.app.studies.ranks import hits_of
 from notellm.app.studies.study import METRICS, Study
-from notellm.app.studies.sweep import hits_of
 from notellm.metrics import Interval, bootstrap_difference
 from notellm.models.backbone import backbone_name
 
@@ -304,7 +304,9 @@ def _table_row(study: Study, runs: Sequence[Run], base: Sequence[Run]) -> TableR
 
 
 def _score(runs: Sequence[Run], column: str) -> Score | None:
-    found = [run.entry["metrics"].get(column) for run in runs if run.is_done and run.entry]
+    found = [
+        run.entry["metrics"].get(run.cell.row.metric(column)) for run in runs if run.is_done and run.entry
+    ]
     values = [100 * value for value in found if value is not None]
     if not values:
         return None

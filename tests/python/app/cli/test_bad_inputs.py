@@ -7,8 +7,9 @@ import pytest
 
 from bad_inputs import DATA
 from bad_inputs.calls import CALLS
-from bad_inputs.files import CONVERTED, LOG_FILES, NOTES_FILES, VECTORS
+from bad_inputs.files import CONVERTED, NOTES_FILES, VECTORS
 from bad_inputs.indexes import INDEXES
+from bad_inputs.logs import LOG_FILES
 from bad_inputs.models import GENERATED, MODELS
 from bad_inputs.runs import BOMB, OVERRIDES, RUNS, STUDIES
 from notellm import _core

@@ -9,6 +9,8 @@ from notellm import _core
 from notellm.app import cli
 from notellm.embedding import save_embeddings
 from notellm.indexes.index import NeighbourIndex
+from notellm.pools.columns import write_shard
+from notellm.pools.shards import Plan, Shards
 from notellm.retrieval import neighbours
 
 pytestmark = pytest.mark.skipif(not _core.has_faiss, reason="built without FAISS")
@@ -31,8 +33,8 @@ def index(*arguments):
     return cli.main(["index", *map(str, arguments)])
 
 
-def build(name, factory, *more):
-    assert index("build", "--vectors", "v.safetensors", "--factory", factory, "--output", name, *more) == 0
+def build(name, factory, *more, vectors="v.safetensors"):
+    assert index("build", "--vectors", vectors, "--factory", factory, "--output", name, *more) == 0
 
 
 def lines(capsys):
@@ -53,6 +55,44 @@ def test_an_index_is_built_and_searched_by_its_ids(vectors, capsys):
     for more in (("--id=a\tb", "--id=note 7"), ("--id=a\tb", "--id=note 7", "--vectors", "v.safetensors")):
         assert index(*call, *more) == 0
         assert [row[2] for row in lines(capsys)[1:]] == names[398 * 3 : 399 * 3] + names[21:24]
+
+
+def as_shards(folder, ids, rows, rows_per_shard):
+    """The same vectors in a folder of shards."""
+    shards = Shards.begin(folder, Plan("embeddings", {}, "", rows=len(ids), rows_per_shard=rows_per_shard))
+    for number, first in enumerate(range(0, len(ids), rows_per_shard)):
+        own = slice(first, first + rows_per_shard)
+        shards.make(number, lambda path, own=own: write_shard(path, ids[own], rows[own]))
+    assert shards.finish()
+
+
+def test_a_folder_of_shards_is_taken_in_place_of_a_file(vectors, tmp_path, capsys):
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(1)).tolist()
+    as_shards(tmp_path / "v", IDS, vectors, 150)
+    as_shards(tmp_path / "u", [IDS[i] for i in order], vectors[order], 64)
+    said = {}
+    for kind, stored, other in (("file", "v.safetensors", "v.safetensors"), ("folder", "v", "u")):
+        build(f"{kind}.index", "IVF4,PQ4x4", "--sample", 300, vectors=stored)
+        capsys.readouterr()
+        search = ("search", "--index", f"{kind}.index", "-k", 4, "--candidates", 100, "--rescore", other)
+        assert index(*search, "--vectors", stored) == 0
+        assert index(*search, "--vectors", other, "--id", "a\tb", "--id", "note 3") == 0
+        said[kind] = capsys.readouterr().out
+        call = ("report", "--index", f"{kind}.index", "--vectors", other, "--queries", stored)
+        assert index(*call, "--parameters", "nprobe=1,4", "--json", f"{kind}.json") == 0
+    assert said["file"] == said["folder"]
+    recalls = [
+        [
+            search["recall"]
+            for search in json.loads((tmp_path / f"{kind}.json").read_text())["indexes"][0]["searches"]
+        ]
+        for kind in ("file", "folder")
+    ]
+    assert recalls[0] == recalls[1]
+    capsys.readouterr()
+    as_shards(tmp_path / "some", IDS[:100], vectors[:100], 64)
+    assert index(*search[:-1], "some", "--id", "note 3") == 2
+    assert "some: must hold the notes of folder.index, but 'note 100' is not there" in capsys.readouterr().err
 
 
 def test_rescoring_gives_the_exact_scores_of_neighbours(vectors, capsys):

@@ -21,7 +21,7 @@ configurations = given(
         {
             "name": texts.filter(bool),
             "prompt.slot_lead": texts,
-            "evaluation.ks": st.lists(st.integers(1, 2**63 - 1), min_size=1).map(tuple),
+            "evaluation.ks": st.lists(st.integers(1, 2**63 - 1), min_size=1, unique=True).map(tuple),
             "train.lr": st.floats(min_value=0, allow_nan=False, allow_infinity=False),
             "seed": st.integers(0, 2**63 - 1),
             "train.tensorboard": st.booleans(),

@@ -6,11 +6,12 @@ import shutil
 import pytest
 import torch
 
-from notellm import resolve_dtype
+from notellm import Embeddings, NeighbourIndex, resolve_dtype
+from notellm._core.retrieval import faiss_version
 from notellm.app.cli import main
 from notellm.app.config import load_config
 from notellm.data import Notes
-from notellm.embedding import load_embeddings
+from notellm.embedding import load_embeddings, truncated
 from notellm.models.notellm import NoteLLM
 
 NOTES = 60
@@ -295,3 +296,54 @@ def test_each_loss_alone_makes_a_report(loss, folder, overrides):
     page = (path / "report.html").read_text()
     assert f"<h3>{left_out.capitalize()} loss</h3>" not in page
     assert page.count("loss</h3>") == 1
+
+
+def test_an_evaluation_measures_fewer_numbers_and_int8(run, capsys):
+    kept = {path: path.stat().st_mtime_ns for path in (run / "embeddings").iterdir()}
+    before = json.loads((run / "evaluation.json").read_text())["systems"]
+    few = ["evaluation.generation_notes=0", "embed.dim=4"]
+    with pytest.warns(UserWarning, match="vectors are cut to dim=4, but were trained for no nested_dims"):
+        assert main(["evaluate", "--run", str(run), *few, "evaluation.dims=[2,4]"]) == 0
+    found = {system["key"]: system for system in json.loads((run / "evaluation.json").read_text())["systems"]}
+    assert {
+        path: path.stat().st_mtime_ns for path in (run / "embeddings").iterdir()
+    } == kept  # cut, not made anew
+    variants = ["trained.int8", "trained.d4", "trained.d4.int8", "trained.d2", "trained.d2.int8"]
+    assert list(found)[-6:] == ["trained", *variants]
+    assert found["trained.d2.int8"]["name"] == "NoteLLM trained, 2 numbers, int8"
+    assert found["trained"]["recall"] == found["trained.d4"]["recall"]
+    assert "NoteLLM trained, 2 numbers, int8" in capsys.readouterr().out
+    assert main(["report", "--run", str(run)]) == 0
+    as_before = ["embed.dim=0", "evaluation.dims=[]", "evaluation.generation_notes=6"]
+    assert main(["evaluate", "--run", str(run), *as_before]) == 0
+    assert json.loads((run / "evaluation.json").read_text())["systems"] == before
+
+
+def test_embed_keeps_fewer_numbers_in_int8(run, folder, capsys):
+    notes = ["--run", str(run), "--notes", str(folder / "notes.parquet")]
+    assert main(["embed", *notes, "--output", str(folder / "whole.safetensors")]) == 0
+    few = ["embed.dim=4", "embed.storage=int8"]
+    for output in (f"{folder / 'cut.safetensors'}", f"{folder / 'cut'}/"):
+        with pytest.warns(UserWarning, match="vectors are cut to dim=4"):
+            assert main(["embed", *notes, "--output", output, *few]) == 0
+    whole, found = (load_embeddings(folder / f"{name}.safetensors")[1] for name in ("whole", "cut"))
+    shards = Embeddings.open(folder / "cut")
+    assert (shards.width, shards.storage, shards.made_by["options"]["embed"]["dim"]) == (4, "int8", 4)
+    torch.testing.assert_close(found, truncated(whole, 4), rtol=0, atol=1 / 254 + 1e-3)
+    torch.testing.assert_close(shards.vectors, found, rtol=0, atol=1 / 127 + 1e-3)
+    assert main(["embed", *notes, "--output", f"{folder / 'cut'}/"]) == 2
+    assert "options.embed.dim was 4 and is None" in capsys.readouterr().err
+    assert main(["embed", *notes, "--output", str(folder / "cut.npy"), *few]) == 2
+    assert "int8 must go to a .safetensors file, but this is cut.npy" in capsys.readouterr().err
+    assert main(["neighbours", "--vectors", str(folder / "cut"), "--id", "note0", "-k", "2"]) == 0
+    if faiss_version():
+        command = [
+            "--vectors",
+            str(folder / "cut"),
+            "--factory",
+            "Flat",
+            "--output",
+            str(folder / "cut.index"),
+        ]
+        assert main(["index", "build", *command]) == 0
+        assert len(NeighbourIndex.load(folder / "cut.index")) == NOTES

@@ -110,9 +110,11 @@ OTHERS = {
     "data.source": "debian",
     "device": "cuda",
     "evaluation.analyzer": "characters",
+    "evaluation.dims": [2],
     "evaluation.ks": [1, 5],
     "evaluation.systems": ["zero_shot_prompt", "trained"],
     "lora.targets": ["q_proj"],
+    "loss.nested_dims": [2],
 }
 
 
@@ -147,6 +149,7 @@ def other_value(key, config, folder):
     return f"{value}x"
 
 
+@pytest.mark.filterwarnings("ignore:embed. vectors are cut to dim=1, but were trained for no nested_dims")
 @pytest.mark.parametrize("key", config_keys())
 def test_what_depends_on_an_option_is_made_anew_and_nothing_else(
     key, finished, folder, tmp_path, monkeypatch

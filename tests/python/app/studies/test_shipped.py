@@ -22,7 +22,7 @@ def test_every_shipped_study_can_be_composed():
         for name in SHIPPED:
             for scale in ("smoke", "laptop", "paper"):
                 study = load_study(name, scale=scale, seeds=[0])
-                assert len({cell.key for cell in study.cells}) == len(study.cells)
+                assert len({(cell.key, cell.row.variant) for cell in study.cells}) == len(study.cells)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,8 @@ def test_every_shipped_study_makes_its_table(name, small_studies, overrides, mon
         if "sentence_bert" not in row.get("system", "") and not any("layers" in o for o in row.get("set", []))
     }
     node["columns"] = [column for column in node["columns"] if not column.endswith(("100", "1000"))]
-    changes = [f"experiment={name}", *overrides, "train.max_steps=1", "mining.min_users=1"]
+    # as wide as the package's default, which studies of widths rely on
+    changes = [f"experiment={name}", *overrides, "model.dim=128", "train.max_steps=1", "mining.min_users=1"]
     study = make_study(name, node, scale="smoke", overrides=changes, folder=small_studies, seeds=[0])
     sweep(study, say=lambda _: None)
     table = make_table(study)

@@ -139,7 +139,7 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
         cell.folder.mkdir(parents=True)
         tensors = {"trained.greater": ranks, "trained.equal": torch.zeros_like(ranks)}
         tensors |= {"exposure.low": (torch.arange(50) < 20).to(torch.uint8)}
-        tensors |= {"exposure.place": torch.arange(50).roll(len(hits)) / 50}
+        tensors |= {"exposure.place": torch.arange(50).roll(len(hits)).double() / 50}
         save_file(tensors, cell.folder / "ranks.safetensors")
         metrics = {"recall@2": float(hits[cell.row.key].mean())}
         of_data = {"data": "x", "queries": "y", "commit": cell.row.key}

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+namespace notellm::internal {
+
+/// Throws ConfigError `name:line: ...`, in words, where a text is not one document of YAML.
+void check_syntax(const std::string& text, const std::string& name);
+
+/// What an error of yaml-cpp means, as `what must hold, but ...`.
+///
+/// @param message  Its `msg`.
+/// @param open     The line on which the innermost list or group begins that is not ended; 0 if
+///                 none.
+std::string in_words(const std::string& message, int open);
+
+}  // namespace notellm::internal

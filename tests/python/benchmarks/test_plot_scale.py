@@ -1,0 +1,30 @@
+"""The picture of docs/scale.md is what the records give."""
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib
+import plot_scale
+import pytest
+
+PICTURE = Path(plot_scale.__file__).parents[2] / "docs" / "scale.svg"
+
+
+def test_the_picture_is_drawn_from_the_records(tmp_path, monkeypatch):
+    drawn = PICTURE.read_text()
+    if f"Matplotlib v{matplotlib.__version__}" not in drawn:
+        pytest.skip("drawn by another matplotlib, which may place things otherwise")
+    monkeypatch.setattr(sys, "argv", ["plot_scale", "--output", str(tmp_path / "scale.svg")])
+    plot_scale.main()
+    assert (tmp_path / "scale.svg").read_text() == drawn
+    for text in ("notellm", "implicit", "torch, in chunks", "200M", "4M"):
+        assert text in drawn
+
+
+def test_records_made_beside_other_work_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(plot_scale, "RESULTS", tmp_path)
+    point = {"events": 5, "rounds": {"notellm": [{"mine_seconds": 2}, {"stopped": ""}]}}
+    for name, quiet in (("mining_growth", True), ("mining_200m", False)):
+        (tmp_path / f"{name}.avx2.json").write_text(json.dumps({"quiet": quiet, "points": [point]}))
+    assert plot_scale.points_of_mining("avx2") == [(5, {"notellm": [2]})]
