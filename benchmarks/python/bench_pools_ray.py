@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", type=Path, help="a table of notes; default: the Debian catalogue")
     parser.add_argument("--layers", type=int, default=4, help="of the backbone, the first ones")
-    parser.add_argument("--rows", type=int, default=256, help="of a shard")
+    parser.add_argument("--rows", type=int, default=128, help="of a shard")
     parser.add_argument("--shards", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--actors", type=int, default=2, help="also the threads of the process")
     parser.add_argument("--rounds", type=int, default=3)
