@@ -3,8 +3,8 @@
 An actor has one core and one thread; the process is timed with one thread and with as many as there are actors. Ray is
 there already; everybody loads the model anew in each call, and writes the shards. Before the timing, the folder of Ray
 is checked to be that of the process with one thread, byte by byte. The backbone is cut to its first layers: what Ray
-costs does not depend on how long a shard takes, and so weighs more here. Ray's actors end with each call and leave their
-seconds to nobody, so the record counts them as others' work, and always says that it is not quiet.
+costs does not depend on how long a shard takes, and so weighs more here. Ray's actors end with each call and leave
+their seconds to nobody, so the record counts them as others' work, and always says that it is not quiet.
 
     python benchmarks/python/bench_pools_ray.py --output benchmarks/results
 """
