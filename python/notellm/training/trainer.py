@@ -18,6 +18,7 @@ from notellm.models.adapter import LoraOptions
 from notellm.models.notellm import NoteLLM
 from notellm.models.pooling import pooling_name
 from notellm.precision import AUTO, resolve_dtype
+from notellm.processes import Processes
 from notellm.progress import ProgressFn
 from notellm.training.checkpoint import (
     CHECKPOINTS,
@@ -31,7 +32,6 @@ from notellm.training.log import TrainLog
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses, PairChooser, check_extra_losses, chosen_pairs
-from notellm.training.processes import Processes
 from notellm.training.schedule import linear_schedule
 from notellm.training.sharding import Shards
 from notellm.training.step import JointStep, StepSums
