@@ -49,7 +49,7 @@ test-avx2: setup-test ## the same tests, all of them as on a processor with AVX2
 	@echo "C++ tests, as with AVX2 alone" && $(AS_AVX2) build/py/tests/cpp/notellm_tests --gtest_brief=1
 	@echo "Python tests, as with AVX2 alone" && $(AS_AVX2) $(PYTEST) -m "not slow"
 
-test-all: setup-test lint ## everything, natively and as with AVX2 alone, a small demo there, and with sanitizers
+test-all: setup-test .venv/docs-packages lint ## everything, natively and as with AVX2 alone, a small demo there, and with sanitizers
 	@echo "C++ tests" && build/py/tests/cpp/notellm_tests --gtest_brief=1
 	@echo "Python tests" && $(PYTEST)
 	@echo "All tests, as with AVX2 alone" && $(IF_NEWER) build/py/tests/cpp/notellm_tests --gtest_brief=1

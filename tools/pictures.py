@@ -99,8 +99,8 @@ def prompt() -> str:
     picture.words(20, 176, "answer")
     answer = picture.tokens(130, 160, [(" The category is:", PLAIN), ("Outdoors", GREEN), ("</s>", GREEN)])
     left = 130 + CHARACTER * len(' The compression word is:"') + 4
-    picture.arrow((left, 144), (left, 150), (520, 150), (520, 132), (560, 132))
-    picture.words(570, 137, "this state becomes the embedding")
+    picture.arrow((left, 144), (left, 150), (500, 150), (500, 132), (530, 132))
+    picture.words(540, 137, "this state becomes the embedding")
     picture.arrow((answer[1], 184), (answer[1], 232))
     picture.words(answer[1] - 60, 250, "only these are labels: the model learns to write them")
     picture.words(

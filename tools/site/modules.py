@@ -23,7 +23,7 @@ def pages(library: Path) -> dict[str, str]:
         title = "notellm.app.studies" if part == "studies" else f"notellm.{part}"
         blocks = [f"::: {name}\n" for name in names]
         if names == [title]:
-            blocks = [f"::: {title}\n    options:\n      heading_level: 1\n"]
+            blocks = [f"---\ntitle: {title}\n---\n\n::: {title}\n    options:\n      heading_level: 1\n"]
         else:
             blocks.insert(0, f"# {title}\n")
         found[f"reference/python/{part}.md"] = "\n".join(blocks)

@@ -171,11 +171,17 @@ def test_a_notebook_shows_its_outputs_only_if_they_are_of_its_cells(tools, tmp_p
     kept, executed = tmp_path / "kept", tmp_path / "executed"
     for folder, source in ((kept, "print(6 * 7)"), (executed, "print(6 * 7)")):
         folder.mkdir()
-        outputs = [new_output("stream", text="42\n")] if folder is executed else []
+        picture = new_output("display_data", {"image/png": "iVBORw=="})
+        outputs = [new_output("stream", text="42\n"), picture] if folder is executed else []
         nbformat.write(new_notebook(cells=[new_code_cell(source, outputs=outputs)]), folder / "n.ipynb")
     pages = tools("notebooks").pages
     assert "```python\nprint(6 * 7)\n```" in pages(kept, executed)["notebooks/n.md"]
     assert "    42" in pages(kept, executed)["notebooks/n.md"]
+    ((name, picture),) = (
+        (name, made) for name, made in pages(kept, executed).items() if name.endswith(".png")
+    )
+    assert picture == b"\x89PNG"
+    assert f"]({name.removeprefix('notebooks/')})" in pages(kept, executed)["notebooks/n.md"]
     nbformat.write(new_notebook(cells=[new_code_cell("print(43)")]), kept / "n.ipynb")
     assert "42" not in pages(kept, executed)["notebooks/n.md"]
 
