@@ -99,7 +99,7 @@ def paragraphs(comment: list[str]) -> Iterator[str]:
             in_list = False
             yield ""
         else:
-            yield f"    {line.strip()}" if in_list else line.replace("<", "&lt;") if not in_formula else line
+            yield f"    {escaped(line.strip())}" if in_list else line if in_formula else escaped(line)
     if in_formula:
         yield "```"
 
@@ -107,6 +107,13 @@ def paragraphs(comment: list[str]) -> Iterator[str]:
 def item(field: re.Match[str]) -> str:
     """A field as an item of a list."""
     if field["kind"] in TITLES:
-        return f"- **{TITLES[field['kind']]}** {field['text'].strip()}"
+        return f"- **{TITLES[field['kind']]}** {escaped(field['text'].strip())}"
     name, _, rest = field["text"].partition(" ")
-    return f"- `{name}`: {rest.strip()}"
+    return f"- `{name}`: {escaped(rest.strip())}"
+
+
+def escaped(line: str) -> str:
+    """A line whose < are no tags of HTML; what is between backticks stays."""
+    parts = line.split("`")
+    parts[::2] = [part.replace("<", "&lt;") for part in parts[::2]]
+    return "`".join(parts)

@@ -68,7 +68,7 @@ def test_prose_is_made_for_the_site(tools):
 HEADER = """#pragma once
 namespace notellm {
 
-/// The sum of some numbers.
+/// The sum of some numbers, of a `list<T>` or a vector<T>.
 ///
 ///   s = a + b < 2
 ///
@@ -111,8 +111,9 @@ def test_headers_become_pages(tools, tmp_path):
         "### `Box`",
         "### `twice`",
     ]
+    assert "\nThe sum of some numbers, of a `list<T>` or a vector&lt;T>.\n" in page
     assert "```text\n  s = a + b < 2\n\n```" in page
-    assert "- `a`: the first,\n    in metres.\n- **Throws** std::invalid_argument  if a < 0." in page
+    assert "- `a`: the first,\n    in metres.\n- **Throws** std::invalid_argument  if a &lt; 0." in page
     assert "```cpp\ndouble sum(double a,\n           double b = 2);\n```" in page
     assert "  double area() const { return side * side; }\n};\n```" in page
     assert "```cpp\ninline int twice(int x);\n```" in page
