@@ -35,6 +35,7 @@ VERBS = {
     "table": "print the table of a study",
     "plot": "draw the table of a study",
     "report": "write report.html from a run folder",
+    "explore": "write explore.html: maps, search and neighbours of one run or two",
     "show-prompt": "show what the model sees of one pair, and both losses",
     "options": "list the keys of a configuration: default, meaning, range",
     "doctor": "look at this machine: what is there, what is missing, what that disables",
