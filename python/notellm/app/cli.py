@@ -31,6 +31,7 @@ VERBS = {
     "generate": "write categories and hashtags",
     "neighbours": "find the nearest notes",
     "index": "build, search and compare approximate indexes",
+    "semantic-ids": "turn vectors into lists of codes, for generative recommenders",
     "sweep": "run a study: every row of a table with every seed",
     "table": "print the table of a study",
     "plot": "draw the table of a study",

@@ -96,4 +96,4 @@ def _in_a_square(points: Points) -> npt.NDArray[np.int64]:
     """Points from 0 to 10,000, both axes in one scale."""
     low, high = points.min(0), points.max(0)
     reach = float((high - low).max()) or 1.0
-    return np.rint(((points - (low + high) / 2) / reach + 0.5) * 10_000).astype(np.int64)
+    return np.asarray(np.rint(((points - (low + high) / 2) / reach + 0.5) * 10_000), np.int64)
