@@ -199,17 +199,7 @@ RUNS = [
     case("explore --run none -k 0", "explore: k must be at least 1, but is 0"),
     case("explore --run none --seed -1", "explore: seed must be at least 0, but is -1"),
     case("explore --run none --map umap", "explore: map must be one of tsne, pca, but is 'umap'"),
-    case(
-        "explore --run r0",
-        "r0/embeddings: must hold vectors of zero_shot_prompt or trained, but does not; try `notellm evaluate",
-        r0=run_with(config__yaml="data: {source: files, notes: notes.csv, interactions: log.csv}\n"),
-    ),
-    case(
-        "explore --run r0 --output new/log.csv/page.html",
-        "Not a directory",
-        new=run_with(log__csv=""),
-        r0=run_with(),
-    ),
+    case("explore --run none --output log.csv/page.html", "log.csv: must be written, but: File exists"),
     case("report --run log.csv", "report: log.csv must be a run folder, but is a file"),
     case(
         "report --run r9",

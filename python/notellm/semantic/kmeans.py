@@ -70,7 +70,8 @@ def _beginning(rows: Rows, count: int, draw: np.random.Generator) -> Rows:
 def _squares(rows: Rows, point: Rows) -> Rows:
     """Shape ``(N,)``: squared distances of rows from a point, or from a point each. Equal ones are exactly 0 apart."""
     apart = rows - point
-    return np.einsum("nd,nd->n", apart, apart)
+    squares: Rows = np.einsum("nd,nd->n", apart, apart)
+    return squares
 
 
 def _means(rows: Rows, codes: npt.NDArray[np.int64], centroids: Rows) -> Rows:

@@ -209,6 +209,11 @@ def test_what_cannot_be_shown_is_one_error(tmp_path):
     run = make_run(tmp_path, "one", order=[0, 1])
     with pytest.raises(ConfigError, match="must have two or more of the same evaluated notes, but have 0"):
         explore(run, make_run(tmp_path, "two", order=[2, 3]))
+    nothing = make_run(tmp_path, "three", systems=[])
+    with pytest.raises(
+        DataError, match=r"must hold vectors of zero_shot_prompt or trained, but does not; try `notellm"
+    ):
+        explore(nothing)
     with pytest.raises(ConfigError, match="must be in another folder"):
         explore(run, tmp_path / "one")
     save_embeddings(run / "embeddings" / "trained-abc.safetensors", ["n/0#\u00fc", "gone"], torch.eye(2))
