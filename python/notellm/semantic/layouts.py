@@ -31,7 +31,8 @@ def write_ids(path: str | Path, ids: Sequence[str], codes: Codes, notes: Notes |
       (``num_hierarchies`` is L + 1). Column i is item i, the note in line i of ``*.ids.txt``.
     - ``.index.json``: what MiniOneRec (github.com/AkaliKong/MiniOneRec, 81b4ba9) reads: an object with a list of tokens
       for each item, ``"0": ["<a_60>", "<b_159>", "<c_203>"]``; where several notes share an id, they have one token
-      more, which counts from 1. ``*.item.json`` has each item's ``title``, ``description`` and ``id``.
+      more, which counts from 1. Its tasks about titles read the first three tokens, so L is 3 there.
+      ``*.item.json`` has each item's ``title``, ``description`` and ``id``.
 
     Args:
         path: The file.

@@ -56,7 +56,6 @@ class View:
     Attributes:
         run: The run's name.
         name: Of the system, such as ``"after training"``.
-        width: Numbers of a vector.
         points: Shape ``(N, 2)``.
         neighbours: Shape ``(N, k)`` int64, rows of the notes, nearest first.
         cosines: Shape ``(N, k)``.
@@ -64,7 +63,6 @@ class View:
 
     run: str
     name: str
-    width: int
     points: Points
     neighbours: npt.NDArray[np.int64]
     cosines: npt.NDArray[np.float64]
@@ -77,7 +75,7 @@ class Explored:
     Attributes:
         notes: The notes that are shown.
         of: How many notes the run has evaluated.
-        related: For each note the rows of those mined with it, if they are shown.
+        related: For each note the rows of those that the first run has mined with it, if they are shown.
         views: Run by run, before and after training.
         options: How they were gathered.
     """
@@ -119,8 +117,7 @@ def gather(run: Path, other: Path | None, options: ExploreOptions) -> Explored:
     views: list[View] = []
     for vectors in found:
         view = _view(vectors, ids, options)
-        is_first = not views
-        views.append(view if is_first else replace(view, points=turned(view.points, views[0].points)))
+        views.append(replace(view, points=turned(view.points, views[0].points)) if views else view)
     return Explored(every.take(places), of, _related(run / "pairs.parquet", every, places), views, options)
 
 
@@ -181,7 +178,7 @@ def _view(vectors: _Vectors, ids: list[str], options: ExploreOptions) -> View:
     rows = vectors.rows[torch.tensor([row_of[name] for name in ids])]
     near = neighbours(rows, rows, min(options.k, len(ids) - 1), exclude=torch.arange(len(ids)))
     points = on_a_plane(rows, options.map, where="explore")
-    return View(vectors.run, vectors.name, rows.shape[1], points, near.indices.numpy(), near.scores.numpy())
+    return View(vectors.run, vectors.name, points, near.indices.numpy(), near.scores.numpy())
 
 
 def _related(pairs: Path, every: Notes, places: npt.NDArray[np.int64]) -> list[list[int]]:

@@ -135,5 +135,5 @@ function list(name, row, near, other) {
 }
 
 legend();
-const linked = data.ids.indexOf(decodeURIComponent(location.hash.replace(/^#note=/, "")));
+const linked = data.ids.indexOf(new URLSearchParams(location.hash.slice(1)).get("note"));
 if (linked >= 0) choose(linked);
