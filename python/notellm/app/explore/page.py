@@ -56,8 +56,8 @@ def as_data(explored: Explored) -> dict[str, Any]:
 
     Returns:
         ``ids``, ``titles``, ``texts``, ``topics``; ``categories``, the most frequent one first, their ``counts``, and
-        ``category``, each note's place in them; ``related``; ``k``, and ``views`` with ``run``, ``name``, ``points`` (x and y in turn,
-        from 0 to 10,000), ``neighbours`` (k for each note), ``cosines`` (times 10,000).
+        ``category``, each note's place in them; ``related``; ``k``, and ``views`` with ``run``, ``name``, ``points`` (x
+        and y in turn, from 0 to 10,000), ``neighbours`` (k for each note), ``cosines`` (times 10,000).
     """
     notes = explored.notes
     names, codes, counts = np.unique(notes.categories, return_inverse=True, return_counts=True)
