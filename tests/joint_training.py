@@ -209,7 +209,7 @@ def validate_together(model_folder: str, results: str) -> None:
         assert [record["validation"] for record in records] == [0.1, 0.5, 0.4, 0.3]
         assert [p.name for p in Path(results, name, "checkpoints").iterdir()] == ["step-0000004"]
         best = NoteLLM.from_pretrained(f"{results}/{name}/best")
-        assert all(torch.equal(p, weights[1][n]) for n, p in best.named_parameters())
+        assert all(torch.equal(p, weights[1][n].float()) for n, p in best.named_parameters())
         last = dict(trainer.model.named_parameters())
         assert all(torch.equal(last[n], value) for n, value in weights[3].items())
 

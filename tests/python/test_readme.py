@@ -66,7 +66,12 @@ def test_own_objects_run(tiny_folder, place, capsys):
 
 
 def test_callbacks_run(tiny_folder, place):
-    few = {"smollm2-135m": str(tiny_folder), "max_steps=60": "max_steps=2", "=24": "=4", "_every=10": "_every=1"}
+    few = {
+        "smollm2-135m": str(tiny_folder),
+        "max_steps=60": "max_steps=2",
+        "=24": "=4",
+        "_every=10": "_every=1",
+    }
     names = run_example("docs/guide.md", "In a script, `callbacks` are called", few)
     assert names["trainer"].step == 2
     assert names["inside"].size > 0

@@ -5,6 +5,6 @@ server, a local store, nowhere yet) is its own setting, usually an environment v
 """
 
 from notellm.loggers.about import About, Parent
-from notellm.loggers.opening import LOGGERS, Loggers, check_installed
+from notellm.loggers.opening import LOGGERS, Loggers, check_installed, end_parent
 
-__all__ = ["LOGGERS", "About", "Loggers", "Parent", "check_installed"]
+__all__ = ["LOGGERS", "About", "Loggers", "Parent", "check_installed", "end_parent"]

@@ -19,6 +19,8 @@ AT_ONCE = 100
 class MlFlow(Logger):
     """A run in MLflow; one that goes on is the same run, with the same parameters.
 
+    Steps that are done again after an interruption are there twice, with the same numbers.
+
     Raises:
         NotSupportedError: If mlflow is not installed.
     """

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
-from notellm.loggers.about import About
+from notellm.loggers import mlflow
+from notellm.loggers.about import About, Parent
 from notellm.loggers.json_lines import JsonLines
 from notellm.loggers.logger import Logger, Record, package
-from notellm.loggers.mlflow import MlFlow
 from notellm.loggers.tensorboard import TensorBoard
 from notellm.loggers.trackio import Trackio
 from notellm.loggers.wandb import WeightsAndBiases
@@ -15,7 +15,7 @@ from notellm.loggers.wandb import WeightsAndBiases
 LOGGERS: dict[str, Callable[[About, int | None], Logger]] = {
     "jsonl": JsonLines,
     "tensorboard": TensorBoard,
-    "mlflow": MlFlow,
+    "mlflow": mlflow.MlFlow,
     "wandb": WeightsAndBiases,
     "trackio": Trackio,
 }
@@ -33,6 +33,20 @@ def check_installed(names: Sequence[str]) -> None:
     for name in names:
         if name in PACKAGES and find_spec(PACKAGES[name]) is None:
             package(PACKAGES[name], name)
+
+
+def end_parent(names: Sequence[str], parent: Parent) -> None:
+    """Says that the runs of a study are done for now, to those loggers that know it; a failure is only said.
+
+    Args:
+        names: Keys of `LOGGERS`.
+        parent: The study.
+    """
+    if "mlflow" in names:
+        try:
+            mlflow.end_parent(parent)
+        except Exception as error:
+            print(f"MLflow shows {parent.name} as running, since it fails: {error}", file=sys.stderr)
 
 
 class Loggers:

@@ -14,6 +14,8 @@ NAME = "trackio"
 class Trackio(Logger):
     """A run of a project; runs of a study are a group. trackio knows runs by their names alone, so ours end in an id.
 
+    Steps that are done again after an interruption are there twice, with the same numbers.
+
     Raises:
         NotSupportedError: If trackio is not installed.
     """

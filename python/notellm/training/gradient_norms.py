@@ -2,16 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from notellm import _core
-from notellm.models.notellm import NoteLLM
 from notellm.training.optimizer import Optimizer
-from notellm.training.options import TrainOptions
-from notellm.training.processes import Processes
-from notellm.training.sharding import Shards
 from notellm.training.step import JointStep
 
 
@@ -21,30 +15,19 @@ class GradientNorms:
     Each takes the passes of a step of its own, so that the step's own gradient is not touched, nor its rounding.
 
     Args:
-        model: As `JointStep` takes it.
-        tokenized: The notes that the plans index.
-        options: Those of the training.
-        processes: The processes that share a step.
+        step: What computes the steps.
         optimizer: Knows the norm of a gradient.
-        numbers: As `JointStep` takes them.
     """
 
-    def __init__(
-        self,
-        model: NoteLLM | Shards,
-        tokenized: "_core.prompts.TokenizedNotes",
-        options: TrainOptions,
-        processes: Processes,
-        optimizer: Optimizer,
-        numbers: NDArray[np.int64],
-    ) -> None:
+    def __init__(self, step: JointStep, optimizer: Optimizer) -> None:
+        options = step.options
         self._optimizer, self._alpha = optimizer, options.alpha
         alone = {
             "contrastive": replace(options, alpha=0.0) if options.contrastive else None,
             "generative": replace(options, contrastive=False) if options.alpha > 0 else None,
         }
         self._steps = {
-            name: JointStep(model, tokenized, own, processes, numbers=numbers)
+            name: JointStep(step.shards or step.model, step.tokenized, own, step.processes)
             for name, own in alone.items()
             if own is not None
         }

@@ -179,7 +179,8 @@ class Trainer:
         if self.shards is not None:
             self.shards.divide()
         last = self.total_steps if until is None else min(until, self.total_steps)
-        self._norms = self._gradient_norms()
+        wants_norms = self.options.grad_norms_every > 0
+        self._norms = GradientNorms(self.joint_step, self.optimizer) if wants_norms else None
         self._is_to_stop = False
         self.joint_step.model.train()
         _between_steps = _core.util.KeepsFreedMemory()  # until this call ends
@@ -266,8 +267,7 @@ class Trainer:
         if loss is not None:
             self._is_torn = True
             self.optimizer.step()
-        seconds = time.perf_counter() - begin
-        return {
+        record = {
             "step": self.step,
             "contrastive": _mean(sums.contrastive),
             "generative": _mean(sums.generative),
@@ -282,9 +282,9 @@ class Trainer:
             "tokens": sums.tokens,
             "notes": len(plan.note_ids),
             "hashtag_shortfall": plan.hashtag_shortfall,
-            "seconds": seconds,
-            "tokens_per_second": sums.tokens / seconds,
         }
+        seconds = time.perf_counter() - begin
+        return record | {"seconds": seconds, "tokens_per_second": sums.tokens / seconds}
 
     def _loss(self, sums: StepSums) -> float | None:
         """Equation (4) plus extra losses; None if there is neither."""
@@ -383,19 +383,6 @@ class Trainer:
         self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key())
         load_states(self.callbacks, saved_callbacks(newest), newest)
         self._kept_step, self._is_torn = self.step, False
-
-    def _gradient_norms(self) -> GradientNorms | None:
-        if not self.options.grad_norms_every:
-            return None
-        step = self.joint_step
-        return GradientNorms(
-            self.shards or self.model,
-            self.tokenized,
-            self.options,
-            self.processes,
-            self.optimizer,
-            step.numbers,
-        )
 
 
 def _mean(term: LossTerm) -> float | None:

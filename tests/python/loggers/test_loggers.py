@@ -9,7 +9,7 @@ import pytest
 
 from joint_training import Run, make_trainer
 from notellm.errors import NotSupportedError
-from notellm.loggers import LOGGERS, About, Loggers, Parent, check_installed
+from notellm.loggers import LOGGERS, About, Loggers, Parent, check_installed, end_parent
 from notellm.loggers.json_lines import read_log
 from notellm.loggers.logger import Logger, package
 
@@ -83,8 +83,6 @@ def test_mlflow_has_one_run_of_a_training_that_goes_on(mlflow, train):
 
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_has_a_parent_of_the_runs_of_a_study(mlflow, tmp_path):
-    from notellm.loggers.mlflow import end_parent
-
     log_runs_of_a_study("mlflow", tmp_path)
     runs, _ = mlflow
     found = {run.info.run_name: run for run in runs()}
@@ -93,7 +91,7 @@ def test_mlflow_has_a_parent_of_the_runs_of_a_study(mlflow, tmp_path):
     assert {name: run.info.status for name, run in found.items()} == {"first": "FINISHED", "second": "FAILED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {parent.info.run_id}
     assert found["first"].data.params == {"seed": "0", "train.lr": "0.1"}
-    end_parent(Parent("study", tmp_path))
+    end_parent(["mlflow"], Parent("study", tmp_path))
     assert {run.info.status for run in runs() if run.info.run_name == "study"} == {"FINISHED"}
 
 

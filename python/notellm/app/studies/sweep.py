@@ -27,8 +27,7 @@ from notellm.io.files import locked
 from notellm.io.fingerprints import Fingerprint
 from notellm.io.json_files import read_json, read_json_object
 from notellm.io.json_tree import Node
-from notellm.loggers import Parent
-from notellm.loggers.mlflow import end_parent
+from notellm.loggers import Parent, end_parent
 from notellm.machine import versions
 from notellm.training.checkpoint import CHECKPOINTS
 
@@ -58,8 +57,8 @@ def sweep(
         study = study.settled()
         return searched + sweeper.run(study, study.cells)
     finally:
-        if any("mlflow" in cell.config.train.loggers for cell in study.cells):
-            end_parent(_parent_of(study))
+        names = {name for cell in study.cells for name in cell.config.train.all_loggers}
+        end_parent(sorted(names), _parent_of(study))
 
 
 def is_fault(entry: Entry) -> bool:
