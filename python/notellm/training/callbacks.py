@@ -22,8 +22,8 @@ from typing import Any, Protocol
 
 from notellm.errors import DataError
 from notellm.models.notellm import NoteLLM
+from notellm.processes import Processes
 from notellm.training.options import TrainOptions
-from notellm.training.processes import Processes
 
 
 class Training(Protocol):

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from notellm.models.notellm import NoteLLM
+from notellm.processes import Processes
 from notellm.training import eight_bits
 from notellm.training.options import TrainOptions
-from notellm.training.processes import Processes
 from notellm.training.sharding import Shards
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from notellm.models.notellm import NoteLLM
-from notellm.training.processes import Processes
+from notellm.processes import Processes
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor

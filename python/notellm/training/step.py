@@ -36,9 +36,9 @@ from notellm.models.language_model import TrainingStates
 from notellm.models.lora import dropout_seed
 from notellm.models.notellm import NoteLLM
 from notellm.precision import compute_dtype
+from notellm.processes import Processes
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses
-from notellm.training.processes import Processes
 from notellm.training.sharding import Shards
 
 PackedBatch = _core.prompts.PackedBatch

@@ -18,6 +18,7 @@ from notellm.loggers import About
 from notellm.losses import LossTerm, joint_loss, nested_dims_fault
 from notellm.models.notellm import NoteLLM
 from notellm.precision import AUTO, resolve_dtype
+from notellm.processes import Processes
 from notellm.progress import ProgressFn
 from notellm.training.built_in import chosen_callbacks
 from notellm.training.callbacks import Callback, called_around, check_distinct, load_states, states
@@ -36,7 +37,6 @@ from notellm.training.identity import data_key, notes_of_pairs
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses, PairChooser, check_extra_losses, chosen_pairs
-from notellm.training.processes import Processes
 from notellm.training.schedule import linear_schedule
 from notellm.training.sharding import Shards
 from notellm.training.step import JointStep, StepSums

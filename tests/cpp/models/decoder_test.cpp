@@ -1,4 +1,5 @@
 #include "notellm/models/decoder.h"
+#include <c10/core/GradMode.h>
 #include "tensors.h"
 
 #include <gtest/gtest.h>

@@ -7,7 +7,7 @@ import torch
 
 import joint_training
 from joint_training import NUMBERS, Run, labels_of_shares, make_trainer, numbers_of, saved, train
-from notellm.training.processes import Processes
+from notellm.processes import Processes
 from processes import run_in_processes
 
 FP64 = {"rtol": 1e-10, "atol": 1e-12}
