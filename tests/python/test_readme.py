@@ -73,3 +73,18 @@ def test_own_objects_run(tiny_folder, place, capsys):
     numbers = trainer.joint_step.numbers[trainer.plan(0).note_ids].reshape(-1, 2)
     assert [tuple(pair) for pair in numbers.tolist()] == first
     assert trainer.model.pooling is names["largest"]
+
+
+def test_callbacks_run(tiny_folder, place):
+    few = {
+        "smollm2-135m": str(tiny_folder),
+        "max_steps=60": "max_steps=2",
+        "=24": "=4",
+        "_every=10": "_every=1",
+    }
+    names = run_example("docs/guide.md", "In a script, `callbacks` are called", few)
+    assert names["trainer"].step == 2
+    assert names["inside"].size > 0
+    lines = (place / "runs/watched/train.jsonl").read_text().splitlines()
+    assert all('"validation": ' in line and '"waited": ' in line for line in lines)
+    assert names["best"].dim == names["trainer"].model.dim
