@@ -1,7 +1,9 @@
 """Reads and checks a model folder: shape, tokenizer, [EMB], end tokens, prompt, and the backbone's weights."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from notellm.errors import ConfigError, DataError
 from notellm.io.cache import cache_folder
+from notellm.io.files import atomic_folder
 from notellm.io.json_files import read_json_object
 from notellm.io.json_tree import Node, shortened
 from notellm.losses import nested_dims_fault
@@ -132,7 +135,11 @@ def read_prompt(path: str | Path, config: PromptConfig) -> Prompt:
     Raises:
         DataError: If a file is missing or damaged.
     """
-    outline = read_outline(resolve(path, None))
+    return compiled(read_outline(resolve(path, None)), config)
+
+
+def compiled(outline: Outline, config: PromptConfig) -> Prompt:
+    """A prompt compiled for a backbone's tokenizer."""
     emb = emb_token_id(outline.tokenizer)
     return Prompt(config, outline.tokenizer, emb_token_id=emb, eos_token_id=outline.end_tokens[0])
 
@@ -168,6 +175,53 @@ def backbone_name(path: str | Path, layers: int = 0) -> str:
     """
     name = smollm2.NAME if str(path) == FETCHED else str(path)
     return f"{name}, its first {layers} layers" if layers else name
+
+
+def backbone_licence(path: str | Path) -> str:
+    """The licence of a backbone as its model card names it, such as ``apache-2.0``; empty if there is none.
+
+    Args:
+        path: As in `NoteLLM.from_pretrained`.
+    """
+    if str(path) == FETCHED:
+        return smollm2.LICENCE
+    card = Path(path).expanduser() / "README.md"
+    if not card.is_file():
+        return ""
+    _, *parts = re.split(r"^---\s*$", card.read_text(encoding="utf-8", errors="replace"), maxsplit=2, flags=re.MULTILINE)
+    found = re.search(r"^license:\s*([\w.+-]+)\s*$", parts[0] if parts else "", flags=re.MULTILINE)
+    return found[1] if found else ""
+
+
+def check_new_folder(path: Path) -> None:
+    """Refuses a folder with other things in it than a model.
+
+    Raises:
+        FileExistsError: If it is one.
+    """
+    if path.is_dir() and any(path.iterdir()) and not (path / EXTRA_CONFIG).exists():
+        raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
+
+
+@contextmanager
+def new_folder(path: Path, card: str = "") -> Iterator[Path]:
+    """A folder that appears complete or not at all, and may replace one made by an earlier call.
+
+    Args:
+        path: The folder to create.
+        card: Its README.md, if it is to have one.
+
+    Yields:
+        The temporary folder, to be filled.
+
+    Raises:
+        FileExistsError: If there is a folder with other things in it.
+    """
+    check_new_folder(path)
+    with atomic_folder(path, replace=True) as target:
+        if card:
+            (target / "README.md").write_text(card, encoding="utf-8")
+        yield target
 
 
 def write_extra(
@@ -232,10 +286,11 @@ def check_asked(
         )
 
 
-def with_dtype(hf: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """The ``config.json`` for weights written in ``dtype``, named as in transformers 5."""
+def as_written(hf: dict[str, Any], dtype: torch.dtype, has_head: bool) -> dict[str, Any]:
+    """The ``config.json`` for weights written in ``dtype``, named as in transformers 5; it names its class, too."""
     others = {name: value for name, value in hf.items() if name != "torch_dtype"}
-    return others | {"dtype": str(dtype).removeprefix("torch.")}
+    architecture = hf["model_type"].capitalize() + ("ForCausalLM" if has_head else "Model")
+    return {"architectures": [architecture]} | others | {"dtype": str(dtype).removeprefix("torch.")}
 
 
 def first_layers(hf: dict[str, Any], layers: int, path: Path) -> dict[str, Any]:
