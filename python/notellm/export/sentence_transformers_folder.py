@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from notellm.errors import NotSupportedError
 from notellm.export.text_form import text_form, text_tokenizer
 from notellm.io.json_files import read_json_object
-from notellm.models.backbone import CONFIG, new_folder
+from notellm.models.backbone import CONFIG, DENSE, new_folder
 from notellm.models.folder import SINGLE
 from notellm.models.notellm import NoteLLM
 from notellm.models.pooling import COMPRESSION, MEAN, pooling_name
@@ -65,7 +65,7 @@ def _add(model: NoteLLM, folder: Path, takes: str, projected: bool) -> None:
     first = "notellm.export.note_module.NoteTransformer" if takes == "notes" else f"{_NAMES}.Transformer"
     modules = [("", first), ("1_Pooling", f"{_NAMES}.Pooling")]
     if projected:
-        modules.append(("2_Dense", f"{_NAMES}.Dense"))
+        modules.append((DENSE, f"{_NAMES}.Dense"))
     modules.append((f"{len(modules)}_Normalize", f"{_NAMES}.Normalize"))
     listed = [
         {"idx": place, "name": str(place), "path": path, "type": kind} for place, (path, kind) in enumerate(modules)
@@ -75,7 +75,7 @@ def _add(model: NoteLLM, folder: Path, takes: str, projected: bool) -> None:
         (folder / path).mkdir()
     _write(folder / "1_Pooling" / CONFIG, _pooling(model))
     if projected:
-        _write_dense(model, folder / "2_Dense")
+        _write_dense(model, folder / DENSE)
     longest = _write_text_form(model, folder) if takes == "text" else model.model.config.max_positions
     _write(folder / "sentence_bert_config.json", {"max_seq_length": longest or None, "do_lower_case": False})
     prompt = text_form(model.prompt).beginning if takes == "text" else ""

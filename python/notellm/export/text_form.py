@@ -62,11 +62,12 @@ def text_form(prompt: Prompt) -> TextForm:
         ends.append(tokenizer.token_text(prompt.emb_token_id))
         end.append([prompt.emb_token_id])
     fixed = [_ids(prompt, piece) for piece in pieces if piece not in SLOTS]
-    # of a hashtag's characters none needs more than a token where it is ASCII
+    # no character of a hashtag needs more than a token where it is ASCII
+    of_hashtag = len(config.slot_lead) + config.max_hashtag_chars + len(config.hashtag_separator)
     longest = {
         "<title>": config.title_tokens,
         "<content>": config.content_tokens,
-        "<topics>": config.max_hashtags * (config.max_hashtag_chars + 1),
+        "<topics>": config.max_hashtags * of_hashtag,
     }
     most = len(prompt.bos_token_ids) + sum(map(len, fixed)) + (config.state == "at")
     return TextForm(

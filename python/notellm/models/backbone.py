@@ -22,7 +22,7 @@ from notellm.models import folder as model_folder
 from notellm.models import smollm2, tensors
 from notellm.models.config import decoder_config
 from notellm.models.fields import Fields
-from notellm.models.options import LARGEST_DIM
+from notellm.models.options import LARGEST_DIM, ModelOptions
 from notellm.models.pooling import COMPRESSION, check_pooling
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig
@@ -36,6 +36,8 @@ FETCHED = "smollm2-135m"
 
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
+DENSE = "2_Dense"
+"""The projection's folder in a folder of sentence-transformers."""
 
 
 @dataclass(frozen=True)
@@ -264,6 +266,22 @@ def read_extra(path: Path) -> dict[str, Any]:
         except ValueError as error:
             raise DataError(f"{file}: {error}") from None
     return extra
+
+
+def read_own(path: Path) -> dict[str, Tensor]:
+    """The parameters of a NoteLLM folder that are not the backbone's, by name.
+
+    Where sentence-transformers has saved an exported model again, its Dense module is the projection, and there is no
+    tau: it begins anew.
+
+    Raises:
+        DataError: If they are missing or damaged.
+    """
+    dense = path / DENSE
+    if (path / EXTRA_WEIGHTS).exists() or not (dense / model_folder.SINGLE).exists():
+        return model_folder.read_weights(path, single=EXTRA_WEIGHTS)
+    found = {name.replace("linear.", "projection."): value for name, value in model_folder.read_weights(dense).items()}
+    return found | {"tau": torch.tensor(ModelOptions.tau)}
 
 
 def check_asked(

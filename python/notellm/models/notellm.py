@@ -176,10 +176,7 @@ class NoteLLM(Adapted):
         )
         model = cls._of(found, config, dim=extra["dim"], pooling=pooling or extra["pooling"])
         model.nested_dims = tuple(extra["nested_dims"])
-        own, parameters = (
-            model_folder.read_weights(path, single=backbone.EXTRA_WEIGHTS),
-            model.own_parameters(),
-        )
+        own, parameters = backbone.read_own(path), model.own_parameters()
         tensors.check_places(own, parameters, path / backbone.EXTRA_WEIGHTS)
         for name, parameter in parameters.items():
             model_folder.load_tensor(parameter, own[name], name, path / backbone.EXTRA_WEIGHTS)

@@ -67,7 +67,8 @@ def model_card(export: Export, config: Config, results: RunResults, model: NoteL
         name=export.folder.resolve().name,
         run=results,
         config=config,
-        backbone=backbone_name(config.model.path, config.model.layers),
+        backbone=backbone_name(_name(config.model.path), config.model.layers),
+        data=_name(config.data.notes),
         licence=licence,
         model=_facts(model),
         evaluation=results.evaluation,
@@ -92,6 +93,11 @@ def _facts(model: NoteLLM) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "dtype": str(model.model.embed_tokens.weight.dtype).removeprefix("torch."),
     }
+
+
+def _name(path: str) -> str:
+    """The name of a file or folder; where it lies is of this machine alone."""
+    return Path(path).name
 
 
 def _as_line(config: Config) -> str:
