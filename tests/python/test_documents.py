@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     *("README.md", "HACKING.md", "CHANGELOG.md", "docs/guide.md", "docs/scale.md", "docs/gpu.md"),
+    "docs/export.md",
     *("benchmarks/README.md", "experiments/README.md"),
 ]
 SOURCES = ("cpp/include/notellm", "cpp/src", "cpp/bindings", "python/notellm")

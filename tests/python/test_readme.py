@@ -1,4 +1,4 @@
-"""The examples of README.md and docs/guide.md run as they stand, but for a tiny backbone and few steps."""
+"""The examples of README.md, docs/guide.md and docs/export.md run as they stand, but for a tiny backbone, few steps."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from notellm import Interactions
+from notellm.app.cli import main
+from pages import blocks, commands, on_tiny
 from samples import make_notes
 
 ROOT = Path(__file__).parents[2]
@@ -63,3 +65,18 @@ def test_own_objects_run(tiny_folder, place, capsys):
     numbers = trainer.joint_step.numbers[trainer.plan(0).note_ids].reshape(-1, 2)
     assert [tuple(pair) for pair in numbers.tolist()] == first
     assert trainer.model.pooling is names["largest"]
+
+
+def test_the_way_to_sentence_transformers_runs(overrides, place):
+    pytest.importorskip("sentence_transformers")
+    text = (ROOT / "docs/export.md").read_text()
+    called = commands(text, "notellm")
+    assert [arguments[0] for arguments in called] == ["train", "evaluate", "export"]
+    for arguments in called:
+        assert main(on_tiny(arguments, overrides)) == 0
+    names = {}
+    for block in blocks(text, "python"):
+        exec(compile(block, "docs/export.md", "exec"), names)
+    assert np.abs(names["vectors"] - names["again"].numpy()).max() < 1e-5
+    (card,) = (place / "first-st").glob("README.md")
+    assert "95 % bootstrap" in card.read_text()

@@ -50,8 +50,8 @@ def export_gguf(model: NoteLLM, folder: str | Path, *, projected: bool = True, c
         card: Its README.md, if it is to have one.
 
     Raises:
-        NotSupportedError: If llama.cpp has no such tokenizer, part of a block or pooling; or the ``gguf`` package is not
-            installed.
+        NotSupportedError: If llama.cpp has no such tokenizer, part of a block or pooling, or the ``gguf`` package is
+            missing.
         FileExistsError: If there is a folder with other things in it.
     """
     if model.pooling != COMPRESSION:
@@ -70,10 +70,13 @@ def _write_model(model: NoteLLM, path: Path) -> None:
     try:
         import gguf
     except ImportError as error:
-        raise NotSupportedError(f"{path}: writing GGUF needs the gguf package; try `pip install gguf`") from error
+        raise NotSupportedError(
+            f"{path}: writing GGUF needs the gguf package; try `pip install gguf`"
+        ) from error
     architecture = _ARCHITECTURES[model.hf_config["model_type"]]
     names = gguf.get_tensor_name_map(
-        next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture), model.model.config.layers
+        next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture),
+        model.model.config.layers,
     )
     writer = gguf.GGUFWriter(path, architecture)
     _add_shape(writer, model, gguf)
@@ -81,7 +84,9 @@ def _write_model(model: NoteLLM, path: Path) -> None:
     for name, value in _weights(model, architecture):
         theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if theirs is None or (architecture == "qwen3" and name.endswith(".bias")):
-            raise NotSupportedError(f"export_gguf: llama.cpp must have a place for every tensor, but {name} has none")
+            raise NotSupportedError(
+                f"export_gguf: llama.cpp must have a place for every tensor, but {name} has none"
+            )
         _add_tensor(writer, theirs, value, gguf)
     if model.model.config.rope.is_llama3:
         writer.add_tensor("rope_freqs.weight", _frequency_divisors(model.model.config.rope))
@@ -120,7 +125,9 @@ def _add_tokenizer(writer: Any, model: NoteLLM) -> None:
     writer.add_token_merges(keys.merges)
     begin, ends = model.prompt.bos_token_ids, model.end_tokens
     if len(begin) > 1:
-        raise NotSupportedError(f"export_gguf: the tokenizer must put one token before texts, but puts {len(begin)}")
+        raise NotSupportedError(
+            f"export_gguf: the tokenizer must put one token before texts, but puts {len(begin)}"
+        )
     writer.add_add_bos_token(bool(begin))
     writer.add_add_eos_token(False)
     if begin:

@@ -11,7 +11,10 @@ from notellm.errors import NotSupportedError
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
 """Values of ``tokenizer.ggml.token_type``."""
 
-_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{numbers}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{numbers}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _SPLITS = {_WORDS.format(numbers=r"\p{N}{1,3}"): "llama-bpe", _WORDS.format(numbers=r"\p{N}"): "qwen2"}
 """Names that llama.cpp has for regular expressions before a byte level that does not split by itself."""
 
@@ -54,7 +57,9 @@ def gguf_tokenizer(tokenizer: Tokenizer, rows: int) -> GgufTokenizer:
 def _pre_name(spec: dict[str, Any]) -> str:
     """llama.cpp's name for what splits a text into words."""
     normalizer = spec["normalizer"]
-    kinds = [step["type"] for step in (normalizer or {}).get("normalizers", [normalizer] if normalizer else [])]
+    kinds = [
+        step["type"] for step in (normalizer or {}).get("normalizers", [normalizer] if normalizer else [])
+    ]
     if any(kind != "NFC" for kind in kinds):  # llama.cpp normalises nothing; NFC changes few texts
         raise _unsupported("without a normalizer other than NFC", kinds)
     steps = spec["pre_tokenizer"] or {}
@@ -66,10 +71,14 @@ def _pre_name(spec: dict[str, Any]) -> str:
         names = {"[]": "gpt-2", json.dumps(digits): "smollm"}
         name = names.get(json.dumps(before))
     else:
-        regexes = [step.get("pattern", {}).get("Regex") for step in before if step.get("behavior") == "Isolated"]
+        regexes = [
+            step.get("pattern", {}).get("Regex") for step in before if step.get("behavior") == "Isolated"
+        ]
         name = _SPLITS.get(regexes[0]) if len(regexes) == len(before) == 1 else None
     if name is None:
-        raise _unsupported("one whose words llama.cpp has a name for (gpt-2, smollm, llama-bpe, qwen2)", before)
+        raise _unsupported(
+            "one whose words llama.cpp has a name for (gpt-2, smollm, llama-bpe, qwen2)", before
+        )
     return name
 
 
@@ -77,7 +86,9 @@ def _check_model(model: dict[str, Any], pre: str) -> None:
     if model["type"] != "BPE" or model.get("byte_fallback"):
         raise _unsupported("a byte-level BPE", model["type"])
     if bool(model.get("ignore_merges")) != (pre == "llama-bpe"):
-        raise _unsupported("one that ignores merges if its words are llama-bpe's alone", model.get("ignore_merges"))
+        raise _unsupported(
+            "one that ignores merges if its words are llama-bpe's alone", model.get("ignore_merges")
+        )
     for name in ("continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(name):
             raise _unsupported(f"without {name}", model[name])

@@ -1,7 +1,7 @@
 """The first module of a sentence-transformers model that takes notes, tokenised as `NoteLLM.embed` does.
 
-``modules.json`` names this class, so sentence-transformers loads it with ``trust_remote_code=True`` where ``notellm`` is
-installed; the module itself does nothing but `backbone.read_prompt` and the model of transformers.
+``modules.json`` names this class, so sentence-transformers loads it with ``trust_remote_code=True`` where ``notellm``
+is installed. All but the tokens is left to sentence-transformers and to the model of transformers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,10 +79,13 @@ class NoteTransformer(Transformer):  # type: ignore[misc]
             ValueError: If there is a prompt.
         """
         if prompt:
-            raise ValueError(f"NoteTransformer: prompt must be none, since notes have their own, but is {prompt!r}")
+            raise ValueError(
+                f"NoteTransformer: prompt must be none, since notes have their own, but is {prompt!r}"
+            )
         packed = self.prompt.pack(self.prompt.tokenize(_as_notes(inputs)), range(len(inputs)), mode="embed")
         paths = [torch.from_numpy(packed.tokens[packed.path(row)]).long() for row in range(len(inputs))]
-        padding = self.tokenizer.pad_token_id or 0  # behind, where no state that is read sees it
+        tokenizer = self.tokenizer
+        padding = (tokenizer and tokenizer.pad_token_id) or 0  # behind, where no state that is read sees it
         return {
             "input_ids": torch.nn.utils.rnn.pad_sequence(paths, batch_first=True, padding_value=padding),
             "attention_mask": _mask([len(path) for path in paths]),
@@ -108,7 +111,7 @@ def _as_notes(inputs: Sequence[Any]) -> Notes:
     for row, note in enumerate(inputs):
         if not isinstance(note, Mapping):
             raise DataError(
-                f"NoteTransformer: each input must be a note such as {{'title': ..., 'content': ..., 'topics': [...]}}, "
+                "NoteTransformer: each input must be a note such as {'title': ..., 'content': ..., 'topics': [...]}, "
                 f"but number {row} is {note!r}; try an export that takes text"
             )
         for name, kind in FIELDS.items():

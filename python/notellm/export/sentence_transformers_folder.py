@@ -26,7 +26,14 @@ PROMPT_NAME = "note"
 _NAMES = "sentence_transformers.models"
 """Where its modules are named in folders; newer versions keep the older name."""
 
-_POOLING_MODES = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
+_POOLING_MODES = (
+    "cls_token",
+    "mean_tokens",
+    "max_tokens",
+    "mean_sqrt_len_tokens",
+    "weightedmean_tokens",
+    "lasttoken",
+)
 
 
 def export_sentence_transformers(
@@ -38,8 +45,8 @@ def export_sentence_transformers(
         model: The model; adapters are merged in the files.
         folder: The folder to create; one made by an earlier call is replaced.
         takes: ``"notes"``: the model takes notes as dictionaries, and its vectors are those of `NoteLLM.embed`; it is
-            loaded with ``trust_remote_code=True`` where ``notellm`` is installed. ``"text"``: it takes strings and needs
-            sentence-transformers alone; see `TextForm` for what differs, and `note_texts` for the strings.
+            loaded with ``trust_remote_code=True`` where ``notellm`` is installed. ``"text"``: it takes strings, and
+            needs sentence-transformers alone; see `TextForm` for what differs, and `note_texts` for the strings.
         projected: Whether the vectors are projected, as in `NoteLLM.embed`.
         card: Its README.md, if it is to have one.
 
@@ -49,7 +56,9 @@ def export_sentence_transformers(
         FileExistsError: If there is a folder with other things in it.
     """
     if takes not in TAKES:
-        raise ValueError(f"export_sentence_transformers: takes must be one of {', '.join(TAKES)}, but is {takes!r}")
+        raise ValueError(
+            f"export_sentence_transformers: takes must be one of {', '.join(TAKES)}, but is {takes!r}"
+        )
     known = (COMPRESSION, MEAN) if takes == "notes" else (COMPRESSION,)
     if model.pooling not in known:
         raise NotSupportedError(
@@ -68,7 +77,8 @@ def _add(model: NoteLLM, folder: Path, takes: str, projected: bool) -> None:
         modules.append((DENSE, f"{_NAMES}.Dense"))
     modules.append((f"{len(modules)}_Normalize", f"{_NAMES}.Normalize"))
     listed = [
-        {"idx": place, "name": str(place), "path": path, "type": kind} for place, (path, kind) in enumerate(modules)
+        {"idx": place, "name": str(place), "path": path, "type": kind}
+        for place, (path, kind) in enumerate(modules)
     ]
     _write(folder / "modules.json", listed)
     for path, _ in modules[1:]:
@@ -91,7 +101,11 @@ def _pooling(model: NoteLLM) -> dict[str, Any]:
     mode = "lasttoken" if model.pooling == COMPRESSION else "mean_tokens"
     modes = {f"pooling_mode_{name}": name == mode for name in _POOLING_MODES}
     # the mean leaves out the tokens that all notes share; the module for notes says how many they are
-    return {"word_embedding_dimension": model.model.config.width, **modes, "include_prompt": mode == "lasttoken"}
+    return {
+        "word_embedding_dimension": model.model.config.width,
+        **modes,
+        "include_prompt": mode == "lasttoken",
+    }
 
 
 def _write_dense(model: NoteLLM, folder: Path) -> None:
@@ -130,7 +144,9 @@ def _write_text_form(model: NoteLLM, folder: Path) -> int:
 
 
 def _has_special(model: NoteLLM, text: str) -> bool:
-    special = [token.content for token in model.tokenizer.get_added_tokens_decoder().values() if token.special]
+    special = [
+        token.content for token in model.tokenizer.get_added_tokens_decoder().values() if token.special
+    ]
     return any(name in text for name in special)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tokenizers import Tokenizer, processors
 
@@ -98,7 +99,7 @@ def text_tokenizer(prompt: Prompt, tokenizer: Tokenizer) -> Tokenizer:
     """A tokenizer that puts the prompt's end behind every text, after truncation; before it what ours puts there."""
     copy = plain_tokenizer(tokenizer)
     begin, end = list(prompt.bos_token_ids), list(text_form(prompt).end)
-    special = [
+    special: list[dict[str, Any]] = [
         {"id": name, "ids": ids, "tokens": [copy.id_to_token(token) for token in ids]}
         for name, ids in (("begin", begin), ("end", end))
         if ids
@@ -113,7 +114,9 @@ def _ids(prompt: Prompt, piece: str) -> list[int]:
     return [prompt.eos_token_id] if piece == END_MARK else prompt.piece_tokenizer.encode_text(piece)
 
 
-def _filled(form: TextForm, config: PromptConfig, title: str, topics: list[str], content: str) -> Iterator[str]:
+def _filled(
+    form: TextForm, config: PromptConfig, title: str, topics: list[str], content: str
+) -> Iterator[str]:
     tags = [config.slot_lead + tag for tag in clean_hashtags(topics, config)]
     values = {"<topics>": config.hashtag_separator.join(tags)}
     for slot, value in (("<title>", clean_value(title)), ("<content>", clean_value(content))):

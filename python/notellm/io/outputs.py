@@ -64,5 +64,6 @@ def check_output_folder(path: str | Path, reads: Iterable[str | Path]) -> None:
     for read in (Path(read).resolve() for read in reads):
         if there.is_relative_to(read) or read.is_relative_to(there):
             raise ValueError(
-                f"{path}: must be another folder than {read}, which is read, but is in it or around it; try another name"
+                f"{path}: must be another folder than {read}, which is read, but is in it or around it; try another "
+                "name"
             )

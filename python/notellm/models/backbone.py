@@ -190,8 +190,9 @@ def backbone_licence(path: str | Path) -> str:
     card = Path(path).expanduser() / "README.md"
     if not card.is_file():
         return ""
-    _, *parts = re.split(r"^---\s*$", card.read_text(encoding="utf-8", errors="replace"), maxsplit=2, flags=re.MULTILINE)
-    found = re.search(r"^license:\s*([\w.+-]+)\s*$", parts[0] if parts else "", flags=re.MULTILINE)
+    text = card.read_text(encoding="utf-8", errors="replace")
+    front = re.match(r"---\s*\n(.*?)^---\s*$", text, flags=re.DOTALL | re.MULTILINE)
+    found = re.search(r"^license:\s*([\w.+-]+)\s*$", front[1] if front else "", flags=re.MULTILINE)
     return found[1] if found else ""
 
 
@@ -280,7 +281,10 @@ def read_own(path: Path) -> dict[str, Tensor]:
     dense = path / DENSE
     if (path / EXTRA_WEIGHTS).exists() or not (dense / model_folder.SINGLE).exists():
         return model_folder.read_weights(path, single=EXTRA_WEIGHTS)
-    found = {name.replace("linear.", "projection."): value for name, value in model_folder.read_weights(dense).items()}
+    found = {
+        name.replace("linear.", "projection."): value
+        for name, value in model_folder.read_weights(dense).items()
+    }
     return found | {"tau": torch.tensor(ModelOptions.tau)}
 
 

@@ -270,14 +270,14 @@ def paired(values: torch.Tensor, heads: int) -> torch.Tensor:
     RoPE rotates pairs of rows. llama.cpp pairs neighbours, so its files interleave the two halves of each head that
     Hugging Face pairs: row 2i + h there is row h * E/2 + i here.
     """
-    halves = values.unflatten(0, (heads, 2, -1))  # (heads, 2, E/2, ...)
-    return halves.transpose(1, 2).flatten(0, 2).contiguous()
+    halves = values.reshape(heads, 2, -1, *values.shape[1:])  # (heads, 2, E/2, ...)
+    return halves.transpose(1, 2).reshape(values.shape)
 
 
 def _unpaired(values: torch.Tensor, heads: int) -> torch.Tensor:
     """Puts the rows back into the order of Hugging Face."""
-    pairs = values.unflatten(0, (heads, -1, 2))  # (heads, E/2, 2, ...)
-    return pairs.transpose(1, 2).flatten(0, 2).contiguous()
+    pairs = values.reshape(heads, -1, 2, *values.shape[1:])  # (heads, E/2, 2, ...)
+    return pairs.transpose(1, 2).reshape(values.shape)
 
 
 def _tokenizer(source: _Source) -> Tokenizer:

@@ -57,7 +57,11 @@ def prompts_of(model, notes):
 
 def test_the_file_becomes_the_same_model_again(tiny, notes, tmp_path):
     export_gguf(tiny, tmp_path / "exported")
-    assert {path.name for path in (tmp_path / "exported").iterdir()} == {"model.gguf", "projection.npy", "notellm.json"}
+    assert {path.name for path in (tmp_path / "exported").iterdir()} == {
+        "model.gguf",
+        "projection.npy",
+        "notellm.json",
+    }
     again = NoteLLM.from_pretrained(gguf_to_folder(tmp_path / "exported/model.gguf", tmp_path / "hf"), dim=6)
     states = again.embed(notes, projected=False, dtype="fp32")
     assert torch.equal(states, tiny.embed(notes, projected=False, dtype="fp32"))
@@ -103,7 +107,9 @@ def test_bf16_is_for_matrices_alone(tiny, tmp_path):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_llama_cpp_gives_the_same_vectors(make, family, notes, tmp_path):
-    xllamacpp = pytest.importorskip("xllamacpp", reason="xllamacpp, a llama.cpp with wheels, is not installed")
+    xllamacpp = pytest.importorskip(
+        "xllamacpp", reason="xllamacpp, a llama.cpp with wheels, is not installed"
+    )
     model = make(family)
     export_gguf(model, tmp_path / "exported")
     params = xllamacpp.CommonParams()
@@ -132,9 +138,7 @@ def split_by(pattern):
     return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
-QWEN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,9 @@ QWEN = (
         ("gpt-2", pre_tokenizers.ByteLevel(add_prefix_space=False)),
         (
             "smollm",
-            pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)]),
+            pre_tokenizers.Sequence(
+                [pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+            ),
         ),
         ("qwen2", split_by(QWEN)),
     ],
@@ -153,7 +159,10 @@ def test_words_have_llama_cpps_name(tiny, name, pre_tokenizer):
     tokenizer.pre_tokenizer, tokenizer.normalizer = pre_tokenizer, normalizers.NFC()
     keys = gguf_tokenizer(tokenizer, rows=405)
     assert keys.pre == name
-    assert (keys.tokens[0], keys.tokens[400:]) == ("<|end|>", ["[EMB]", "[PAD401]", "[PAD402]", "[PAD403]", "[PAD404]"])
+    assert (keys.tokens[0], keys.tokens[400:]) == (
+        "<|end|>",
+        ["[EMB]", "[PAD401]", "[PAD402]", "[PAD403]", "[PAD404]"],
+    )
     assert [keys.types[i] for i in (0, 1, 400, 404)] == [3, 1, 3, 5]
 
 
@@ -170,10 +179,16 @@ def test_llama_3_ignores_merges(tiny):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"normalizer": normalizers.Lowercase()}, "without a normalizer other than NFC, but has .'Lowercase'."),
+        (
+            {"normalizer": normalizers.Lowercase()},
+            "without a normalizer other than NFC, but has .'Lowercase'.",
+        ),
         ({"pre_tokenizer": pre_tokenizers.Whitespace()}, "a byte-level BPE without a space put before texts"),
         ({"pre_tokenizer": split_by(r"\w+")}, "one whose words llama.cpp has a name for .gpt-2, smollm"),
-        ({"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=True)}, "without a space put before texts"),
+        (
+            {"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=True)},
+            "without a space put before texts",
+        ),
     ],
 )
 def test_another_tokenizer_is_refused(tiny, change, message, tmp_path):
@@ -186,5 +201,7 @@ def test_another_tokenizer_is_refused(tiny, change, message, tmp_path):
 
 def test_the_mean_is_refused(tiny, tmp_path):
     tiny.pooling = "mean"
-    with pytest.raises(NotSupportedError, match="the pooling must be compression, but is mean: llama.cpp's mean"):
+    with pytest.raises(
+        NotSupportedError, match="the pooling must be compression, but is mean: llama.cpp's mean"
+    ):
         export_gguf(tiny, tmp_path / "exported")

@@ -54,7 +54,9 @@ def model(request, tiny_folder, tmp_path):
     """Models that differ in what an export could lose."""
     kind = request.param
     hf = json.loads((tiny_folder / "config.json").read_text())
-    config = {"untied": {"tie_word_embeddings": False}, "qwen3": {"model_type": "qwen3", "head_dim": 10}}.get(kind)
+    config = {"untied": {"tie_word_embeddings": False}, "qwen3": {"model_type": "qwen3", "head_dim": 10}}.get(
+        kind
+    )
     tensors = fitting(hf | config) if config else None
     folder = changed(tiny_folder, tmp_path / "backbone", config=config or (), tensors=tensors)
     if kind == "begin_token":
@@ -91,12 +93,16 @@ def test_sentence_transformers_saves_what_both_read(model, notes, tmp_path):
 
 def test_texts_get_nearly_the_same(model, notes, tmp_path):
     if model.pooling == "mean":
-        with pytest.raises(NotSupportedError, match="for text the pooling must be one of compression, but is mean"):
+        with pytest.raises(
+            NotSupportedError, match="for text the pooling must be one of compression, but is mean"
+        ):
             export_sentence_transformers(model, tmp_path / "exported", takes="text")
         return
     export_sentence_transformers(model, tmp_path / "exported", takes="text")
     theirs, few = loaded(tmp_path / "exported"), notes.take(range(1, 11))  # the last note's fields are cut
-    assert not any("notellm" in entry["type"] for entry in json.loads((tmp_path / "exported/modules.json").read_text()))
+    assert not any(
+        "notellm" in entry["type"] for entry in json.loads((tmp_path / "exported/modules.json").read_text())
+    )
     close(torch.from_numpy(theirs.encode(note_texts(model, few))), model.embed(few, dtype="fp32"))
     long = note_texts(model, notes)[11]
     ids = theirs.preprocess([long], prompt=theirs.prompts.get("note"))["input_ids"][0].tolist()
@@ -105,9 +111,10 @@ def test_texts_get_nearly_the_same(model, notes, tmp_path):
     assert len(ids) == form.most_tokens
     # names of special tokens in a text are text
     inside = theirs.preprocess(["a<|end|>b"], prompt="")["input_ids"][0].tolist()
-    assert inside[len(model.prompt.bos_token_ids) : -len(form.end)] == model.prompt.piece_tokenizer.encode_values(
-        ["a<|end|>b"], ""
-    )[0]
+    assert (
+        inside[len(model.prompt.bos_token_ids) : -len(form.end)]
+        == model.prompt.piece_tokenizer.encode_values(["a<|end|>b"], "")[0]
+    )
 
 
 def test_states_are_not_projected_where_no_projection_was_trained(tiny, notes, tmp_path):
@@ -166,6 +173,8 @@ def test_what_cannot_be_exported_leaves_no_folder(tiny, tmp_path):
     with pytest.raises(ValueError, match="takes must be one of notes, text, but is 'files'"):
         export_sentence_transformers(tiny, tmp_path / "exported", takes="files")
     tiny.pooling = lambda states, lengths: states[: len(lengths)]
-    with pytest.raises(NotSupportedError, match="the pooling must be one of compression, mean, but is .*lambda"):
+    with pytest.raises(
+        NotSupportedError, match="the pooling must be one of compression, mean, but is .*lambda"
+    ):
         export_sentence_transformers(tiny, tmp_path / "exported")
     assert list(tmp_path.iterdir()) == []

@@ -67,7 +67,9 @@ def test_transformers_computes_its_states_and_greedy_outputs(saved, notes):
         states = hf.model(ids).last_hidden_state[0]  # (T, D)
     (ours,) = model.generate_category(notes.take([1]), max_new_tokens=5, dtype="fp32")
     theirs = hf.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False)
-    assert ours == model.prompt.parse_category(tokenizer.decode(theirs[0, ids.shape[1] :], skip_special_tokens=True))
+    assert ours == model.prompt.parse_category(
+        tokenizer.decode(theirs[0, ids.shape[1] :], skip_special_tokens=True)
+    )
     at = int(packed.compression[0])
     vector = model.embed(notes.take([1]), dtype="fp32", projected=False)[0]
     torch.testing.assert_close(torch.nn.functional.normalize(states[at], dim=0), vector, atol=1e-5, rtol=0)

@@ -79,7 +79,9 @@ def test_llama_cpp(run, vector, tmp_path, monkeypatch):
     names = run_examples(export(run, tmp_path / "first-gguf", "--to", "gguf", "--dtype", "bf16"))
     reader = gguf.GGUFReader(tmp_path / "first-gguf/model.gguf")
     assert {tensor.tensor_type.name for tensor in reader.tensors} == {"BF16", "F32"}
-    xllamacpp = pytest.importorskip("xllamacpp", reason="xllamacpp, a llama.cpp with wheels, is not installed")
+    xllamacpp = pytest.importorskip(
+        "xllamacpp", reason="xllamacpp, a llama.cpp with wheels, is not installed"
+    )
     params = xllamacpp.CommonParams()
     params.model.path, params.embedding, params.warmup, params.port = "first-gguf/model.gguf", True, False, 0
     params.n_ctx = params.n_batch = params.n_ubatch = 512
@@ -108,7 +110,9 @@ def test_the_card_says_what_the_run_measured(run, tmp_path):
 def test_the_card_names_the_backbones_licence(run, tiny_folder, tmp_path):
     (tmp_path / "tiny").mkdir()
     shutil.copytree(run, tmp_path / "run")
-    (tmp_path / "tiny/README.md").write_text("---\nlanguage: en\nlicense: mit\n---\n# A model\nlicense: none\n")
+    (tmp_path / "tiny/README.md").write_text(
+        "---\nlanguage: en\nlicense: mit\n---\n# A model\nlicense: none\n"
+    )
     config = tmp_path / "run/config.yaml"
     config.write_text(config.read_text().replace(str(tiny_folder), str(tmp_path / "tiny")))
     card = export(tmp_path / "run", tmp_path / "out", "--to", "hf")
@@ -117,7 +121,9 @@ def test_the_card_names_the_backbones_licence(run, tiny_folder, tmp_path):
 
 
 def test_a_run_that_measured_nothing_says_so(run, tmp_path):
-    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation.json", "data.json", "train.jsonl"))
+    shutil.copytree(
+        run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation.json", "data.json", "train.jsonl")
+    )
     card = export(tmp_path / "run", tmp_path / "out", "--to", "hf")
     assert f"Not measured: `notellm evaluate --run {tmp_path / 'run'}`" in card
 
