@@ -90,7 +90,9 @@ def _add(model: NoteLLM, folder: Path, takes: str, projected: bool) -> None:
     _write(folder / "sentence_bert_config.json", {"max_seq_length": longest or None, "do_lower_case": False})
     prompt = text_form(model.prompt).beginning if takes == "text" else ""
     named = dict.fromkeys((PROMPT_NAME, "query", "document"), prompt) if prompt else {}
-    settings = {"prompts": named, "default_prompt_name": PROMPT_NAME if prompt else None}
+    settings: dict[str, Any] = {"prompts": named, "default_prompt_name": PROMPT_NAME if prompt else None}
+    if takes == "notes":  # newer versions say so where it is missing, instead of failing to import it
+        settings["requirements"] = {"notellm": {"specifier": ">=0.1", "reason": "It tokenises the notes."}}
     _write(folder / "config_sentence_transformers.json", settings | {"similarity_fn_name": "cosine"})
     if model.nested_dims and projected:
         config = read_json_object(folder / CONFIG)

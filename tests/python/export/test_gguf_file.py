@@ -93,6 +93,22 @@ def test_every_tensor_is_there_in_its_order(make, family, tmp_path):
     )
 
 
+def test_llama_3s_frequencies_are_those_of_transformers(make, tmp_path):
+    from transformers import AutoConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    model = make("llama3_rope")
+    export_gguf(model, tmp_path / "exported")
+    config = AutoConfig.for_model(**model.hf_config)
+    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
+    width = model.model.config.rope.head_dim
+    plain = 10000.0 ** (-torch.arange(0, width, 2) / width)
+    reader = gguf.GGUFReader(tmp_path / "exported/model.gguf")
+    (found,) = (tensor.data for tensor in reader.tensors if tensor.name == "rope_freqs.weight")
+    torch.testing.assert_close(plain / torch.from_numpy(np.array(found)), scaled)
+    assert not torch.allclose(plain, scaled)
+
+
 def test_bf16_is_for_matrices_alone(tiny, tmp_path):
     tiny.to(torch.bfloat16)
     export_gguf(tiny, tmp_path / "exported")

@@ -169,6 +169,13 @@ def test_notes_have_their_own_prompt(tiny, tmp_path):
         loaded(tmp_path / "exported").encode([{"title": "a"}], prompt="query: ")
 
 
+def test_who_lacks_notellm_is_told(tiny, tmp_path, monkeypatch):
+    export_sentence_transformers(tiny, tmp_path / "exported")
+    monkeypatch.setattr("sentence_transformers.util.environment.get_installed_version", lambda name: None)
+    with pytest.raises(ImportError, match=r"notellm.*\n*.*It tokenises the notes"):
+        loaded(tmp_path / "exported")
+
+
 def test_what_cannot_be_exported_leaves_no_folder(tiny, tmp_path):
     with pytest.raises(ValueError, match="takes must be one of notes, text, but is 'files'"):
         export_sentence_transformers(tiny, tmp_path / "exported", takes="files")
