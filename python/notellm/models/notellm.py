@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -228,10 +229,11 @@ class NoteLLM(Adapted):
 
     def write_files(self, target: Path) -> None:
         """Writes the files of `save_pretrained` into a folder that is there."""
-        hf = backbone.as_written(self.hf_config, self.model.embed_tokens.weight.dtype, self.has_head)
         weights = {f"model.{name}": value for name, value in merged_parameters(self.model)}
         if self.lm_head is not None:
             weights[tensors.HEAD] = self.lm_head.weight.detach()
+        widest = reduce(torch.promote_types, (weight.dtype for weight in weights.values()))
+        hf = backbone.as_written(self.hf_config, widest, self.has_head)
         save_file(weights, target / model_folder.SINGLE, metadata={"format": "pt"})
         own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
         save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})
