@@ -64,7 +64,7 @@ class NoteTransformer(Transformer):  # type: ignore[misc]
         return {name: value for name, value in self.__dict__.items() if name != "prompt"}
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **_: Any) -> dict[str, Any]:
-        """The tokens of notes, padded behind.
+        """The tokens of notes, padded behind, where no state that is read sees it.
 
         Args:
             inputs: n notes.
@@ -84,10 +84,8 @@ class NoteTransformer(Transformer):  # type: ignore[misc]
             )
         packed = self.prompt.pack(self.prompt.tokenize(_as_notes(inputs)), range(len(inputs)), mode="embed")
         paths = [torch.from_numpy(packed.tokens[packed.path(row)]).long() for row in range(len(inputs))]
-        tokenizer = self.tokenizer
-        padding = (tokenizer and tokenizer.pad_token_id) or 0  # behind, where no state that is read sees it
         return {
-            "input_ids": torch.nn.utils.rnn.pad_sequence(paths, batch_first=True, padding_value=padding),
+            "input_ids": torch.nn.utils.rnn.pad_sequence(paths, batch_first=True),
             "attention_mask": _mask([len(path) for path in paths]),
             "prompt_length": int(packed.root_tokens[0]),
             "modality": "text",
@@ -99,6 +97,7 @@ class NoteTransformer(Transformer):  # type: ignore[misc]
         folder = Path(output_path)
         dim, nested, pooling = (self.extra[name] for name in ("dim", "nested_dims", "pooling"))
         backbone.write_extra(folder, dim, nested, pooling, self.prompt.config)
+        # transformers may have put together another one, as the class of tokenizers that the backbone names says
         self.outline.tokenizer.save(str(folder / "tokenizer.json"))
 
 
