@@ -1,4 +1,4 @@
-"""The examples of README.md, docs/guide.md and docs/export.md run as they stand, but for a tiny backbone, few steps."""
+"""The examples of README.md and of docs/ run as they stand, but for a tiny backbone and few steps."""
 
 import re
 from pathlib import Path
@@ -45,6 +45,16 @@ def test_the_example_runs(tiny_folder, place, capsys):
     )
     assert (place / "runs" / "first" / "model" / "notellm.json").exists()
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_the_quick_start_runs(tiny_folder, place, capsys):
+    run_example(
+        "docs/quickstart.md", "## In Python\n", {"smollm2-135m": str(tiny_folder), "dim=128": "dim=8"}
+    )
+    shown = capsys.readouterr().out.splitlines()
+    assert sorted(eval(shown[0])) == [(0, 1), (2, 3)]
+    assert len(eval(shown[1])) == len(eval(shown[2])) == 4
+    assert (place / "runs/quick/model/notellm.json").exists()
 
 
 def test_the_study_runs(overrides, place, capsys):

@@ -106,8 +106,7 @@ def read_outline(path: Path, layers: int = 0) -> Outline:
         path: The folder.
         layers: The first so many are kept; 0 = all.
 
-    Raises:
-        As `read`.
+    It raises what `read` raises.
     """
     where = str(path / CONFIG)
     hf = first_layers(read_json_object(path / CONFIG), layers, path)
