@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from notellm import Interactions
+from notellm.app.cli import main
+from pages import blocks, commands, on_tiny
 from samples import make_notes
 
 ROOT = Path(__file__).parents[2]
@@ -88,3 +90,18 @@ def test_callbacks_run(tiny_folder, place):
     lines = (place / "runs/watched/train.jsonl").read_text().splitlines()
     assert all('"validation": ' in line and '"waited": ' in line for line in lines)
     assert names["best"].dim == names["trainer"].model.dim
+
+
+def test_the_way_to_sentence_transformers_runs(overrides, place):
+    pytest.importorskip("sentence_transformers")
+    text = (ROOT / "docs/export.md").read_text()
+    called = commands(text, "notellm")
+    assert [arguments[0] for arguments in called] == ["train", "evaluate", "export"]
+    for arguments in called:
+        assert main(on_tiny(arguments, overrides)) == 0
+    names = {}
+    for block in blocks(text, "python"):
+        exec(compile(block, "docs/export.md", "exec"), names)
+    assert np.abs(names["vectors"] - names["again"].numpy()).max() < 1e-5
+    (card,) = (place / "first-st").glob("README.md")
+    assert "95 % bootstrap" in card.read_text()

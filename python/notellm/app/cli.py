@@ -29,6 +29,7 @@ VERBS = {
     "embed": "turn notes into vectors",
     "evaluate": "compare the trained model with what it began as and with TF-IDF",
     "generate": "write categories and hashtags",
+    "export": "write the model for transformers, sentence-transformers or llama.cpp, with a model card",
     "neighbours": "find the nearest notes",
     "index": "build, search and compare approximate indexes",
     "semantic-ids": "turn vectors into lists of codes, for generative recommenders",

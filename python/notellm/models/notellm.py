@@ -20,7 +20,6 @@ from notellm.data.notes import Notes
 from notellm.embedding import embed
 from notellm.errors import NotSupportedError
 from notellm.generation import generate_category, generate_hashtags
-from notellm.io.files import atomic_folder
 from notellm.models import backbone, tensors
 from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted
@@ -178,10 +177,7 @@ class NoteLLM(Adapted):
         )
         model = cls._of(found, config, dim=extra["dim"], pooling=pooling or extra["pooling"])
         model.nested_dims = tuple(extra["nested_dims"])
-        own, parameters = (
-            model_folder.read_weights(path, single=backbone.EXTRA_WEIGHTS),
-            model.own_parameters(),
-        )
+        own, parameters = backbone.read_own(path), model.own_parameters()
         tensors.check_places(own, parameters, path / backbone.EXTRA_WEIGHTS)
         for name, parameter in parameters.items():
             model_folder.load_tensor(parameter, own[name], name, path / backbone.EXTRA_WEIGHTS)
@@ -215,36 +211,38 @@ class NoteLLM(Adapted):
             parameters[tensors.HEAD] = self.lm_head.weight
         return parameters
 
-    def save_pretrained(self, path: str | Path) -> None:
-        """Writes a folder for `from_pretrained`; transformers can read its backbone part, too.
+    def save_pretrained(self, path: str | Path, *, card: str = "") -> None:
+        """Writes a folder for `from_pretrained`; its backbone is one for `AutoModelForCausalLM`, `AutoTokenizer`.
 
         The folder appears complete or not at all; one made by an earlier call is replaced. With LoRA the adapters
         are merged in the files, not in the model; `save_peft` writes only the adapters.
 
         Args:
             path: The folder to create.
+            card: Its README.md, if it is to have one.
 
         Raises:
             FileExistsError: If there is a folder with other things in it.
         """
-        path = Path(path)
-        if path.is_dir() and any(path.iterdir()) and not (path / backbone.EXTRA_CONFIG).exists():
-            raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
-        with atomic_folder(path, replace=True) as target:
-            weights = {f"model.{name}": value for name, value in merged_parameters(self.model)}
-            if self.lm_head is not None:
-                weights[tensors.HEAD] = self.lm_head.weight.detach()
-            widest = reduce(torch.promote_types, (weight.dtype for weight in weights.values()))
-            hf = backbone.with_dtype(self.hf_config, widest)
-            save_file(weights, target / model_folder.SINGLE, metadata={"format": "pt"})
-            own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
-            save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})
-            (target / backbone.CONFIG).write_text(json.dumps(hf, indent=2), encoding="utf-8")
-            pooling = self.pooling if isinstance(self.pooling, str) else None
-            backbone.write_extra(target, self.dim, self.nested_dims, pooling, self.prompt.config)
-            self.tokenizer.save(str(target / "tokenizer.json"))
-            for name, content in self._kept.items():
-                (target / name).write_bytes(content)
+        with backbone.new_folder(Path(path), card) as target:
+            self.write_files(target)
+
+    def write_files(self, target: Path) -> None:
+        """Writes the files of `save_pretrained` into a folder that is there."""
+        weights = {f"model.{name}": value for name, value in merged_parameters(self.model)}
+        if self.lm_head is not None:
+            weights[tensors.HEAD] = self.lm_head.weight.detach()
+        widest = reduce(torch.promote_types, (weight.dtype for weight in weights.values()))
+        hf = backbone.as_written(self.hf_config, widest, self.has_head)
+        save_file(weights, target / model_folder.SINGLE, metadata={"format": "pt"})
+        own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
+        save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})
+        (target / backbone.CONFIG).write_text(json.dumps(hf, indent=2), encoding="utf-8")
+        pooling = self.pooling if isinstance(self.pooling, str) else None
+        backbone.write_extra(target, self.dim, self.nested_dims, pooling, self.prompt.config)
+        self.tokenizer.save(str(target / "tokenizer.json"))
+        for name, content in model_folder.completed(self._kept, hf, self.tokenizer, self.end_tokens).items():
+            (target / name).write_bytes(content)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As in torch, but a pooling by name can replace one that is a module, and the reverse."""
