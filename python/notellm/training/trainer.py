@@ -111,17 +111,7 @@ class Trainer:
         self.processes = Processes.current()
         check_pairs(self.options.pairs_per_step, self.processes.count)
         self._set_nested_dims()
-        # only notes in some pair are tokenised; from here on, indices count among these notes
-        ends, self.pairs = notes_of_pairs(len(notes), source, target)
-        self.tokenized = model.prompt.tokenize(notes.take(ends))
-        self.sampler = model.prompt.sampler(
-            self.tokenized,
-            self.pairs[0],
-            self.pairs[1],
-            pairs_per_step=self.options.pairs_per_step,
-            hashtag_ratio=self.options.hashtag_ratio,
-            seed=self.options.seed,
-        )
+        ends = self._take_notes(notes, source, target)
         check_there_is_a_loss(self.options, self.tokenized, bool(self.extra_losses))
         self.total_steps = self.options.max_steps or self.options.epochs * self.sampler.steps_per_epoch
         self.warmup_steps = int(self.options.warmup_ratio * self.total_steps)
@@ -141,6 +131,22 @@ class Trainer:
         self._kept_step = 0  # step of the newest checkpoint; before the first step there is nothing to save
         self._is_torn = False  # an update of the weights has begun, but its step is not counted yet
         self._is_to_stop = False  # as a callback wishes
+
+    def _take_notes(
+        self, notes: Notes, source: NDArray[np.int64], target: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Tokenises the notes of pairs alone; from here on, indices count among these. Returns their own indices."""
+        ends, self.pairs = notes_of_pairs(len(notes), source, target)
+        self.tokenized = self.model.prompt.tokenize(notes.take(ends))
+        self.sampler = self.model.prompt.sampler(
+            self.tokenized,
+            self.pairs[0],
+            self.pairs[1],
+            pairs_per_step=self.options.pairs_per_step,
+            hashtag_ratio=self.options.hashtag_ratio,
+            seed=self.options.seed,
+        )
+        return ends
 
     @property
     def dtype(self) -> torch.dtype:
