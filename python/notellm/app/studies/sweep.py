@@ -30,6 +30,7 @@ from notellm.io.json_tree import Node
 from notellm.loggers import Parent, end_parent
 from notellm.machine import versions
 from notellm.training.checkpoint import CHECKPOINTS
+from notellm.training.validation import BEST
 
 Say = Callable[[str], None]
 
@@ -144,7 +145,8 @@ class _Sweeper:
             for name in (MODEL, ENCODER):
                 shutil.rmtree(cell.folder / name, ignore_errors=True)
         if has_diverged(entry):  # nothing will resume from there
-            shutil.rmtree(cell.folder / CHECKPOINTS, ignore_errors=True)
+            for name in (CHECKPOINTS, BEST):
+                shutil.rmtree(cell.folder / name, ignore_errors=True)
         return entry
 
 

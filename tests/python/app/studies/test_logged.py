@@ -12,6 +12,7 @@ study:
   rows:
     words: {name: TF-IDF, system: tfidf_full}
     joint: {name: Both losses}
+    faulty: {name: Diverges, set: [train.lr=1e30, train.lr_head=1e30, train.clip_norm=0]}
 """
 
 
@@ -21,14 +22,16 @@ def test_mlflow_has_the_study_and_its_runs(place, overrides, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file://{place}/mlruns")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     write_study(STUDY, "logged")
-    changes = [*overrides, "train.loggers=[jsonl,mlflow]", "loss.alpha=0.5"]
+    changes = [*overrides, "train.loggers=[jsonl,mlflow]", "loss.alpha=0.5", "train.validate_every=1"]
     study = load_study("logged", scale="smoke", overrides=changes)
     entries = {entry["row"]: entry for entry in sweep(study, say=lambda _: None)}
     client = mlflow.tracking.MlflowClient()
     (experiment,) = (one for one in client.search_experiments() if one.name == "notellm")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
-    assert runs.keys() == {"logged", "TF-IDF, seed 0", "Both losses, seed 0"}
-    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert runs.keys() == {"logged", "TF-IDF, seed 0", "Both losses, seed 0", "Diverges, seed 0"}
+    assert {name for name, run in runs.items() if run.info.status == "FAILED"} == {"Diverges, seed 0"}
+    assert runs["logged"].info.status == "FINISHED"
+    assert not list(study.ledger.path.parent.glob("*/best"))  # half a gigabyte for nobody
     parent = runs.pop("logged").info.run_id
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent}
     words, joint = runs["TF-IDF, seed 0"], runs["Both losses, seed 0"]
