@@ -17,7 +17,7 @@ from notellm.models.backbone import FETCHED
 __all__ = ["DECIDED_BY", "backbone_key", "deciding", "folder_key", "made_by"]
 
 _COMPUTED = ("device", "dtype")
-_BACKBONE = ("model.path", "model.layers")
+_BACKBONE = ("model.path", "model.layers", "model.backend")
 CUT = ("title_tokens", "content_tokens", "max_hashtags")
 """What a prompt says of how notes are cut, whatever its pieces are."""
 

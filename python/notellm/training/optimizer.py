@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.training.options import TrainOptions
 from notellm.training.processes import Processes
 
@@ -29,7 +29,7 @@ class Optimizer:
         parameters: All trained parameters, by name.
     """
 
-    def __init__(self, model: NoteLLM, options: TrainOptions, processes: Processes) -> None:
+    def __init__(self, model: NoteModel, options: TrainOptions, processes: Processes) -> None:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.processes = processes
         self.owners = self._assign_owners() if options.shard_optimizer and processes.count > 1 else None

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from notellm import _core
-from notellm.losses import LossTerm, csft_head_term, gcl_term, joint_loss
+from notellm.losses import LossTerm, gcl_term, joint_loss
 from notellm.models.language_model import TrainingStates
 from notellm.models.lora import dropout_seed
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.precision import compute_dtype
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses
@@ -97,7 +97,7 @@ class JointStep:
 
     def __init__(
         self,
-        model: NoteLLM,
+        model: NoteModel,
         tokenized: "_core.prompts.TokenizedNotes",
         options: TrainOptions,
         processes: Processes,
@@ -258,9 +258,8 @@ class JointStep:
     def _generative_sum(self, states: TrainingStates, batch: PackedBatch) -> Tensor:
         labels = self.model.on_device(batch.labels)
         offsets = torch.tensor(batch.label_offsets)
-        head, reduction = self.model.head_weight, self.options.csft_reduction
-        return csft_head_term(
-            states.labelled, head, labels, offsets, reduction=reduction, dtype=self.dtype
+        return self.model.generative_term(
+            states.labelled, labels, offsets, reduction=self.options.csft_reduction, dtype=self.dtype
         ).sum
 
     def _sum_over_processes(self, losses: Tensor, tokens: int) -> tuple[Tensor, int]:

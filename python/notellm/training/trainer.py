@@ -14,7 +14,7 @@ from notellm import _core
 from notellm.data.notes import Notes
 from notellm.io.fingerprints import Fingerprint
 from notellm.losses import LossTerm, joint_loss, nested_dims_fault
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.models.pooling import pooling_name
 from notellm.precision import AUTO, resolve_dtype
 from notellm.progress import ProgressFn
@@ -71,7 +71,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: NoteLLM,
+        model: NoteModel,
         notes: Notes,
         source: NDArray[np.int64],
         target: NDArray[np.int64],
@@ -332,7 +332,7 @@ class Trainer:
             first_batch.compression,
             np.array([self.total_steps]),
             *([] if self.model.lora is None else [np.array(repr(self.model.lora))]),
-            np.array([self.model.model.config.layers]),
+            np.array([self.model.layers]),
             np.array(f"{weights} {pooling_name(self.model.pooling)}"),
         )
 

@@ -30,7 +30,7 @@ from notellm.io.files import atomic_write
 from notellm.io.fingerprints import json_fingerprint
 from notellm.io.json_files import read_json_lines
 from notellm.io.json_tree import Node
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig, load_prompt
 
@@ -269,7 +269,7 @@ def _embed_bare(config: Config, notes: Notes, pooling: str) -> Tensor:
     return _embed(config, model, notes, "zero-shot, no prompt", pooling=pooling, projected=False)
 
 
-def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: Any) -> Tensor:
+def _embed(config: Config, model: NoteModel, notes: Notes, title: str, **options: Any) -> Tensor:
     with console_progress("tokenising", "notes") as progress:
         tokenized = model.prompt.tokenize(notes, progress=progress)
     with console_progress(f"embedding, {title}", "notes", part="batch") as progress, naming_notes(notes.ids):
