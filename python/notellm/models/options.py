@@ -35,3 +35,21 @@ class ModelOptions(Options):
     tau: float = option(
         "First value of the learned log-scale: similarities are multiplied by exp(tau).", default=3.0
     )
+    encoder: str = option(
+        "The model of the systems sentence_bert_zero_shot and sentence_bert: folder of sentence-transformers, or of "
+        "transformers (E5, Qwen3-Embedding); empty = all-MiniLM-L6-v2, which is fetched.",
+        default="",
+        added_later=True,
+    )
+    encoder_prompt: str = option(
+        "What stands before each note (for E5 'query: '), or the name of one of the encoder's prompts; empty = its "
+        "default.",
+        default="",
+        added_later=True,
+    )
+    encoder_pooling: str = option(
+        "The encoder's vector of a text's states, if its folder has no modules.json, which says it.",
+        default="mean",
+        choices=("mean", "cls", "lasttoken"),
+        added_later=True,
+    )
