@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, Self
 
@@ -188,11 +189,12 @@ class NoteLLM(Adapted):
         """
         path = Path(path)
         self._check_replaceable(path)
-        hf = backbone.with_dtype(self.hf_config, self.model.embed_tokens.weight.dtype)
         with atomic_folder(path, replace=True) as target:
             weights = {f"model.{name}": value for name, value in merged_parameters(self.model)}
             if self.lm_head is not None:
                 weights[tensors.HEAD] = self.lm_head.weight.detach()
+            widest = reduce(torch.promote_types, (weight.dtype for weight in weights.values()))
+            hf = backbone.with_dtype(self.hf_config, widest)
             save_file(weights, target / model_folder.SINGLE, metadata={"format": "pt"})
             (target / backbone.CONFIG).write_text(json.dumps(hf, indent=2), encoding="utf-8")
             self._save_own(target)

@@ -13,6 +13,8 @@ from model_folders import changed, fitting, write_json
 from notellm import LoraOptions, NoteLLM, NotSupportedError, Trainer, TrainOptions, TransformersNoteLLM
 from notellm.errors import DataError
 from notellm.generation import score_categories
+from notellm.processes import Processes
+from notellm.training.sharding import Shards
 from samples import CATEGORIES, make_notes
 
 NEAR = 1e-5
@@ -255,6 +257,14 @@ def test_what_is_not_there_is_refused(gemma, tmp_path, monkeypatch):
         model.generate_category(NOTES, max_new_tokens=500)
     with pytest.raises(NotSupportedError, match="lora.dropout must be 0 with model.backend=transformers"):
         model.add_lora(LoraOptions(dropout=0.1))
+    with pytest.raises(
+        NotSupportedError, match="lora.frozen_bf16 must be false with model.backend=transformers"
+    ):
+        model.add_lora(LoraOptions(frozen_bf16=True))
+    with pytest.raises(
+        NotSupportedError, match="shard_weights: the core must compute the model, but it is a Transf"
+    ):
+        Shards(model, Processes.current())
     model.add_lora(LoraOptions(r=1))
     with pytest.raises(ValueError, match="must be without LoRA, but has it"):
         model.add_lora()

@@ -16,11 +16,11 @@ from notellm.models.fallback import TransformersNoteLLM
 from notellm.models.note_model import NoteModel
 from notellm.models.notellm import NoteLLM
 from notellm.models.options import CORE, TRANSFORMERS
+from notellm.processes import Processes, first_process_first
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig
 from notellm.training import Trainer, TrainOptions
 from notellm.training.checkpoint import CHECKPOINTS
-from notellm.training.processes import Processes, first_process_first
 
 MODEL = "model"
 """Folder of the trained model in a run folder."""

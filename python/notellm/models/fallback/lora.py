@@ -31,13 +31,13 @@ class HookedLora(nn.Module):
 
     Args:
         model: The model; it is frozen.
-        options: Rank, scale, targets; without dropout.
+        options: Rank, scale, targets; without dropout and frozen_bf16.
         emb_token_id: The id of [EMB].
         seed: Seed of the adapters' ``A``, drawn layer by layer as for `NoteLLM.add_lora`.
 
     Raises:
-        NotSupportedError: If there is dropout, no target is a linear module of the model, or its token embedding does
-            more than look up and scale rows.
+        NotSupportedError: If there is dropout or frozen_bf16, the model has none of the targets, or its token
+            embedding does more than look up and scale rows.
     """
 
     def __init__(self, model: Any, options: LoraOptions, emb_token_id: int, seed: int) -> None:
@@ -46,6 +46,10 @@ class HookedLora(nn.Module):
             raise NotSupportedError(
                 "add_lora: lora.dropout must be 0 with model.backend=transformers, where it would depend on the batch, "
                 f"but is {options.dropout}"
+            )
+        if options.frozen_bf16:
+            raise NotSupportedError(
+                "add_lora: lora.frozen_bf16 must be false with model.backend=transformers"
             )
         model.requires_grad_(False)
         self._hooks: list[Any] = []
