@@ -58,18 +58,21 @@ def write(
             )
         sequences, limit = _short_enough(_outputs(prompt, closed), limit), limit + 1  # and the end token
         allowed = _Trie(sequences)
-    outputs: list[list[int]] = [[] for _ in prompts]
+    written: dict[int, list[int]] = {}
     for members in _batches(prompts, decoding.batch_tokens, limit):
         if progress is not None:
-            progress(sum(map(bool, outputs)), len(prompts))
+            progress(len(written), len(prompts))
         own = [prompts[i] for i in members]
-        written = _write_batch(model, own, decoding, limit, allowed, seed, stop_tokens)
-        for i, output in zip(members, written, strict=True):
-            outputs[i] = output
+        found = _write_batch(model, own, decoding, limit, allowed, seed, stop_tokens)
+        written |= zip(members, found, strict=True)
     if progress is not None:
         progress(len(prompts), len(prompts))
-    ends = set(stop_tokens)
-    return [output[: next((k for k, t in enumerate(output) if t in ends), None)] for output in outputs]
+    return [_ended(written[i], stop_tokens) for i in range(len(prompts))]
+
+
+def _ended(output: list[int], stop_tokens: Sequence[int]) -> list[int]:
+    """The output up to the first token that ends it."""
+    return output[: next((place for place, token in enumerate(output) if token in stop_tokens), None)]
 
 
 def score(

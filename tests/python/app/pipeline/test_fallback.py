@@ -69,7 +69,7 @@ def test_adapters_and_a_second_call(folder, asked):
 
 
 def test_the_first_step_is_shown(folder, asked, capsys):
-    assert main(["show-prompt", *asked]) == 0
+    assert main(["show-prompt", f"run_dir={folder / 'shown'}", *asked]) == 0
     assert "generative loss:" in capsys.readouterr().out
 
 
