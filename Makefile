@@ -2,7 +2,7 @@
 # interrupted one goes on; tools/setup.sh holds the steps.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: FORCE help setup demo tables test test-avx2 test-asan test-all demo-avx2 setup-test lint format clean
+.PHONY: FORCE help setup demo tables test test-avx2 test-asan test-all demo-avx2 setup-test lint format docs clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -49,7 +49,7 @@ test-avx2: setup-test ## the same tests, all of them as on a processor with AVX2
 	@echo "C++ tests, as with AVX2 alone" && $(AS_AVX2) build/py/tests/cpp/notellm_tests --gtest_brief=1
 	@echo "Python tests, as with AVX2 alone" && $(AS_AVX2) $(PYTEST) -m "not slow"
 
-test-all: setup-test lint ## everything, natively and as with AVX2 alone, a small demo there, and with sanitizers
+test-all: setup-test .venv/docs-packages lint ## everything, natively and as with AVX2 alone, a small demo there, and with sanitizers
 	@echo "C++ tests" && build/py/tests/cpp/notellm_tests --gtest_brief=1
 	@echo "Python tests" && $(PYTEST)
 	@echo "All tests, as with AVX2 alone" && $(IF_NEWER) build/py/tests/cpp/notellm_tests --gtest_brief=1
@@ -76,17 +76,22 @@ demo-avx2: setup
 	@$(call within,$(DEMO_SECONDS),$(AS_AVX2) $(BIN)/notellm demo --run build/demo-avx2 scale=smoke)
 
 lint: setup-test
-	@$(STEP) "clang-format" build/logs/clang-format.log clang-format --dry-run -Werror $(CLANG_FILES)
+	@$(STEP) "clang-format" build/logs/clang-format.log $(BIN)/clang-format --dry-run -Werror $(CLANG_FILES)
 	@$(STEP) "ruff check" build/logs/ruff.log $(BIN)/ruff check .
 	@$(STEP) "ruff format" build/logs/ruff-format.log $(BIN)/ruff format --check .
 	@$(STEP) "mypy" build/logs/mypy.log $(BIN)/mypy
 	@$(STEP) "lengths" build/logs/lengths.log $(BIN)/python tools/lengths.py $(CODE_FILES)
 
-format: setup-test ## format C++ and Python sources; write anew what is made of the options' descriptions
+format: setup-test ## format C++ and Python sources; write anew what is made of the options' descriptions, and pictures
 	@$(BIN)/python tools/option_stubs.py --write && $(BIN)/notellm options --markdown >docs/options.md
 	@$(BIN)/python tools/memory_table.py --write
-	@clang-format -i $(CLANG_FILES)
+	@$(BIN)/python tools/pictures.py
+	@$(BIN)/clang-format -i $(CLANG_FILES)
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
+
+docs: .venv/docs-packages ## the documentation as a site, strictly: build/site/index.html
+	@PYTHONPATH=python NO_MKDOCS_2_WARNING=1 $(STEP) "site" build/logs/site.log $(BIN)/mkdocs build --strict
+	@$(STEP) "links of the site" build/logs/links.log $(BIN)/python tools/site/links.py build/site
 
 clean: ## remove what was built; .venv keeps its packages, runs/ its results
 	rm -rf build .venv/extension .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -115,6 +120,10 @@ FORCE:
 
 .venv/test-packages: .venv/packages requirements-test.txt
 	@tools/setup.sh test-packages
+	@touch $@
+
+.venv/docs-packages: .venv/created requirements-docs.txt
+	@tools/setup.sh docs-packages
 	@touch $@
 
 .venv/extension: .venv/packages $(CPP_SOURCES)

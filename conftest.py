@@ -11,8 +11,13 @@ from notellm.older_cpu import PROCESSORS, environment, played
 SETS = ["baseline", "avx2", "avx512", "avx512_bf16"]
 """Sets of loops, each of which has those before it."""
 
-if find_spec("pyspark") is None:  # modules that need this optional package: their examples are left out
-    collect_ignore_glob = ["python/notellm/spark/*", "python/notellm/app/pipeline/on_spark.py"]
+_OPTIONAL = {
+    "pyspark": ["python/notellm/spark/*", "python/notellm/app/pipeline/on_spark.py"],
+    "sentence_transformers": ["python/notellm/export/note_module.py"],
+}
+"""Modules that need an optional package: where it is not there, their examples are left out."""
+
+collect_ignore_glob = [path for name, paths in _OPTIONAL.items() if find_spec(name) is None for path in paths]
 
 LEFT_OUT = pytest.StashKey[list[str]]()
 """The set that each test was about which is not run for it."""

@@ -6,7 +6,7 @@ function(notellm_configure_target target)
     CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON
     CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   target_compile_options(${target} PRIVATE
-    -Wall -Wextra -Wpedantic -Wshadow=local -Wnon-virtual-dtor -Woverloaded-virtual
+    -Wall -Wextra -Wpedantic $<IF:$<CXX_COMPILER_ID:Clang>,-Wshadow,-Wshadow=local> -Wnon-virtual-dtor -Woverloaded-virtual
     $<$<BOOL:${NOTELLM_WARNINGS_AS_ERRORS}>:-Werror>)
   if(NOTELLM_SANITIZERS)
     target_compile_options(${target} PRIVATE -fsanitize=${NOTELLM_SANITIZERS} -fno-omit-frame-pointer)

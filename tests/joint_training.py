@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from notellm.models.adapter import LoraOptions
 from notellm.models.notellm import NoteLLM
 from notellm.training import Trainer, TrainOptions
+from notellm.training.callbacks import Callback, Training
 from samples import make_notes
 
 NOTES = 24
@@ -59,8 +60,8 @@ def every_third(step: int) -> list[int]:
     return [(3 * step + 5 * i) % 40 for i in range(BASE["pairs_per_step"])]
 
 
-def make_trainer(model_folder: Path, run: Run) -> Trainer:
-    """The trainer of a run, on notes that repeat within a batch."""
+def make_trainer(model_folder: Path, run: Run, **given: Any) -> Trainer:
+    """The trainer of a run, on notes that repeat within a batch; with further arguments of its own."""
     notes = make_notes(NOTES, seed=3)
     if run.labelled != "all":
         has_output = [run.labelled == "few" and i in (5, 14) for i in range(NOTES)]
@@ -82,8 +83,9 @@ def make_trainer(model_folder: Path, run: Run) -> Trainer:
         model.double()
     if run.lora is not None:
         model.add_lora(LoraOptions(**run.lora))
-    own: dict[str, Any] = {"extra_losses": {"spread": (0.3, spread)}, "choose_pairs": every_third}
-    return Trainer(model, notes, source, target, options, folder=run.folder, **(own if run.extra else {}))
+    if run.extra:
+        given |= {"extra_losses": {"spread": (0.3, spread)}, "choose_pairs": every_third}
+    return Trainer(model, notes, source, target, options, folder=run.folder, **given)
 
 
 def labels_of_shares(trainer: Trainer, step: int, processes: int) -> list[int]:
@@ -102,15 +104,20 @@ def train(model_folder: Path, run: Run) -> tuple[dict[str, torch.Tensor], list[d
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}, records
 
 
-NUMBERS = ("loss", "contrastive", "generative", "tau", "grad_norm", "tokens", "notes")
+NORMS = ("grad_norm", "grad_norm_contrastive", "grad_norm_generative")
+NUMBERS = ("loss", "contrastive", "generative", "tau", *NORMS, "tokens", "notes")
+
+
+def numbers_of(records: list[dict[str, Any]]) -> torch.Tensor:
+    """The numbers of each record, 0 where there is none."""
+    return torch.tensor([[r.get(key) or 0.0 for key in NUMBERS] for r in records], dtype=torch.float64)
 
 
 def train_and_save(model_folder: str, runs: list[Run], results: str) -> None:
     """In one of several processes: does runs, and saves what each process has of them."""
     for run in runs:
         weights, records = train(Path(model_folder), run)
-        numbers = [[record[key] or 0.0 for key in NUMBERS] for record in records]
-        weights["numbers"] = torch.tensor(numbers, dtype=torch.float64)
+        weights["numbers"] = numbers_of(records)
         save_file(weights, Path(results) / f"{run.name}-{dist.get_rank()}.safetensors")
 
 
@@ -178,8 +185,38 @@ def train_rows_in_bf16(model_folder: str) -> None:
         torch.testing.assert_close(rows[name], value, rtol=1e-5, atol=1e-7, msg=name)
 
 
-def disagree_and_share(model_folder: str) -> None:
+def validate_together(model_folder: str, results: str) -> None:
+    """In one of several processes: the first measures and keeps the best, and all stop when it gains nothing more."""
+    for name, sharding in (("whole", {}), ("rows", {"shard_weights": True})):
+        measured = iter([0.1, 0.5, 0.4, 0.3, 0.9])
+        options = {"max_steps": 5, "validate_every": 1, "patience": 2} | sharding
+        trainer = make_trainer(
+            Path(model_folder),
+            Run(name, options, folder=f"{results}/{name}"),
+            validate=lambda _, m=measured: next(m),
+        )
+        weights = []
+
+        class Watch(Callback):
+            def after_step(
+                self, training: Training, record: dict[str, Any], kept: list[Any] = weights
+            ) -> None:
+                with training.whole_model() as model:
+                    kept.append({name: p.detach().clone() for name, p in model.named_parameters()})
+
+        trainer.callbacks.insert(0, Watch())
+        records = trainer.train()
+        assert [record["validation"] for record in records] == [0.1, 0.5, 0.4, 0.3]
+        assert [p.name for p in Path(results, name, "checkpoints").iterdir()] == ["step-0000004"]
+        best = NoteLLM.from_pretrained(f"{results}/{name}/best")
+        assert all(torch.equal(p, weights[1][n].float()) for n, p in best.named_parameters())
+        last = dict(trainer.model.named_parameters())
+        assert all(torch.equal(last[n], value) for n, value in weights[3].items())
+
+
+def disagree_and_share(model_folder: str, results: str) -> None:
     """All of the above, for one start of processes."""
+    validate_together(model_folder, results)
     disagree(model_folder)
     keep_a_share(model_folder)
     keep_rows(model_folder)

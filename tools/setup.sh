@@ -68,7 +68,6 @@ debian_packages_to_build() {
 
 debian_packages_to_test() {
   need libgtest-dev "C++ tests" has_header gtest/gtest.h
-  need clang-format "checks the form of C++ sources" command -v clang-format
   install_missing
 }
 
@@ -159,6 +158,12 @@ install_test_packages() {
     pip install --progress-bar off -r requirements.txt -r requirements-test.txt
 }
 
+install_docs_packages() {
+  remove_unfinished
+  "$step" "Packages for the documentation" $logs/docs-packages.log \
+    pip install --progress-bar off -c requirements.txt -c requirements-test.txt -r requirements-docs.txt
+}
+
 # --- The extension -----------------------------------------------------------------------------
 
 # The largest job (bindings, or torch's precompiled headers) takes 1.2 GiB.
@@ -181,7 +186,10 @@ build_extension() {
   if command -v ccache >/dev/null; then
     settings+=(cmake.define.CMAKE_CXX_COMPILER_LAUNCHER=ccache)
   fi
-  if [ -n "${NOTELLM_CUDA-}" ]; then settings+=("cmake.define.NOTELLM_CUDA=$NOTELLM_CUDA"); fi
+  local choice
+  for choice in NOTELLM_CUDA NOTELLM_FAISS; do  # AUTO, ON or OFF, as in CMakeLists.txt
+    if [ -n "${!choice-}" ]; then settings+=("cmake.define.$choice=${!choice}"); fi
+  done
   CMAKE_BUILD_PARALLEL_LEVEL=$(build_jobs) "$step" "notellm (C++ extension)" $logs/extension.log \
     "$venv/bin/python" -m pip install -v --no-build-isolation --no-deps --no-index \
     "${settings[@]/#/--config-settings=}" -e .
@@ -190,7 +198,8 @@ build_extension() {
 # The C++ tests join the extension's build tree and share its objects.
 build_tests() {
   "$step" "C++ tests: configure" $logs/configure-tests.log cmake -S . -B build/py -G Ninja \
-    "-DPython_EXECUTABLE=$venv/bin/python" -DNOTELLM_BUILD_TESTS=ON -DNOTELLM_WARNINGS_AS_ERRORS=ON
+    "-DPython_EXECUTABLE=$venv/bin/python" -DNOTELLM_BUILD_TESTS=ON \
+    "-DNOTELLM_WARNINGS_AS_ERRORS=$(warnings_as_errors)"
   "$step" "C++ tests: build" $logs/build-tests.log \
     cmake --build build/py --target notellm_tests --parallel "$(build_jobs)"
 }
@@ -213,6 +222,7 @@ case ${1-} in
   venv) create_venv ;;
   packages) install_packages ;;
   test-packages) install_test_packages ;;
+  docs-packages) install_docs_packages ;;
   extension) build_extension ;;
   tests) build_tests ;;
   asan) build_asan ;;

@@ -146,7 +146,7 @@ def mine_pairs(
 
     ``N_i`` is the number of distinct notes user ``i`` clicked. A user counts once for a pair. "Afterwards" means
     later in time, or later in the log if times are equal or absent; in a log that is not ordered it always
-    holds. Scores are sums of whole units of 2\ :sup:`-40`; the bounds are rounded to such units, too.
+    holds. Scores are sums of whole units of 2^-40; the bounds are rounded to such units, too.
 
     ``score`` chooses another score. Of these, ``"swing"`` (Yang et al., arXiv 2010.05525) is a sum over pairs of the
     users who support (A, B), each pair once, where ``I_u`` are the notes that user ``u`` clicked:

@@ -164,6 +164,30 @@ NOTES_FILES = [
 
 VECTORS = [
     case(
+        "semantic-ids --vectors none --output i.pt",
+        "none: must be a file of save_embeddings, but does not exist",
+    ),
+    case(
+        "semantic-ids --vectors v.safetensors --output i.csv",
+        "write_ids: the file must end in .parquet, .pt, .index.json, but is i.csv",
+        v__safetensors=vectors(1.0),
+    ),
+    case(
+        "semantic-ids --vectors v.safetensors --output i.pt --levels 0",
+        "fit_codebooks: levels must be at least 1, but is 0",
+        v__safetensors=vectors(1.0),
+    ),
+    case(
+        "semantic-ids --vectors v.safetensors --output i.pt --beam 0",
+        "notellm semantic-ids: beam must be at least 1, but is 0",
+        v__safetensors=vectors(1.0),
+    ),
+    case(
+        "semantic-ids --vectors v.safetensors --output i.pt --notes notes.csv",
+        "Notes.index: ids must be those of notes, but one is 'a'",
+        v__safetensors=vectors(1.0),
+    ),
+    case(
         "embed --notes notes.csv --output v.txt",
         "argument --output: must end in .safetensors or .npy, but is v.txt",
     ),

@@ -252,3 +252,40 @@ GENERATED = [
         "log.csv: must be written, but: File exists",
     ),
 ]
+
+
+def trained_run(path):
+    """A run folder that has a model and nothing else."""
+    changed(path.parent / "saved", path / "model")
+
+
+EXPORT = "export --to hf --output out --run"
+
+EXPORTED = [
+    case(
+        f"{EXPORT} none",
+        "none/model: must hold a trained NoteLLM, but has no notellm.json; try `notellm train`",
+    ),
+    case(f"{EXPORT} r1", "r1/config.yaml: must be a readable file, but", r1=trained_run),
+    case(
+        "export --to hf --output notes.csv --run r2",
+        "notes.csv: must be a folder, but is a file",
+        r2=trained_run,
+    ),
+    case(
+        "export --to hf --output r3/model --run r3",
+        "r3/model: must be another folder than",
+        r3=trained_run,
+    ),
+    case(
+        "export --to hf --output there --run r4",
+        "there: must be absent, empty or a saved NoteLLM",
+        r4=trained_run,
+        there=lambda path: (path.mkdir(), (path / "x").touch()),
+    ),
+    case(
+        "export --to gguf --takes text --output out --run none",
+        "--takes: must go with --to sentence-transformers, but goes with gguf",
+    ),
+    case("export --to onnx --output out --run none", "argument --to: invalid choice: 'onnx'"),
+]

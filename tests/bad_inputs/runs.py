@@ -194,6 +194,12 @@ RUNS = [
         "r8: must hold a checkpoint to resume from, but holds none; leave out --resume",
     ),
     case("report --run none", "report: none must be a run folder, but does not exist"),
+    case("explore --run none", "none: must be a run folder, but has no config.yaml"),
+    case("explore --run none --notes 1", "explore: notes must be at least 2, but is 1"),
+    case("explore --run none -k 0", "explore: k must be at least 1, but is 0"),
+    case("explore --run none --seed -1", "explore: seed must be at least 0, but is -1"),
+    case("explore --run none --map umap", "explore: map must be one of tsne, pca, but is 'umap'"),
+    case("explore --run none --output log.csv/page.html", "log.csv: must be written, but: File exists"),
     case("report --run log.csv", "report: log.csv must be a run folder, but is a file"),
     case(
         "report --run r9",

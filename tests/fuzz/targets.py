@@ -20,6 +20,7 @@ from notellm.app.studies import make_study
 from notellm.app.studies.ledger import Ledger
 from notellm.data import Interactions, Notes
 from notellm.data.converters import CONVERTERS
+from notellm.loggers.json_lines import read_log
 from notellm.models import backbone, peft_folder
 from notellm.models import folder as model_folder
 from notellm.models.adapter import LoraOptions
@@ -28,7 +29,6 @@ from notellm.models.notellm import NoteLLM
 from notellm.processes import Processes
 from notellm.prompts import load_prompt, prompt_names
 from notellm.training.checkpoint import load_checkpoint, save_checkpoint, saved_dtype
-from notellm.training.log import read_log
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
 from samples import make_notes

@@ -1,6 +1,7 @@
 """Adapters against the `peft` package: the same outputs and gradients, folders read and written both ways."""
 
 import json
+import shutil
 
 import peft
 import pytest
@@ -105,6 +106,25 @@ def test_peft_reads_our_folder(rslora, tiny_folder, tmp_path, tokens):
     config = theirs.peft_config["default"]
     assert (config.r, config.lora_alpha, config.lora_dropout) == (5, 7.5, 0.1)
     assert config.base_model_name_or_path == "tiny"
+
+
+def test_adapters_come_back_from_peft(tiny_folder, notes, tmp_path):
+    ours = NoteLLM.from_pretrained(tiny_folder, dim=6).add_lora(LoraOptions(r=2), seed=3)
+    for name, parameter in ours.named_parameters():
+        if "lora_B" in name or name in ("tau", "projection.weight"):
+            torch.nn.init.normal_(parameter, 0.0, 0.3)
+    ours.save_peft(tmp_path / "adapter")
+    theirs = peft.PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(tiny_folder), tmp_path / "adapter"
+    )
+    theirs.save_pretrained(tmp_path / "again")
+    shutil.copy(tmp_path / "adapter/notellm.safetensors", tmp_path / "again")  # which peft does not know
+    again = NoteLLM.from_pretrained(tiny_folder, dim=6, seed=1).load_peft(tmp_path / "again")
+    expected = ours.embed(notes, dtype="fp32")
+    assert torch.equal(again.embed(notes, dtype="fp32"), expected)
+    assert not torch.allclose(
+        NoteLLM.from_pretrained(tiny_folder, dim=6).embed(notes, dtype="fp32"), expected, atol=0.1
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
-    *("README.md", "HACKING.md", "CHANGELOG.md", "docs/guide.md", "docs/scale.md", "docs/gpu.md"),
+    *sorted(str(path.relative_to(ROOT)) for pattern in ("*.md", "docs/*.md") for path in ROOT.glob(pattern)),
     *("benchmarks/README.md", "experiments/README.md"),
 ]
 SOURCES = ("cpp/include/notellm", "cpp/src", "cpp/bindings", "python/notellm")

@@ -1,4 +1,4 @@
-"""The examples of README.md and docs/guide.md run as they stand, but for a tiny backbone and few steps."""
+"""The examples of README.md and of docs/ run as they stand, but for a tiny backbone and few steps."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from notellm import Interactions
+from notellm.app.cli import main
+from pages import blocks, commands, on_tiny
 from samples import make_notes
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,16 @@ def test_the_example_runs(tiny_folder, place, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+def test_the_quick_start_runs(tiny_folder, place, capsys):
+    run_example(
+        "docs/quickstart.md", "## In Python\n", {"smollm2-135m": str(tiny_folder), "dim=128": "dim=8"}
+    )
+    shown = capsys.readouterr().out.splitlines()
+    assert sorted(eval(shown[0])) == [(0, 1), (2, 3)]
+    assert len(eval(shown[1])) == len(eval(shown[2])) == 4
+    assert (place / "runs/quick/model/notellm.json").exists()
+
+
 def test_the_study_runs(overrides, place, capsys):
     changes = {'["mining.min_users=2"]': repr(overrides), ', "recall@100"': ""}
     run_example("docs/guide.md", "The same from Python, without YAML:", changes)
@@ -63,3 +75,33 @@ def test_own_objects_run(tiny_folder, place, capsys):
     numbers = trainer.joint_step.numbers[trainer.plan(0).note_ids].reshape(-1, 2)
     assert [tuple(pair) for pair in numbers.tolist()] == first
     assert trainer.model.pooling is names["largest"]
+
+
+def test_callbacks_run(tiny_folder, place):
+    few = {
+        "smollm2-135m": str(tiny_folder),
+        "max_steps=60": "max_steps=2",
+        "=24": "=4",
+        "_every=10": "_every=1",
+    }
+    names = run_example("docs/guide.md", "In a script, `callbacks` are called", few)
+    assert names["trainer"].step == 2
+    assert names["inside"].size > 0
+    lines = (place / "runs/watched/train.jsonl").read_text().splitlines()
+    assert all('"validation": ' in line and '"waited": ' in line for line in lines)
+    assert names["best"].dim == names["trainer"].model.dim
+
+
+def test_the_way_to_sentence_transformers_runs(overrides, place):
+    pytest.importorskip("sentence_transformers")
+    text = (ROOT / "docs/export.md").read_text()
+    called = commands(text, "notellm")
+    assert [arguments[0] for arguments in called] == ["train", "evaluate", "export"]
+    for arguments in called:
+        assert main(on_tiny(arguments, overrides)) == 0
+    names = {}
+    for block in blocks(text, "python"):
+        exec(compile(block, "docs/export.md", "exec"), names)
+    assert np.abs(names["vectors"] - names["again"].numpy()).max() < 1e-5
+    (card,) = (place / "first-st").glob("README.md")
+    assert "95 % bootstrap" in card.read_text()

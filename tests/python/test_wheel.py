@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from notellm import _core
+from pages import blocks, commands, on_tiny
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = Path(sysconfig.get_path("purelib"))
@@ -109,6 +110,28 @@ def test_mines_embeds_and_searches(environment, folder, tiny_folder):
     assert found["first"] == list(range(5))
     if found["sgemm"] and found["torch_has"]:  # torch's product, not that of the BLAS beside us
         assert Path(found["sgemm"]).name == "libtorch_cpu.so"
+
+
+def test_the_page_leads_from_the_wheel_to_sentence_transformers(environment, overrides, tmp_path):
+    pytest.importorskip("sentence_transformers")
+    text = (ROOT / "docs/export.md").read_text()
+    (installed,) = commands(text, "pip")
+    found = run(
+        environment / "bin/python", "-c", "import importlib.metadata as m; print(m.metadata('notellm'))"
+    )
+    for extra in re.search(r"\[(.+)\]", installed[-1])[1].split(","):
+        assert f"Provides-Extra: {extra}\n" in found
+    for arguments in commands(text, "notellm"):
+        run(environment / "bin/notellm", *on_tiny(arguments, overrides), cwd=tmp_path)
+    code = (
+        "\n".join(blocks(text, "python"))
+        + "print(notellm.__file__, abs(vectors - again.numpy()).max() < 1e-5)"
+    )
+    *_, where, is_close = run(
+        environment / "bin/python", "-c", "import notellm\n" + code, cwd=tmp_path
+    ).split()
+    assert Path(where).is_relative_to(environment)
+    assert is_close == "True"
 
 
 def test_doctor_finds_nothing_broken(environment):

@@ -182,15 +182,7 @@ class Checker {
     return values;
   }
 
-  OptionValue value_of(const Tree& tree, const std::string& key, const Option& option) const {
-    return std::visit(
-        [&](auto standard) -> OptionValue {
-          read(tree, key, standard);
-          hold(tree, key, option.facts, standard);
-          return standard;
-        },
-        option.standard);
-  }
+  OptionValue value_of(const Tree& tree, const std::string& key, const Option& option) const;
 
   void read(const Tree& tree, const std::string& key, bool& out) const {
     out = scalar_of<bool>(tree, key, "true or false");
@@ -282,6 +274,19 @@ class Checker {
   const std::vector<OptionGroup>& groups_;
   const CheckOptions& options_;
 };
+
+// Behind the class: clang up to 16, at least, loses the templates that a lambda within it uses.
+OptionValue Checker::value_of(const Tree& tree,
+                              const std::string& key,
+                              const Option& option) const {
+  return std::visit(
+      [&](auto standard) -> OptionValue {
+        read(tree, key, standard);
+        hold(tree, key, option.facts, standard);
+        return standard;
+      },
+      option.standard);
+}
 
 }  // namespace
 

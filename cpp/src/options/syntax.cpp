@@ -88,7 +88,7 @@ class Shape : public YAML::EventHandler {
 
 // What the messages of yaml-cpp mean, by how they begin; ^ is the line on which the list or group
 // begins.
-constexpr std::pair<const char*, const char*> kMeanings[] = {
+const std::pair<const char*, const char*> kMeanings[] = {
     {YAML::ErrorMsg::END_OF_SEQ_FLOW,
      "the items of a list in [] must be separated by commas and end with ], but in that of line ^ "
      "neither is here"},

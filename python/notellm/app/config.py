@@ -76,6 +76,9 @@ class Config(Options):
                 "evaluation.systems: co-occurrence must be measured on users that are held out, but notes are; try "
                 "data.split=users"
             )
+        # its notes would be of the same users' log
+        if self.train.validate_every and self.data.split == "users":
+            return "train.validate_every must be 0 where users are held out (data.split=users)"
         for key, dims in (
             ("loss.nested_dims", self.loss.nested_dims),
             ("evaluation.dims", self.evaluation.dims),

@@ -29,7 +29,10 @@ PACKAGES = {
     "gguf": ("gguf", "making the SmolLM2 folder; any other model folder works"),
     "scikit-learn": ("sklearn", "the TF-IDF baseline"),
     "matplotlib": ("matplotlib", "figures in notebooks"),
-    "tensorboard": ("tensorboard", "TensorBoard logs (train.tensorboard=true)"),
+    "tensorboard": ("tensorboard", "TensorBoard logs (train.loggers=[tensorboard])"),
+    "mlflow-skinny": ("mlflow", "MLflow (train.loggers=[mlflow])"),
+    "wandb": ("wandb", "Weights & Biases (train.loggers=[wandb])"),
+    "trackio": ("trackio", "trackio (train.loggers=[trackio])"),
     "torchao": ("torchao", "AdamW's moments in 8 bits (train.moments=8bit)"),
 }
 """Optional packages: the module to import, and what does not work without them."""

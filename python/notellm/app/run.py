@@ -18,6 +18,7 @@ from notellm.errors import ConfigError
 from notellm.io.files import holder_of, locked
 from notellm.io.json_files import read_json_object, write_json, write_text
 from notellm.io.json_tree import Node
+from notellm.loggers import About, Parent
 from notellm.machine import describe_machine, versions
 from notellm.models.backbone import backbone_name
 from notellm.precision import AUTO, resolve_dtype
@@ -41,14 +42,24 @@ class RunFolder:
     Attributes:
         path: The folder.
         config: Its configuration, with ``dtype=auto`` resolved.
+        title: Its name where loggers show it; by default that of its configuration.
+        parent: What it belongs to, such as a study.
     """
 
     path: Path
     config: Config
+    title: str = ""
+    parent: Parent | None = None
 
     @classmethod
     def open(
-        cls, config: Config, *, command: Sequence[str] | None = None, writes: bool = True
+        cls,
+        config: Config,
+        *,
+        command: Sequence[str] | None = None,
+        writes: bool = True,
+        title: str = "",
+        parent: Parent | None = None,
     ) -> "RunFolder":
         """Opens the run folder of a configuration, and creates it if it does not exist.
 
@@ -57,6 +68,8 @@ class RunFolder:
                 dtype, see `settle_dtype`.
             command: The user's command; by default this process's command line.
             writes: Whether to write ``config.yaml`` and ``run.json``; only one of several processes does.
+            title: Its name where loggers show it; by default ``config.name``.
+            parent: What it belongs to.
 
         Returns:
             The run folder.
@@ -72,7 +85,7 @@ class RunFolder:
             raise ConfigError(
                 f"{path}: must be a run folder or empty, but holds other files; try another run_dir"
             )
-        run = cls(path, config)
+        run = cls(path, config, title, parent)
         if writes:
             write_text(path / "config.yaml", to_yaml(config))
             run._record(list(command) if command is not None else _command_line())
@@ -81,6 +94,12 @@ class RunFolder:
     def file(self, name: str) -> Path:
         """The path of one of the folder's files."""
         return self.path / name
+
+    @property
+    def about(self) -> About:
+        """What loggers are told of it."""
+        name = self.title or self.config.name
+        return About(name, self.path, self.config.to_dict(), parent=self.parent)
 
     def _record(self, command: list[str]) -> None:
         """Writes run.json: the first call in full, later ones as a list."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from notellm.io.files import scratch_folder
 
-__all__ = ["check_output"]
+__all__ = ["check_output", "check_output_folder"]
 
 
 def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> None:
@@ -42,4 +42,28 @@ def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> N
         if read is not None and there.is_relative_to(Path(read).expanduser().resolve()):
             raise ValueError(
                 f"{path}: must be another file than those read, but is one of them; try another name"
+            )
+
+
+def check_output_folder(path: str | Path, reads: Iterable[str | Path]) -> None:
+    """Refuses a folder that could not be written after the work, or that would replace what the work reads.
+
+    Args:
+        path: The folder to be written; it may be there. Nothing is left behind.
+        reads: Folders that the work reads.
+
+    Raises:
+        OSError: If nothing can be written there.
+        ValueError: If there is a file of this name, or the folder is one of those read, in one, or around one.
+    """
+    path = Path(path)
+    if path.is_file():
+        raise ValueError(f"{path}: must be a folder, but is a file; try another name")
+    check_output(path / "README.md")
+    there = path.resolve()
+    for read in (Path(read).resolve() for read in reads):
+        if there.is_relative_to(read) or read.is_relative_to(there):
+            raise ValueError(
+                f"{path}: must be another folder than {read}, which is read, but is in it or around it; try another "
+                "name"
             )

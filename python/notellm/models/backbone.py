@@ -1,7 +1,9 @@
 """Reads and checks a model folder: shape, tokenizer, [EMB], end tokens, prompt, and the backbone's weights."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from notellm.errors import ConfigError, DataError, NotSupportedError
 from notellm.io.cache import cache_folder
+from notellm.io.files import atomic_folder
 from notellm.io.json_files import read_json_object
 from notellm.io.json_tree import Node, shortened
 from notellm.losses import nested_dims_fault
@@ -19,7 +22,7 @@ from notellm.models import folder as model_folder
 from notellm.models import smollm2, tensors
 from notellm.models.config import decoder_config, refuse_quantised
 from notellm.models.fields import Fields
-from notellm.models.options import CORE, LARGEST_DIM, TRANSFORMERS
+from notellm.models.options import CORE, LARGEST_DIM, TRANSFORMERS, ModelOptions
 from notellm.models.pooling import COMPRESSION, check_pooling
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig
@@ -33,6 +36,8 @@ FETCHED = "smollm2-135m"
 
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
+DENSE = "2_Dense"
+"""The projection's folder in a folder of sentence-transformers."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,7 @@ def read_outline(path: Path, layers: int = 0) -> Outline:
         path: The folder.
         layers: The first so many are kept; 0 = all.
 
-    Raises:
-        As `read`.
+    It raises what `read` raises.
     """
     where = str(path / CONFIG)
     hf = first_layers(read_json_object(path / CONFIG), layers, path)
@@ -159,6 +163,11 @@ def read_prompt(path: str | Path, config: PromptConfig) -> Prompt:
     hf = read_json_object(folder / CONFIG)
     text = text_part(hf)  # of any family, since nothing is computed
     outline = outline_of(folder, hf, text, Fields(text, str(folder / CONFIG)).whole("vocab_size"))
+    return compiled(outline, config)
+
+
+def compiled(outline: Outline, config: PromptConfig) -> Prompt:
+    """A prompt compiled for a backbone's tokenizer."""
     emb = emb_token_id(outline.tokenizer)
     return Prompt(config, outline.tokenizer, emb_token_id=emb, eos_token_id=outline.end_tokens[0])
 
@@ -202,13 +211,61 @@ def text_part(hf: dict[str, Any]) -> dict[str, Any]:
     return {**hf, **part} if isinstance(part, dict) else hf
 
 
+def backbone_licence(path: str | Path) -> str:
+    """The licence of a backbone as its model card names it, such as ``apache-2.0``; empty if there is none.
+
+    Args:
+        path: As in `NoteLLM.from_pretrained`.
+    """
+    if str(path) == FETCHED:
+        return smollm2.LICENCE
+    card = Path(path).expanduser() / "README.md"
+    if not card.is_file():
+        return ""
+    text = card.read_text(encoding="utf-8", errors="replace")
+    front = re.match(r"---\s*\n(.*?)^---\s*$", text, flags=re.DOTALL | re.MULTILINE)
+    found = re.search(r"^license:\s*([\w.+-]+)\s*$", front[1] if front else "", flags=re.MULTILINE)
+    return found[1] if found else ""
+
+
+def check_new_folder(path: Path) -> None:
+    """Refuses a folder with other things in it than a model.
+
+    Raises:
+        FileExistsError: If it is one.
+    """
+    if path.is_dir() and any(path.iterdir()) and not (path / EXTRA_CONFIG).exists():
+        raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
+
+
+@contextmanager
+def new_folder(path: Path, card: str = "") -> Iterator[Path]:
+    """A folder that appears complete or not at all, and may replace one made by an earlier call.
+
+    Args:
+        path: The folder to create.
+        card: Its README.md, if it is to have one.
+
+    Yields:
+        The temporary folder, to be filled.
+
+    Raises:
+        FileExistsError: If there is a folder with other things in it.
+    """
+    check_new_folder(path)
+    with atomic_folder(path, replace=True) as target:
+        if card:
+            (target / "README.md").write_text(card, encoding="utf-8")
+        yield target
+
+
 def write_extra(
     folder: Path,
     dim: int,
     nested_dims: Sequence[int],
     pooling: str | None,
     prompt: PromptConfig,
-    backend: str,
+    backend: str = CORE,
 ) -> None:
     """Writes what a NoteLLM folder says of itself beside its backbone, for `read_extra`."""
     widths = {"dim": dim, "nested_dims": list(nested_dims)}
@@ -256,6 +313,25 @@ def read_extra(path: Path) -> dict[str, Any]:
     return extra
 
 
+def read_own(path: Path) -> dict[str, Tensor]:
+    """The parameters of a NoteLLM folder that are not the backbone's, by name.
+
+    Where sentence-transformers has saved an exported model again, its Dense module is the projection, and there is no
+    tau: it begins anew.
+
+    Raises:
+        DataError: If they are missing or damaged.
+    """
+    dense = path / DENSE
+    if (path / EXTRA_WEIGHTS).exists() or not (dense / model_folder.SINGLE).exists():
+        return model_folder.read_weights(path, single=EXTRA_WEIGHTS)
+    found = {
+        name.replace("linear.", "projection."): value
+        for name, value in model_folder.read_weights(dense).items()
+    }
+    return found | {"tau": torch.tensor(ModelOptions.tau)}
+
+
 def check_asked(
     path: Path, extra: dict[str, Any], hf: dict[str, Any], dim: int | None, layers: int, pooling: object
 ) -> None:
@@ -276,10 +352,11 @@ def check_asked(
         )
 
 
-def with_dtype(hf: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """The ``config.json`` for weights written in ``dtype``, named as in transformers 5."""
+def as_written(hf: dict[str, Any], dtype: torch.dtype, has_head: bool) -> dict[str, Any]:
+    """The ``config.json`` for weights written in ``dtype``, named as in transformers 5; it names its class, too."""
     others = {name: value for name, value in hf.items() if name != "torch_dtype"}
-    return others | {"dtype": str(dtype).removeprefix("torch.")}
+    architecture = hf["model_type"].capitalize() + ("ForCausalLM" if has_head else "Model")
+    return {"architectures": [architecture]} | others | {"dtype": str(dtype).removeprefix("torch.")}
 
 
 def first_layers(hf: dict[str, Any], layers: int, path: Path) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Hugging Face model folders: ``config.json``, safetensors in one or several files, ``tokenizer.json``."""
 
+import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -137,6 +139,40 @@ def load_tensor(target: Tensor, source: Tensor, name: str, folder: Path) -> None
 def read_kept(folder: Path) -> dict[str, bytes]:
     """The contents of the files in ``KEPT`` that the folder has."""
     return {name: (folder / name).read_bytes() for name in KEPT if (folder / name).is_file()}
+
+
+def completed(
+    kept: dict[str, bytes], hf: dict[str, Any], tokenizer: Tokenizer, end_tokens: Sequence[int]
+) -> dict[str, bytes]:
+    """The files in ``KEPT`` of a folder to be written, with those that transformers needs to read it as it is meant.
+
+    Without ``tokenizer_config.json`` it builds a tokenizer of the family's kind, which may have other ids, and without
+    ``generation_config.json`` it may end outputs elsewhere.
+
+    Args:
+        kept: From `read_kept`.
+        hf: The ``config.json``.
+        tokenizer: As in ``tokenizer.json``.
+        end_tokens: Ids that end an output.
+    """
+    ids = {name: hf.get(f"{name}_token_id") for name in ("bos", "pad")}
+    known = {name: number for name, number in ids.items() if isinstance(number, int)}
+    named = {name: tokenizer.id_to_token(number) for name, number in ({"eos": end_tokens[0]} | known).items()}
+    most = hf.get("max_position_embeddings")
+    files: dict[str, dict[str, Any]] = {
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            **({"model_max_length": most} if most else {}),
+            **{f"{name}_token": token for name, token in named.items() if token is not None},
+        },
+        "generation_config.json": {
+            "eos_token_id": list(end_tokens) if len(end_tokens) > 1 else end_tokens[0],
+            **{f"{name}_token_id": number for name, number in known.items()},
+        },
+    }
+    made = {name: json.dumps(fields, indent=2).encode() for name, fields in files.items()}
+    return made | kept
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

@@ -244,11 +244,9 @@ def _weights(source: _Source, config: dict[str, Any], progress: ProgressFn | Non
     weights = {}
     for done, tensor in enumerate(source.tensors, 1):
         name = _hugging_face_name(source, tensor.name)
-        values = source.values(tensor)
+        values = torch.from_numpy(source.values(tensor))
         projection = re.fullmatch(r"blk\.\d+\.attn_([qk])\.weight", tensor.name)
-        if projection:
-            values = _unpermute(values, heads[projection[1]])
-        weights[name] = torch.from_numpy(values)
+        weights[name] = _unpaired(values, heads[projection[1]]) if projection else values
         check_tensor(weights[name], tensor.name, values.shape, source.path)
         if progress:
             progress(done, len(source.tensors))
@@ -266,15 +264,20 @@ def _hugging_face_name(source: _Source, name: str) -> str:
     raise source.unsupported("every tensor", name, "one of a Llama decoder")
 
 
-def _unpermute(values: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float32]:
-    """Puts the rows of a query or key projection back into the order of Hugging Face.
+def paired(values: torch.Tensor, heads: int) -> torch.Tensor:
+    """Puts the rows of a query or key projection, or its bias, into the order of llama.cpp.
 
-    RoPE rotates pairs of rows. llama.cpp pairs neighbours, so its converter interleaves the two
-    halves of each head that Hugging Face pairs: row 2i + h there is row h * E/2 + i here.
+    RoPE rotates pairs of rows. llama.cpp pairs neighbours, so its files interleave the two halves of each head that
+    Hugging Face pairs: row 2i + h there is row h * E/2 + i here.
     """
-    rows, columns = values.shape  # (heads * E, D)
-    pairs = values.reshape(heads, rows // heads // 2, 2, columns)  # (heads, E/2, 2, D)
-    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows, columns)
+    halves = values.reshape(heads, 2, -1, *values.shape[1:])  # (heads, 2, E/2, ...)
+    return halves.transpose(1, 2).reshape(values.shape)
+
+
+def _unpaired(values: torch.Tensor, heads: int) -> torch.Tensor:
+    """Puts the rows back into the order of Hugging Face."""
+    pairs = values.reshape(heads, -1, 2, *values.shape[1:])  # (heads, E/2, 2, ...)
+    return pairs.transpose(1, 2).reshape(values.shape)
 
 
 def _tokenizer(source: _Source) -> Tokenizer:

@@ -101,11 +101,6 @@ class NoteModel(nn.Module):
             raise ValueError(f"add_lora: r must be at least 1, but is {chosen.r}")
         return chosen
 
-    def _check_replaceable(self, path: Path) -> None:
-        """Refuses a folder to save into that holds something else than a saved model."""
-        if path.is_dir() and any(path.iterdir()) and not (path / backbone.EXTRA_CONFIG).exists():
-            raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
-
     # What depends on who computes.
 
     @property
@@ -217,7 +212,7 @@ class NoteModel(nn.Module):
         """Freezes the backbone and adds adapters."""
         raise NotImplementedError
 
-    def save_pretrained(self, path: str | Path) -> None:
+    def save_pretrained(self, path: str | Path, *, card: str = "") -> None:
         """Writes a folder for ``from_pretrained``."""
         raise NotImplementedError
 
@@ -228,20 +223,20 @@ class NoteModel(nn.Module):
         pooling = {name: p for name, p in self.named_parameters() if name.startswith("pooling.")}
         return {"projection.weight": self.projection_weight, "tau": self.tau, **pooling}
 
-    def _save_own(self, target: Path) -> None:
-        """Writes what a folder has beside the backbone."""
+    def _save_own(self, target: Path, hf: dict[str, Any]) -> None:
+        """Writes what a folder has beside the weights and the ``config.json`` of its backbone, which is ``hf``."""
         own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
         save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})
         pooling = self.pooling if isinstance(self.pooling, str) else None
         backbone.write_extra(target, self.dim, self.nested_dims, pooling, self.prompt.config, self.backend)
         self.tokenizer.save(str(target / "tokenizer.json"))
-        for name, content in self._kept.items():
+        for name, content in model_folder.completed(self._kept, hf, self.tokenizer, self.end_tokens).items():
             (target / name).write_bytes(content)
 
     def _load_own_parameters(self, path: Path) -> None:
         """Reads the weights that `_save_own` wrote."""
         file = path / backbone.EXTRA_WEIGHTS
-        own, parameters = model_folder.read_weights(path, single=file.name), self.own_parameters()
+        own, parameters = backbone.read_own(path), self.own_parameters()
         tensors.check_places(own, parameters, file)
         for name, parameter in parameters.items():
             model_folder.load_tensor(parameter, own[name], name, file)

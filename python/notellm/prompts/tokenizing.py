@@ -46,11 +46,7 @@ class PieceTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        spec = _plain_spec(tokenizer.to_str())
-        self._tokenizer, self._plain = Tokenizer.from_str(spec), Tokenizer.from_str(spec)
-        for copy in (self._tokenizer, self._plain):
-            copy.no_padding()
-            copy.no_truncation()
+        self._tokenizer, self._plain = plain_tokenizer(tokenizer), plain_tokenizer(tokenizer)
         self._plain.encode_special_tokens = True  # names of special tokens are read as plain text
 
     def bos(self) -> list[int]:
@@ -225,17 +221,21 @@ class _ListBuilder:
         return TokenLists(np.asarray(self._ids, dtype=np.int32), np.asarray(self._offsets, dtype=np.int64))
 
 
-def _plain_spec(tokenizer_json: str) -> str:
-    """Turns off what changes texts: a space before each, in any of the three forms of the library, and BPE dropout.
+def plain_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy of a tokenizer without padding and truncation, and without what changes texts.
 
-    With dropout, the same note would have other tokens each time.
+    That is a space before each text, in any of the three forms of the library, and BPE dropout, with which the same
+    note would have other tokens each time.
     """
-    spec = json.loads(tokenizer_json)
+    spec = json.loads(tokenizer.to_str())
     if "dropout" in spec["model"]:
         spec["model"]["dropout"] = None
     spec["normalizer"] = _strip_dummy_space(spec["normalizer"])
     spec["pre_tokenizer"] = _strip_dummy_space(spec["pre_tokenizer"])
-    return json.dumps(spec)
+    copy = Tokenizer.from_str(json.dumps(spec))
+    copy.no_padding()
+    copy.no_truncation()
+    return copy
 
 
 def _strip_dummy_space(step: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -61,8 +61,14 @@ def refuse_newer(folder: Path, step: int) -> None:
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: Optimizer, step: int, options: TrainOptions, data: str
-) -> None:
+    folder: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    step: int,
+    options: TrainOptions,
+    data: str,
+    callbacks: dict[str, dict[str, Any]] | None = None,
+) -> Path:
     """Writes ``folder/step-NNNNNNN`` completely or not at all, then removes older ones; newer ones are kept.
 
     The schedule and the position in the data follow from the step and the options, which are kept too. All processes
@@ -75,22 +81,40 @@ def save_checkpoint(
         step: Optimizer steps done.
         options: Options of the run.
         data: Fingerprint of the training data.
+        callbacks: The states of callbacks.
+
+    Returns:
+        Its folder.
     """
     moments, shards = optimizer.state(), optimizer.shards
     weights = (
         {name: p.detach() for name, p in model.named_parameters()} if shards is None else shards.weights()
     )
-    if not optimizer.processes.is_first:
-        return
     target = folder / f"step-{step:07d}"
+    if not optimizer.processes.is_first:
+        return target
     with atomic_folder(target, replace=True) as temporary:
         save_file(weights, temporary / model_folder.SINGLE)
         save_file(moments, temporary / OPTIMIZER)
-        state = {"step": step, "options": options.to_dict(), "data": data}
+        state = {"step": step, "options": options.to_dict(), "data": data, "callbacks": callbacks or {}}
         (temporary / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
     for entry in checkpoints(folder):
         if entry < target:
             shutil.rmtree(entry)
+    return target
+
+
+def saved_callbacks(path: Path) -> dict[str, dict[str, Any]]:
+    """The states of callbacks in a checkpoint, by the names of their classes.
+
+    Raises:
+        DataError: If they are no objects.
+    """
+    state = _state(path)
+    return {
+        name: {key: node.value for key, node in state.at("callbacks").entries(name).items()}
+        for name in state.entries("callbacks")
+    }
 
 
 def saved_dtype(path: Path) -> str:

@@ -76,25 +76,30 @@ class Optimizer:
             else:
                 group["lr"] = lr
 
+    def gradient_norm(self) -> Tensor:
+        """The norm of the whole gradient, the same on all processes; a scalar on the model's device."""
+        if self.shards is None:
+            return nn.utils.get_total_norm([p.grad for p in self.parameters.values() if p.grad is not None])
+        square = torch.zeros((), dtype=torch.float64, device=next(iter(self.pieces.values())).device)
+        for name, piece in self.pieces.items():
+            is_divided = name in self.shards.names
+            gradient = self.shards.gradient(name) if is_divided else piece.grad
+            if gradient is not None and (is_divided or self.processes.is_first):
+                square += gradient.norm().double().square()
+        self.processes.sum_(square)
+        return square.sqrt()
+
     def clip(self, limit: float) -> float:
         """Clips the gradients to a norm; 0 = no clipping.
 
         Returns:
             The norm before clipping.
         """
-        limit = limit or float("inf")
-        if self.shards is None:
-            return float(nn.utils.clip_grad_norm_(self.parameters.values(), limit))
-        square = torch.zeros((), dtype=torch.float64, device=next(iter(self.pieces.values())).device)
-        for name, piece in self.pieces.items():
-            if name in self.shards.names:
-                piece.grad = self.shards.gradient(name)
-            is_counted = name in self.shards.names or self.processes.is_first
-            if piece.grad is not None and is_counted:
-                square += piece.grad.norm().double().square()
-        self.processes.sum_(square)
-        norm = square.sqrt()
-        nn.utils.clip_grads_with_norm_(self.pieces.values(), limit, norm)
+        norm = self.gradient_norm()
+        if self.shards is not None:
+            for name in self.shards.names & self.pieces.keys():
+                self.pieces[name].grad = self.shards.gradient(name)
+        nn.utils.clip_grads_with_norm_(self.pieces.values(), limit or float("inf"), norm)
         return float(norm)
 
     def step(self) -> None:

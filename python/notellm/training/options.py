@@ -1,5 +1,6 @@
 """What a training run may vary."""
 
+from notellm.loggers import LOGGERS
 from notellm.losses import ALPHA, nested_dims_fault
 from notellm.options import Options, option
 from notellm.precision import AUTO, DTYPES
@@ -120,11 +121,51 @@ class OptimizationOptions(Options):
         unit="steps",
         decides_cost=True,
     )
+    validate_every: int = option(
+        "Steps between two measurements of recall on validation notes, which are held out from training in groups, "
+        "as a share of data.test_fraction; the model with the highest recall becomes the trained one. 0 = none: all "
+        "are trained on, and the model of the last step is kept.",
+        default=0,
+        at_least=0,
+        unit="steps",
+        added_later=True,
+    )
+    validate_k: int = option("K of the recall of validation.", default=10, at_least=1, added_later=True)
+    patience: int = option(
+        "Validations in a row without a higher recall after which the training ends early; 0 = it does not.",
+        default=0,
+        at_least=0,
+        added_later=True,
+    )
+    loggers: tuple[str, ...] = option(
+        "Where the numbers of each step go: jsonl is train.jsonl in the run folder, which the report draws; the others "
+        "need a package (extras of the same names), whose own settings say where they send them.",
+        default=("jsonl",),
+        choices=tuple(LOGGERS),
+        each_once=True,
+        decides_cost=True,
+        added_later=True,
+    )
+    grad_norms_every: int = option(
+        "Steps between two measurements of the norms of both losses' gradients, each by itself; 0 = none. A step with "
+        "them costs three.",
+        default=0,
+        at_least=0,
+        unit="steps",
+        decides_cost=True,
+        added_later=True,
+    )
     tensorboard: bool = option(
-        "Whether to write TensorBoard events too (needs the tensorboard package).",
+        "Whether tensorboard is among the loggers, as configurations said it before there were others.",
         default=False,
         decides_cost=True,
     )
+
+    @property
+    def all_loggers(self) -> tuple[str, ...]:
+        """Names of all loggers."""
+        is_missing = self.tensorboard and "tensorboard" not in self.loggers
+        return (*self.loggers, *(["tensorboard"] if is_missing else []))
 
 
 class TrainOptions(OptimizationOptions, LossOptions):

@@ -24,9 +24,10 @@ drawn as usual.
 
 RECORD_KEYS = (
     *("step", "contrastive", "generative", "loss", "tau", "scale", "lr", "lr_head"),
-    *("grad_norm", "tokens", "notes", "hashtag_shortfall", "seconds"),
+    *("grad_norm", "grad_norm_contrastive", "grad_norm_generative", "validation"),
+    *("tokens", "notes", "hashtag_shortfall", "seconds", "tokens_per_second"),
 )
-"""Keys of a step's record without extra losses."""
+"""Keys that a step's record may have without extra losses."""
 
 
 def check_extra_losses(losses: ExtraLosses) -> None:

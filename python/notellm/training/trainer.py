@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,29 +14,33 @@ from numpy.typing import NDArray
 
 from notellm import _core
 from notellm.data.notes import Notes
-from notellm.io.fingerprints import Fingerprint
+from notellm.loggers import About
 from notellm.losses import LossTerm, joint_loss, nested_dims_fault
-from notellm.models.adapter import LoraOptions
 from notellm.models.note_model import NoteModel
-from notellm.models.pooling import pooling_name
 from notellm.precision import AUTO, resolve_dtype
 from notellm.processes import Processes
 from notellm.progress import ProgressFn
+from notellm.training.built_in import chosen_callbacks
+from notellm.training.callbacks import Callback, called_around, check_distinct, load_states, states
 from notellm.training.checkpoint import (
     CHECKPOINTS,
     latest_checkpoint,
     load_checkpoint,
     refuse_newer,
     save_checkpoint,
+    saved_callbacks,
     saved_dtype,
 )
-from notellm.training.log import TrainLog
+from notellm.training.checks import check_pairs, check_there_is_a_loss
+from notellm.training.gradient_norms import GradientNorms
+from notellm.training.identity import data_key, notes_of_pairs
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses, PairChooser, check_extra_losses, chosen_pairs
 from notellm.training.schedule import linear_schedule
 from notellm.training.sharding import Shards
 from notellm.training.step import JointStep, StepSums
+from notellm.training.validation import Measure
 
 Record = dict[str, Any]
 
@@ -56,15 +62,20 @@ class Trainer:
         source: Shape ``(P,)``, int64: first note of each related pair.
         target: Shape ``(P,)``, int64: second note.
         options: See `TrainOptions`. With ``dtype="auto"`` a run resumed from a checkpoint keeps the checkpoint's dtype.
-        folder: Where checkpoints and ``train.jsonl`` go; None keeps nothing.
+        folder: Where checkpoints, logs and the best model go; None keeps nothing.
         extra_losses: Losses of the embeddings that are added to eq. (4), by name with their weights; see
             `notellm.training.plugins`. With ``options.contrastive`` false they take the place of GCL.
         choose_pairs: Which pairs each step has, instead of all in random order; see `notellm.training.plugins`.
+        validate: Measures the model every ``options.validate_every`` steps; see `notellm.training.validation`.
+        callbacks: Called at the moments of a training; see `notellm.training.callbacks`.
+        about: What loggers are told of the run; by default the folder's name and the options.
 
     Raises:
         ValueError: If an option is out of range, there are fewer pairs than one step takes, a step has fewer pairs than
-            there are processes, or an extra loss has a name that records use already.
+            there are processes, an extra loss has a name that records use already, or options ask for a validation
+            without a measure, or for loggers without a folder.
         IndexError: If a pair names a note that does not exist.
+        NotSupportedError: If a logger's package, or that of 8-bit moments, is not installed.
 
     Attributes:
         step: Optimizer steps done. total_steps: Optimizer steps of the whole run.
@@ -82,6 +93,9 @@ class Trainer:
         folder: str | Path | None = None,
         extra_losses: ExtraLosses | None = None,
         choose_pairs: PairChooser | None = None,
+        validate: Measure | None = None,
+        callbacks: Sequence[Callback] = (),
+        about: About | None = None,
     ) -> None:
         self.model = model
         self.extra_losses = dict(extra_losses or {})
@@ -91,11 +105,14 @@ class Trainer:
         self.options = replace(asked, dtype=resolve_dtype(asked.dtype, model.device))
         self._takes_saved_dtype = asked.dtype == AUTO
         self.folder = None if folder is None else Path(folder)
+        first, last = chosen_callbacks(self.options, self.folder, validate, about)
+        self.callbacks = [*first, *callbacks, *last]
+        check_distinct(self.callbacks)
         self.processes = Processes.current()
-        self._check_every_process_has_a_pair()
+        check_pairs(self.options.pairs_per_step, self.processes.count)
         self._set_nested_dims()
         # only notes in some pair are tokenised; from here on, indices count among these notes
-        ends, self.pairs = _notes_of_pairs(len(notes), source, target)
+        ends, self.pairs = notes_of_pairs(len(notes), source, target)
         self.tokenized = model.prompt.tokenize(notes.take(ends))
         self.sampler = model.prompt.sampler(
             self.tokenized,
@@ -105,7 +122,7 @@ class Trainer:
             hashtag_ratio=self.options.hashtag_ratio,
             seed=self.options.seed,
         )
-        self._check_there_is_a_loss()
+        check_there_is_a_loss(self.options, self.tokenized, bool(self.extra_losses))
         self.total_steps = self.options.max_steps or self.options.epochs * self.sampler.steps_per_epoch
         self.warmup_steps = int(self.options.warmup_ratio * self.total_steps)
         is_divided = self.options.shard_weights and self.processes.count > 1
@@ -119,9 +136,11 @@ class Trainer:
             self.extra_losses,
             numbers=ends,
         )
+        self._norms: GradientNorms | None = None
         self.step = 0
         self._kept_step = 0  # step of the newest checkpoint; before the first step there is nothing to save
         self._is_torn = False  # an update of the weights has begun, but its step is not counted yet
+        self._is_to_stop = False  # as a callback wishes
 
     @property
     def dtype(self) -> torch.dtype:
@@ -160,37 +179,60 @@ class Trainer:
         if self.shards is not None:
             self.shards.divide()
         last = self.total_steps if until is None else min(until, self.total_steps)
-        log = None
-        if self.folder is not None and self.processes.is_first:
-            log = TrainLog(self.folder, first_step=self.step, tensorboard=self.options.tensorboard)
+        wants_norms = self.options.grad_norms_every > 0
+        self._norms = GradientNorms(self.joint_step, self.optimizer) if wants_norms else None
+        self._is_to_stop = False
         self.joint_step.model.train()
         _between_steps = _core.util.KeepsFreedMemory()  # until this call ends
-        records = []
+        records: list[Record] = []
         try:
-            while self.step < last:
-                self._report(progress)
-                records.append(self._train_step())
-                if log is not None:
-                    log.write(records[-1])
-                self.step += 1
-                self._is_torn = False
-                self._checkpoint_if_due(last)
-            if progress is not None:
-                progress(self.step, self.total_steps)
-            self._gather_weights()
+            with called_around(self.callbacks, self):
+                self._take_steps_or_keep(last, records, progress)
+        finally:
+            self.joint_step.model.eval()
+        return records
+
+    def _take_steps_or_keep(self, last: int, records: list[Record], progress: ProgressFn | None) -> None:
+        """Takes steps; if that ends early, what is done is kept."""
+        try:
+            self._take_steps(last, records, progress)
         except FloatingPointError:  # of what the processes have summed: all are here
             self._gather_weights()
             raise
         except KeyboardInterrupt:
-            # several processes agree in `_report`, or have nothing that they could save together
+            # several processes agree in `_goes_on`, or have nothing that they could save together
             if self.processes.count == 1:
                 self._keep_what_is_done()
             raise
-        finally:
-            self.joint_step.model.eval()
-            if log is not None:
-                log.close()
-        return records
+        self._gather_weights()
+
+    def _take_steps(self, last: int, records: list[Record], progress: ProgressFn | None) -> None:
+        """Takes steps up to the last, or until a callback wishes to stop."""
+        while self.step < last:
+            if not self._goes_on(progress):
+                return
+            records.append(self._train_step())
+            for callback in self.callbacks:
+                callback.after_step(self, records[-1])
+            self.step += 1
+            self._is_torn = False
+            self._checkpoint_if_due(last)
+        if progress is not None:
+            progress(self.step, self.total_steps)
+
+    def stop(self) -> None:
+        """Ends the training before its next step, with a checkpoint, if any process asks for it. For callbacks."""
+        self._is_to_stop = True
+
+    @contextmanager
+    def whole_model(self) -> Iterator[NoteModel]:
+        """The model amid a training, whole and ready to embed. For callbacks, on all processes together."""
+        self._gather_weights()
+        self.joint_step.model.eval()
+        yield self.model
+        self.joint_step.model.train()
+        if self.shards is not None:
+            self.shards.divide()
 
     def plan(self, step: int) -> "_core.prompts.PlannedBatch":
         """The batch of a step: its pairs, their tasks and hashtags.
@@ -215,6 +257,9 @@ class Trainer:
         plan = self.plan(self.step)
         factor = linear_schedule(self.step, self.total_steps, self.warmup_steps)
         self.optimizer.set_rates(factor)
+        norms = {}
+        if self._norms is not None and self.step % self.options.grad_norms_every == 0:
+            norms = self._norms.of(plan, self.step)
         sums = self.joint_step.backward(plan, self.step)
         grad_norm = self.optimizer.clip(self.options.clip_norm)  # the host waits for a GPU here
         loss = self._loss(sums)
@@ -222,7 +267,7 @@ class Trainer:
         if loss is not None:
             self._is_torn = True
             self.optimizer.step()
-        return {
+        record = {
             "step": self.step,
             "contrastive": _mean(sums.contrastive),
             "generative": _mean(sums.generative),
@@ -233,11 +278,13 @@ class Trainer:
             "lr": self.options.lr * factor,
             "lr_head": self.options.lr_head * factor,
             "grad_norm": grad_norm,
+            **{f"grad_norm_{name}": float(norm) for name, norm in norms.items()},
             "tokens": sums.tokens,
             "notes": len(plan.note_ids),
             "hashtag_shortfall": plan.hashtag_shortfall,
-            "seconds": time.perf_counter() - begin,
         }
+        seconds = time.perf_counter() - begin
+        return record | {"seconds": seconds, "tokens_per_second": sums.tokens / seconds}
 
     def _loss(self, sums: StepSums) -> float | None:
         """Equation (4) plus extra losses; None if there is neither."""
@@ -246,32 +293,12 @@ class Trainer:
             terms.append(float(joint_loss(sums.contrastive, sums.generative, alpha=self.options.alpha)))
         return sum(terms) if terms else None
 
-    def _check_every_process_has_a_pair(self) -> None:
-        pairs, processes = self.options.pairs_per_step, self.processes.count
-        if pairs < processes:
-            raise ValueError(
-                f"Trainer: pairs_per_step must be at least the number of processes, {processes}, but is {pairs}"
-            )
-
     def _set_nested_dims(self) -> None:
         """Tells the model to which widths its embeddings may be cut."""
         fault = nested_dims_fault(self.options.nested_dims, self.model.dim)
         if fault:
             raise ValueError(f"Trainer: nested_dims {fault}")
         self.model.nested_dims = self.options.nested_dims if self.options.contrastive else ()
-
-    def _check_there_is_a_loss(self) -> None:
-        has_hashtags = self.options.hashtag_ratio > 0 and len(self.tokenized.hashtags.ids) > 0
-        has_output = len(self.tokenized.categories.ids) > 0 or has_hashtags
-        if (
-            not self.options.contrastive
-            and not self.extra_losses
-            and not (has_output and self.options.alpha > 0)
-        ):
-            raise ValueError(
-                "Trainer: without the contrastive loss there must be outputs to learn and alpha above 0, but "
-                f"{'alpha is 0' if has_output else 'no note has a category, or a hashtag that may be asked for'}"
-            )
 
     def _agree(self) -> None:
         """Makes sure that the processes are about to train the same weights on the same batches."""
@@ -293,18 +320,22 @@ class Trainer:
                 "try a lower learning rate"
             )
 
-    def _report(self, progress: ProgressFn | None) -> None:
-        """Reports between two steps; if one process is interrupted, all stop after the same step."""
+    def _goes_on(self, progress: ProgressFn | None) -> bool:
+        """Reports between two steps; if one process is interrupted or wishes to stop, all stop after the same step."""
         is_interrupted = False
         try:
             if progress is not None:
                 progress(self.step, self.total_steps)
         except KeyboardInterrupt:
             is_interrupted = True
-        if self.processes.any(is_interrupted, self.model.device):
-            self._keep_what_is_done()
+        device = self.model.device
+        if not self.processes.any(is_interrupted or self._is_to_stop, device):
+            return True
+        self._keep_what_is_done()
+        if self.processes.any(is_interrupted, device):
             self._gather_weights()
             raise KeyboardInterrupt
+        return False
 
     def _gather_weights(self) -> None:
         """Gives the model its whole weights, on all processes together."""
@@ -331,26 +362,17 @@ class Trainer:
     def _save_checkpoint(self) -> None:
         if self.folder is not None:
             folder = self.folder / CHECKPOINTS
-            save_checkpoint(folder, self.model, self.optimizer, self.step, self.options, self._data_key())
+            kept = states(self.callbacks)
+            path = save_checkpoint(
+                folder, self.model, self.optimizer, self.step, self.options, self._data_key(), kept
+            )
             self._kept_step = self.step
+            for callback in self.callbacks:
+                callback.after_checkpoint(self, path)
 
     def _data_key(self) -> str:
-        """A fingerprint of notes, pairs, prompt and LoRA: runs with equal keys and options have equal batches."""
-        notes = self.tokenized
-        lists = [notes.titles, notes.contents, notes.categories, notes.hashtags]
-        first_batch = self.model.prompt.pack_rows(notes, self.plan(0).prompts)
         weights = {name: weight for name, (weight, _) in self.extra_losses.items()}
-        return _fingerprint(
-            *(part for one in lists for part in (one.ids, one.offsets)),
-            notes.hashtag_offsets,
-            self.pairs,
-            first_batch.tokens,
-            first_batch.compression,
-            np.array([self.total_steps]),
-            *([] if self.model.lora is None else [np.array(_name_of(self.model.lora))]),
-            np.array([self.model.layers]),
-            np.array(f"{weights} {pooling_name(self.model.pooling)}"),
-        )
+        return data_key(self.model, self.tokenized, self.pairs, self.plan(0), self.total_steps, weights)
 
     def _resume(self, folder: Path) -> None:
         newest = latest_checkpoint(folder / CHECKPOINTS)
@@ -359,30 +381,8 @@ class Trainer:
         if self._takes_saved_dtype:
             self.options = self.joint_step.options = replace(self.options, dtype=saved_dtype(newest))
         self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key())
+        load_states(self.callbacks, saved_callbacks(newest), newest)
         self._kept_step, self._is_torn = self.step, False
-
-
-def _notes_of_pairs(
-    notes: int, source: NDArray[np.int64], target: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The notes that pairs name, and the pairs ``(2, P)`` as positions among these."""
-    ends, places = np.unique(np.stack([source, target]), return_inverse=True)
-    if np.any((ends < 0) | (ends >= notes)):
-        raise IndexError(f"Trainer: pairs must name notes in [0, {notes}), but name {ends[0]} to {ends[-1]}")
-    return ends, places.reshape(2, -1)
-
-
-def _name_of(lora: LoraOptions) -> str:
-    """LoRA's options as in checkpoints of before ``frozen_bf16``, where it has its default."""
-    return repr(lora).replace(", frozen_bf16=False", "")
-
-
-def _fingerprint(*arrays: NDArray[Any]) -> str:
-    """A name for the content of some arrays."""
-    found = Fingerprint()
-    for array in arrays:
-        found.add_json([str(array.dtype), array.shape]).add_array(array)
-    return found.name()
 
 
 def _mean(term: LossTerm) -> float | None:

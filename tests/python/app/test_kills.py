@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from notellm.app.studies import Ledger
-from notellm.training.log import read_log
+from notellm.loggers.json_lines import read_log
 from processes import call_verb
 from samples import make_notes
 from writing import write_study
+
+TIMES = ("seconds", "tokens_per_second")
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +80,7 @@ def content(folder):
 
 def of_training(folder):
     log = [
-        {name: value for name, value in record.items() if name != "seconds"}
+        {name: value for name, value in record.items() if name not in TIMES}
         for record in read_log(folder / "train.jsonl")
     ]
     assert not (folder / "checkpoints").exists()

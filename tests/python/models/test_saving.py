@@ -1,6 +1,7 @@
 """What of a backbone's folder survives `save_pretrained`, as transformers sees it."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -42,11 +43,46 @@ def test_its_files_stay_with_it(saved, tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_what_the_folder_had_not_is_not_made_up(tiny, tmp_path):
+def test_what_transformers_needs_is_written_where_the_folder_had_it_not(tiny, tmp_path):
     tiny.save_pretrained(tmp_path / "saved")
     assert {path.name for path in (tmp_path / "saved").iterdir()} == {
-        *("config.json", "model.safetensors", "notellm.json", "notellm.safetensors", "tokenizer.json")
+        *("config.json", "model.safetensors", "notellm.json", "notellm.safetensors", "tokenizer.json"),
+        *("generation_config.json", "tokenizer_config.json"),
     }
+    hf = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
+    assert hf.config.architectures == ["LlamaForCausalLM"]
+    assert hf.generation_config.eos_token_id == tiny.eos_token_id
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert tokenizer.eos_token_id == tiny.eos_token_id
+    text = "a tool, na\u00efve  42\n[EMB] title"
+    assert tokenizer(text)["input_ids"] == tiny.tokenizer.encode(text).ids
+
+
+def test_transformers_computes_its_states_and_greedy_outputs(saved, notes):
+    model, folder = saved
+    hf, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    packed = model.prompt.pack(model.prompt.tokenize(notes), [1], mode="generate")
+    ids = torch.from_numpy(packed.tokens[packed.path(0)]).long()[None]
+    with torch.no_grad():
+        states = hf.model(ids).last_hidden_state[0]  # (T, D)
+    (ours,) = model.generate_category(notes.take([1]), max_new_tokens=5, dtype="fp32")
+    theirs = hf.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False)
+    assert ours == model.prompt.parse_category(
+        tokenizer.decode(theirs[0, ids.shape[1] :], skip_special_tokens=True)
+    )
+    at = int(packed.compression[0])
+    vector = model.embed(notes.take([1]), dtype="fp32", projected=False)[0]
+    torch.testing.assert_close(torch.nn.functional.normalize(states[at], dim=0), vector, atol=1e-5, rtol=0)
+
+
+def test_a_folder_that_transformers_saved_again_is_read(saved, notes, tmp_path):
+    model, folder = saved
+    AutoModelForCausalLM.from_pretrained(folder).save_pretrained(tmp_path / "again")
+    AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path / "again")
+    for name in ("notellm.json", "notellm.safetensors"):
+        shutil.copy(folder / name, tmp_path / "again")
+    again = NoteLLM.from_pretrained(tmp_path / "again")
+    assert torch.equal(again.embed(notes, dtype="fp32"), model.embed(notes, dtype="fp32"))
 
 
 def test_the_tokenizer_of_transformers_pads_and_knows_emb(saved):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import joint_training
+from notellm.loggers.json_lines import read_log
 from notellm.models.notellm import NoteLLM
 from notellm.training import Trainer, TrainOptions
-from notellm.training.log import read_log
 from processes import run_in_processes
 
 SOURCE = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9])

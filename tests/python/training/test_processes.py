@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import joint_training
-from joint_training import NUMBERS, Run, labels_of_shares, make_trainer, saved, train
+from joint_training import NUMBERS, Run, labels_of_shares, make_trainer, numbers_of, saved, train
 from notellm.processes import Processes
 from processes import run_in_processes
 
@@ -23,7 +23,7 @@ RUNS = [
     Run("no-labels", {}, labelled="none"),
     Run("contrastive-only", {"alpha": 0.0}),
     Run("generative-only", {"contrastive": False}, labelled="few"),
-    Run("micro", {"micro_pairs": 2}),
+    Run("micro", {"micro_pairs": 2, "grad_norms_every": 1}),
     Run("extra", {"micro_pairs": 2}, extra=True),
     Run("nested", {"nested_dims": (2, 5)}),
     Run("nested-micro", {"nested_dims": (3,), "micro_pairs": 2, "shard_optimizer": True}),
@@ -32,7 +32,10 @@ RUNS = [
     Run("sharded", {"shard_optimizer": True}),
     Run("sharded-few", {"shard_optimizer": True, "contrastive": False, "micro_pairs": 1}, labelled="few"),
     Run("rows", {"shard_weights": True}),
-    Run("rows-micro", {"shard_weights": True, "micro_pairs": 1, "checkpoint_layers": True}),
+    Run(
+        "rows-micro",
+        {"shard_weights": True, "micro_pairs": 1, "checkpoint_layers": True, "grad_norms_every": 2},
+    ),
     Run("rows-few", {"shard_weights": True, "contrastive": False, "micro_pairs": 1}, labelled="few"),
     Run("rows-head", {"shard_weights": True, "micro_pairs": 1}, labelled="few", own_head=True),
     Run("rows-lora", {"shard_weights": True, "micro_pairs": 2}, lora=LORA),
@@ -42,7 +45,7 @@ RUNS = [
 def assert_saved_equals(results, run, rank, expected, tolerance=FP64):
     weights, records = expected
     found = saved(results, run, rank)
-    numbers = torch.tensor([[r[key] or 0.0 for key in NUMBERS] for r in records], dtype=torch.float64)
+    numbers = numbers_of(records)
     tokens = NUMBERS.index(
         "tokens"
     )  # the shared instruction is in every process's share: more than on one process
@@ -96,7 +99,7 @@ def test_a_run_goes_on_with_another_number_of_processes(sharding, tiny_folder, t
 
 
 def test_processes_refuse_different_runs_and_share_weights_and_the_optimizer_s_state(tiny_folder, tmp_path):
-    run_in_processes(2, tmp_path, joint_training.disagree_and_share, str(tiny_folder))
+    run_in_processes(2, tmp_path, joint_training.disagree_and_share, str(tiny_folder), str(tmp_path))
 
 
 def test_every_process_needs_a_pair(tiny_folder, monkeypatch):

@@ -8,10 +8,10 @@ from safetensors.torch import load_file, save_file
 
 from notellm.embedding import truncated
 from notellm.errors import DataError
+from notellm.loggers.json_lines import read_log
 from notellm.losses import gcl_loss
 from notellm.models.notellm import NoteLLM
 from notellm.training import Trainer, TrainOptions
-from notellm.training.log import read_log
 
 pytestmark = pytest.mark.instruction_set
 
@@ -30,7 +30,8 @@ def weights(run):
 
 
 def without_times(records):
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+    times = ("seconds", "tokens_per_second")
+    return [{k: v for k, v in record.items() if k not in times} for record in records]
 
 
 def test_both_losses_fall(tiny_folder, notes):
@@ -355,6 +356,7 @@ def test_records_say_what_a_step_did(tiny_folder, notes, tmp_path):
     first = records[0]
     assert (first["notes"], first["step"]) == (6, 0)
     assert first["loss"] == pytest.approx((first["contrastive"] + 0.5 * first["generative"]) / 1.5, rel=1e-6)
+    assert first["tokens_per_second"] == first["tokens"] / first["seconds"]
     assert first["lr"] == OPTIONS["lr"]  # six steps have no warm-up at 10 %
     assert first["lr_head"] == OPTIONS["lr_head"]
     assert records[3]["lr"] == pytest.approx(OPTIONS["lr"] / 2)

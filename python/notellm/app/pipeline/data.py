@@ -6,7 +6,7 @@ pairs and keeps them in the run folder.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,11 +152,24 @@ def _hold_out(groups: IntArray, config: Config) -> tuple[npt.NDArray[np.bool_], 
     is_test = split_by_group(groups, data.test_fraction, data.split_seed)
     if data.held_out == "test":
         return ~is_test, is_test
-    rest = np.flatnonzero(~is_test)
-    is_drawn = split_by_group(groups[rest], data.test_fraction, data.split_seed)
-    is_train, is_validation = np.zeros_like(is_test), np.zeros_like(is_test)
-    is_train[rest[~is_drawn]] = is_validation[rest[is_drawn]] = True
-    return is_train, is_validation
+    return _drawn_from(~is_test, groups, config)
+
+
+def _drawn_from(
+    is_one: npt.NDArray[np.bool_], groups: IntArray, config: Config
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Divides some notes: masks of those that stay, and of the share that is drawn for validation."""
+    among = np.flatnonzero(is_one)
+    is_drawn = split_by_group(groups[among], config.data.test_fraction, config.data.split_seed)
+    stays, drawn = np.zeros_like(is_one), np.zeros_like(is_one)
+    stays[among[~is_drawn]] = drawn[among[is_drawn]] = True
+    return stays, drawn
+
+
+def with_validation(config: Config, dataset: Dataset) -> Dataset:
+    """The data amid a training: a share of the training notes is on the test side, the test notes on none."""
+    is_train, is_validation = _drawn_from(dataset.is_train, dataset.groups, config)
+    return replace(dataset, is_train=is_train, is_test=is_validation)
 
 
 def mine(config: Config, interactions: Interactions) -> Pairs:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from notellm.app.pipeline import systems
 from notellm.app.pipeline.data import Dataset, Queries
+from notellm.app.pipeline.metrics import log_metrics
 from notellm.app.pipeline.training import MODEL, check_trained
 from notellm.app.run import RunFolder
 from notellm.baselines import CooccurrenceIndex, SparseIndex
@@ -110,6 +111,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         truncation={"title": config.prompt.title_tokens, "content": config.prompt.content_tokens},
     )
     evaluation.write(run.file("evaluation.json"))
+    log_metrics(run, evaluation)
     return evaluation
 
 

@@ -310,3 +310,14 @@ def _kept(run: RunFolder, system: str, notes: Notes, make: Callable[[], Tensor],
         if outdated != path:
             outdated.unlink(missing_ok=True)
     return vectors
+
+
+def kept_vectors(folder: Path, system: str) -> tuple[list[str], Tensor] | None:
+    """Ids and vectors of a system as its run folder keeps them, whatever they were made of; None if it keeps none.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    exact = folder / "embeddings" / f"{system}.safetensors"  # older runs
+    files = [exact] if exact.exists() else sorted(exact.parent.glob(f"{system}-*.safetensors"))
+    return load_embeddings(files[-1]) if files else None

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from notellm.app.config import Config
-from notellm.app.pipeline.data import Dataset, IntArray
+from notellm.app.pipeline.data import Dataset, IntArray, select_queries, training_pairs, with_validation
 from notellm.app.pipeline.length import LengthNotice
 from notellm.app.run import RunFolder
 from notellm.errors import DataError
@@ -21,6 +21,7 @@ from notellm.progress import console_progress
 from notellm.prompts import PromptConfig
 from notellm.training import Trainer, TrainOptions
 from notellm.training.checkpoint import CHECKPOINTS
+from notellm.training.validation import BEST, Measure, recall_on
 
 MODEL = "model"
 """Folder of the trained model in a run folder."""
@@ -74,8 +75,8 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
     Several processes call it together; the first one writes.
 
     Args:
-        run: The run folder; gets ``model/``, ``train.jsonl`` and, during training, ``checkpoints/``.
-        dataset: The notes.
+        run: The run folder; gets ``model/``, ``train.jsonl`` and, during training, ``checkpoints/`` and ``best/``.
+        dataset: The notes. With ``train.validate_every`` some of the training notes are held out for validation.
         source: Shape ``(P,)``: training pairs, positions in the notes.
         target: Shape ``(P,)``.
 
@@ -83,7 +84,7 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
         The model's folder; if it exists already, nothing is done.
 
     Raises:
-        DataError: If there are fewer pairs than one step takes.
+        DataError: If there are fewer pairs than one step takes, or none for validation.
         FloatingPointError: If the training diverges.
     """
     processes = Processes.current()
@@ -92,6 +93,9 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
         if processes.is_first:
             _drop_checkpoints(run)
         return folder
+    measure = None
+    if run.config.train.validate_every:
+        measure, (source, target) = validation(run.config, dataset, source, target)
     needed = run.config.train.pairs_per_step
     if len(source) < needed:
         raise DataError(
@@ -101,14 +105,56 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
     lora = lora_options(run.config)
     if lora is not None:
         model.add_lora(lora, seed=run.config.seed)
-    trainer = Trainer(model, dataset.notes, source, target, train_options(run.config), folder=run.path)
+    trainer = Trainer(
+        model,
+        dataset.notes,
+        source,
+        target,
+        train_options(run.config),
+        folder=run.path,
+        validate=measure,
+        about=run.about,
+    )
     with console_progress("training", "steps", part="step") as display:
         trainer.train(resume=True, progress=LengthNotice(display, run.config, model.layers))
     if processes.is_first:
-        model.save_pretrained(folder)
+        if measure is None:
+            model.save_pretrained(folder)
+        else:
+            run.file(BEST).rename(folder)
         _drop_checkpoints(run)
     processes.wait()  # until the folder exists for all
     return folder
+
+
+def validation(
+    config: Config, dataset: Dataset, source: IntArray, target: IntArray
+) -> tuple[Measure, tuple[IntArray, IntArray]]:
+    """Holds out some training notes, in groups; the rest of the pairs is trained on.
+
+    Args:
+        config: Its ``data`` group says how large the share is, and how queries are drawn.
+        dataset: The notes.
+        source: Shape ``(P,)``: training pairs, positions in the notes.
+        target: Shape ``(P,)``.
+
+    Returns:
+        Recall on queries of the held-out notes, and the pairs to train on.
+
+    Raises:
+        DataError: If either side has no pair.
+    """
+    parts = with_validation(config, dataset)
+    queries = select_queries(config, parts, source, target)
+    measure = recall_on(
+        dataset.notes.take(queries.pool),
+        queries.source,
+        queries.target,
+        k=config.train.validate_k,
+        dtype=config.dtype,
+        options=config.embed.replace(dim=0, weights="same"),
+    )
+    return measure, training_pairs(config, parts, source, target)
 
 
 def _drop_checkpoints(run: RunFolder) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
+from notellm.app.page_templates import environment
 from notellm.app.report.figures import COLOURS
 from notellm.app.report.findings import TRAINED, UNTRAINED, interval_text, main_cutoff, percent, signed
 from notellm.app.report.run_results import RunResults
@@ -29,7 +30,7 @@ def render(run: RunResults, now: datetime) -> str:
     """
     evaluation = run.evaluation
     return (
-        _environment()
+        _templates()
         .get_template("page.html")
         .render(
             name=run.path.resolve().name,
@@ -43,19 +44,11 @@ def render(run: RunResults, now: datetime) -> str:
     )
 
 
-def _environment() -> Environment:
-    """The templates; everything is escaped except what they mark as safe, so no note can break the page."""
-    environment = Environment(
-        loader=PackageLoader("notellm.app.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=percent, bounds=interval_text, signed=signed, thousands="{:,}".format, anchor=_anchor
-    )
-    return environment
+def _templates() -> Environment:
+    """The report's templates, with its filters."""
+    templates = environment("notellm.app.report")
+    templates.filters.update(percent=percent, bounds=interval_text, signed=signed, anchor=_anchor)
+    return templates
 
 
 def _anchor(title: str) -> str:

@@ -6,24 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from notellm.app.pipeline import load_data
+from notellm.app.pipeline.systems import kept_vectors
+from notellm.app.plane import on_a_plane
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.figures import draw
 from notellm.app.studies.study import Study
 from notellm.app.studies.table import runs_of
-from notellm.embedding import load_embeddings
-from notellm.errors import NotSupportedError
 
 SHOWN = 9
 """How many categories have their own colour: the most frequent ones."""
 
 
 def plot_map(study: Study, row: str, path: str | Path) -> Path:
-    """Draws the pool's embeddings in two dimensions, by t-SNE (van der Maaten and Hinton 2008) of their cosines.
-
-    Points that are near each other are similar notes; distances between groups mean little. Equal embeddings give the
-    same picture.
+    """Draws the pool's embeddings in two dimensions, see `notellm.app.plane`; equal embeddings give the same picture.
 
     Args:
         study: The study.
@@ -43,11 +41,11 @@ def plot_map(study: Study, row: str, path: str | Path) -> Path:
     cells = [run.cell for run in runs[row] if run.is_done]
     if not cells:
         raise ValueError(f"plot_map: {row} must have a finished run, but has none; try `notellm sweep` first")
-    ids, vectors = load_embeddings(_embeddings_of(cells[0]))
+    ids, vectors = _embeddings_of(cells[0])
     notes = load_data(cells[0].config).notes
     category_of = dict(zip(notes.ids, notes.categories, strict=True))
     categories = np.array([category_of.get(note, "") for note in ids])
-    points = _on_a_plane(vectors.numpy())
+    points = on_a_plane(vectors, where="plot_map")
     names, counts = np.unique(categories[categories != ""], return_counts=True)
     shown = names[np.argsort(-counts, kind="stable")][:SHOWN]
 
@@ -66,25 +64,11 @@ def plot_map(study: Study, row: str, path: str | Path) -> Path:
     return draw(path, title, (8, 6), paint)
 
 
-def _embeddings_of(cell: Cell) -> Path:
-    folder = cell.folder / "embeddings"
-    exact = folder / f"{cell.row.system}.safetensors"
-    files = [exact] if exact.exists() else sorted(folder.glob(f"{cell.row.system}-*.safetensors"))
-    if not files:
+def _embeddings_of(cell: Cell) -> tuple[list[str], Tensor]:
+    kept = kept_vectors(cell.folder, cell.row.system)
+    if kept is None:
         raise ValueError(
-            f"plot_map: {cell.row.key} must have embeddings in {folder}, but has none; try "
+            f"plot_map: {cell.row.key} must have embeddings in {cell.folder / 'embeddings'}, but has none; try "
             f"`notellm sweep --again {cell.row.key}`, or a row whose system is not one of words"
         )
-    return files[-1]
-
-
-def _on_a_plane(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError as error:
-        raise NotSupportedError(
-            "plot_map: scikit-learn must be installed, but is not; try `pip install scikit-learn`"
-        ) from error
-    perplexity = min(30.0, (len(vectors) - 1) / 3)
-    reducer = TSNE(metric="cosine", init="pca", perplexity=perplexity, random_state=0)
-    return np.asarray(reducer.fit_transform(vectors))
+    return kept

@@ -16,17 +16,18 @@ from notellm.app.kept import backbone_key, encoder_key
 from notellm.app.pipeline import Dataset, Queries, load_data, run_steps
 from notellm.app.pipeline.data import fingerprint
 from notellm.app.pipeline.encoder import ENCODER
+from notellm.app.pipeline.metrics import metrics_of
 from notellm.app.pipeline.training import MODEL
 from notellm.app.run import RUN, RunFolder
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.ledger import DEFAULTS, Entry
 from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
-from notellm.evaluation.results import Evaluation, GenerationResult, RetrievalResult
 from notellm.io.files import locked
 from notellm.io.fingerprints import Fingerprint
 from notellm.io.json_files import read_json, read_json_object
 from notellm.io.json_tree import Node
+from notellm.loggers import Parent, end_parent
 from notellm.machine import versions
 from notellm.training.checkpoint import CHECKPOINTS
 
@@ -51,9 +52,13 @@ def sweep(
         The new entries of the ledger.
     """
     sweeper = _Sweeper(_Datasets(), keep_models, frozenset(again), say)
-    searched = sweeper.run(study, study.search_cells)
-    study = study.settled()
-    return searched + sweeper.run(study, study.cells)
+    try:
+        searched = sweeper.run(study, study.search_cells)
+        study = study.settled()
+        return searched + sweeper.run(study, study.cells)
+    finally:
+        names = {name for cell in study.cells for name in cell.config.train.all_loggers}
+        end_parent(sorted(names), _parent_of(study))
 
 
 def is_fault(entry: Entry) -> bool:
@@ -118,7 +123,7 @@ class _Sweeper:
                 _empty(cell.folder)
             if before and before["status"] == "done":  # its numbers will no longer match its folder
                 study.ledger.append(_entry(study, cell, status="begun", data=data))
-            found = run_cell(cell, dataset)
+            found = run_cell(cell, dataset, _parent_of(study))
             cell.error_file.unlink(missing_ok=True)
         except Exception as failure:  # any error: the other cells go on
             error = f"{type(failure).__name__}: {failure}".splitlines()[0]
@@ -234,61 +239,26 @@ class Outcome(NamedTuple):
     queries: str
 
 
-def run_cell(cell: Cell, dataset: Dataset) -> Outcome:
+def _parent_of(study: Study) -> Parent:
+    """What the runs of a study belong to where loggers show them."""
+    return Parent(study.name, study.ledger.path.parent)
+
+
+def run_cell(cell: Cell, dataset: Dataset, parent: Parent | None = None) -> Outcome:
     """Runs one cell in its folder; goes on where an earlier call was interrupted.
 
     Args:
         cell: The cell.
         dataset: Its data.
+        parent: What it belongs to.
 
     Returns:
         Its metrics are fractions in 0..1, by the names used in tables.
     """
-    run = RunFolder.open(cell.config, command=["notellm", "sweep"])
+    run = RunFolder.open(cell.config, command=["notellm", "sweep"], title=name_of(cell), parent=parent)
     evaluation, queries = run_steps(run, dataset)
     return Outcome(metrics_of(evaluation, cell.row.system), _name_of(queries))
 
 
 def _name_of(queries: Queries) -> str:
     return Fingerprint(8).add_array(queries.pool).add_array(queries.source).add_array(queries.target).name()
-
-
-def metrics_of(evaluation: Evaluation, system: str) -> dict[str, float]:
-    """The numbers of one system, by the names used in tables; those of a variant with its name before."""
-    metrics: dict[str, float] = {}
-    for row in evaluation.systems:
-        name, _, variant = row.key.partition(".")
-        if name == system:
-            metrics |= {
-                f"{variant}.{key}".lstrip("."): value for key, value in _retrieval_metrics(row).items()
-            }
-    for writer in evaluation.writers:
-        if writer.key == system:
-            metrics |= _generation_metrics(writer)
-    return metrics
-
-
-def _retrieval_metrics(own: RetrievalResult) -> dict[str, float]:
-    metrics = {"mrr": own.mrr.value}
-    for side, recall in {
-        "": own.recall,
-        **{side: part.recall for side, part in own.exposure.items()},
-    }.items():
-        recalls = {f"recall@{k}": found.value for k, found in recall.items()}
-        recalls["recall@avg"] = sum(recalls.values()) / len(recalls)
-        metrics |= {f"{side}.{name}".lstrip("."): value for name, value in recalls.items()}
-    return metrics
-
-
-def _generation_metrics(writer: GenerationResult) -> dict[str, float]:
-    found = {
-        "accuracy": writer.category_accuracy,
-        "illusory": writer.illusory,
-        "closed_set": writer.closed_set.accuracy if writer.closed_set else None,
-        "bleu4": writer.bleu4,
-        "rouge1": writer.rouge1,
-        "rouge2": writer.rouge2,
-        "rougeL": writer.rouge_l,
-        "hashtag_f1": writer.hashtags.f1 if writer.hashtags else None,
-    }
-    return {name: interval.value for name, interval in found.items() if interval is not None}

@@ -14,7 +14,6 @@ from notellm import _core
 from notellm._core.options import EmbedOptions
 from notellm.embedding import embed_in_batches
 from notellm.errors import NotSupportedError
-from notellm.io.files import atomic_folder
 from notellm.losses import LossTerm, csft_term
 from notellm.models import backbone
 from notellm.models.adapter import LoraOptions
@@ -113,25 +112,24 @@ class TransformersNoteLLM(NoteModel):
         model._load_own_parameters(path)
         return model.eval()
 
-    def save_pretrained(self, path: str | Path) -> None:
+    def save_pretrained(self, path: str | Path, *, card: str = "") -> None:
         """Writes a folder for `from_pretrained`, complete or not at all; adapters are merged in the files.
 
         Args:
             path: The folder to create; one made by an earlier call is replaced.
+            card: Its README.md, if it is to have one.
 
         Raises:
             FileExistsError: If there is a folder with other things in it.
         """
-        path = Path(path)
-        self._check_replaceable(path)
         self._sync()
         weights = self.model.state_dict()
         if self._adapters is not None:
             weights |= dict(self._adapters.merged())
-        with atomic_folder(path, replace=True) as target:
+        with backbone.new_folder(Path(path), card) as target:
             with quietly():
                 self.model.save_pretrained(target, state_dict=weights)
-            self._save_own(target)
+            self._save_own(target, backbone.text_part(self.model.config.to_dict()))
 
     @property
     def layers(self) -> int:

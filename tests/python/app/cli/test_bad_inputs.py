@@ -10,7 +10,7 @@ from bad_inputs.calls import CALLS
 from bad_inputs.files import CONVERTED, NOTES_FILES, VECTORS
 from bad_inputs.indexes import INDEXES
 from bad_inputs.logs import LOG_FILES
-from bad_inputs.models import GENERATED, MODELS
+from bad_inputs.models import EXPORTED, GENERATED, MODELS
 from bad_inputs.runs import BOMB, OVERRIDES, RUNS, STUDIES
 from notellm import _core
 from notellm.app import cli
@@ -24,6 +24,7 @@ CASES = (
     + VECTORS
     + (INDEXES if _core.has_faiss else [])
     + GENERATED
+    + EXPORTED
     + RUNS
     + STUDIES
     + CONVERTED

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from notellm import interrupts
 from notellm.app.cli import main
 from notellm.interrupts import answered, finishing, stop_if_wished
-from notellm.training.log import read_log
+from notellm.loggers.json_lines import read_log
 
 SLACK = 1.0
 """Seconds that a busy machine may take longer than promised."""

@@ -118,6 +118,7 @@ OTHERS = {
     "evaluation.ks": [1, 5],
     "evaluation.systems": ["zero_shot_prompt", "trained"],
     "lora.targets": ["q_proj"],
+    "train.loggers": [],
     "loss.nested_dims": [2],
 }
 
