@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from notellm.metrics import bootstrap_difference, bootstrap_mean, hits_at, mrr, recall_at
     from notellm.mining import MiningOptions, Pairs, mine_pairs
     from notellm.models.adapter import LoraOptions
+    from notellm.models.fallback import TransformersNoteLLM
     from notellm.models.notellm import NoteLLM
     from notellm.pools.embeddings import Embeddings
     from notellm.precision import resolve_dtype
@@ -47,6 +48,7 @@ __all__ = [
     "Ranks",
     "TrainOptions",
     "Trainer",
+    "TransformersNoteLLM",
     "bootstrap_difference",
     "bootstrap_mean",
     "csft_head_loss",
@@ -85,6 +87,7 @@ _NAMES = {
     "metrics": "bootstrap_difference bootstrap_mean hits_at mrr recall_at",
     "mining": "MiningOptions Pairs mine_pairs",
     "models.adapter": "LoraOptions",
+    "models.fallback": "TransformersNoteLLM",
     "models.notellm": "NoteLLM",
     "pools.embeddings": "Embeddings",
     "precision": "resolve_dtype",

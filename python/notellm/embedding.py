@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,8 @@ from notellm.int8 import from_int8, to_int8
 from notellm.interrupts import finishing
 from notellm.io.files import atomic_write
 from notellm.io.json_files import read_text
-from notellm.models.language_model import LanguageModel
+from notellm.models.language_model import Embedded, LanguageModel
+from notellm.models.pooling import PoolingFn
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 
@@ -35,27 +35,6 @@ __all__ = ["EmbedOptions", "Embedded", "embed", "load_embeddings", "save_embeddi
 
 _ROWS = 65_536
 """Rows that are checked at once: the check needs a byte for each number."""
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """Vectors of notes, and what computing them cost."""
-
-    vectors: Tensor
-    """Shape ``(n, d)``, or ``(n, D)`` unprojected, or ``(n, dim)`` as asked for; fp32, unit rows, on the CPU."""
-    computed_tokens: int
-    """Tokens that went through the decoder."""
-    sequence_tokens: int
-    """Tokens of all notes' prompts, before any sharing."""
-    duplicate_notes: int
-    """Notes with the same prompt as another note: their vector was copied, not computed."""
-    weight_bytes: int
-    """Bytes of the blocks' matrices as prepared for matrix products, in addition to the model's own."""
-
-    @property
-    def saved_fraction(self) -> float:
-        """Share of the prompts' tokens that were not computed again because notes share them; in ``[0, 1)``."""
-        return 1 - self.computed_tokens / self.sequence_tokens if self.sequence_tokens else 0.0
 
 
 def embed(
@@ -104,16 +83,12 @@ def embed(
     compute = compute_dtype(dtype, model.device)
     notes = range(len(tokenized)) if indices is None else indices
     warn_of_dim(options.dim, model.dim if projected else 0, model.nested_dims if projected else ())
-    if not isinstance(chosen, str):
-        if pooling is not None or options.weights != "same":
-            raise ValueError(
-                f"embed: with a function the pooling must be the model's own and weights 'same', but is {chosen!r} and "
-                f"{options.weights!r}; try model.pooling = ..."
-            )
-        return _embed_with_function(model, tokenized, notes, projected, compute, options, progress)
-    found = _core.embedding.embed_notes(
-        model.language_model(with_head=False),
-        model.prompt.core,
+    if not isinstance(chosen, str) and (pooling is not None or options.weights != "same"):
+        raise ValueError(
+            f"embed: with a function the pooling must be the model's own and weights 'same', but is {chosen!r} and "
+            f"{options.weights!r}; try model.pooling = ..."
+        )
+    return model.embed_tokenized(
         tokenized,
         notes,
         options,
@@ -122,30 +97,25 @@ def embed(
         compute=compute,
         progress=progress,
     )
-    return Embedded(
-        found.vectors.cpu(),
-        found.computed_tokens,
-        found.sequence_tokens,
-        found.duplicate_notes,
-        found.weight_bytes,
-    )
 
 
-def _embed_with_function(
+def embed_in_batches(
     model: LanguageModel,
     tokenized: "_core.prompts.TokenizedNotes",
     notes: Sequence[int],
-    projected: bool,
-    dtype: torch.dtype,
     options: EmbedOptions,
+    *,
+    pooling: str | PoolingFn,
+    projected: bool,
+    compute: torch.dtype,
     progress: ProgressFn | None,
 ) -> Embedded:
-    """`embed` with a pooling function in Python: the same batches, but equal prompts are pooled one by one."""
+    """Embeds by calling the model: in the same batches as the core's, but equal prompts are pooled one by one."""
     prompt = model.prompt
     rows = prompt.rows(tokenized, notes, mode="embed")
     laid_out = _core.prompts.lay_out(prompt.core, tokenized, rows, _core.prompts.PackMode.embed)
     order, groups, batches = _core.prompts.prefix_batches(laid_out, budget=options.batch_tokens)
-    vectors = torch.empty(len(rows), model.dim if projected else model.model.config.width)
+    vectors = torch.empty(len(rows), model.dim if projected else model.width)
     computed = 0
     for first, end in pairwise(groups[batches].tolist()):
         if progress is not None:
@@ -153,16 +123,15 @@ def _embed_with_function(
         members = order[first:end].tolist()
         packed = prompt.pack_rows(tokenized, [rows[i] for i in members], mode="embed")
         with torch.no_grad():
-            states = model(packed, dtype)
+            states = model(packed, compute, pooling=pooling)
         found = states.embeddings if projected else states.pooled
         vectors[members] = torch.nn.functional.normalize(found, dim=1, eps=1e-12).float().cpu()
         computed += len(packed.tokens)
     if progress is not None:
         progress(len(rows), len(rows))
-    weight_bytes = sum(p.numel() * p.element_size() for p in model.model.layers.parameters() if p.dim() > 1)
     if options.dim:
         vectors = truncated(vectors, options.dim)
-    return Embedded(vectors, computed, len(laid_out.ids), len(rows) - (len(groups) - 1), weight_bytes)
+    return Embedded(vectors, computed, len(laid_out.ids), len(rows) - (len(groups) - 1), weight_bytes=0)
 
 
 def truncated(vectors: Tensor, dim: int) -> Tensor:

@@ -14,10 +14,11 @@ from notellm.app.config import Config, dotted, groups
 from notellm.io.fingerprints import Fingerprint
 from notellm.models.backbone import FETCHED
 
-__all__ = ["DECIDED_BY", "backbone_key", "deciding", "folder_key", "made_by"]
+__all__ = ["DECIDED_BY", "backbone_key", "deciding", "encoder_key", "folder_key", "made_by"]
 
 _COMPUTED = ("device", "dtype")
-_BACKBONE = ("model.path", "model.layers")
+_BACKBONE = ("model.path", "model.layers", "model.backend")
+_ENCODER = ("model.encoder", "model.encoder_prompt", "model.encoder_pooling")
 CUT = ("title_tokens", "content_tokens", "max_hashtags")
 """What a prompt says of how notes are cut, whatever its pieces are."""
 
@@ -28,13 +29,13 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "zero_shot_mean": (*_COMPUTED, *_BACKBONE, *_CUT, "embed.weights"),
     "zero_shot_last": (*_COMPUTED, *_BACKBONE, *_CUT, "embed.weights"),
     "zero_shot_prompt": (*_COMPUTED, *_BACKBONE, "model.pooling", "prompt.", "embed.weights"),
-    "sentence_bert_zero_shot": ("device", "model.path", "prompt."),
-    "sentence_bert": ("device", "model.path", "prompt."),
+    "sentence_bert_zero_shot": ("device", "model.path", "prompt.", *_ENCODER),
+    "sentence_bert": ("device", "model.path", "prompt.", *_ENCODER),
     "trained": (*_COMPUTED, "loss.contrastive", "embed.weights"),
     "generation": (*_COMPUTED, *_BACKBONE, "seed", "prompt.", "generation."),
     "vectors": (*_COMPUTED, "embed."),
     "labels": (*_COMPUTED, "seed", "generation."),
-    "dataset": ("data.", "prompt.hashtag_separator", "model.path"),
+    "dataset": ("data.", "prompt.hashtag_separator", "model.path", "model.encoder"),
 }
 """By what is kept: keys, and groups with a dot behind them, that decide it beside the contents it is made of: a run's
 pairs; its embeddings, by system, in full width and not yet rounded; what its models write; what `notellm embed` and
@@ -92,6 +93,12 @@ def _state(file: Path) -> tuple[int, ...]:
 @cache
 def _key_of_files(files: tuple[tuple[Path, tuple[int, ...]], ...]) -> str:
     return Fingerprint(8).add_files(file for file, _ in files).name()
+
+
+def encoder_key(config: Config) -> str:
+    """A name for the files of the encoder; empty for the one that we fetch."""
+    path = config.model.encoder
+    return folder_key(Path(path).expanduser()) if path else ""
 
 
 def backbone_key(config: Config) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from notellm._core.prompts import CountPolicy, PairSampler
-from notellm.errors import NotSupportedError
+from notellm.errors import DataError, NotSupportedError
 from notellm.io.files import atomic_folder, make_once, scratch_folder
 from notellm.losses import gcl_loss
 from notellm.models.options import ModelOptions
@@ -59,32 +59,66 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
     return folder
 
 
+def _load(folder: Path, pooling: str) -> Any:
+    """The encoder of a folder, on the CPU in fp32."""
+    try:
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    except ImportError as error:
+        raise NotSupportedError(
+            "SentenceBert: sentence-transformers must be installed, but is not; "
+            "try `pip install sentence-transformers`"
+        ) from error
+    if not folder.is_dir():
+        raise DataError(f"{folder}: must be the folder of an encoder, but is not there")
+    options: dict[str, Any] = {"local_files_only": True}
+    weights = {"dtype": torch.float32}
+    try:
+        if (folder / "modules.json").exists():
+            return SentenceTransformer(str(folder), device="cpu", model_kwargs=weights, **options)
+        states = Transformer(str(folder), model_kwargs=options | weights, processor_kwargs=options)
+        modules = [states, Pooling(states.get_embedding_dimension(), pooling)]
+        return SentenceTransformer(modules=modules, device="cpu")
+    except Exception as error:  # many kinds, from files that are missing to families that are not known
+        raise DataError(
+            f"{folder}: sentence-transformers must load it, but: {' '.join(str(error).split())}"
+        ) from error
+
+
 class SentenceBert(nn.Module):
     """An encoder of the package ``sentence-transformers`` with the contrastive loss's learnable scale.
 
     Args:
-        folder: Folder of the encoder, with ``modules.json``.
+        folder: Folder of the encoder, with ``modules.json``; or of a model of transformers.
         tau: Initial log-scale of the contrastive loss.
+        prompt: What stands before each text, or the name of one of the folder's prompts; empty: the folder's default.
+        pooling: ``"mean"``, ``"cls"`` or ``"lasttoken"``: from states to a vector, if there is no ``modules.json``.
 
     Raises:
         NotSupportedError: If ``sentence-transformers`` is not installed.
+        DataError: If it cannot load the folder.
+
+    Attributes:
+        prompt: What stands before each text.
     """
 
-    def __init__(self, folder: str | Path, *, tau: float = ModelOptions.tau) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        tau: float = ModelOptions.tau,
+        prompt: str = ModelOptions.encoder_prompt,
+        pooling: str = ModelOptions.encoder_pooling,
+    ) -> None:
         super().__init__()
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise NotSupportedError(
-                "SentenceBert: sentence-transformers must be installed, but is not; "
-                "try `pip install sentence-transformers`"
-            ) from error
-        self.encoder: Any = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        self.encoder = _load(Path(folder).expanduser(), pooling)
         self.tau = nn.Parameter(torch.tensor(float(tau)))
+        default = self.encoder.prompts.get(self.encoder.default_prompt_name, "")
+        self.prompt: str = self.encoder.prompts.get(prompt, prompt) if prompt else default
 
     def forward(self, texts: Sequence[str]) -> Tensor:
         """Shape ``(n, D)``: the encoder's pooled states, differentiable."""
-        features = self.encoder.tokenize(list(texts))
+        features = self.encoder.preprocess(list(texts), prompt=self.prompt or None)
         features = {  # some are not tensors
             name: value.to(self.tau.device) if isinstance(value, Tensor) else value
             for name, value in features.items()
@@ -95,7 +129,11 @@ class SentenceBert(nn.Module):
     def embed(self, texts: Sequence[str], *, batch_size: int = 32) -> Tensor:
         """Shape ``(n, D)``: unit rows, on the CPU."""
         rows = self.encoder.encode(
-            list(texts), batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
+            list(texts),
+            prompt=self.prompt,
+            batch_size=batch_size,
+            convert_to_tensor=True,
+            show_progress_bar=False,
         )
         return nn.functional.normalize(rows.float(), dim=1).cpu()
 

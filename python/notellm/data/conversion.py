@@ -17,7 +17,7 @@ def convert(table: Table, name: str, there: str, wanted: Column) -> pa.ChunkedAr
     """Checks one column as it was read and gives it the type of its kind."""
     column = table.columns[name]
     if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+        column = _decoded(column)
     converted = {
         Kind.KEY: _codes if wanted.is_coded else _keys,
         Kind.TEXT: _text,
@@ -28,8 +28,17 @@ def convert(table: Table, name: str, there: str, wanted: Column) -> pa.ChunkedAr
     return converted(table, there, column)
 
 
+def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A dictionary column as its values; of views of text, which polars has, pyarrow can take none."""
+    kind = column.type.value_type
+    kind = pa.large_string() if pa.types.is_string_view(kind) else kind
+    return pa.chunked_array(
+        [chunk.dictionary.cast(kind).take(chunk.indices) for chunk in column.chunks], kind
+    )
+
+
 def _wrong_type(table: Table, there: str, kind: Kind, actual: pa.DataType) -> DataError:
-    return DataError(f"{table.path}: column {there!r} must hold {kind.value}, but holds {actual}")
+    return DataError(f"{table.source}: column {there!r} must hold {kind.value}, but holds {actual}")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -46,7 +55,7 @@ def _check_utf8(table: Table, there: str, column: pa.ChunkedArray) -> None:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
-        if suffix_of(table.path) != ".parquet":
+        if table.path and suffix_of(table.path) != ".parquet":
             raise lines.diagnose(table.path, table.form, {}, error) from error
         is_list = not _is_text(column.type)
         raw = column.cast(pa.list_(pa.large_binary()) if is_list else pa.large_binary())

@@ -1,18 +1,25 @@
 """Interactions: the log of who viewed and clicked which note, or which notes were used together."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from notellm.data.log_parts import EVENTS, read_log
+from notellm.data.frames import Frame, frame_name, read_frame_parts, to_pandas
+from notellm.data.log_parts import EVENTS, LOG_SCHEMA, read_log
 from notellm.data.notes import Notes
 from notellm.data.reading import ReadingReport
+from notellm.data.remote import local_copy
+from notellm.data.tables import Table, read_parts
 from notellm.data.times import TICKS, exact_times
 from notellm.data.writing import write_table
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["CLICK", "VIEW", "Interactions"]
 
@@ -36,7 +43,7 @@ class Interactions:
             (a basket) and relations are symmetric.
         ticks_per_second: How many units of ``times`` a second has; 1 if they are seconds or in an unknown unit. Set
             automatically if the times given are not whole seconds.
-        report: What was changed when the log was read; None if it was not read from a file.
+        report: What was changed when the log was read; None if it was not read.
 
     Raises:
         ValueError: If the arrays differ in length, a code is not an integer or out of range, or a time cannot be
@@ -119,6 +126,8 @@ class Interactions:
     ) -> "Interactions":
         """Reads a log from a Parquet, CSV or JSON lines file, or from a folder of such files.
 
+        `from_frame` takes a table in memory.
+
         The columns are ``user`` and ``note`` (text or integers), and optionally ``time`` and ``event`` (``view`` or
         ``click``). A time is a number (of seconds, or of any unit you choose), a date, or a date and time
         (``2024-01-02 03:04:05.25``, with a zone, or without one for UTC), as text or as a Parquet type. Nothing is
@@ -131,7 +140,8 @@ class Interactions:
         million rows are in memory as they are in the file. The result is that of one file with all rows.
 
         Args:
-            path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``, or a folder of such files.
+            path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``, or a folder of such files; or the URL of one
+                (``hf://``, ``s3://``), if fsspec and its package for such URLs are installed.
             notes: The notes of the log: indices refer to them, and an unknown id is an error. Without
                 them notes are numbered by their first appearance.
             ordered: Whether the log has an order; false for baskets.
@@ -146,7 +156,51 @@ class Interactions:
             ValueError: If the suffix or a key of ``columns`` is not known.
             FileNotFoundError: If there is no such file or folder.
         """
-        log = read_log(path, columns or {}, None if notes is None else notes.ids)
+        with local_copy(path) as file:
+            return cls._of(read_parts(file, LOG_SCHEMA, columns), str(path), notes, ordered, columns)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Frame,
+        *,
+        notes: Notes | None = None,
+        ordered: bool = True,
+        columns: Mapping[str, str] | None = None,
+    ) -> "Interactions":
+        """Takes a log from a table in memory, as `read` takes it from a file with the same content.
+
+        A stream is read part by part: as with files, only codes and times of all its rows are kept.
+
+        Args:
+            frame: A table with the Arrow stream protocol: of pandas (2.2 or newer), polars, DuckDB or pyarrow, or a
+                `pyarrow.RecordBatchReader`; or a `datasets.Dataset` or `datasets.IterableDataset`.
+            notes: As in `read`.
+            ordered: As in `read`.
+            columns: As in `read`.
+
+        Raises:
+            TypeError: If it is no such table.
+            DataError: As in `read`; it names the kind of table and the row.
+            ValueError: If a key of ``columns`` is not known.
+
+        Example:
+            >>> Interactions.from_frame(pa.table({"user": ["u", "u"], "note": ["b", "a"]})).note_ids
+            ['b', 'a']
+        """
+        parts = read_frame_parts(frame, LOG_SCHEMA, columns or {})
+        return cls._of(parts, frame_name(frame), notes, ordered, columns)
+
+    @classmethod
+    def _of(
+        cls,
+        parts: Iterable[Table],
+        source: str,
+        notes: Notes | None,
+        ordered: bool,
+        columns: Mapping[str, str] | None,
+    ) -> "Interactions":
+        log = read_log(parts, source, columns or {}, None if notes is None else notes.ids)
         return cls(
             log.users,
             log.notes,
@@ -167,12 +221,36 @@ class Interactions:
         Raises:
             ValueError: If the suffix is not known.
         """
+        write_table(path, self.to_arrow())
+
+    def to_arrow(self) -> pa.Table:
+        """The log as a table for `from_frame`.
+
+        Its columns are ``user`` and ``note``, as dictionaries, and ``time`` and ``event`` if there are any. Times in
+        fractions of seconds are decimal numbers of seconds, since nothing is rounded.
+
+        Raises:
+            ValueError: If ``ticks_per_second`` is no power of 1000 that decimals can have.
+        """
         columns = {"user": _named(self.users, self.user_ids), "note": _named(self.notes, self.note_ids)}
         if self.times is not None:
             columns["time"] = _seconds(self.times, self.ticks_per_second)
         if self.events is not None:
             columns["event"] = _named(self.events, EVENTS)
-        write_table(path, pa.table(columns))
+        return pa.table(columns)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """`to_arrow` as a frame of pandas: names are categorical, times int64 or `decimal.Decimal`.
+
+        Raises:
+            NotSupportedError: If pandas is not installed.
+            ValueError: See `to_arrow`.
+        """
+        return to_pandas(self.to_arrow())
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows for whoever reads Arrow streams: ``polars.DataFrame(log)``, ``pyarrow.table(log)``."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
 def _named(codes: npt.NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:
@@ -216,9 +294,7 @@ def _seconds(times: npt.NDArray[np.int64], ticks_per_second: int) -> pa.Array:
     places = {ticks: 3 * power for power, ticks in enumerate(TICKS.values())}
     if ticks_per_second not in places:
         known = ", ".join(map(str, places))
-        raise ValueError(
-            f"Interactions.write: ticks_per_second must be one of {known}, but is {ticks_per_second}"
-        )
+        raise ValueError(f"Interactions: ticks_per_second must be one of {known}, but is {ticks_per_second}")
     return pa.Array.from_buffers(
         pa.decimal128(38, places[ticks_per_second]),
         len(times),

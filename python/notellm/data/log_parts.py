@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -15,16 +15,16 @@ import pyarrow.compute as pc
 from notellm.data.coding import Coder
 from notellm.data.digit_dates import digit_dates
 from notellm.data.reading import ReadingReport
-from notellm.data.tables import Column, Kind, Table, read_parts
+from notellm.data.schema import Column, Kind, Table
 from notellm.data.times import DATES, NUMBERS, exact_times, form_of_times, in_one_unit
 from notellm.errors import DataError
 
-__all__ = ["EVENTS", "LogColumns", "read_log"]
+__all__ = ["EVENTS", "LOG_SCHEMA", "LogColumns", "read_log"]
 
 EVENTS = ["view", "click"]
 """The names of events, by their codes."""
 
-_SCHEMA = {
+LOG_SCHEMA = {
     "user": Column(Kind.KEY, is_coded=True),
     "note": Column(Kind.KEY, is_coded=True),
     "time": Column(Kind.TIME, is_required=False),
@@ -46,19 +46,22 @@ class LogColumns:
     report: ReadingReport
 
 
-def read_log(path: str | Path, columns: Mapping[str, str], note_ids: list[str] | None) -> LogColumns:
-    """Reads a log from a file or a folder of files.
+def read_log(
+    tables: Iterable[Table], source: str | Path, columns: Mapping[str, str], note_ids: list[str] | None
+) -> LogColumns:
+    """Reads a log part by part.
 
     Args:
-        path: The file or the folder.
-        columns: The files' names of columns that have another name there.
+        tables: The parts, with the columns of `LOG_SCHEMA`.
+        source: What they are parts of, for the report.
+        columns: Their names of columns that have another name there.
         note_ids: The ids that codes of notes refer to; None: notes are numbered as they first appear.
 
     Raises:
         DataError: See `notellm.Interactions.read`, as for the other errors.
     """
     parts = _Parts(columns)
-    for table in read_parts(path, _SCHEMA, columns):
+    for table in tables:
         parts.add(table)
     users, user_ids = parts.users.finish()
     notes, found = parts.notes.finish()
@@ -67,7 +70,7 @@ def read_log(path: str | Path, columns: Mapping[str, str], note_ids: list[str] |
     times, ticks = parts.all_times()
     events = np.concatenate(parts.events) if parts.events else None
     changes = {what: count for what, count in parts.changes.items() if count}
-    report = ReadingReport(Path(path).expanduser(), len(users), changes)
+    report = ReadingReport(str(source), len(users), changes)
     names = note_ids if note_ids is not None else found.to_pylist()
     return LogColumns(users, notes, user_ids.to_pylist(), names, times, events, ticks, report)
 
@@ -106,7 +109,7 @@ class _Parts:
 
         def fail(row: int | None, problem: str) -> DataError:
             if row is None:
-                return DataError(f"{table.path}: column {there!r} {problem}")
+                return DataError(f"{table.source}: column {there!r} {problem}")
             return table.fail(row, f"{there} {problem}")
 
         times, ticks = exact_times(column, fail)

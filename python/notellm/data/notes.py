@@ -4,17 +4,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from notellm.data.frames import Frame, frame_name, read_frame, to_pandas
 from notellm.data.reading import ReadingReport
-from notellm.data.tables import Column, Kind, read_table
+from notellm.data.remote import local_copy
+from notellm.data.tables import Column, Kind, Table, read_table
 from notellm.data.writing import write_table
 from notellm.errors import DataError
 from notellm.hashtags import HashtagRule, clean_hashtags
 from notellm.text.normal import all_normalized
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Notes"]
 
@@ -37,7 +43,7 @@ class Notes:
         contents: N texts.
         topics: N lists of hashtags, without the ``#``; an empty list if a note has none.
         categories: N names; ``""`` if a note has none.
-        report: What was changed when they were read; None if they were not read from a file.
+        report: What was changed when they were read; None if they were not read.
 
     Raises:
         ValueError: If the columns differ in length.
@@ -98,7 +104,7 @@ class Notes:
         columns: Mapping[str, str] | None = None,
         hashtags: HashtagRule = HashtagRule(),  # noqa: B008 - it is frozen
     ) -> "Notes":
-        """Reads notes from a Parquet, CSV or JSON lines file.
+        """Reads notes from a Parquet, CSV or JSON lines file; `from_frame` takes a table in memory.
 
         The columns are ``id`` (text or integers, of any length and with any character), ``title``, ``content``,
         ``topics`` and ``category``. A missing value is an empty one, except for the id; further columns are ignored.
@@ -113,7 +119,8 @@ class Notes:
         a quote inside a quoted field is written twice. Text is UTF-8, with or without a byte order mark.
 
         Args:
-            path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``.
+            path: A file ending in ``.parquet``, ``.csv`` or ``.jsonl``; or the URL of one (``hf://``, ``s3://``), if
+                fsspec and its package for such URLs are installed.
             columns: The file's names of columns that have another name there, as in ``{"id": "sku"}``;
                 ``{"topics": ""}`` means that the file has no topics.
             hashtags: How topics are cleaned; with ``HashtagRule(separators=())`` none is split.
@@ -125,7 +132,39 @@ class Notes:
             ValueError: If the suffix or a key of ``columns`` is not known.
             FileNotFoundError: If there is no such file.
         """
-        table = read_table(path, _SCHEMA, columns)
+        with local_copy(path) as file:
+            return cls._of_table(read_table(file, _SCHEMA, columns), str(path), hashtags)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Frame,
+        *,
+        columns: Mapping[str, str] | None = None,
+        hashtags: HashtagRule = HashtagRule(),  # noqa: B008 - it is frozen
+    ) -> "Notes":
+        """Takes notes from a table in memory, as `read` takes them from a file with the same content.
+
+        Args:
+            frame: A table with the Arrow stream protocol: of pandas (2.2 or newer), polars, DuckDB or pyarrow, or a
+                `pyarrow.RecordBatchReader`; or a `datasets.Dataset` or `datasets.IterableDataset`.
+            columns: As in `read`.
+            hashtags: As in `read`.
+
+        Raises:
+            TypeError: If it is no such table.
+            DataError: As in `read`; it names the kind of table and the row.
+            ValueError: If a key of ``columns`` is not known.
+
+        Example:
+            >>> table = Notes(["7"], ["Tea"], ["Green."], [["drink"]], [""]).to_arrow()
+            >>> Notes.from_frame(table).topics
+            [['drink']]
+        """
+        return cls._of_table(read_frame(frame, _SCHEMA, columns or {}), frame_name(frame), hashtags)
+
+    @classmethod
+    def _of_table(cls, table: Table, source: str, hashtags: HashtagRule) -> "Notes":
         ids = table.columns["id"]
         # Codes count ids by first appearance: as long as no id repeats, the code of a row is its number.
         codes = ids.combine_chunks().dictionary_encode().indices.to_numpy()
@@ -147,7 +186,7 @@ class Notes:
                 for row in table.columns["topics"].to_pylist()
             ]
         return cls(
-            ids.to_pylist(), texts["title"], texts["content"], topics, texts["category"], table.report()
+            ids.to_pylist(), texts["title"], texts["content"], topics, texts["category"], table.report(source)
         )
 
     def write(self, path: str | Path) -> None:
@@ -156,12 +195,31 @@ class Notes:
         Raises:
             ValueError: If the suffix is not known.
         """
+        write_table(path, self.to_arrow())
+
+    def to_arrow(self) -> pa.Table:
+        """The notes as a table for `from_frame`.
+
+        Its columns are ``id``, ``title``, ``content``, ``topics`` (lists of text) and ``category``.
+        """
         types = {"topics": pa.list_(pa.large_string())}
         columns = {
             name: pa.array(values, types.get(name, pa.large_string()))
             for name, values in self._columns().items()
         }
-        write_table(path, pa.table(columns))
+        return pa.table(columns)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """`to_arrow` as a frame of pandas.
+
+        Raises:
+            NotSupportedError: If pandas is not installed.
+        """
+        return to_pandas(self.to_arrow())
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows for whoever reads Arrow streams: ``polars.DataFrame(notes)``, ``pyarrow.table(notes)``."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def _columns(self) -> dict[str, list[str] | list[list[str]]]:
         return {

@@ -10,9 +10,9 @@ class DataOptions(Options):
         "The Debian package catalogue, or your own files.", default="debian", choices=("debian", "files")
     )
     folder: str = option("Cache of fetched data; empty = ~/.cache/notellm/SOURCE.", default="")
-    notes: str = option("files: table of notes (.parquet, .csv, .jsonl).", default="")
+    notes: str = option("files: table of notes (.parquet, .csv, .jsonl), also a URL.", default="")
     interactions: str = option(
-        "files: table of user-note events, or a folder of its parts, by name.", default=""
+        "files: table of user-note events, or a folder of its parts, by name; also a URL.", default=""
     )
     groups_column: str = option(
         "files: column of notes; notes that share a value are never split; empty = none.", default=""

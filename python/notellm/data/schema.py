@@ -1,4 +1,4 @@
-"""The columns that a file is to have, and those that were read of it."""
+"""The columns that a file or frame is to have, and those that were read of it."""
 
 import enum
 from collections import Counter
@@ -39,10 +39,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The columns of one file that a schema asked for, by the schema's names."""
+    """The columns of one file or frame that a schema asked for, by the schema's names."""
 
-    path: Path
+    source: str
+    """The file or the kind of frame, as messages name it."""
     columns: dict[str, pa.ChunkedArray]
+    path: Path | None = None
+    """The file; None for a frame, which has rows but no lines."""
     form: CsvForm | None = None
     """The form of the file, if it is CSV."""
     first_row: int = 0
@@ -51,14 +54,16 @@ class Table:
     """What was changed while reading, in words, and how often."""
 
     def fail(self, row: int, problem: str) -> DataError:
-        """The error for a row (from 0 here), naming the file and the line or row."""
-        return DataError(f"{lines.place(self.path, self.form, self.first_row + row)}: {problem}")
+        """The error for a row (from 0 here), naming the source and the line or row."""
+        number = self.first_row + row
+        place = lines.place(self.path, self.form, number) if self.path else f"{self.source}: row {number + 1}"
+        return DataError(f"{place}: {problem}")
 
-    def report(self) -> ReadingReport:
-        """What happened when the file was read."""
+    def report(self, source: str | Path) -> ReadingReport:
+        """What happened when the source, named so, was read."""
         rows = len(next(iter(self.columns.values())))
         changes = {what: count for what, count in self.changes.items() if count}
-        return ReadingReport(self.path, rows, changes)
+        return ReadingReport(str(source), rows, changes)
 
     def check(self, is_bad: pa.ChunkedArray, problem: Callable[[int], str]) -> None:
         """Raises for the first row where ``is_bad``; ``problem`` makes the message from the row number."""

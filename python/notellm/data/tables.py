@@ -4,8 +4,7 @@ Every message names the file and, where it can be known, the row: the line (coun
 header) of CSV and JSON lines, the row (counted from 1) of Parquet.
 """
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +16,15 @@ import pyarrow.parquet as pq
 from notellm.data import lines
 from notellm.data.conversion import convert
 from notellm.data.csv_form import SEPARATORS, CsvForm, check_quotes, find_form
+from notellm.data.headers import find_columns
 from notellm.data.schema import Column, Kind, Table
 from notellm.data.writing import suffix_of
 from notellm.errors import DataError
 
-__all__ = ["Column", "Kind", "Table", "parquet_header", "read_parts", "read_table"]
+__all__ = ["PART_ROWS", "Column", "Kind", "Table", "parquet_header", "read_parts", "read_table"]
+
+PART_ROWS = 1 << 20
+"""About how many rows of a large table are in memory at a time."""
 
 _BLOCK_BYTES = (16 << 20, lines.LARGEST_LINE)
 """Block sizes to try in turn: pyarrow needs each row to fit in a block, and reads small blocks in parallel."""
@@ -59,9 +62,6 @@ def read_table(
     if data.num_rows == 0:
         raise DataError(f"{path}: must hold at least one row, but is empty")
     return _checked(file, schema, data)
-
-
-_PART_ROWS = 1 << 20
 
 
 def read_parts(
@@ -137,72 +137,25 @@ class _File(NamedTuple):
 
 
 def _opened(path: Path, schema: Mapping[str, Column], columns: Mapping[str, str]) -> _File:
-    names = _names(schema, columns)
     suffix = suffix_of(path)
-    form = find_form(path, names.values()) if suffix == ".csv" else None
+    form = find_form(path, [columns.get(name, name) or name for name in schema]) if suffix == ".csv" else None
     first = lines.first_values(path) if suffix == ".jsonl" else {}
     header = form.header if form else list(first) or parquet_header(path)
-    there = {name: names[name] for name in _present(path, header, schema, names, columns)}
-    return _File(path, form, first, there, {names[name]: schema[name].kind for name in there})
+    there = find_columns(str(path), header, schema, columns, is_csv=form is not None)
+    return _File(path, form, first, there, {own: schema[name].kind for name, own in there.items()})
 
 
 def _checked(file: _File, schema: Mapping[str, Column], data: pa.Table, first_row: int = 0) -> Table:
     """The columns in the types of their kinds."""
-    form = file.form
-    raw = Table(file.path, {name: data[there] for name, there in file.there.items()}, form, first_row)
+    form, source = file.form, str(file.path)
+    columns = {name: data[there] for name, there in file.there.items()}
+    raw = Table(source, columns, file.path, form, first_row)
     if form is not None and (form.separator != "," or form.skipped_lines):
         raw.changes[f"rows with {SEPARATORS.get(form.separator, repr(form.separator))} between columns"] = (
             data.num_rows
         )
     converted = {name: convert(raw, name, there, schema[name]) for name, there in file.there.items()}
-    return Table(file.path, converted, form, first_row, raw.changes)
-
-
-def _names(schema: Mapping[str, Column], columns: Mapping[str, str]) -> dict[str, str]:
-    """The file's name of every column of the schema, without those said to be absent."""
-    for name in columns:
-        if name not in schema:
-            raise ValueError(f"columns: keys must be among {', '.join(schema)}, but one is {name!r}")
-    names = {name: columns.get(name, name) for name in schema}
-    return {name: there for name, there in names.items() if there}
-
-
-def _present(
-    path: Path,
-    header: Collection[str],
-    schema: Mapping[str, Column],
-    names: Mapping[str, str],
-    columns: Mapping[str, str],
-) -> list[str]:
-    """The schema's names whose columns the file has; a missing or misspelt one is an error."""
-    header = list(header)
-    present = []
-    for name, there in names.items():
-        if header.count(there) > 1:
-            raise DataError(
-                f"{path}: column names must differ, but {there!r} comes {header.count(there)} times"
-            )
-        if there in header:
-            present.append(name)
-            continue
-        near = _nearest(there, [other for other in header if other not in names.values()])
-        if schema[name].is_required or name in columns or near:
-            hint = f"columns={{{name!r}: {near!r}}}" if near else f"columns={{{name!r}: <its name there>}}"
-            absent = f", or {name!r}: '' if there is none" if schema[name].kind is not Kind.KEY else ""
-            if suffix_of(path) == ".csv" and len(header) == 1 and len(names) > 1:
-                hint, absent = "commas, semicolons or tabs between the columns", ""
-            raise DataError(
-                f"{path}: column {there!r} must be there, but the columns are {', '.join(header) or 'none'}; "
-                f"try {hint}{absent}"
-            )
-    return present
-
-
-def _nearest(name: str, others: list[str]) -> str:
-    """The name that was probably meant, ignoring case; or none."""
-    by_form = {other.strip().casefold(): other for other in reversed(others)}
-    near = difflib.get_close_matches(name.casefold(), by_form, n=1, cutoff=0.6)
-    return by_form[near[0]] if near else ""
+    return Table(source, converted, file.path, form, first_row, raw.changes)
 
 
 def parquet_header(path: Path) -> list[str]:
@@ -243,7 +196,7 @@ def _read(file: _File) -> pa.Table:
 def _parquet_parts(file: _File) -> Iterator[pa.Table]:
     try:
         with pq.ParquetFile(file.path) as parquet:
-            for batch in parquet.iter_batches(_PART_ROWS, columns=list(file.kinds)):
+            for batch in parquet.iter_batches(PART_ROWS, columns=list(file.kinds)):
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, OSError) as error:
         raise lines.diagnose(file.path, None, {}, error) from error

@@ -11,7 +11,7 @@ from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.generation.closed_sets import tokens_of_values
 from notellm.generation.decoding import Decoding, write
-from notellm.models.language_model import LanguageModel
+from notellm.models.language_model import ClosedSet, LanguageModel
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 
@@ -58,7 +58,7 @@ def generate_category(
         ValueError: If an option is out of its range or the dtype unknown; if a prompt does not fit the model's context;
             if there is no category, or one is empty or repeated.
     """
-    grammar, names = None, dict[str, str]()
+    closed, names = None, dict[str, str]()
     if categories is not None:
         _refuse_a_text("generate_category", categories)
         ids, tokens = tokens_of_values(model, categories, "generate_category", "categories")
@@ -69,6 +69,7 @@ def generate_category(
         names = dict(zip(as_written, (name.strip() for name in categories), strict=True))
         grammar = _core.generation.OutputGrammar(model.prompt.core, tokens, _core.prompts.Task.category, 1)
         changes = {"max_new_tokens": grammar.longest_value(), **changes}
+        closed = ClosedSet(ids, grammar)
     tokenized = model.prompt.tokenize(notes)
     with naming_notes(notes.ids):
         outputs = write(
@@ -79,7 +80,7 @@ def generate_category(
             seed=seed,
             stop=stop,
             dtype=dtype,
-            grammar=grammar,
+            closed=closed,
             progress=progress,
         )
     written = [model.prompt.parse_category(output) for output in outputs]
@@ -138,21 +139,17 @@ def score_categories(
     _refuse_a_text("score_categories", categories)
     names = list(categories)
     _, tokens = tokens_of_values(model, names, "score_categories", "categories")
-    candidates = _core.generation.category_candidates(model.prompt.core, tokens)
     with naming_notes(notes.ids):
-        log_probs = _core.generation.score_categories(
-            model.language_model(),
-            model.prompt.core,
+        log_probs, lengths = model.score_values(
             model.prompt.tokenize(notes),
-            range(len(notes)),
-            candidates,
-            compute_dtype(dtype, model.device),
-            batch_tokens,
-            max_logits,
-            progress,
+            tokens,
+            compute=compute_dtype(dtype, model.device),
+            batch_tokens=batch_tokens,
+            max_logits=max_logits,
+            progress=progress,
         )
     if normalise_length:
-        log_probs = log_probs / torch.tensor(candidates.labels)
+        log_probs = log_probs / torch.tensor(lengths)
     probabilities = log_probs.softmax(1)
     best = log_probs.argmax(1)
     confidence = probabilities.gather(1, best[:, None]).squeeze(1)

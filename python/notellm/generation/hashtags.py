@@ -11,7 +11,7 @@ from notellm.data.notes import Notes
 from notellm.generation.closed_sets import tokens_of_values
 from notellm.generation.decoding import Decoding, write
 from notellm.hashtags import HashtagRule, clean_hashtags
-from notellm.models.language_model import LanguageModel
+from notellm.models.language_model import ClosedSet, LanguageModel
 from notellm.precision import Dtype
 from notellm.progress import ProgressFn
 from notellm.prompts.tokenizing import hashtag_rule
@@ -78,7 +78,7 @@ def generate_hashtags(
             f"generate_hashtags: banned must hold a collection for each of {len(notes)} notes, but holds {len(banned)}"
         )
     clean = partial(_clean, model)
-    grammar, numbers, names = None, dict[str, int](), dict[str, str]()
+    closed, numbers, names = None, dict[str, int](), dict[str, str]()
     if vocabulary is not None:
         numbers = _numbered(model, vocabulary)
         ids, tokens = tokens_of_values(model, list(numbers), "generate_hashtags", "hashtags")
@@ -86,6 +86,7 @@ def generate_hashtags(
         grammar = _core.generation.OutputGrammar(
             model.prompt.core, tokens, _core.prompts.Task.hashtags, count
         )
+        closed = ClosedSet(ids, grammar)
     given = [()] * len(notes) if banned is None else banned
     present = _present(model, notes, vocabulary) if ban_in_text and vocabulary is not None else given
     bans = [set(clean((*own, *there))) for own, there in zip(given, present, strict=True)]
@@ -99,8 +100,8 @@ def generate_hashtags(
             seed=seed,
             stop=stop,
             dtype=dtype,
-            grammar=grammar,
-            banned=[sorted(numbers[tag] for tag in own if tag in numbers) for own in bans] if grammar else [],
+            closed=closed,
+            banned=[sorted(numbers[tag] for tag in own if tag in numbers) for own in bans] if closed else [],
             progress=progress,
         )
     written = [[names.get(tag, tag) for tag in model.prompt.parse_hashtags(output)] for output in outputs]

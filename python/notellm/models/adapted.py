@@ -1,16 +1,17 @@
 """LoRA on a whole model: adding, merging, unmerging, PEFT folders."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from torch import Tensor, nn
+from torch import nn
 
 from notellm.models import lora, peft_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.decoder import Decoder
+from notellm.models.note_model import NoteModel
 
 
-class Adapted(nn.Module):
+class Adapted(NoteModel):
     """The methods of `NoteLLM` for LoRA.
 
     Attributes:
@@ -19,16 +20,9 @@ class Adapted(nn.Module):
 
     model: Decoder
     lm_head: nn.Linear | None
-    emb_token_id: int
-
-    if TYPE_CHECKING:
-
-        def own_parameters(self) -> dict[str, Tensor]:
-            """The parameters that are not the backbone's, by name."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lora: LoraOptions | None = None
         self._unmerged: lora.Unmerged | None = None
 
     def add_lora(self, options: LoraOptions | None = None, *, seed: int = 0) -> Self:
@@ -48,12 +42,9 @@ class Adapted(nn.Module):
         Raises:
             ValueError: If it has LoRA already, or merged LoRA that `unmerge_lora` could restore.
         """
-        if self.lora is not None or self._unmerged is not None:
+        if self._unmerged is not None:
             raise ValueError("add_lora: the model must be without LoRA, but has it; try merge_lora() first")
-        chosen = options or LoraOptions()
-        if chosen.r < 1:
-            raise ValueError(f"add_lora: r must be at least 1, but is {chosen.r}")
-        self.lora = chosen
+        self.lora = self._new_lora(options)
         lora.add(self.model, self.lora, self.emb_token_id, seed)
         self._freeze_head()
         return self

@@ -12,7 +12,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 from torch import Tensor
 
-from notellm.errors import ConfigError, DataError
+from notellm.errors import ConfigError, DataError, NotSupportedError
 from notellm.io.cache import cache_folder
 from notellm.io.files import atomic_folder
 from notellm.io.json_files import read_json_object
@@ -20,9 +20,9 @@ from notellm.io.json_tree import Node, shortened
 from notellm.losses import nested_dims_fault
 from notellm.models import folder as model_folder
 from notellm.models import smollm2, tensors
-from notellm.models.config import decoder_config
+from notellm.models.config import decoder_config, refuse_quantised
 from notellm.models.fields import Fields
-from notellm.models.options import LARGEST_DIM, ModelOptions
+from notellm.models.options import CORE, LARGEST_DIM, TRANSFORMERS, ModelOptions
 from notellm.models.pooling import COMPRESSION, check_pooling
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig
@@ -110,17 +110,40 @@ def read_outline(path: Path, layers: int = 0) -> Outline:
     """
     where = str(path / CONFIG)
     hf = first_layers(read_json_object(path / CONFIG), layers, path)
-    rows = decoder_config(hf, where).vocabulary
-    Fields(hf, where).flag("tie_word_embeddings")
+    fields = Fields(hf, where)
+    refuse_quantised(fields)  # whoever computes it
+    try:
+        rows = decoder_config(hf, where).vocabulary
+    except NotSupportedError as error:
+        raise NotSupportedError(
+            f"{error}; try model.backend=transformers (notellm.TransformersNoteLLM), which is slower"
+        ) from None
+    fields.flag("tie_word_embeddings")
+    return outline_of(path, hf, hf, rows)
+
+
+def outline_of(path: Path, hf: dict[str, Any], text: dict[str, Any], rows: int) -> Outline:
+    """Reads and checks tokenizer and end tokens of a backbone of any family.
+
+    Args:
+        path: The folder.
+        hf: Its ``config.json``.
+        text: The part of it that describes the language model: itself, or its ``text_config``.
+        rows: Rows of the token embedding.
+
+    Raises:
+        DataError: If a file is missing or damaged, or contradicts another one.
+        ConfigError: If no end token is named.
+    """
     tokenizer = read_tokenizer(path)
     _check_ids(tokenizer, rows, path)
     is_there = (path / GENERATION_CONFIG).exists()
     generation = read_json_object(path / GENERATION_CONFIG) if is_there else {}
     written = _end_ids(generation, rows, path / GENERATION_CONFIG)
-    own = _end_ids(hf, rows, path / CONFIG)
+    own = _end_ids(text, rows, path / CONFIG)
     if not own and not written:
         raise ConfigError(
-            f"{where}: must name an eos_token_id, or {GENERATION_CONFIG} must, but neither does"
+            f"{path / CONFIG}: must name an eos_token_id, or {GENERATION_CONFIG} must, but neither does"
         )
     first = (own or written)[0]
     return Outline(hf, tokenizer, tuple(dict.fromkeys((first, *(written or own)))))
@@ -136,7 +159,11 @@ def read_prompt(path: str | Path, config: PromptConfig) -> Prompt:
     Raises:
         DataError: If a file is missing or damaged.
     """
-    return compiled(read_outline(resolve(path, None)), config)
+    folder = resolve(path, None)
+    hf = read_json_object(folder / CONFIG)
+    text = text_part(hf)  # of any family, since nothing is computed
+    outline = outline_of(folder, hf, text, Fields(text, str(folder / CONFIG)).whole("vocab_size"))
+    return compiled(outline, config)
 
 
 def compiled(outline: Outline, config: PromptConfig) -> Prompt:
@@ -176,6 +203,12 @@ def backbone_name(path: str | Path, layers: int = 0) -> str:
     """
     name = smollm2.NAME if str(path) == FETCHED else str(path)
     return f"{name}, its first {layers} layers" if layers else name
+
+
+def text_part(hf: dict[str, Any]) -> dict[str, Any]:
+    """The part of a ``config.json`` that describes the language model of a backbone that also sees or hears."""
+    part = hf.get("text_config")
+    return {**hf, **part} if isinstance(part, dict) else hf
 
 
 def backbone_licence(path: str | Path) -> str:
@@ -227,11 +260,18 @@ def new_folder(path: Path, card: str = "") -> Iterator[Path]:
 
 
 def write_extra(
-    folder: Path, dim: int, nested_dims: Sequence[int], pooling: str | None, prompt: PromptConfig
+    folder: Path,
+    dim: int,
+    nested_dims: Sequence[int],
+    pooling: str | None,
+    prompt: PromptConfig,
+    backend: str = CORE,
 ) -> None:
     """Writes what a NoteLLM folder says of itself beside its backbone, for `read_extra`."""
     widths = {"dim": dim, "nested_dims": list(nested_dims)}
     extra = {"format": FORMAT, **widths, "pooling": pooling, "prompt": prompt.to_dict()}
+    if backend != CORE:
+        extra["backend"] = backend
     text = json.dumps(extra, indent=2, ensure_ascii=False)
     (folder / EXTRA_CONFIG).write_text(text, encoding="utf-8")
 
@@ -257,6 +297,11 @@ def read_extra(path: Path) -> dict[str, Any]:
     ]  # not in older folders
     if fault := nested_dims_fault(extra["nested_dims"], dim):
         raise DataError(f"{file}: nested_dims {fault}")
+    extra.setdefault("backend", CORE)  # not in older folders
+    if extra["backend"] not in (CORE, TRANSFORMERS):
+        raise DataError(
+            f"{file}: backend must be {CORE} or {TRANSFORMERS}, but is {shortened(extra['backend'])}"
+        )
     pooling = Node(extra, str(file)).at("pooling").value
     if not isinstance(pooling, str | None):
         raise DataError(f"{file}: pooling must be a name or null, but is {shortened(pooling)}")

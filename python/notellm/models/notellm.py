@@ -4,10 +4,8 @@ import json
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -15,29 +13,21 @@ from torch import Tensor, nn
 
 from notellm import _core
 from notellm._core.options import EmbedOptions
-from notellm.data.named_notes import naming_notes
-from notellm.data.notes import Notes
-from notellm.embedding import embed
+from notellm.embedding import embed_in_batches
 from notellm.errors import NotSupportedError
-from notellm.generation import generate_category, generate_hashtags
+from notellm.losses import LossTerm, csft_head_term
 from notellm.models import backbone, tensors
 from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
-from notellm.models.language_model import TrainingStates
+from notellm.models.language_model import ClosedSet, Embedded, ScoredValues
 from notellm.models.lora import merged_parameters
+from notellm.models.note_model import IntArray, as_prompt
 from notellm.models.options import ModelOptions
-from notellm.models.pooling import COMPRESSION, PoolingFn, check_pooling, mean_pooling
+from notellm.models.pooling import COMPRESSION, PoolingFn
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
-from notellm.prompts import Prompt, PromptConfig, load_prompt
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from notellm._core.options import EmbedKeywords
-
-IntArray = npt.NDArray[np.int64]
+from notellm.prompts import PromptConfig
 
 
 class NoteLLM(Adapted):
@@ -58,10 +48,7 @@ class NoteLLM(Adapted):
 
     Attributes:
         model: The decoder. lm_head: its head, or None if it is tied to the token embedding or there is none.
-        eos_token_id: The first of ``end_tokens``.
-        projection: Linear ``(d, D)`` without bias. tau: Scalar parameter.
-        pooling: As given; may be set. lora: The options given to `add_lora`, or None.
-        nested_dims: Widths below ``dim`` to which its embeddings were trained to be cut; `Trainer` sets them.
+        Others: See `NoteModel`.
     """
 
     def __init__(
@@ -77,26 +64,15 @@ class NoteLLM(Adapted):
         has_head: bool = True,
     ) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"NoteLLM: dim must be at least 1, but is {dim}")
-        self.pooling = pooling
         self.hf_config = hf
-        self.tokenizer = tokenizer
         self.model = Decoder(hf)
         width, vocabulary = self.model.config.width, self.model.config.vocabulary
         has_own_head = has_head and not hf.get("tie_word_embeddings")
         self.lm_head = nn.Linear(width, vocabulary, bias=False) if has_own_head else None
         self.has_head = has_head
-        self.projection = nn.Linear(width, dim, bias=False)
-        self.nested_dims: tuple[int, ...] = ()
-        self.tau = nn.Parameter(torch.tensor(float(tau)))
-        self.emb_token_id = backbone.emb_token_id(tokenizer)
-        self.end_tokens = tuple(end_tokens or backbone.end_tokens(hf))
-        self.eos_token_id = self.end_tokens[0]
-        self.prompt = Prompt(
-            prompt, tokenizer, emb_token_id=self.emb_token_id, eos_token_id=self.eos_token_id
+        self._complete(
+            tokenizer, prompt, width, dim, tau, pooling, tuple(end_tokens or backbone.end_tokens(hf))
         )
-        self._kept: dict[str, bytes] = {}
 
     @classmethod
     def from_pretrained(
@@ -140,7 +116,7 @@ class NoteLLM(Adapted):
         path = backbone.resolve(path, progress)
         if (path / backbone.EXTRA_CONFIG).exists():
             return cls._load_own(path, dim, prompt, pooling, layers)
-        config = _as_prompt("paper" if prompt is None else prompt)
+        config = as_prompt("paper" if prompt is None else prompt)
         options = {
             "dim": ModelOptions.dim if dim is None else dim,
             "tau": tau,
@@ -153,10 +129,7 @@ class NoteLLM(Adapted):
         cls, path: Path, prompt: PromptConfig, layers: int, seed: int, options: dict[str, Any]
     ) -> Self:
         model = cls._of(backbone.read(path, layers), prompt, **options)
-        generator = torch.Generator().manual_seed(seed)
-        nn.init.orthogonal_(
-            model.projection.weight, generator=generator
-        )  # keeps cosines better than random rows
+        model._draw_projection(seed)
         return model.eval()
 
     @classmethod
@@ -172,15 +145,10 @@ class NoteLLM(Adapted):
         found = backbone.read(path)
         backbone.check_asked(path, extra, found.outline.hf, dim, layers, pooling)
         where = str(path / backbone.EXTRA_CONFIG)
-        config = (
-            PromptConfig.from_dict(extra["prompt"], where=where) if prompt is None else _as_prompt(prompt)
-        )
+        config = PromptConfig.from_dict(extra["prompt"], where=where) if prompt is None else as_prompt(prompt)
         model = cls._of(found, config, dim=extra["dim"], pooling=pooling or extra["pooling"])
         model.nested_dims = tuple(extra["nested_dims"])
-        own, parameters = backbone.read_own(path), model.own_parameters()
-        tensors.check_places(own, parameters, path / backbone.EXTRA_WEIGHTS)
-        for name, parameter in parameters.items():
-            model_folder.load_tensor(parameter, own[name], name, path / backbone.EXTRA_WEIGHTS)
+        model._load_own_parameters(path)
         return model.eval()
 
     @classmethod
@@ -199,11 +167,6 @@ class NoteLLM(Adapted):
             for name, parameter in model._backbone_parameters().items():
                 parameter.copy_(found.weights[name])
         return model
-
-    def own_parameters(self) -> dict[str, Tensor]:
-        """The parameters that are not the backbone's: projection, tau, and those of a pooling that is a module."""
-        pooling = {name: p for name, p in self.named_parameters() if name.startswith("pooling.")}
-        return {"projection.weight": self.projection_weight, "tau": self.tau, **pooling}
 
     def _backbone_parameters(self) -> dict[str, Tensor]:
         parameters: dict[str, Tensor] = {f"model.{name}": p for name, p in self.model.named_parameters()}
@@ -235,27 +198,18 @@ class NoteLLM(Adapted):
         widest = reduce(torch.promote_types, (weight.dtype for weight in weights.values()))
         hf = backbone.as_written(self.hf_config, widest, self.has_head)
         save_file(weights, target / model_folder.SINGLE, metadata={"format": "pt"})
-        own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
-        save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})
         (target / backbone.CONFIG).write_text(json.dumps(hf, indent=2), encoding="utf-8")
-        pooling = self.pooling if isinstance(self.pooling, str) else None
-        backbone.write_extra(target, self.dim, self.nested_dims, pooling, self.prompt.config)
-        self.tokenizer.save(str(target / "tokenizer.json"))
-        for name, content in model_folder.completed(self._kept, hf, self.tokenizer, self.end_tokens).items():
-            (target / name).write_bytes(content)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """As in torch, but a pooling by name can replace one that is a module, and the reverse."""
-        if name == "pooling":
-            check_pooling(value)
-            if "pooling" in self._modules and not isinstance(value, nn.Module):
-                del self._modules["pooling"]
-        super().__setattr__(name, value)
+        self._save_own(target, hf)
 
     @property
-    def dim(self) -> int:
-        """Width ``d`` of the embeddings."""
-        return self.projection.out_features
+    def layers(self) -> int:
+        """Number of layers of the decoder."""
+        return self.model.config.layers
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows ``V`` of the token embedding."""
+        return self.model.config.vocabulary
 
     @property
     def head_weight(self) -> Tensor:
@@ -275,12 +229,6 @@ class NoteLLM(Adapted):
         check_plain(self.lm_head, nn.Linear, "lm_head")
         return self.lm_head.weight
 
-    @property
-    def projection_weight(self) -> Tensor:
-        """Shape ``(d, D)``."""
-        check_plain(self.projection, nn.Linear, "projection")
-        return self.projection.weight
-
     def language_model(self, *, with_head: bool = True) -> "_core.models.LanguageModel":
         """The present weights, not copied, as embedding and generation read them.
 
@@ -295,106 +243,132 @@ class NoteLLM(Adapted):
             self.model.config, self.model.weights(), head, self.projection_weight
         )
 
-    @property
-    def device(self) -> torch.device:
-        """The device of the weights."""
-        return self.tau.device
-
-    def forward(
+    def token_states(
         self,
         batch: "_core.prompts.PackedBatch",
-        dtype: Dtype = "fp32",
+        rows: IntArray,
+        dtype: Dtype,
         *,
         checkpoint: bool = False,
         dropout_seed: int | None = None,
-    ) -> TrainingStates:
-        """One pass over a packed batch, for both losses.
-
-        Args:
-            batch: From `Prompt.pack`, for training or embedding: ``n`` notes, ``M`` labels.
-            dtype: Of the matrix products, see `notellm.resolve_dtype`.
-            checkpoint: Whether the backward pass recomputes each layer, see `Decoder.forward`.
-            dropout_seed: Of the adapters' dropout, `notellm.models.lora.dropout_seed`; None: without dropout.
-
-        Returns:
-            Embeddings ``(n, d)`` and states ``(M, D)`` at the labels, fp32 (fp64 for fp64), with a graph.
-        """
+    ) -> Tensor:
+        """See `NoteModel.token_states`; the last layer computes only these rows."""
         segments = _core.models.Segments(batch.segment_offsets.tolist(), batch.segment_parents.tolist())
-        # equal notes share their compressed token, and a compressed token may also have a label
-        pooled, lengths = self._pooled_tokens(batch)
-        wanted = np.concatenate([pooled, batch.label_positions])
-        rows, places = np.unique(wanted, return_inverse=True)
         plan = self.model.plan(segments, dtype, rows.tolist())
         if dropout_seed is not None:
             plan = _core.models.with_dropout(plan, segments, batch.tokens.tolist(), dropout_seed)
-        states = self.model(self.on_device(batch.tokens), plan, checkpoint=checkpoint)  # (R, D)
-        vectors = states.index_select(0, self.on_device(places[: len(pooled)]))
-        if lengths is not None:
-            pool: PoolingFn = mean_pooling if isinstance(self.pooling, str) else self.pooling
-            vectors = pool(vectors, self.on_device(lengths))  # (n, D)
-        embeddings = nn.functional.linear(vectors, self.projection_weight.to(vectors.dtype))
-        labelled = states.index_select(0, self.on_device(places[len(pooled) :]))
-        return TrainingStates(vectors, embeddings, labelled)
-
-    def _pooled_tokens(self, batch: "_core.prompts.PackedBatch") -> tuple[IntArray, IntArray | None]:
-        """Packed tokens whose states are pooled, note by note, and how many each has; None: one each, not pooled."""
-        if self.pooling == COMPRESSION:
-            return batch.compression, None
-        paths = []
-        for i, (first, compressed) in enumerate(zip(batch.root_tokens, batch.compression, strict=True)):
-            path = batch.path(i)
-            paths.append(path[first : np.flatnonzero(path == compressed)[0] + 1])
-        return np.concatenate(paths), np.array([len(path) for path in paths])
+        states: Tensor = self.model(self.on_device(batch.tokens), plan, checkpoint=checkpoint)
+        return states
 
     def logits(self, labelled: Tensor, dtype: Dtype = "fp32") -> Tensor:
-        """Next-token logits of some states, all at once.
-
-        Args:
-            labelled: Shape ``(M, D)``, as in `TrainingStates`.
-            dtype: Of the matrix product, see `notellm.resolve_dtype`.
-
-        Returns:
-            Shape ``(M, V)``, fp32 (fp64 for fp64), with a graph.
-        """
+        """See `NoteModel.logits`."""
         return _core.models.head_logits(labelled, self.head_weight, compute_dtype(dtype, labelled.device))
 
-    def on_device(self, values: Any) -> Tensor:
-        """Whole numbers as an int64 tensor on the model's device; the host does not wait for a GPU."""
-        host = torch.tensor(values, dtype=torch.int64)
-        return (host.pin_memory() if self.device.type == "cuda" else host).to(self.device, non_blocking=True)
-
-    def embed(
+    def generative_term(
         self,
-        notes: Notes,
+        labelled: Tensor,
+        labels: Tensor,
+        label_offsets: Tensor,
         *,
-        pooling: str | None = None,
-        projected: bool = True,
-        dtype: Dtype = "auto",
-        options: EmbedOptions | None = None,
-        progress: ProgressFn | None = None,
-        **changes: "Unpack[EmbedKeywords]",
-    ) -> Tensor:
-        """Embeds notes with the category prompt; see `notellm.embedding.embed`."""
-        with naming_notes(notes.ids):
-            return embed(
+        reduction: str = "note",
+        dtype: Dtype = "fp32",
+    ) -> LossTerm:
+        """See `NoteModel.generative_term`; the logits are computed in tiles."""
+        return csft_head_term(
+            labelled, self.head_weight, labels, label_offsets, reduction=reduction, dtype=dtype
+        )
+
+    def embed_tokenized(
+        self,
+        tokenized: "_core.prompts.TokenizedNotes",
+        notes: Sequence[int],
+        options: EmbedOptions,
+        *,
+        pooling: str | PoolingFn,
+        projected: bool,
+        compute: torch.dtype,
+        progress: ProgressFn | None,
+    ) -> Embedded:
+        """See `NoteModel.embed_tokenized`; the core embeds, unless the pooling is a function."""
+        if not isinstance(pooling, str):
+            return embed_in_batches(
                 self,
-                self.prompt.tokenize(notes),
+                tokenized,
+                notes,
+                options,
                 pooling=pooling,
                 projected=projected,
-                dtype=dtype,
-                options=options,
+                compute=compute,
                 progress=progress,
-                **changes,
-            ).vectors
+            )
+        found = _core.embedding.embed_notes(
+            self.language_model(with_head=False),
+            self.prompt.core,
+            tokenized,
+            notes,
+            options,
+            pooling=pooling,
+            projected=projected,
+            compute=compute,
+            progress=progress,
+        )
+        return Embedded(
+            found.vectors.cpu(),
+            found.computed_tokens,
+            found.sequence_tokens,
+            found.duplicate_notes,
+            found.weight_bytes,
+        )
 
-    def generate_category(self, notes: Notes, **options: Any) -> list[str]:
-        """Generates the category of each note; options as in `notellm.generation.generate_category`."""
-        return generate_category(self, notes, **options)
+    def write_tokens(
+        self,
+        tokenized: "_core.prompts.TokenizedNotes",
+        rows: Sequence["_core.prompts.NotePrompt"],
+        decoding: "_core.options.DecodingOptions",
+        *,
+        closed: ClosedSet | None,
+        banned: Sequence[Sequence[int]],
+        seed: int,
+        stop_tokens: Sequence[int],
+        compute: torch.dtype,
+        progress: ProgressFn | None,
+    ) -> list[list[int]]:
+        """See `NoteModel.write_tokens`."""
+        return _core.generation.generate(
+            self.language_model(),
+            self.prompt.core,
+            tokenized,
+            rows,
+            decoding,
+            None if closed is None else closed.grammar,
+            banned,
+            seed=seed,
+            stop_tokens=stop_tokens,
+            compute=compute,
+            progress=progress,
+        )
 
-    def generate_hashtags(self, notes: Notes, count: int, **options: Any) -> list[list[str]]:
-        """Generates hashtags for each note; options as in `notellm.generation.generate_hashtags`."""
-        return generate_hashtags(self, notes, count, **options)
-
-
-def _as_prompt(prompt: str | Path | PromptConfig) -> PromptConfig:
-    return prompt if isinstance(prompt, PromptConfig) else load_prompt(prompt)
+    def score_values(
+        self,
+        tokenized: "_core.prompts.TokenizedNotes",
+        values: "_core.prompts.TokenLists",
+        *,
+        compute: torch.dtype,
+        batch_tokens: int,
+        max_logits: int,
+        progress: ProgressFn | None,
+    ) -> ScoredValues:
+        """See `NoteModel.score_values`."""
+        candidates = _core.generation.category_candidates(self.prompt.core, values)
+        log_probs = _core.generation.score_categories(
+            self.language_model(),
+            self.prompt.core,
+            tokenized,
+            range(len(tokenized)),
+            candidates,
+            compute,
+            batch_tokens,
+            max_logits,
+            progress,
+        )
+        return ScoredValues(log_probs, candidates.labels)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from notellm.errors import DataError
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.processes import Processes
 from notellm.training.options import TrainOptions
 
@@ -39,7 +39,7 @@ class Training(Protocol):
     def stop(self) -> None:
         """Ends the training before its next step, with a checkpoint, if any process asks for it."""
 
-    def whole_model(self) -> AbstractContextManager[NoteLLM]:
+    def whole_model(self) -> AbstractContextManager[NoteModel]:
         """The model for other uses than training; all processes must ask for it together."""
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from notellm import _core
 from notellm.io.fingerprints import Fingerprint
 from notellm.models.adapter import LoraOptions
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.models.pooling import pooling_name
 
 
@@ -28,7 +28,7 @@ def notes_of_pairs(
 
 
 def data_key(
-    model: NoteLLM,
+    model: NoteModel,
     notes: "_core.prompts.TokenizedNotes",
     pairs: NDArray[np.int64],
     first: "_core.prompts.PlannedBatch",
@@ -55,7 +55,7 @@ def data_key(
         first_batch.compression,
         np.array([total_steps]),
         *([] if model.lora is None else [np.array(_name_of(model.lora))]),
-        np.array([model.model.config.layers]),
+        np.array([model.layers]),
         np.array(f"{dict(extra_weights)} {pooling_name(model.pooling)}"),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.processes import Processes
 from notellm.training import eight_bits
 from notellm.training.options import TrainOptions
@@ -39,7 +39,7 @@ class Optimizer:
     """
 
     def __init__(
-        self, model: NoteLLM, options: TrainOptions, processes: Processes, shards: Shards | None = None
+        self, model: NoteModel, options: TrainOptions, processes: Processes, shards: Shards | None = None
     ) -> None:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.processes = processes

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from notellm.errors import NotSupportedError
+from notellm.models.note_model import NoteModel
 from notellm.models.notellm import NoteLLM
 from notellm.processes import Processes
 
@@ -40,12 +42,20 @@ class Shards:
         model: Its weights are whole until `divide` is called.
         processes: More than one. All of them must call `divide`, `gather`, `whole` and `weights` together.
 
+    Raises:
+        NotSupportedError: If the core does not compute the model.
+
     Attributes:
         twin: The model to train: of FSDP modules, whose parameters have the same names.
         names: Names of the parameters that are divided.
     """
 
-    def __init__(self, model: NoteLLM, processes: Processes) -> None:
+    def __init__(self, model: NoteModel, processes: Processes) -> None:
+        if not isinstance(model, NoteLLM):
+            raise NotSupportedError(
+                f"train.shard_weights: the core must compute the model, but it is a {type(model).__name__}; try "
+                "model.backend=core, or train.shard_weights=false"
+            )
         import torch.distributed as dist
         from torch.distributed.device_mesh import DeviceMesh
         from torch.distributed.fsdp import fully_shard

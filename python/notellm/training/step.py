@@ -28,13 +28,13 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from notellm import _core
-from notellm.losses import LossTerm, csft_head_term, gcl_term, joint_loss
+from notellm.losses import LossTerm, gcl_term, joint_loss
 from notellm.models.language_model import TrainingStates
 from notellm.models.lora import dropout_seed
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.precision import compute_dtype
 from notellm.processes import Processes
 from notellm.training.options import TrainOptions
@@ -108,7 +108,7 @@ class JointStep:
 
     def __init__(
         self,
-        model: NoteLLM | Shards,
+        model: NoteModel | Shards,
         tokenized: "_core.prompts.TokenizedNotes",
         options: TrainOptions,
         processes: Processes,
@@ -274,7 +274,7 @@ class JointStep:
             roots.append(states.embeddings)
             gradients.append(torch.zeros_like(states.embeddings) if micro.is_idle else rows)
         if self.shards is not None:
-            self._reach_all(states, labelled, roots, gradients)
+            self._reach_all(self.shards.twin.lm_head, states, labelled, roots, gradients)
         generative = torch.zeros((), device=self.model.device)
         if len(micro.packed.labels):
             generative = self._generative_sum(states, micro.packed)
@@ -285,12 +285,16 @@ class JointStep:
         return generative.detach().double()
 
     def _reach_all(
-        self, states: TrainingStates, labelled: int, roots: list[Tensor], gradients: list[Tensor | None]
+        self,
+        head: nn.Linear | None,
+        states: TrainingStates,
+        labelled: int,
+        roots: list[Tensor],
+        gradients: list[Tensor | None],
     ) -> None:
         """Lets zeros reach all parameters that another process's gradient may reach: the two are added up."""
         roots.append(states.labelled)  # goes through the decoder alone, also where there are no labels
         gradients.append(torch.zeros_like(states.labelled))
-        head = self.model.lm_head
         if labelled and head is not None and head.weight.requires_grad:
             roots.append(head.weight)
             gradients.append(torch.zeros_like(head.weight))
@@ -298,9 +302,8 @@ class JointStep:
     def _generative_sum(self, states: TrainingStates, batch: PackedBatch) -> Tensor:
         labels = self.model.on_device(batch.labels)
         offsets = torch.tensor(batch.label_offsets)
-        head, reduction = self.model.head_weight, self.options.csft_reduction
-        return csft_head_term(
-            states.labelled, head, labels, offsets, reduction=reduction, dtype=self.dtype
+        return self.model.generative_term(
+            states.labelled, labels, offsets, reduction=self.options.csft_reduction, dtype=self.dtype
         ).sum
 
     def _sum_over_processes(self, losses: Tensor, tokens: int) -> tuple[Tensor, int]:

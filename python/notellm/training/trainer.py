@@ -16,7 +16,7 @@ from notellm import _core
 from notellm.data.notes import Notes
 from notellm.loggers import About
 from notellm.losses import LossTerm, joint_loss, nested_dims_fault
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.precision import AUTO, resolve_dtype
 from notellm.processes import Processes
 from notellm.progress import ProgressFn
@@ -84,7 +84,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: NoteLLM,
+        model: NoteModel,
         notes: Notes,
         source: NDArray[np.int64],
         target: NDArray[np.int64],
@@ -231,7 +231,7 @@ class Trainer:
         self._is_to_stop = True
 
     @contextmanager
-    def whole_model(self) -> Iterator[NoteLLM]:
+    def whole_model(self) -> Iterator[NoteModel]:
         """The model amid a training, whole and ready to embed. For callbacks, on all processes together."""
         self._gather_weights()
         self.joint_step.model.eval()

@@ -13,7 +13,7 @@ from notellm.data.notes import Notes
 from notellm.embedding import EmbedOptions, embed
 from notellm.errors import DataError
 from notellm.metrics import hits_at
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.precision import Dtype
 from notellm.retrieval import target_ranks
 from notellm.training.callbacks import Callback, Training
@@ -21,7 +21,7 @@ from notellm.training.callbacks import Callback, Training
 BEST = "best"
 """Folder of the best model so far in a run folder."""
 
-Measure = Callable[[NoteLLM], float]
+Measure = Callable[[NoteModel], float]
 """How good a model is; more is better. It is called without gradients."""
 
 
@@ -84,7 +84,7 @@ class Validation(Callback):
                 self._waited += 1
         self._stop_if_in_vain(training)
 
-    def _measured(self, training: Training, model: NoteLLM) -> float:
+    def _measured(self, training: Training, model: NoteModel) -> float:
         """What the first process measures, on all of them."""
         found = torch.tensor(0.0, dtype=torch.float64, device=model.device)
         if training.processes.is_first:
@@ -96,7 +96,7 @@ class Validation(Callback):
             raise ValueError(f"Validation: a measure must be finite, but is {value}")
         return value
 
-    def _keep(self, folder: Path | None, model: NoteLLM) -> None:
+    def _keep(self, folder: Path | None, model: NoteModel) -> None:
         if folder is not None:
             model.save_pretrained(folder / BEST)
 
@@ -143,7 +143,7 @@ def recall_on(
         raise ValueError("recall_on: there must be a query, but there is none")
     queries, targets = torch.from_numpy(source), torch.from_numpy(target)
 
-    def measure(model: NoteLLM) -> float:
+    def measure(model: NoteModel) -> float:
         vectors = embed(model, model.prompt.tokenize(pool), dtype=dtype, options=options).vectors
         ranks = target_ranks(vectors[queries], vectors, targets, exclude=queries)
         return float(np.mean(hits_at(ranks, [k])))

@@ -5,6 +5,7 @@ import datetime as dt
 import decimal
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from notellm.errors import DataError
 from notellm.hashtags import HashtagRule
 
 SUFFIXES = [".parquet", ".csv", ".jsonl"]
+FRAMES = ["pandas", "polars", "pyarrow", "stream", "datasets", "iterable"]
 HEADER = ["id", "title", "content", "topics", "category"]
 
 
@@ -35,6 +37,43 @@ def write(path, rows, separator=",", prefix=b"", encoding="utf-8"):
         writer.writerows(rows)
         path.write_bytes(prefix + file.getvalue().encode(encoding))
     return path
+
+
+def given(tmp_path, form, rows, name="n"):
+    """The same cells as a file with a form's suffix, or as a frame."""
+    if form.startswith("."):
+        return write(tmp_path / f"{name}{form}", rows)
+    if form in ("pyarrow", "stream"):
+        table = pa.Table.from_pylist(rows)
+        return table if form == "pyarrow" else table.to_reader(max_chunksize=1)
+    if form in ("datasets", "iterable"):
+        found = pytest.importorskip("datasets").Dataset.from_list(rows)
+        return found if form == "datasets" else found.to_iterable_dataset()
+    return pytest.importorskip(form).DataFrame(rows)
+
+
+def read(kind, source, **options):
+    return (kind.read if isinstance(source, Path) else kind.from_frame)(source, **options)
+
+
+NAMES = {
+    "pandas": "pandas.DataFrame",
+    "polars": "polars.DataFrame",
+    "pyarrow": "pyarrow.Table",
+    "stream": "pyarrow.RecordBatchReader",
+    "datasets": "datasets.Dataset",
+    "iterable": "datasets.IterableDataset",
+}
+
+
+def place(form, name="n", row=2):
+    """How messages name a row of what `given` returns."""
+    lines_ = {
+        ".csv": f"{name}.csv:{row + 1}",
+        ".jsonl": f"{name}.jsonl:{row}",
+        ".parquet": f"{name}.parquet: row {row}",
+    }
+    return lines_.get(form) or f"{NAMES[form]}: row {row}"
 
 
 def note(**fields):
@@ -58,18 +97,18 @@ ANY_TEXT = [
 ]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_texts_and_ids_of_any_form(tmp_path, suffix):
+@pytest.mark.parametrize("form", SUFFIXES + FRAMES)
+def test_texts_and_ids_of_any_form(tmp_path, form):
     rows = [
         note(id=f"{i}{text}", title=text, content=text + "x", category=text)
         for i, text in enumerate(ANY_TEXT)
     ]
     rows.append(note(id="x" * 300_000))
-    read = Notes.read(write(tmp_path / f"n{suffix}", rows))
-    assert read.ids == [row["id"] for row in rows]
-    assert read.titles == [row["title"] for row in rows]
-    assert read.contents == [row["content"] for row in rows]
-    assert read.categories == [row["category"] for row in rows]
+    notes = read(Notes, given(tmp_path, form, rows))
+    assert notes.ids == [row["id"] for row in rows]
+    assert notes.titles == [row["title"] for row in rows]
+    assert notes.contents == [row["content"] for row in rows]
+    assert notes.categories == [row["category"] for row in rows]
 
 
 TOPIC_CELLS = [
@@ -91,39 +130,38 @@ TOPIC_CELLS = [
 ]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_lists_in_a_cell(tmp_path, suffix):
+@pytest.mark.parametrize("form", SUFFIXES + FRAMES)
+def test_lists_in_a_cell(tmp_path, form):
     rows = [note(id=str(i), topics=cell) for i, (cell, _) in enumerate(TOPIC_CELLS)]
-    read = Notes.read(write(tmp_path / f"n{suffix}", rows))
-    assert read.topics == [topics for _, topics in TOPIC_CELLS]
-    assert read.report.changes["cells read as lists"] == 9
+    notes = read(Notes, given(tmp_path, form, rows))
+    assert notes.topics == [topics for _, topics in TOPIC_CELLS]
+    assert notes.report.changes["cells read as lists"] == 9
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("form", SUFFIXES + FRAMES)
 @pytest.mark.parametrize("cell", ["[tea, hot drink]", "['tea' 'mud']", '["tea"', "[1, 2]", '["a", ["b"]]'])
-def test_a_cell_that_is_nearly_a_list_is_refused_or_plain(tmp_path, suffix, cell):
-    path = write(tmp_path / f"n{suffix}", [note(topics="x"), note(id="b", topics=cell)])
+def test_a_cell_that_is_nearly_a_list_is_refused_or_plain(tmp_path, form, cell):
+    source = given(tmp_path, form, [note(topics="x"), note(id="b", topics=cell)])
     if cell.endswith("]"):
-        where = ": row 2" if suffix == ".parquet" else ":3" if suffix == ".csv" else ":2"
-        with pytest.raises(DataError, match=rf'n{suffix}{where}: topics must be joined by .* like \["tea"'):
-            Notes.read(path)
+        with pytest.raises(DataError, match=rf'{place(form)}: topics must be joined by .* like \["tea"'):
+            read(Notes, source)
     else:
-        assert Notes.read(path).topics[1] == [cell]
+        assert read(Notes, source).topics[1] == [cell]
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
-def test_lists_and_text_give_the_same_hashtags(tmp_path, suffix):
+@pytest.mark.parametrize("form", [".parquet", ".jsonl", *FRAMES])
+def test_lists_and_text_give_the_same_hashtags(tmp_path, form):
     lists = [note(topics=["Salt Lake City, Utah", " tea", "tea ", "", None, "a|b", "two\nlines"])]
-    read = Notes.read(write(tmp_path / f"n{suffix}", lists))
-    assert read.topics == [["Salt Lake City", "Utah", "tea", "a|b", "two lines"]]
-    assert dict(read.report.changes) == {
+    notes = read(Notes, given(tmp_path, form, lists))
+    assert notes.topics == [["Salt Lake City", "Utah", "tea", "a|b", "two lines"]]
+    assert dict(notes.report.changes) == {
         "hashtags split at a separator": 1,
         "hashtags rid of needless white space, or put in normal form C": 3,
         "hashtags left out as repeated": 1,
         "hashtags left out as empty": 2,
     }
     as_cell = [note(topics=json.dumps(lists[0]["topics"]))]
-    assert Notes.read(write(tmp_path / "n.csv", as_cell)).topics == read.topics
+    assert Notes.read(write(tmp_path / "n.csv", as_cell)).topics == notes.topics
 
 
 def test_hashtags_are_cleaned_as_asked(tmp_path):
@@ -159,16 +197,19 @@ def log(times):
     return [{"user": "u", "note": f"n{i}", "time": time} for i, time in enumerate(times)]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize(("given", "times", "ticks"), TIMES)
-def test_times_are_read_exactly(tmp_path, suffix, given, times, ticks):
-    read = Interactions.read(write(tmp_path / f"l{suffix}", log(given)))
-    assert (read.times.tolist(), read.ticks_per_second) == (times, ticks)
-    assert read.times.dtype == np.int64
-    for again in SUFFIXES:
-        read.write(tmp_path / f"again{again}")
-        same = Interactions.read(tmp_path / f"again{again}")
-        assert np.array_equal(same.times * read.ticks_per_second, read.times * same.ticks_per_second)
+@pytest.mark.parametrize("form", SUFFIXES + FRAMES)
+@pytest.mark.parametrize(("values", "times", "ticks"), TIMES)
+def test_times_are_read_exactly(tmp_path, form, values, times, ticks):
+    made = read(Interactions, given(tmp_path, form, log(values)))
+    assert (made.times.tolist(), made.ticks_per_second) == (times, ticks)
+    assert made.times.dtype == np.int64
+    for again in [*SUFFIXES, "arrow"]:
+        if again == "arrow":
+            same = Interactions.from_frame(made)
+        else:
+            made.write(tmp_path / f"again{again}")
+            same = Interactions.read(tmp_path / f"again{again}")
+        assert np.array_equal(same.times * made.ticks_per_second, made.times * same.ticks_per_second)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +238,7 @@ def test_times_of_parquet_types_are_read_exactly(tmp_path, values, times, ticks)
     assert (read.times.tolist(), read.ticks_per_second) == (times, ticks)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("form", SUFFIXES + FRAMES)
 @pytest.mark.parametrize(
     ("first", "second", "problem"),
     [
@@ -214,10 +255,9 @@ def test_times_of_parquet_types_are_read_exactly(tmp_path, values, times, ticks)
         ("1", "02.01.2024", "time must be a number with at most nine decimals"),
     ],
 )
-def test_a_time_that_cannot_be_told_is_refused_with_its_row(tmp_path, suffix, first, second, problem):
-    where = {".parquet": ": row 2", ".csv": ":3", ".jsonl": ":2"}[suffix]
-    with pytest.raises(DataError, match=f"l{suffix}{where}: {problem}"):
-        Interactions.read(write(tmp_path / f"l{suffix}", log([first, second])))
+def test_a_time_that_cannot_be_told_is_refused_with_its_row(tmp_path, form, first, second, problem):
+    with pytest.raises(DataError, match=f"{place(form, 'l')}: {problem}"):
+        read(Interactions, given(tmp_path, form, log([first, second]), "l"))
 
 
 def test_a_time_beyond_64_bits_is_refused_with_its_row(tmp_path):

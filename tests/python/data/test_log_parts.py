@@ -20,7 +20,7 @@ NOTES = Notes(["a", "b", "c"], [""] * 3, [""] * 3, [[]] * 3, [""] * 3)
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
-    monkeypatch.setattr(tables, "_PART_ROWS", 3)
+    monkeypatch.setattr(tables, "PART_ROWS", 3)
     monkeypatch.setattr(coding, "_FEW", 2)
 
 

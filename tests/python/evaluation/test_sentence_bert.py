@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from encoders import write_decoder
 from notellm import NotSupportedError, Trainer, TrainOptions
 from notellm.baselines import SentenceBert
+from notellm.errors import DataError
 from samples import make_notes
 
 transformers = pytest.importorskip("transformers")
@@ -120,3 +122,52 @@ def test_without_the_package_it_says_how_to_get_it(encoder_folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
     with pytest.raises(NotSupportedError, match="try `pip install sentence-transformers`"):
         SentenceBert(encoder_folder)
+
+
+@pytest.fixture(scope="module")
+def decoder_folder(tiny_folder, tmp_path_factory):
+    return write_decoder(tmp_path_factory.mktemp("decoder") / "qwen", tiny_folder)
+
+
+def states_of(folder, text):
+    """The states of one text, alone."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        return model(**tokenizer(text, return_tensors="pt", truncation=True)).last_hidden_state[0]
+
+
+@pytest.mark.parametrize("prompt", ["", "query: "])
+@pytest.mark.parametrize("pooling", ["lasttoken", "mean", "cls"])
+def test_a_folder_without_modules_is_pooled_as_asked(decoder_folder, pooling, prompt):
+    encoder = SentenceBert(decoder_folder, pooling=pooling, prompt=prompt)
+    found = encoder.embed(TEXTS[:5])
+    for text, row in zip(TEXTS[:5], found, strict=True):
+        states = states_of(decoder_folder, prompt + text)
+        own = {"lasttoken": states[-1], "mean": states.mean(0), "cls": states[0]}[pooling]
+        torch.testing.assert_close(row, torch.nn.functional.normalize(own, dim=0), rtol=0, atol=1e-5)
+    with torch.no_grad():
+        trained_on = torch.nn.functional.normalize(encoder.eval()(TEXTS[:5]), dim=1)
+    torch.testing.assert_close(trained_on, found, rtol=0, atol=1e-5)
+
+
+def test_such_a_folder_is_trained_saved_and_keeps_its_prompts(decoder_folder, tmp_path):
+    encoder = SentenceBert(decoder_folder, pooling="lasttoken", prompt="query: ")
+    losses = encoder.fit(TEXTS, SOURCE, TARGET, OPTIONS)
+    assert np.mean(losses[-4:]) < np.mean(losses[:4])
+    encoder.encoder.prompts, encoder.encoder.default_prompt_name = {"own": "query: "}, "own"
+    encoder.save(tmp_path / "saved")
+    for prompt in ("", "own", "query: "):  # the default, a name, a text
+        again = SentenceBert(tmp_path / "saved", prompt=prompt)
+        assert again.prompt == "query: "
+        torch.testing.assert_close(again.embed(TEXTS), encoder.embed(TEXTS))
+    other = SentenceBert(tmp_path / "saved", prompt="passage: ")
+    assert not torch.allclose(other.embed(TEXTS), encoder.embed(TEXTS))
+
+
+def test_folders_that_are_no_encoder_are_refused(tmp_path):
+    with pytest.raises(DataError, match="none: must be the folder of an encoder, but is not there"):
+        SentenceBert(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: sentence-transformers must load it, but: "):
+        SentenceBert(tmp_path / "empty")

@@ -31,7 +31,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("--notes", type=Path, required=True, metavar="FILE", help="the notes to embed")
+    parser.add_argument("--notes", required=True, metavar="FILE", help="the notes to embed")
     parser.add_argument(
         "--output",
         type=_vectors_file,

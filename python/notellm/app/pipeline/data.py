@@ -26,6 +26,7 @@ from notellm.data import (
     union_groups,
     within_groups,
 )
+from notellm.data.remote import local_copy
 from notellm.data.tables import Column, Kind, read_table
 from notellm.data.writing import write_table
 from notellm.errors import DataError
@@ -392,5 +393,6 @@ def _hashtag_rule(config: Config) -> HashtagRule:
 def _read_groups(path: str, column: str, count: int) -> IntArray:
     if not column:
         return np.arange(count)
-    labels = read_table(path, {"group": Column(Kind.KEY)}, {"group": column}).columns["group"]
+    with local_copy(path) as file:
+        labels = read_table(file, {"group": Column(Kind.KEY)}, {"group": column}).columns["group"]
     return union_groups(labels.to_pylist())

@@ -1,4 +1,4 @@
-"""SentenceBERT in a run folder: trained on the run's pairs, over the text that the prompt shows."""
+"""SentenceBERT, or another encoder, in a run folder: trained on the run's pairs, over the text that prompts show."""
 
 from pathlib import Path
 
@@ -24,13 +24,28 @@ def load_encoder(config: Config, folder: Path | None = None) -> SentenceBert:
     """An encoder on the configured device: from a folder, or the original one.
 
     Raises:
-        DataError: If it cannot be downloaded.
+        DataError: If it cannot be downloaded, or loaded.
         NotSupportedError: If ``sentence-transformers`` is not installed.
     """
+    asked = config.model
+    if folder is None and asked.encoder:
+        folder = Path(asked.encoder)
     if folder is None:
         with console_progress("encoder", "MiB") as progress:
             folder = prepare(cache_folder("minilm"), progress)
-    return SentenceBert(folder, tau=config.model.tau).to(torch.device(config.device))
+    encoder = SentenceBert(folder, tau=asked.tau, prompt=asked.encoder_prompt, pooling=asked.encoder_pooling)
+    return encoder.to(torch.device(config.device))
+
+
+def encoder_name(config: Config) -> str:
+    """The encoder's name in tables.
+
+    Example:
+        >>> from notellm.app.config import compose
+        >>> encoder_name(compose()), encoder_name(compose(["model.encoder=models/e5-base"]))
+        ('MiniLM', 'e5-base')
+    """
+    return Path(config.model.encoder).expanduser().resolve().name if config.model.encoder else "MiniLM"
 
 
 def train_encoder(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) -> Path:

@@ -91,7 +91,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         low_fraction=config.evaluation.low_fraction,
         high_fraction=config.evaluation.high_fraction,
         bootstrap=bootstrap,
-        names={key: systems.name_of_variant(key) for key in vectors if "." in key},
+        names=systems.names_of(config, vectors),
         analyzers=analyzers,
     )
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))

@@ -7,14 +7,14 @@ from notellm.app.pipeline.data import IntArray
 from notellm.app.pipeline.training import train_options
 from notellm.data.notes import Notes
 from notellm.errors import DataError
-from notellm.losses import LossTerm, csft_head_term, gcl_term, joint_loss
-from notellm.models.notellm import NoteLLM
+from notellm.losses import LossTerm, gcl_term, joint_loss
+from notellm.models.note_model import NoteModel
 from notellm.prompts import PromptExplanation, explain_prompt
 from notellm.training import Trainer
 
 
 def show_pair(
-    config: Config, model: NoteLLM, notes: Notes, source: IntArray, target: IntArray, number: int
+    config: Config, model: NoteModel, notes: Notes, source: IntArray, target: IntArray, number: int
 ) -> None:
     """Prints prompts, tokens and losses of one pair of the first training step.
 
@@ -42,9 +42,8 @@ def show_pair(
     with torch.no_grad():
         states = model(batch, trainer.dtype)
         contrastive = gcl_term(states.embeddings, model.tau, nested_dims=config.loss.nested_dims)
-        generative = csft_head_term(
+        generative = model.generative_term(
             states.labelled,
-            model.head_weight,
             model.on_device(batch.labels),
             torch.tensor(batch.label_offsets),
             reduction=config.loss.csft_reduction,

@@ -7,7 +7,7 @@ from notellm.app.config import Config
 from notellm.data.notes import Notes
 from notellm.errors import ConfigError
 from notellm.generation import generate_category, generate_hashtags, score_categories
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.progress import ProgressFn
 
 
@@ -28,7 +28,7 @@ class Describer:
     def __init__(
         self,
         config: Config,
-        model: NoteLLM,
+        model: NoteModel,
         *,
         known_categories: Sequence[str] = (),
         closed: bool = False,

@@ -1,7 +1,7 @@
 """The systems that a run compares: vectors and texts of each for the held-out notes, kept in the run folder."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from notellm.app.config import Config
-from notellm.app.kept import CUT, backbone_key, folder_key, made_by
+from notellm.app.kept import CUT, backbone_key, encoder_key, folder_key, made_by
 from notellm.app.pipeline.data import IntArray
-from notellm.app.pipeline.encoder import ENCODER, encode
+from notellm.app.pipeline.encoder import ENCODER, encode, encoder_name
 from notellm.app.pipeline.generating import Describer
 from notellm.app.pipeline.texts import full_texts, truncated_texts
 from notellm.app.pipeline.training import MODEL, load_backbone, load_trained
@@ -30,7 +30,7 @@ from notellm.io.files import atomic_write
 from notellm.io.fingerprints import json_fingerprint
 from notellm.io.json_files import read_json_lines
 from notellm.io.json_tree import Node
-from notellm.models.notellm import NoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig, load_prompt
 
@@ -127,10 +127,21 @@ def name_of_variant(key: str) -> str:
     return ", ".join([NAMES["trained"], *parts])
 
 
+def names_of(config: Config, keys: Collection[str]) -> dict[str, str]:
+    """The names in tables of systems that a configuration names otherwise than `NAMES`."""
+    names = {key: name_of_variant(key) for key in keys if "." in key}
+    for key in ("sentence_bert_zero_shot", "sentence_bert"):
+        if key in keys and config.model.encoder:
+            names[key] = NAMES[key].replace("MiniLM", encoder_name(config))
+    return names
+
+
 def sentence_bert_zero_shot(run: RunFolder, notes: Notes) -> Tensor:
     """Embeddings by a bidirectional encoder with its original weights: ``(N, D)`` unit rows."""
-    backbone = backbone_key(run.config)  # its tokenizer cuts the texts
-    return _kept(run, "sentence_bert_zero_shot", notes, lambda: encode(run.config, notes), backbone=backbone)
+    made_of = {"backbone": backbone_key(run.config)}  # its tokenizer cuts the texts
+    if run.config.model.encoder:
+        made_of["encoder"] = encoder_key(run.config)
+    return _kept(run, "sentence_bert_zero_shot", notes, lambda: encode(run.config, notes), **made_of)
 
 
 def sentence_bert(run: RunFolder, notes: Notes) -> Tensor:
@@ -269,7 +280,7 @@ def _embed_bare(config: Config, notes: Notes, pooling: str) -> Tensor:
     return _embed(config, model, notes, "zero-shot, no prompt", pooling=pooling, projected=False)
 
 
-def _embed(config: Config, model: NoteLLM, notes: Notes, title: str, **options: Any) -> Tensor:
+def _embed(config: Config, model: NoteModel, notes: Notes, title: str, **options: Any) -> Tensor:
     with console_progress("tokenising", "notes") as progress:
         tokenized = model.prompt.tokenize(notes, progress=progress)
     with console_progress(f"embedding, {title}", "notes", part="batch") as progress, naming_notes(notes.ids):

@@ -11,8 +11,11 @@ from notellm.app.pipeline.length import LengthNotice
 from notellm.app.run import RunFolder
 from notellm.errors import DataError
 from notellm.models.adapter import LoraOptions
-from notellm.models.backbone import EXTRA_CONFIG
+from notellm.models.backbone import EXTRA_CONFIG, read_extra
+from notellm.models.fallback import TransformersNoteLLM
+from notellm.models.note_model import NoteModel
 from notellm.models.notellm import NoteLLM
+from notellm.models.options import CORE, TRANSFORMERS
 from notellm.processes import Processes, first_process_first
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig
@@ -23,8 +26,13 @@ from notellm.training.validation import BEST, Measure, recall_on
 MODEL = "model"
 """Folder of the trained model in a run folder."""
 
+_CLASSES: dict[str, type[NoteLLM] | type[TransformersNoteLLM]] = {
+    CORE: NoteLLM,
+    TRANSFORMERS: TransformersNoteLLM,
+}
 
-def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM:
+
+def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteModel:
     """The untrained model of a configuration, downloaded if needed, on the configured device.
 
     Args:
@@ -36,7 +44,7 @@ def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteLLM
         NotSupportedError: If the backbone is of another family, or CUDA is asked for but not available.
     """
     with first_process_first(), console_progress("backbone", "MiB") as progress:
-        model = NoteLLM.from_pretrained(
+        model = _CLASSES[config.model.backend].from_pretrained(
             config.model.path,
             dim=config.model.dim,
             prompt=prompt or config.prompt,
@@ -108,7 +116,7 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
         about=run.about,
     )
     with console_progress("training", "steps", part="step") as display:
-        trainer.train(resume=True, progress=LengthNotice(display, run.config, model.model.config.layers))
+        trainer.train(resume=True, progress=LengthNotice(display, run.config, model.layers))
     if processes.is_first:
         if measure is None:
             model.save_pretrained(folder)
@@ -154,7 +162,7 @@ def _drop_checkpoints(run: RunFolder) -> None:
     shutil.rmtree(run.file(CHECKPOINTS), ignore_errors=True)
 
 
-def load_trained(config: Config, folder: Path) -> NoteLLM:
+def load_trained(config: Config, folder: Path) -> NoteModel:
     """A trained model, on the configured device.
 
     Args:
@@ -165,7 +173,8 @@ def load_trained(config: Config, folder: Path) -> NoteLLM:
         DataError: If the folder has no trained model.
     """
     check_trained(folder)
-    return NoteLLM.from_pretrained(folder).to(torch.device(config.device))
+    backend = read_extra(folder)["backend"]
+    return _CLASSES[backend].from_pretrained(folder).to(torch.device(config.device))
 
 
 def check_trained(folder: Path) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notellm.app.kept import backbone_key
+from notellm.app.kept import backbone_key, encoder_key
 from notellm.app.pipeline import Dataset, Queries, load_data, run_steps
 from notellm.app.pipeline.data import fingerprint
 from notellm.app.pipeline.encoder import ENCODER
@@ -186,14 +186,14 @@ class _Datasets:
         return self._get(cell)[0]
 
     def name_of(self, cell: Cell) -> str:
-        """The fingerprint of notes, log and split and, if the backbone is a user's folder, of its files."""
+        """The fingerprint of notes, log and split and, if backbone or encoder are a user's folders, of their files."""
         return self._get(cell)[1]
 
     def _get(self, cell: Cell) -> tuple[Dataset, str]:
         if cell.sources not in self._known:
             dataset = load_data(cell.config)
-            backbone = backbone_key(cell.config)
-            self._known[cell.sources] = dataset, "-".join(filter(None, [fingerprint(dataset), backbone]))
+            parts = [fingerprint(dataset), backbone_key(cell.config), encoder_key(cell.config)]
+            self._known[cell.sources] = dataset, "-".join(filter(None, parts))
         return self._known[cell.sources]
 
 

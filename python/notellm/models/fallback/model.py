@@ -1,0 +1,329 @@
+"""A model of notes on any causal model of transformers."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recompute
+
+from notellm import _core
+from notellm._core.options import EmbedOptions
+from notellm.embedding import embed_in_batches
+from notellm.errors import NotSupportedError
+from notellm.losses import LossTerm, csft_term
+from notellm.models import backbone
+from notellm.models.adapter import LoraOptions
+from notellm.models.fallback.lora import HookedLora
+from notellm.models.fallback.padding import padded, states_of
+from notellm.models.fallback.reading import Read, check_asked, quietly, read
+from notellm.models.fallback.writing import score, write
+from notellm.models.language_model import ClosedSet, Embedded, ScoredValues
+from notellm.models.note_model import IntArray, NoteModel, as_prompt
+from notellm.models.options import TRANSFORMERS, ModelOptions
+from notellm.models.pooling import COMPRESSION, PoolingFn
+from notellm.precision import Dtype, compute_dtype, multiplies_bf16
+from notellm.progress import ProgressFn
+from notellm.prompts import PromptConfig
+
+
+class TransformersNoteLLM(NoteModel):
+    """`NoteLLM` on any causal model that the package ``transformers`` has: Gemma, Phi, OLMo and the like.
+
+    Prompts, losses, training, evaluation and files are the same; a Llama gives the same numbers as with `NoteLLM`, to
+    rounding. It is slower: prompts are padded, and what they share is computed for each.
+
+    Dropout of the model's own configuration is off, as in `NoteLLM`. Left out: LoRA's dropout and PEFT folders, int8
+    matrices, and vocabularies of hashtags. Tokens are drawn from the same distribution, but not the same ones.
+
+    Use `from_pretrained`.
+
+    Attributes:
+        model: The model of transformers, with its head.
+        Others: See `NoteModel`.
+    """
+
+    backend = TRANSFORMERS
+
+    def __init__(
+        self, found: Read, prompt: PromptConfig, *, dim: int, tau: float, pooling: str | PoolingFn
+    ) -> None:
+        super().__init__()
+        self.model = found.model
+        self._kept = found.kept
+        self._adapters: HookedLora | None
+        self.register_module("_adapters", None)
+        outline = found.outline
+        self._complete(outline.tokenizer, prompt, found.width, dim, tau, pooling, outline.end_tokens)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        dim: int | None = None,
+        prompt: str | Path | PromptConfig | None = None,
+        tau: float = ModelOptions.tau,
+        pooling: str | PoolingFn | None = None,
+        layers: int = 0,
+        seed: int = 0,
+        progress: ProgressFn | None = None,
+    ) -> Self:
+        """Loads an original backbone folder, or one made by ``save_pretrained``, of either class.
+
+        Args:
+            path: Folder with ``config.json``, safetensors and ``tokenizer.json``; or ``"smollm2-135m"``. Code that
+                comes with a model is not run.
+            dim: As in `NoteLLM.from_pretrained`, as for the other arguments.
+            prompt: See there.
+            tau: See there.
+            pooling: See there.
+            layers: See there.
+            seed: See there.
+            progress: See there.
+
+        Returns:
+            The model on the CPU in fp32, in evaluation mode.
+
+        Raises:
+            DataError: As `NoteLLM.from_pretrained`; also if transformers cannot load the folder, or the folder lacks a
+                weight of the model.
+            NotSupportedError: If transformers is not installed, or the checkpoint is quantised.
+            ConfigError: If neither ``config.json`` nor ``generation_config.json`` names an end token.
+        """
+        path = backbone.resolve(path, progress)
+        is_own = (path / backbone.EXTRA_CONFIG).exists()
+        extra = backbone.read_extra(path) if is_own else None
+        found = read(path, layers if extra is None else 0)
+        if extra is None:
+            config = as_prompt("paper" if prompt is None else prompt)
+            width = ModelOptions.dim if dim is None else dim
+            model = cls(found, config, dim=width, tau=tau, pooling=pooling or COMPRESSION)
+            model._draw_projection(seed)
+            return model.eval()
+        check_asked(path, extra, found, dim, layers, pooling)
+        where = str(path / backbone.EXTRA_CONFIG)
+        config = PromptConfig.from_dict(extra["prompt"], where=where) if prompt is None else as_prompt(prompt)
+        model = cls(found, config, dim=extra["dim"], tau=tau, pooling=pooling or extra["pooling"])
+        model.nested_dims = tuple(extra["nested_dims"])
+        model._load_own_parameters(path)
+        return model.eval()
+
+    def save_pretrained(self, path: str | Path, *, card: str = "") -> None:
+        """Writes a folder for `from_pretrained`, complete or not at all; adapters are merged in the files.
+
+        Args:
+            path: The folder to create; one made by an earlier call is replaced.
+            card: Its README.md, if it is to have one.
+
+        Raises:
+            FileExistsError: If there is a folder with other things in it.
+        """
+        self._sync()
+        weights = self.model.state_dict()
+        if self._adapters is not None:
+            weights |= dict(self._adapters.merged())
+        with backbone.new_folder(Path(path), card) as target:
+            with quietly():
+                self.model.save_pretrained(target, state_dict=weights)
+            self._save_own(target, backbone.text_part(self.model.config.to_dict()))
+
+    @property
+    def layers(self) -> int:
+        """Number of layers of the backbone."""
+        return int(self.model.config.get_text_config().num_hidden_layers)
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows ``V`` of the token embedding."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    def add_lora(self, options: LoraOptions | None = None, *, seed: int = 0) -> Self:
+        """Freezes the backbone and adds adapters; as `NoteLLM.add_lora`, without dropout.
+
+        Targets go by their usual names; matrices that a family has in one (``qkv_proj``) have one adapter.
+
+        Args:
+            options: Rank, scale, targets.
+            seed: Seed of the adapters' ``A``.
+
+        Raises:
+            ValueError: If it has LoRA already, or ``r`` is below 1.
+            NotSupportedError: If the backbone has none of the targets, or there is dropout.
+        """
+        chosen = self._new_lora(options)
+        self.register_module("_adapters", HookedLora(self.model, chosen, self.emb_token_id, seed))
+        self.lora = chosen
+        return self
+
+    def merge_lora(self) -> Self:
+        """Merges the adapters and [EMB]'s row into the weights and removes them: a plain model, nothing frozen.
+
+        Raises:
+            ValueError: If it has no LoRA.
+        """
+        if self._adapters is None:
+            raise ValueError("merge_lora: the model must have LoRA, but has not; try add_lora() first")
+        self._adapters.merge()
+        self.register_module("_adapters", None)
+        self.lora = None
+        self.model.requires_grad_(True)
+        return self
+
+    def _sync(self) -> None:
+        if self._adapters is not None:
+            self._adapters.sync()
+
+    def token_states(
+        self,
+        batch: "_core.prompts.PackedBatch",
+        rows: IntArray,
+        dtype: Dtype,
+        *,
+        checkpoint: bool = False,
+        dropout_seed: int | None = None,  # noqa: ARG002 - there is no dropout
+    ) -> Tensor:
+        """See `NoteModel.token_states`; whole sequences are computed, padded to one length."""
+        keeping = _recomputing(self.model) if checkpoint and torch.is_grad_enabled() else nullcontext()
+        with self._products_in(dtype), keeping:
+            states = states_of(self.model.base_model, padded(batch, rows), self.device)
+        return self._wide(states)
+
+    def logits(self, labelled: Tensor, dtype: Dtype = "fp32") -> Tensor:
+        """See `NoteModel.logits`: the head, and whatever the family does to its logits."""
+        self._sync()
+        with self._products_in(dtype), _returning(self.model.base_model, labelled):
+            ids = torch.zeros(1, len(labelled), dtype=torch.int64, device=self.device)
+            found: Tensor = self.model(input_ids=ids, use_cache=False).logits[0]  # (M, V)
+        return self._wide(found)
+
+    def generative_term(
+        self,
+        labelled: Tensor,
+        labels: Tensor,
+        label_offsets: Tensor,
+        *,
+        reduction: str = "note",
+        dtype: Dtype = "fp32",
+    ) -> LossTerm:
+        """See `NoteModel.generative_term`; all logits are kept."""
+        return csft_term(self.logits(labelled, dtype), labels, label_offsets, reduction=reduction)
+
+    def embed_tokenized(
+        self,
+        tokenized: "_core.prompts.TokenizedNotes",
+        notes: Sequence[int],
+        options: EmbedOptions,
+        *,
+        pooling: str | PoolingFn,
+        projected: bool,
+        compute: torch.dtype,
+        progress: ProgressFn | None,
+    ) -> Embedded:
+        """See `NoteModel.embed_tokenized`."""
+        if options.weights != "same":
+            raise NotSupportedError(
+                f"embed: weights must be 'same' with model.backend=transformers, but are {options.weights!r}"
+            )
+        return embed_in_batches(
+            self,
+            tokenized,
+            notes,
+            options,
+            pooling=pooling,
+            projected=projected,
+            compute=compute,
+            progress=progress,
+        )
+
+    def write_tokens(
+        self,
+        tokenized: "_core.prompts.TokenizedNotes",
+        rows: Sequence["_core.prompts.NotePrompt"],
+        decoding: "_core.options.DecodingOptions",
+        *,
+        closed: ClosedSet | None,
+        banned: Sequence[Sequence[int]],  # noqa: ARG002 - of a closed set of hashtags alone
+        seed: int,
+        stop_tokens: Sequence[int],
+        compute: torch.dtype,
+        progress: ProgressFn | None,
+    ) -> list[list[int]]:
+        """See `NoteModel.write_tokens`."""
+        self._sync()
+        with torch.no_grad(), self._products_in(compute):
+            return write(
+                self.model,
+                self.prompt,
+                tokenized,
+                rows,
+                decoding,
+                closed=None if closed is None else closed.ids,
+                seed=seed,
+                stop_tokens=stop_tokens,
+                progress=progress,
+            )
+
+    def score_values(
+        self,
+        tokenized: "_core.prompts.TokenizedNotes",
+        values: "_core.prompts.TokenLists",
+        *,
+        compute: torch.dtype,
+        batch_tokens: int,  # noqa: ARG002 - one note at a time
+        max_logits: int,
+        progress: ProgressFn | None,
+    ) -> ScoredValues:
+        """See `NoteModel.score_values`."""
+        self._sync()
+        with torch.no_grad(), self._products_in(compute):
+            return score(self.model, self.prompt, tokenized, values, max_logits=max_logits, progress=progress)
+
+    def _wide(self, values: Tensor) -> Tensor:
+        return values if values.dtype == torch.float64 else values.float()
+
+    @contextmanager
+    def _products_in(self, dtype: Dtype) -> Iterator[None]:
+        """Runs matrix products in a dtype: bf16 by torch's autocast, where the device multiplies it natively."""
+        wanted, there = compute_dtype(dtype, self.device), self.projection.weight.dtype
+        if wanted == torch.float64 and there != torch.float64:
+            raise ValueError(
+                f"{type(self).__name__}: weights must be fp64 for dtype fp64, but are {there}; try model.double()"
+            )
+        in_bf16 = wanted == torch.bfloat16 and multiplies_bf16(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
+            yield
+
+
+@contextmanager
+def _recomputing(model: nn.Module) -> Iterator[None]:
+    """Lets each layer of a forward pass keep only its inputs, and compute the rest again in the backward pass."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.forward = partial(recompute, layer.forward, use_reentrant=False, preserve_rng_state=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward  # the method of the class is there again
+
+
+@contextmanager
+def _returning(decoder: nn.Module, states: Tensor) -> Iterator[None]:
+    """Makes a decoder return known states, so that a call of the whole model applies its head alone."""
+    from transformers.modeling_outputs import MoeModelOutputWithPast
+
+    # of all outputs the one with most fields, as families ask for different ones
+    def known(*_: Any, **__: Any) -> Any:
+        return MoeModelOutputWithPast(last_hidden_state=states.unsqueeze(0))
+
+    decoder.forward = known
+    try:
+        yield
+    finally:
+        del decoder.forward  # the method of the class is there again

@@ -1,0 +1,85 @@
+"""A run whose backbone transformers computes: every verb, and the names of what is kept."""
+
+import json
+
+import pytest
+from transformers import AutoConfig
+
+from model_folders import changed, fitting, write_json
+from notellm import NotSupportedError
+from notellm.app.cli import main
+from notellm.app.config import compose
+from notellm.app.kept import made_by
+from notellm.app.pipeline.training import load_backbone, load_trained
+from notellm.embedding import load_embeddings
+from notellm.models.fallback import TransformersNoteLLM
+
+
+@pytest.fixture(scope="module")
+def gemma(tiny_folder, tmp_path_factory):
+    vocabulary = json.loads((tiny_folder / "config.json").read_text())["vocab_size"]
+    config = {
+        "model_type": "gemma3_text",
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 512,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+    }
+    folder = changed(tiny_folder, tmp_path_factory.mktemp("gemma") / "m", tensors=fitting(config))
+    write_json(folder / "config.json", AutoConfig.for_model(**config).to_dict())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def asked(overrides, gemma):
+    kept = [one for one in overrides if not one.startswith("model.path")]
+    return [*kept, f"model.path={gemma}", "model.backend=transformers", "dtype=fp32"]
+
+
+def test_a_demo_is_whole_and_its_model_is_used_by_the_verbs(folder, asked):
+    run = folder / "gemma_run"
+    assert main(["demo", "--run", str(run), *asked]) == 0
+    document = json.loads((run / "evaluation.json").read_text())
+    assert {"zero_shot_mean", "zero_shot_prompt", "trained"} <= {one["key"] for one in document["systems"]}
+    assert json.loads((run / "model" / "notellm.json").read_text())["backend"] == "transformers"
+    vectors = folder / "gemma.npy"
+    notes = ["--notes", str(folder / "notes.parquet")]
+    assert main(["embed", "--run", str(run), *notes, "--output", str(vectors)]) == 0
+    model = load_trained(compose(asked), run / "model")
+    assert isinstance(model, TransformersNoteLLM)
+    assert load_embeddings(vectors)[1].shape == (60, 8)
+    lines = folder / "gemma.jsonl"
+    assert main(["generate", "--run", str(run), *notes, "--output", str(lines)]) == 0
+    assert len(lines.read_text().splitlines()) == 60
+
+
+def test_adapters_and_a_second_call(folder, asked):
+    run = folder / "gemma_lora"
+    short = [*asked, "lora.r=2", "train.max_steps=2"]
+    assert main(["train", "--run", str(run), *short]) == 0
+    before = (run / "model" / "model.safetensors").stat().st_mtime_ns
+    assert main(["train", "--run", str(run), *short]) == 0
+    assert (run / "model" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_the_first_step_is_shown(folder, asked, capsys):
+    assert main(["show-prompt", f"run_dir={folder / 'shown'}", *asked]) == 0
+    assert "generative loss:" in capsys.readouterr().out
+
+
+def test_another_backend_is_another_result(asked):
+    core = [one for one in asked if "backend" not in one]
+    name = "zero_shot_prompt"
+    assert made_by(compose(asked), name) != made_by(compose(core), name)
+    assert "backend" not in str(made_by(compose(core), name))  # it came later
+
+
+def test_the_core_names_the_option(asked):
+    with pytest.raises(NotSupportedError, match="try model.backend=transformers"):
+        load_backbone(compose([*asked, "model.backend=core"]))
