@@ -5,6 +5,8 @@ from notellm.evaluation.intervals import Bootstrap
 from notellm.evaluation.options import NAMES
 from notellm.evaluation.results import Evaluation, Generation
 from notellm.evaluation.retrieval import evaluate_retrieval
+from notellm.evaluation.query_values import QueryValues, query_values
+from notellm.evaluation.resampling import Resampled, Variance, resample
 from notellm.evaluation.splits import RankRow, evaluate_ranks, shares, to_table
 
 __all__ = [
