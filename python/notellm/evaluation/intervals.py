@@ -1,11 +1,13 @@
-"""Means with bootstrap intervals."""
+"""Means with bootstrap intervals, computed, and read from an ``evaluation.json``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from notellm.evaluation.resampling import Resampled, resample
+from notellm.io.json_tree import Node
 from notellm.metrics import Interval, bootstrap_bleu, bootstrap_mean
 from notellm.metrics.bootstrap import RESAMPLES
 
@@ -32,3 +34,19 @@ class Bootstrap:
     def bleu(self, counts: npt.NDArray[np.int64]) -> Interval:
         """The corpus BLEU-4 of texts with these counts, with its interval."""
         return bootstrap_bleu(counts, samples=self.samples, seed=self.seed)
+
+
+def read_interval(node: Node) -> Interval:
+    """A mean with the ends of its interval."""
+    return Interval(*(node.at(name).number() for name in Interval._fields))
+
+
+def maybe_interval(node: Node, key: str) -> Interval | None:
+    """The same of an entry that may be missing."""
+    entry = node.maybe(key)
+    return None if entry is None else read_interval(entry)
+
+
+def read_intervals(node: Node, ks: Sequence[int]) -> dict[int, Interval]:
+    """One for each cut-off."""
+    return {k: read_interval(node.at(str(k))) for k in ks}

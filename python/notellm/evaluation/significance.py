@@ -50,7 +50,9 @@ class Comparison:
     verdict: Verdict
 
 
-def compare(resampled: Sequence[Resampled], *, margin: float = MARGIN, alpha: float = ALPHA) -> list[Comparison]:
+def compare(
+    resampled: Sequence[Resampled], *, margin: float = MARGIN, alpha: float = ALPHA
+) -> list[Comparison]:
     """Compares systems with another one: all comparisons of a table at once, since each one more is a chance to err.
 
     Differences within the margin are called equivalent even if they surely are not 0.

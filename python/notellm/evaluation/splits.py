@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -92,7 +93,7 @@ def evaluate_ranks(
     labels = None if targets is None else np.asarray(targets)
     if labels is not None and labels.shape != has_target.shape:
         raise ValueError(
-            f"evaluate_ranks: targets must name that of each of {len(has_target)} queries, but have shape {labels.shape}"
+            f"evaluate_ranks: targets must name one for each of {len(has_target)} queries, but are {labels.shape}"
         )
     rows = _Rows(values, ks, bootstrap or Bootstrap(), None if labels is None else labels[has_target])
     found = rows.of("all", "all", np.ones(has_target.sum(), np.bool_))

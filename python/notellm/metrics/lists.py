@@ -50,7 +50,9 @@ def novelty(lists: npt.ArrayLike, users_of_notes: npt.ArrayLike, users: int) -> 
     """
     counts = np.asarray(users_of_notes, dtype=np.float64)
     if counts.max(initial=1) > users:
-        raise ValueError(f"novelty: no note must have more than the {users} users, but one has {counts.max():g}")
+        raise ValueError(
+            f"novelty: no note must have more than the {users} users, but one has {counts.max():g}"
+        )
     return _means(lists, -np.log2(np.maximum(counts, 1) / users), "novelty")
 
 
@@ -80,7 +82,8 @@ def _means(lists: npt.ArrayLike, of_notes: FloatArray, where: str) -> FloatArray
     shown, is_there = _shown(lists, len(of_notes), where)
     sums = np.where(is_there, of_notes[np.where(is_there, shown, 0)], 0).sum(axis=1)
     counts = is_there.sum(axis=1)
-    return np.divide(sums, counts, out=np.full(len(shown), np.nan), where=counts > 0)
+    means: FloatArray = np.divide(sums, counts, out=np.full(len(shown), np.nan), where=counts > 0)
+    return means
 
 
 def _shown(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from notellm.evaluation.results import Difference, Evaluation
+from notellm.evaluation.results import Evaluation
+from notellm.evaluation.retrieval_results import Difference
 from notellm.metrics import Interval
 
 TRAINED, UNTRAINED = "trained", "zero_shot_prompt"
@@ -52,7 +53,7 @@ def cutting(evaluation: Evaluation) -> str | None:
     """How the texts were tokenised, system by system and metric by metric; ``None`` if nothing was tokenised.
 
     Example:
-        >>> from notellm.evaluation.results import RetrievalResult
+        >>> from notellm.evaluation.retrieval_results import RetrievalResult
         >>> system = RetrievalResult("bm25", "BM25", {}, Interval(0, 0, 0), {}, "words")
         >>> cutting(Evaluation(1, 1, [], "mean", {}, [system], []))
         'Texts were cut into words (BM25).'

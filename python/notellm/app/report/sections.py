@@ -19,7 +19,9 @@ from notellm.app.report.findings import (
     undefined_metrics,
 )
 from notellm.app.report.run_results import RunResults, TrainingLog
-from notellm.evaluation.results import Evaluation, Generation, RetrievalResult
+from notellm.evaluation.generation_results import Generation
+from notellm.evaluation.results import Evaluation
+from notellm.evaluation.retrieval_results import RetrievalResult
 from notellm.metrics import Interval
 
 SIDES = {"low": "seldom seen", "high": "often seen"}

@@ -22,7 +22,9 @@ from notellm.app.studies.cell import Cell
 from notellm.app.studies.ledger import DEFAULTS, Entry
 from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
-from notellm.evaluation.results import Evaluation, GenerationResult, RetrievalResult
+from notellm.evaluation.generation_results import GenerationResult
+from notellm.evaluation.results import Evaluation
+from notellm.evaluation.retrieval_results import RetrievalResult
 from notellm.io.files import locked
 from notellm.io.fingerprints import Fingerprint
 from notellm.io.json_files import read_json, read_json_object
