@@ -9,6 +9,8 @@ from notellm.options import Options, option
 from notellm.text import ANALYZERS
 
 NAMES = {
+    "random": "Random order",
+    "popularity": "Popularity",
     "tfidf": "TF-IDF (same text)",
     "tfidf_full": "TF-IDF (full text)",
     "bm25": "BM25 (full text)",
@@ -29,7 +31,15 @@ class EvaluationOptions(Options):
     systems: tuple[str, ...] = option(
         "What is compared; sentence_bert is trained too, by a sweep; cooccurrence is of known notes "
         "(data.split=users).",
-        default=("tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"),
+        default=(
+            "random",
+            "popularity",
+            "tfidf",
+            "tfidf_full",
+            "zero_shot_mean",
+            "zero_shot_prompt",
+            "trained",
+        ),
         choices=tuple(NAMES),
         not_empty=True,
         each_once=True,

@@ -114,7 +114,7 @@ class Evaluation:
             truncation={name: length.whole() for name, length in top.entries("truncation").items()},
             generation=None if generation is None else read_generation(generation),
             ks_left_out=[k.whole() for k in top.list("ks_left_out")],
-            targets=top.count("targets"),
+            targets=top.count("targets") if top.maybe("targets") else 0,
             effective_targets=top.at("effective_targets").number() if top.maybe("effective_targets") else 0.0,
         )
 

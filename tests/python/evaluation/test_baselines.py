@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.feature_extraction import text as sklearn_text
 
-from notellm.baselines import Bm25Index, CooccurrenceIndex, TfidfIndex, sparse
+from notellm.baselines import Bm25Index, CooccurrenceIndex, PopularityIndex, RandomIndex, TfidfIndex, sparse
 from notellm.data import Interactions
 from notellm.text import TERMS
 
@@ -193,3 +193,37 @@ def test_cooccurrence_ranks_by_equation_1():
     ]
     with pytest.raises(IndexError, match=r"must be in \[0, 20\), but holds 20"):
         CooccurrenceIndex(log, np.array([20]))
+
+
+def test_popularity_ranks_by_exposure_whatever_the_query_is():
+    exposure = np.array([5, 0, 9, 5, 1, 5])
+    ranks = PopularityIndex(exposure).ranks([0, 2, 1], [3, 4, 2])
+    assert ranks.greater.tolist() == [1, 3, 0]  # the query itself does not count
+    assert ranks.equal.tolist() == [1, 0, 0]
+    assert PopularityIndex(exposure).lists([0, 2], 3).tolist() == [[2, 3, 5], [0, 3, 5]]
+    with pytest.raises(ValueError, match="PopularityIndex: exposure must be finite and from 0"):
+        PopularityIndex([1, -1])
+
+
+def test_random_orders_find_what_chance_finds(monkeypatch):
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", 200 * 7)  # blocks change nothing
+    draw = np.random.default_rng(0)
+    queries, targets = np.arange(200).repeat(10), draw.integers(1, 200, 2000)
+    index = RandomIndex(200, seed=4)
+    greater = index.ranks(queries, (queries + targets) % 200).greater.numpy()
+    assert (greater < 20).mean() == pytest.approx(20 / 199, abs=0.02)
+    assert np.bincount(greater // 40, minlength=5) / 2000 == pytest.approx(np.full(5, 0.2), abs=0.03)
+    lists = index.lists(np.arange(200), 199)
+    assert len(np.unique(lists[:, 0])) > 100  # every query has its own order
+    assert (lists == RandomIndex(200, seed=4).lists(np.arange(200), 199)).all()
+    assert (lists != RandomIndex(200, seed=5).lists(np.arange(200), 199)).any()
+
+
+def test_lists_are_the_nearest_notes(texts):
+    index = TfidfIndex(texts)
+    lists = index.lists([5, 0, 119], 500)
+    assert lists.shape == (3, 119)
+    for query, own in zip([5, 0, 119], lists, strict=True):
+        assert own.tolist() == index.nearest(query, 119)[0].tolist()
+    with pytest.raises(IndexError, match=r"queries must be in \[0, 120\), but hold 120"):
+        index.lists([120], 3)

@@ -41,7 +41,9 @@ def covered(make, **options):
     ids=["one seed", "three seeds", "seeds that differ much"],
 )
 def test_intervals_contain_the_truth_as_often_as_they_say(make):
-    assert 0.89 <= covered(make) <= 0.985  # with few seeds, whose own spread is hardly known, a little less often
+    assert (
+        0.89 <= covered(make) <= 0.985
+    )  # with few seeds, whose own spread is hardly known, a little less often
 
 
 def test_queries_taken_as_independent_are_too_sure():

@@ -13,6 +13,7 @@ from notellm.app.report.figures import Bar, Drawing, bars, curve, histogram, rel
 from notellm.app.report.findings import (
     cutoffs_left_out,
     cutting,
+    list_length,
     main_cutoff,
     tfidf_verdicts,
     training_verdict,
@@ -119,6 +120,7 @@ def _retrieval(evaluation: Evaluation) -> dict[str, Any]:
     ]
     recalls = [title for title, _ in panels]
     shown = {"recalls": recalls, "panels": panels, "differences": differences}
+    shown |= {"k": list_length(evaluation), "main": main_cutoff(evaluation)}
     said = [note for note in (cutoffs_left_out(evaluation), cutting(evaluation)) if note]
     return {"evaluation": evaluation, "cut_into": " ".join(said), **shown}
 
