@@ -27,7 +27,7 @@ class SparseIndex:
     It is summed in the order of the query's columns, so equal rows tie exactly.
 
     Args:
-        queries: ``(N, V)``, each note's weights as a query.
+        queries: ``(N, V)``, each note's weights as a query; or ``(Q, V)``, those of queries that are no notes.
         documents: ``(N, V)``, each note's weights as a candidate.
         analyzer: How the notes' texts were cut into the terms of the columns; empty if columns are not terms.
     """
@@ -112,9 +112,7 @@ class SparseIndex:
                 progress(rows.stop, len(query))
         return Ranks(torch.from_numpy(greater), torch.from_numpy(equal))
 
-    def lists(
-        self, queries: npt.ArrayLike, count: int, *, exclude: npt.ArrayLike | None = None
-    ) -> Indices:
+    def lists(self, queries: npt.ArrayLike, count: int, *, exclude: npt.ArrayLike | None = None) -> Indices:
         """What is recommended to each query: the first notes, best first; ties by position.
 
         Args:

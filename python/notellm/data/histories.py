@@ -71,7 +71,9 @@ def next_notes(
     if log.times is None and not log.ordered:
         raise ValueError("next_notes: the log must have an order, but is of baskets without times")
     if log.times is None and split != LAST:
-        raise ValueError(f"next_notes: the log must have times to be split at {split}, but has none; try {LAST!r}")
+        raise ValueError(
+            f"next_notes: the log must have times to be split at {split}, but has none; try {LAST!r}"
+        )
     firsts = _first_events(log, among)
     is_last = np.diff(firsts.users, append=-1) != 0
     if split == LAST:
@@ -93,7 +95,7 @@ def next_notes(
 
 
 def read_moment(text: str) -> float:
-    """A moment in seconds since 1970: a date (``2024-01-31``, with a time, or with a zone; without one: UTC), or a number.
+    """A moment in seconds since 1970: a date, also with a time and a zone (without one: UTC), or a number.
 
     Numbers are in the unit of the log's times.
 
@@ -111,7 +113,9 @@ def read_moment(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"next_notes: a moment must be a date or a number, but is {text!r}; try 2024-01-31") from None
+        raise ValueError(
+            f"next_notes: a moment must be a date or a number, but is {text!r}; try 2024-01-31"
+        ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 

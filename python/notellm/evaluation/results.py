@@ -35,6 +35,8 @@ class Evaluation:
         truncation: Tokens kept of each field. generation: Results of generation, if any.
         ks_left_out: Cut-offs that were asked for, but that every target reaches in this pool.
         targets: Number of targets; 0 if an older version did not record it.
+        next_notes: User-to-item: how well the note that came next is found by a user's history, if it was measured; its
+            queries are users.
         effective_targets: Of how many targets, all as frequent, queries would repeat each other as often.
     """
 
@@ -53,6 +55,7 @@ class Evaluation:
     ks_left_out: list[int] = field(default_factory=list)
     targets: int = 0
     effective_targets: float = 0.0
+    next_notes: Evaluation | None = None
 
     @property
     def language_model(self) -> str:
@@ -76,8 +79,10 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """The tree of an ``evaluation.json``; `from_json` reads it back."""
         tree: dict[str, Any] = _tree(self)
-        if self.generation is None:
-            del tree["generation"]
+        for part in (tree, tree["next_notes"]):
+            for name in ("generation", "next_notes"):
+                if part is not None and part[name] is None:
+                    del part[name]
         return tree
 
     def write(self, path: str | Path) -> None:
@@ -97,7 +102,7 @@ class Evaluation:
         """
         top = Node(tree, where)
         ks = [k.whole() for k in top.at("ks").items()]
-        generation = top.maybe("generation")
+        generation, next_notes = top.maybe("generation"), top.maybe("next_notes")
         return cls(
             pool=top.count("pool"),
             queries=top.count("queries"),
@@ -113,6 +118,7 @@ class Evaluation:
             prompt=top.text("prompt", ""),
             truncation={name: length.whole() for name, length in top.entries("truncation").items()},
             generation=None if generation is None else read_generation(generation),
+            next_notes=None if next_notes is None else cls.from_json(next_notes.value, next_notes.where),
             ks_left_out=[k.whole() for k in top.list("ks_left_out")],
             targets=top.count("targets") if top.maybe("targets") else 0,
             effective_targets=top.at("effective_targets").number() if top.maybe("effective_targets") else 0.0,

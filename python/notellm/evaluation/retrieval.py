@@ -22,7 +22,7 @@ from notellm.retrieval import Ranks
 STANDARD = EvaluationOptions()
 TIES = cast(Ties, STANDARD.ties)
 
-COMPARED_WITH = ("zero_shot_prompt", "tfidf", "tfidf_full", "popularity")
+COMPARED_WITH = ("zero_shot_prompt", "tfidf", "tfidf_full", "popularity", "cooccurrence")
 """The systems that the trained model is compared with, query by query."""
 
 
@@ -201,6 +201,14 @@ def _differences(values: Mapping[str, QueryValues], means: _Means) -> list[Diffe
     ]
     found = compare([means.bootstrap.resample(of, means.targets) for _, _, of in pairs])
     return [
-        Difference("trained", other, k, *one.difference, one.p, one.smallest, one.verdict.value)
+        Difference(
+            "trained",
+            other,
+            k,
+            *one.difference,
+            one.p,
+            one.smallest if np.isfinite(one.smallest) else None,
+            one.verdict.value,
+        )
         for (other, k, _), one in zip(pairs, found, strict=True)
     ]

@@ -222,8 +222,25 @@ def test_random_orders_find_what_chance_finds(monkeypatch):
 def test_lists_are_the_nearest_notes(texts):
     index = TfidfIndex(texts)
     lists = index.lists([5, 0, 119], 500)
-    assert lists.shape == (3, 119)
+    assert lists.shape == (3, 120)
     for query, own in zip([5, 0, 119], lists, strict=True):
-        assert own.tolist() == index.nearest(query, 119)[0].tolist()
+        assert own.tolist() == [*index.nearest(query, 119)[0].tolist(), -1]
     with pytest.raises(IndexError, match=r"queries must be in \[0, 120\), but hold 120"):
         index.lists([120], 3)
+
+
+def test_a_history_is_the_weighted_sum_of_its_notes(texts):
+    index = TfidfIndex(texts)
+    histories, weights = np.array([[3, 7], [-1, 9]]), np.array([[0.25, 0.75], [0.0, 1.0]])
+    users = index.for_histories(histories, weights)
+    expected = [0.25 * index.scores([3])[0] + 0.75 * index.scores([7])[0], index.scores([9])[0]]
+    np.testing.assert_allclose(users.scores([0, 1]), expected, atol=1e-12)
+    ranks = users.ranks([0, 1], [20, 20], exclude=histories)
+    others = [[n for n in range(120) if n not in (3, 7, 20)], [n for n in range(120) if n not in (9, 20)]]
+    rows = users.scores([0, 1])
+    assert ranks.greater.tolist() == [(rows[q, own] > rows[q, 20]).sum() for q, own in enumerate(others)]
+    assert not {3, 7} & set(users.lists([0], 118, exclude=histories[:1])[0].tolist())
+    with pytest.raises(IndexError, match=r"queries must be in \[0, 2\), but hold 2"):
+        users.ranks([2], [20], exclude=[-1])
+    by_chance = RandomIndex(120, seed=1).for_histories(histories, weights)
+    assert (by_chance.scores([0, 1]) == RandomIndex(120, seed=1).scores([0, 1])).all()

@@ -13,6 +13,7 @@ from torch import Tensor
 from notellm.app.config import Config
 from notellm.app.pipeline import systems
 from notellm.app.pipeline.data import Dataset, Queries
+from notellm.app.pipeline.next_note import evaluate_next
 from notellm.app.pipeline.ranking import Found, rank_all
 from notellm.app.pipeline.training import MODEL, check_trained
 from notellm.app.run import RunFolder
@@ -106,8 +107,12 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         generation = _evaluate_generation(run, dataset, described, bootstrap)
     else:
         run.file("generation.jsonl").unlink(missing_ok=True)
+    next_notes = None
+    if config.evaluation.next_notes:
+        next_notes = evaluate_next(config, dataset, queries, pool, vectors, bootstrap)
     evaluation = replace(
         retrieval,
+        next_notes=next_notes,
         generation=generation,
         model=backbone_name(config.model.path, config.model.layers),
         dtype=config.dtype,

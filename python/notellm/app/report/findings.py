@@ -157,9 +157,7 @@ def _claims(differences: list[Difference]) -> list[str]:
     ]
     if unsettled:
         why = _unsure(unsettled)
-        claims.append(
-            f"neither can be called better at {_listing(unsettled)}: {why[0].lower()}{why[1:]}"
-        )
+        claims.append(f"neither can be called better at {_listing(unsettled)}: {why[0].lower()}{why[1:]}")
     if equal:
         claims.append(f"they differ by less than half a point at {_listing(equal)}")
     if wins:
@@ -178,7 +176,7 @@ def _unsure(differences: list[Difference]) -> str:
     """Why differences are not clear."""
     if all(d.low <= 0 <= d.high for d in differences):
         return "The interval includes 0"
-    return "It may be one chance of the many comparisons"
+    return "Not beyond chance, all comparisons considered"
 
 
 def _listing(differences: list[Difference]) -> str:

@@ -120,6 +120,8 @@ def _retrieval(evaluation: Evaluation) -> dict[str, Any]:
     ]
     recalls = [title for title, _ in panels]
     shown = {"recalls": recalls, "panels": panels, "differences": differences}
+    next_ks = evaluation.next_notes.ks if evaluation.next_notes else []
+    shown |= {"next_recalls": [f"Recall@{k}" for k in next_ks]}
     shown |= {"k": list_length(evaluation), "main": main_cutoff(evaluation)}
     said = [note for note in (cutoffs_left_out(evaluation), cutting(evaluation)) if note]
     return {"evaluation": evaluation, "cut_into": " ".join(said), **shown}

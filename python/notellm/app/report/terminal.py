@@ -72,8 +72,20 @@ def _tables(evaluation: Evaluation, edges: box.Box) -> list[Table]:
                 system.name,
                 [_share(part.recall[k] if part else None) for part in parts],
             )
-    tables = (retrieval, exposure, *_further(evaluation, edges), *_generation(evaluation, edges))
+    tables = [retrieval, exposure, *_further(evaluation, edges), *_generation(evaluation, edges)]
+    if evaluation.next_notes is not None:
+        tables[2:2] = [_next_notes(evaluation.next_notes, edges)]
     return [table for table in tables if table.row_count]
+
+
+def _next_notes(found: Evaluation, edges: box.Box) -> Table:
+    title = f"User to item, what came next: {found.queries:,} users, {found.pool:,} notes"
+    table = _table(title, [*(f"R@{k}" for k in found.ks), "MRR"], edges)
+    for system in found.systems:
+        _row(
+            table, system.key, system.name, [*(_share(system.recall[k]) for k in found.ks), _mrr(system.mrr)]
+        )
+    return table
 
 
 def _further(evaluation: Evaluation, edges: box.Box) -> tuple[Table, Table]:
