@@ -33,6 +33,7 @@ VERBS = {
     "index": "build, search and compare approximate indexes",
     "sweep": "run a study: every row of a table with every seed",
     "table": "print the table of a study",
+    "power": "say how many seeds and queries an effect needs",
     "plot": "draw the table of a study",
     "report": "write report.html from a run folder",
     "show-prompt": "show what the model sees of one pair, and both losses",

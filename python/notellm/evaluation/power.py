@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+
+import numpy as np
 
 from notellm.evaluation.resampling import Variance
 from notellm.evaluation.significance import ALPHA, POWER, smallest_seen
@@ -19,11 +22,13 @@ class Needed:
         now: The smallest effect that can be seen with the seeds and targets there are.
         seeds: How many seeds, with the targets there are; None if none of ``most_seeds`` suffices.
         times: How many times the targets (and queries), with the seeds there are; None likewise.
+        both: Seeds and times together, for which their product is smallest; None likewise.
     """
 
     now: float
     seeds: int | None
     times: float | None
+    both: tuple[int, float] | None
 
 
 def needed(
@@ -53,8 +58,8 @@ def needed(
 
     Example:
         >>> found = needed(Variance(0.5, 0.5, 0.1, 3, 400), effect=2.0)
-        >>> round(found.now, 1), found.seeds, found.times
-        (3.1, 15, None)
+        >>> round(found.now, 1), found.seeds, found.times, found.both
+        (3.1, 15, None, (4, 2.0))
     """
     if not effect > 0:
         raise ValueError(f"needed: effect must be above 0, but is {effect:g}")
@@ -63,15 +68,15 @@ def needed(
         design = variance.of_design(seeds, times)
         return smallest_seen(design, comparisons=comparisons, alpha=alpha, power=power) <= effect
 
-    seeds = times = None
-    if variance.seeds > 1:
-        seeds = next((count for count in range(2, most_seeds + 1) if suffices(count, 1)), None)
-    steps = (2 ** (step / 8) for step in range(-32, 1000))
-    for share in steps:
-        if share > most_times:
-            break
-        if suffices(variance.seeds, share):
-            times = share
-            break
+    def fewest(times: float) -> int | None:
+        """Fewest seeds at so many times the targets: what suffices, suffices with more, too."""
+        if variance.seeds < 2 or not suffices(most_seeds, times):
+            return None
+        return bisect_left(range(most_seeds), True, lo=2, key=lambda seeds: suffices(seeds, times))
+
+    shares = [2 ** (step / 4) for step in range(-16, 1 + int(4 * np.log2(most_times)))]
+    times = next((share for share in shares if suffices(variance.seeds, share)), None)
+    pairs = [(seeds, share) for share in shares[::4] if (seeds := fewest(share)) is not None]
+    both = min(pairs, key=lambda pair: pair[0] * pair[1], default=None)
     now = smallest_seen(variance, comparisons=comparisons, alpha=alpha, power=power)
-    return Needed(now, seeds, times)
+    return Needed(now, fewest(1.0), times, both)

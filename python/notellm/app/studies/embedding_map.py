@@ -10,8 +10,8 @@ import numpy as np
 from notellm.app.pipeline import load_data
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.figures import draw
+from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
-from notellm.app.studies.table import runs_of
 from notellm.embedding import load_embeddings
 from notellm.errors import NotSupportedError
 
