@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -134,7 +135,7 @@ def log_scores(log_ranks: Values, pool: int) -> Values:
         >>> log_scores(np.log([1, 10, 100]), 101).tolist()
         [1.0, 0.5, 0.0]
     """
-    return np.asarray(1 - log_ranks / np.log(pool - 1)) if pool > 2 else np.ones_like(log_ranks)
+    return np.asarray(1 - log_ranks / math.log(pool - 1)) if pool > 2 else np.ones_like(log_ranks)
 
 
 def cutoffs_within(ks: Sequence[int], pool: int) -> list[int]:

@@ -44,9 +44,9 @@ class PowerTable(Printable):
         note = (
             f"Seen now: the smallest difference from {escape(self.against)}, in points, that is found with a chance of "
             f"80 %, at 5 % over all {len(self.rows)} comparisons together. Then what {self.effect:g} points need: "
-            f"seeds, with the queries there are (at most {MOST_SEEDS}; of one seed their luck is not known); or queries, "
-            f"with as many more targets and the seeds there are (at most {MOST_TIMES:g} times as many); or both, for "
-            "which runs times queries are fewest."
+            f"seeds, with the queries there are (at most {MOST_SEEDS}; of one seed their luck is not known); or "
+            f"queries, with as many more targets and the seeds there are (at most {MOST_TIMES:g} times as many); or "
+            "both, for which runs times queries are fewest."
         )
         return Grid(escape(self.title), header, list(self._lines(escape)), note)
 

@@ -34,6 +34,10 @@ def exposure_of(cell: Cell) -> FloatArray | None:
     return np.asarray(_column(path, kept, "exposure.place", torch.float64).numpy())
 
 
+MOST = 1 << 40
+"""Counts above this are damage: no pool is so large."""
+
+
 @dataclass(frozen=True)
 class Column:
     """A metric of ranks, as a column of a table names it.
@@ -114,7 +118,7 @@ def hits_of(cell: Cell, column: str) -> FloatArray | None:
 
 def _ranks(path: Path, kept: dict[str, torch.Tensor], system: str) -> Ranks:
     counts = [_column(path, kept, f"{system}.{part}", torch.int64) for part in ("greater", "equal")]
-    if len(counts[0]) != len(counts[1]) or any((own < 0).any() for own in counts):
+    if len(counts[0]) != len(counts[1]) or any((own < 0).any() or (own > MOST).any() for own in counts):
         raise DataError(f"{path}: must hold two counts of each query, from 0, but does not")
     return Ranks(*counts)
 
