@@ -10,6 +10,7 @@ both ways, at Student's quantile: with three seeds an interval must be wider tha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ from notellm.metrics.bootstrap import RESAMPLES, Interval
 
 BLOCK = 250
 """Resamples computed at a time."""
+
+FEW = 10_000
+"""Up to so many targets, draws are kept: 5 MB a block."""
 
 LEVEL = 0.95
 """Of intervals."""
@@ -122,7 +126,7 @@ def resample(
         sums, counts = sums * weights, counts * weights
     mean = float(sums.sum() / counts.sum())
     variance = _variance((sums - mean * counts) / counts.sum())
-    draws = _draws(sums, counts, samples, np.random.default_rng(seed))
+    draws = _draws(sums, counts, samples, seed)
     off = np.where(np.isnan(draws), 0, draws - mean)
     width = off.std()
     if width > 0:
@@ -172,18 +176,27 @@ def _variance(influence: FloatArray) -> Variance:
     return Variance(of_seeds, of_targets, both, seeds, targets)
 
 
-def _draws(sums: FloatArray, counts: FloatArray, samples: int, random: np.random.Generator) -> FloatArray:
+def _draws(sums: FloatArray, counts: FloatArray, samples: int, seed: int) -> FloatArray:
     """Means of resamples, shape ``(samples,)``; NaN where only seeds and targets without each other were drawn."""
     found = []
-    for begin in range(0, samples, BLOCK):
-        rows = min(BLOCK, samples - begin)
-        of_seeds, of_targets = (_weights(random, count, rows) for count in sums.shape)
+    for block in range(0, samples, BLOCK):
+        of_seeds, of_targets = (_weights(seed, axis, block, count) for axis, count in enumerate(sums.shape))
         above = ((of_seeds @ sums) * of_targets).sum(axis=1)
         below = ((of_seeds @ counts) * of_targets).sum(axis=1)
-        found.append(np.divide(above, below, out=np.full(rows, np.nan), where=below > 0))
-    return np.concatenate(found)
+        found.append(np.divide(above, below, out=np.full(BLOCK, np.nan), where=below > 0))
+    return np.concatenate(found)[:samples]
 
 
-def _weights(random: np.random.Generator, count: int, rows: int) -> FloatArray:
-    """How often each of ``count`` was drawn: shape ``(rows, count)``."""
-    return random.multinomial(count, np.full(count, 1 / count), size=rows).astype(np.float64)
+def _weights(seed: int, axis: int, block: int, count: int) -> FloatArray:
+    """How often each of ``count`` seeds or targets was drawn in the resamples of a block: shape ``(BLOCK, count)``."""
+    draw = _kept if count <= FEW else _drawn
+    return draw(seed, axis, block, count).astype(np.float64)
+
+
+def _drawn(seed: int, axis: int, block: int, count: int) -> npt.NDArray[np.int16]:
+    random = np.random.default_rng([seed, axis, block])
+    return random.multinomial(count, np.full(count, 1 / count), size=BLOCK).astype(np.int16)
+
+
+_kept = lru_cache(maxsize=32)(_drawn)
+"""The draws of the last blocks: every metric of an evaluation takes the same."""
