@@ -84,6 +84,7 @@ lint: setup-test
 
 format: setup-test ## format C++ and Python sources; write anew what is made of the options' descriptions
 	@$(BIN)/python tools/option_stubs.py --write && $(BIN)/notellm options --markdown >docs/options.md
+	@$(BIN)/python tools/memory_table.py --write
 	@clang-format -i $(CLANG_FILES)
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
 

@@ -17,6 +17,17 @@ if(NOT NOTELLM_CUDA STREQUAL "OFF")
     if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
       set(CMAKE_CUDA_ARCHITECTURES 80-real 90)  # and what is newer, through the code for 90
     endif()
+    # The CUDA runtime is torch's own: nvcc would link a second one in, with a state of its own. Where torch's package
+    # has none, torch takes the toolkit's, which is then shared.
+    file(GLOB _runtimes "${NOTELLM_TORCH_LIBRARIES}/libcudart*.so*"
+         "${NOTELLM_TORCH_LIBRARIES}/../../nvidia/*/lib/libcudart.so*")
+    list(FILTER _runtimes INCLUDE REGEX "/libcudart[^/]*\\.so\\.${_torch_cuda}[^/]*$")
+    set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+    if(_runtimes)
+      set(CMAKE_CUDA_RUNTIME_LIBRARY None)
+      list(GET _runtimes 0 NOTELLM_CUDA_RUNTIME)
+      file(REAL_PATH "${NOTELLM_CUDA_RUNTIME}" NOTELLM_CUDA_RUNTIME)
+    endif()
     enable_language(CUDA)
   elseif(NOTELLM_CUDA STREQUAL "ON")
     message(FATAL_ERROR "NOTELLM_CUDA=ON, but torch ${NOTELLM_TORCH_VERSION} is built for CUDA '${NOTELLM_TORCH_CUDA}' and "

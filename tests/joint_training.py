@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
+from notellm.models.adapter import LoraOptions
 from notellm.models.notellm import NoteLLM
 from notellm.training import Trainer, TrainOptions
 from samples import make_notes
@@ -38,6 +39,10 @@ class Run:
     until: int | None = None
     resume: bool = False
     folder: str | None = None
+    own_head: bool = False
+    """With a head that is not the embedding table."""
+    lora: dict[str, Any] | None = None
+    """With adapters of these options on a frozen backbone."""
     extra: bool = False
     """With a loss of its own beside the joint one, and every step's pairs chosen by hand."""
 
@@ -69,8 +74,14 @@ def make_trainer(model_folder: Path, run: Run) -> Trainer:
     target = source + draw.integers(1, 4, 40)
     model = NoteLLM.from_pretrained(model_folder, dim=6)
     options = TrainOptions(**BASE | run.options)
+    if run.own_head:
+        table = model.model.embed_tokens.weight
+        model.lm_head = torch.nn.Linear(table.size(1), table.size(0), bias=False)
+        model.lm_head.weight.data = 0.5 * table.detach().flip(0)
     if options.dtype == "fp64":
         model.double()
+    if run.lora is not None:
+        model.add_lora(LoraOptions(**run.lora))
     own: dict[str, Any] = {"extra_losses": {"spread": (0.3, spread)}, "choose_pairs": every_third}
     return Trainer(model, notes, source, target, options, folder=run.folder, **(own if run.extra else {}))
 
@@ -87,6 +98,7 @@ def train(model_folder: Path, run: Run) -> tuple[dict[str, torch.Tensor], list[d
     """Does a run; gives the weights and the records."""
     trainer = make_trainer(model_folder, run)
     records = trainer.train(resume=run.resume, until=run.until)
+    trainer.model.model.sync_emb_row()
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}, records
 
 
@@ -126,10 +138,53 @@ def keep_a_share(model_folder: str) -> None:
     assert own == sum(sizes)
 
 
+def keep_rows(model_folder: str) -> None:
+    """In one of several processes: holds half of all weights, gradients and moments; between trainings all weights."""
+    trainer = make_trainer(Path(model_folder), Run("rows", {"shard_weights": True}))
+    sizes = {name: p.numel() for name, p in trainer.model.named_parameters()}
+    trainer.train(until=1)
+    assert {name: p.numel() for name, p in trainer.model.named_parameters()} == sizes
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    moments = sum(state["exp_avg"].numel() for state in trainer.optimizer.adamw.state.values())
+    shards = trainer.shards
+    shards.divide()
+    assert sum(p.numel() for p in trainer.model.parameters()) == 1  # tau
+    parts = [p.to_local() if n in shards.names else p for n, p in shards.twin.named_parameters()]
+    gradients = [shards.gradient(name) for name in shards.names]
+    for held in (moments, sum(p.numel() for p in parts), sum(g.numel() for g in gradients)):
+        assert abs(held - sum(sizes.values()) / 2) < 32  # half a row of an odd number, and tau
+    shards.gather()
+    assert all(torch.equal(p, before[name]) for name, p in trainer.model.named_parameters())
+
+
+def diverge_in_rows(model_folder: str) -> None:
+    """In one of several processes: what diverges is given up on all of them, with the whole weights of its start."""
+    run = Run("diverging", {"shard_weights": True}, extra=True)
+    trainer = make_trainer(Path(model_folder), run)
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    trainer.joint_step.extra_losses["spread"] = (float("inf"), spread)
+    with pytest.raises(FloatingPointError, match="loss and gradient must be finite"):
+        trainer.train()
+    assert all(torch.equal(p, before[name]) for name, p in trainer.model.named_parameters())
+
+
+def train_rows_in_bf16(model_folder: str) -> None:
+    """In one of several processes: the same products of the same batches as with whole weights."""
+    options = {"dtype": "bf16", "checkpoint_layers": True, "micro_pairs": 2}
+    whole, _ = train(Path(model_folder), Run("whole", options))
+    rows, _ = train(Path(model_folder), Run("rows", options | {"shard_weights": True}))
+    for name, value in whole.items():
+        # the norm of all gradients is summed in another order, and all of an update is divided by it
+        torch.testing.assert_close(rows[name], value, rtol=1e-5, atol=1e-7, msg=name)
+
+
 def disagree_and_share(model_folder: str) -> None:
-    """Both of the above, for one start of processes."""
+    """All of the above, for one start of processes."""
     disagree(model_folder)
     keep_a_share(model_folder)
+    keep_rows(model_folder)
+    diverge_in_rows(model_folder)
+    train_rows_in_bf16(model_folder)
 
 
 def interrupt_one(model_folder: str, run: Run) -> None:

@@ -1,6 +1,6 @@
 """Mining on Spark against the core, in the same run: what a job costs where one machine could do it.
 
-The log of `bench_mining_large`, smaller: 100,000 baskets, a million events. Spark runs on this machine, as many workers
+The log of `bench_mining_large`, smaller: 30,000 baskets, 300,000 events. Spark runs on this machine, as many workers
 in one Java process (``local[2]``) as the core has threads; the session is there already, the log lies in Parquet, and
 the pairs are written to Parquet. The core's time is that of mining alone, and of reading, mining and writing. Before
 the timing, both are checked to find the same pairs, to the last bit, and the same report.
@@ -108,7 +108,7 @@ def mine_on_spark(session: SparkSession, folder: Path) -> SparkPairs:
 def main() -> None:
     """Checks, measures and reports."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--baskets", type=int, default=100_000)
+    parser.add_argument("--baskets", type=int, default=30_000)
     parser.add_argument("--notes", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)

@@ -118,7 +118,7 @@ JOBS = {
         "bench_mining_growth.py", LARGE_MINING, "--baskets 20000000", "--baskets 20000000", TINY_MINING
     ),
     "mining_spark": Job(
-        "bench_mining_spark.py", "", "--rounds 3", "--rounds 3", "--baskets 300 --notes 200 --rounds 1"
+        "bench_mining_spark.py", "", "--rounds 2", "--rounds 2", "--baskets 300 --notes 200 --rounds 1"
     ),
     "ranks_large": Job(
         "bench_ranks_large.py",
@@ -137,8 +137,8 @@ JOBS = {
     "pools_ray": Job(
         "bench_pools_ray.py",
         "",
-        "--rounds 3",
-        "--rounds 3",
+        "--rounds 3 --rows 128",
+        "--rounds 3 --rows 128",
         "--layers 1 --rows 8 --shards 1 2 --rounds 1",
     ),
     "demo": Job(

@@ -17,6 +17,7 @@ from notellm.indexes.found import Neighbours
 from notellm.indexes.index import NeighbourIndex
 from notellm.pools import search
 from notellm.pools.embeddings import Embeddings
+from notellm.processes import Processes
 from notellm.progress import ProgressFn
 
 __all__ = ["NeighbourIndex", "Neighbours", "Ranks", "neighbours", "ranks_in_part", "target_ranks"]
@@ -41,6 +42,7 @@ def target_ranks(
     *,
     exclude: Tensor | None = None,
     on_device: bool | None = None,
+    processes: Processes | None = None,
     progress: ProgressFn | None = None,
 ) -> Ranks:
     """Ranks by counting: how many notes of the pool score higher than each query's target.
@@ -59,7 +61,10 @@ def target_ranks(
             query itself); -1 for none. Excluding a target is an error.
         on_device: Whether scores stay on the vectors' device and are compared there, by operations of that device;
             by default on all but the CPU. The result is the same to the bit.
-        progress: Called with ``(query-note pairs done, Q * N)``.
+        processes: Those that share the shards of `Embeddings`, usually ``Processes.current()`` under ``torchrun``. All
+            of them must make the same call; each goes through some shards and gets the counts of all. Not for a tensor.
+        progress: Called with ``(query-note pairs done, Q * N)``; one of several processes says how far in the pool it
+            is.
 
     Returns:
         Counts on the CPU in the shape of ``targets``; neither includes the target itself. -1 where there is none.
@@ -77,7 +82,9 @@ def target_ranks(
     Shapes: ``Q`` queries, ``N`` notes, ``d`` embedding width.
     """
     if isinstance(pool, Embeddings):
-        return Ranks(*search.target_ranks(queries, pool, targets, exclude, on_device, progress))
+        sharing = processes or Processes()
+        return Ranks(*search.target_ranks(queries, pool, targets, exclude, on_device, progress, sharing))
+    _check_alone("target_ranks", processes)
     return Ranks(*_core.target_ranks(queries, pool, targets, exclude, on_device=on_device, progress=progress))
 
 
@@ -133,6 +140,7 @@ def neighbours(
     exclude: Tensor | None = None,
     index: str | None = None,
     on_device: bool | None = None,
+    processes: Processes | None = None,
     progress: ProgressFn | None = None,
 ) -> Neighbours:
     """The ``k`` notes of the pool with the highest scores for each query.
@@ -148,6 +156,7 @@ def neighbours(
             than once); None searches exactly. An index needs all vectors in memory, those of all shards, too.
         on_device: Whether scores stay on the vectors' device and are compared there, by operations of that device;
             by default on all but the CPU. The result is the same to the bit.
+        processes: Those that share the shards of `Embeddings` in an exact search, as in `target_ranks`.
         progress: Called with ``(query-note pairs done, Q * N)`` by the exact search.
 
     Returns:
@@ -169,9 +178,20 @@ def neighbours(
     Shapes: ``Q`` queries, ``N`` notes, ``d`` embedding width.
     """
     if isinstance(pool, Embeddings) and index is None:
-        return Neighbours(*search.neighbours(queries, pool, k, exclude, on_device, progress))
+        sharing = processes or Processes()
+        return Neighbours(*search.neighbours(queries, pool, k, exclude, on_device, progress, sharing))
+    _check_alone("neighbours", processes)
     if isinstance(pool, Embeddings):
         pool = pool.rows(0, len(pool)).to(queries.device)
     if index is not None:
         return NeighbourIndex(pool, index).search(queries, k, exclude=exclude)
     return Neighbours(*_core.neighbours(queries, pool, k, exclude, on_device=on_device, progress=progress))
+
+
+def _check_alone(where: str, processes: Processes | None) -> None:
+    """Only shards can be shared."""
+    if processes is not None and processes.count > 1:
+        raise ValueError(
+            f"{where}: several processes must share a pool of Embeddings in an exact search, but there are "
+            f"{processes.count} and the pool is one tensor; try Embeddings.open, or leave processes out"
+        )

@@ -25,12 +25,12 @@ from notellm.models import folder as model_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.notellm import NoteLLM
+from notellm.processes import Processes
 from notellm.prompts import load_prompt, prompt_names
 from notellm.training.checkpoint import load_checkpoint, save_checkpoint, saved_dtype
 from notellm.training.log import read_log
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
-from notellm.training.processes import Processes
 from samples import make_notes
 
 __all__ = ["REFUSALS", "TARGETS"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import notellm
 from notellm import Decoding, LoraOptions, NoteLLM, Trainer, TrainOptions, _core, target_ranks
 from notellm.generation import score_categories
 from notellm.losses import csft_head_loss
@@ -86,6 +87,57 @@ def test_ranks_equal_the_cpu_s():
     actual = target_ranks(pool[:50].cuda(), pool.cuda(), targets.cuda(), exclude=torch.arange(50).cuda())
     assert torch.equal(actual.greater.cpu(), expected.greater)
     assert torch.equal(actual.equal.cpu(), expected.equal)
+
+
+@pytest.fixture
+def composed():
+    """LibTorch's operations instead of our kernels, in a context."""
+
+    @contextmanager
+    def none():
+        before = notellm.instruction_set()
+        notellm.set_instruction_set("none")
+        try:
+            yield
+        finally:
+            notellm.set_instruction_set(before)
+
+    return none
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_losses_kernels_equal_composed_operations(dtype, composed):
+    torch.manual_seed(0)
+    rows, tau = torch.randn(300, 8, dtype=dtype), torch.tensor(2.0, dtype=dtype)
+    ids = torch.arange(300) % 140  # some notes come twice
+    states, head, labels = (
+        torch.randn(90, 8, dtype=dtype),
+        torch.randn(70, 8, dtype=dtype),
+        torch.arange(90) % 70,
+    )
+
+    def gradients():
+        parts = [x.cuda().requires_grad_() for x in (rows, tau, states, head)]
+        contrastive = _core.losses.gcl_loss(parts[0], parts[1], ids.cuda(), tile_rows=128).sum
+        generative = csft_head_loss(
+            *parts[2:], labels.cuda(), torch.tensor([0, 40, 90]), dtype=dtype, max_logits=1000
+        )
+        (contrastive + generative).backward()
+        return [x.grad.cpu() for x in parts]
+
+    actual = gradients()
+    with composed():
+        expected = gradients()
+    limit = 1e-10 if dtype == torch.float64 else 1e-4
+    torch.testing.assert_close(actual, expected, rtol=limit, atol=limit)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("fp32", 1e-4), ("bf16", 0.06)])
+def test_embedding_with_the_kernels_equals_composed_operations(dtype, tolerance, on_gpu, notes, composed):
+    actual = on_gpu.embed(notes, dtype=dtype)
+    with composed():
+        expected = on_gpu.embed(notes, dtype=dtype)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
 
 
 @contextmanager

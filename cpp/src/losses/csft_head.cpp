@@ -137,8 +137,8 @@ HeadGradients head_gradients(const Head& head,
                                            : at::empty(head.weight.sizes(), options);
   }
   for_each_tile(head, [&](const Tile& tile) {
-    const at::Tensor softmax =
-        tile.scores.sub_(tile.of_positions(log_sums).unsqueeze(1)).exp2_();  // (P, C)
+    at::Tensor softmax = tile.scores;  // (P, C)
+    internal::to_tile_softmax(softmax, 1, tile.of_positions(log_sums));
     softmax.scatter_add_(1, tile.columns, tile.has.to(head.wide).neg_());
     const at::Tensor by_logits = for_products(softmax, head.compute);
     if (needs_states) {

@@ -49,11 +49,13 @@ struct Part {
 };
 
 // W + scale * up down: differentiable only in W, since `project` computes the adapters' gradients.
-// Computed in the weights' own dtype: if W were rounded to bf16 first, small changes would be lost.
+// In the wider of the dtypes of W and the adapter (a frozen W may be bf16): if the sum were rounded
+// to bf16 here, small changes would be lost.
 at::Tensor merged(const Part& part) {
   const Adapter& adapter = part.adapter;
   if (!adapter.down.defined()) return part.weight;
-  const at::ScalarType own = part.weight.scalar_type();
+  const at::ScalarType own =
+      c10::promoteTypes(part.weight.scalar_type(), adapter.down.scalar_type());
   const bool is_slow = own == at::kBFloat16 && part.weight.is_cpu() && !multiplies_bf16();
   const at::ScalarType wide = is_slow ? at::kFloat : own;
   return at::addmm(part.weight.to(wide), adapter.up.detach().to(wide),

@@ -1,5 +1,6 @@
 #include "notellm/models/plan.h"
 
+#include <c10/core/GradMode.h>
 #include "tensors.h"
 
 #include <iterator>
@@ -67,6 +68,21 @@ void plan_layout(DecoderPlan& plan,
   plan.rope = rope_table(whole.positions(), rope, attention_dtype(plan.dtype, at::kCPU));
 }
 
+// For LibTorch's operations. Where nothing is differentiated, flash attention reads shared prefixes
+// in place; its log-sums, by which the parts are merged, have no gradient.
+AttentionPlan attention_plan(const Segments& segments,
+                             at::ScalarType dtype,
+                             at::Device device,
+                             int64_t head_dim) {
+  const bool is_flash = takes_flash_attention(device, dtype, head_dim);
+  AttentionPlan plan;
+  if (is_flash && !at::GradMode::is_enabled())
+    plan.levels = prefix_levels(segments, device);
+  else
+    plan = plan_forest(segments, at::TensorOptions().dtype(dtype).device(device), !is_flash);
+  return plan;
+}
+
 }  // namespace
 
 at::ScalarType attention_dtype(at::ScalarType compute, at::Device device) {
@@ -92,9 +108,7 @@ DecoderPlan plan_decoder(const Segments& segments,
     plan_layout(plan, segments, config.rope, read_rows);
   } else {
     const at::ScalarType dtype = attention_dtype(compute, device);
-    const bool has_masks = !takes_flash_attention(device, dtype, config.rope.head_dim);
-    plan.attention =
-        plan_forest(segments, at::TensorOptions().dtype(dtype).device(device), has_masks);
+    plan.attention = attention_plan(segments, dtype, device, config.rope.head_dim);
     plan.rope = rope_table(on_device(segments.positions(), device), config.rope, dtype);
     if (read_rows) {
       plan.host_read_rows = on_device(*read_rows, at::kCPU);

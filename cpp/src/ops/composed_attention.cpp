@@ -8,6 +8,7 @@
 #include <map>
 #include <utility>
 
+#include "heads.h"
 #include "notellm/ops/on_device.h"
 #include "notellm/util/check.h"
 
@@ -23,13 +24,6 @@ at::Tensor causal_tail_mask(int64_t new_tokens, int64_t context, const at::Tenso
 
 // (tokens, heads, E) -> (1, heads, tokens, E), as the fused attention needs it.
 at::Tensor heads_first(const at::Tensor& x) { return x.transpose(0, 1).unsqueeze(0); }
-
-// (tokens, K, E) -> (tokens, H, E): every key head serves H / K query heads.
-at::Tensor repeat_heads(const at::Tensor& x, int64_t heads) {
-  const int64_t group = heads / x.size(1);
-  if (group == 1) return x;
-  return x.unsqueeze(2).expand({-1, -1, group, -1}).reshape({x.size(0), heads, x.size(2)});
-}
 
 // The rows of every context. The gradients of an ancestor's many descendants are summed at least in
 // fp32: index_select's backward would sum them in the dtype of `x`.
@@ -146,6 +140,7 @@ at::Tensor composed_attention(const at::Tensor& queries,
   NOTELLM_CHECK_ARG(heads % keys.size(1) == 0,
                     "query heads must be a multiple of key heads, but are ", heads, " and ",
                     keys.size(1));
+  if (plan.levels) return prefix_attention(queries, keys, values, *plan.levels);
   const at::Tensor context_keys = contexts_of(keys, plan.contexts.rows);
   const at::Tensor context_values = contexts_of(values, plan.contexts.rows);
   if (takes_flash_attention(queries.device(), queries.scalar_type(), queries.size(2))) {
@@ -162,8 +157,8 @@ at::Tensor composed_attention(const at::Tensor& queries,
     const std::optional<at::Tensor> mask =
         plan.masks[r].defined() ? std::optional(plan.masks[r]) : std::nullopt;
     const at::Tensor attended = at::scaled_dot_product_attention(
-        heads_first(query_runs[r]), heads_first(repeat_heads(key_runs[r], heads)),
-        heads_first(repeat_heads(value_runs[r], heads)), mask);
+        heads_first(query_runs[r]), heads_first(internal::repeat_heads(key_runs[r], heads)),
+        heads_first(internal::repeat_heads(value_runs[r], heads)), mask);
     outputs.push_back(attended.squeeze(0).transpose(0, 1));  // (new, H, E)
   }
   return at::cat(outputs).flatten(1);

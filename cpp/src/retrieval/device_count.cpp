@@ -59,9 +59,9 @@ at::Tensor count_on_cuda(const at::Tensor& tile,
         open.mutable_data_ptr<int32_t>(), count.mutable_data_ptr<int64_t>(), kCapacity});
   };
   if (tile.scalar_type() == at::kDouble)
-    add_all(double{}, kernels::cuda_tables()->count_f64);
+    add_all(double{}, kernels::cuda_tables()->tiles_f64.count);
   else
-    add_all(float{}, kernels::cuda_tables()->count_f32);
+    add_all(float{}, kernels::cuda_tables()->tiles_f32.count);
   const auto size = count.item<int64_t>();
   if (size > kCapacity) return {};
   greater.add_(found);

@@ -105,7 +105,7 @@ def _run(verb: str, arguments: list[str]) -> int:
 def _run_together(verb: str, arguments: list[str]) -> int:
     """Runs a verb as one of the processes that ``torchrun`` started; the first one prints."""
     from notellm.errors import ConfigError
-    from notellm.training.processes import leave, started, work_apart
+    from notellm.processes import leave, started, work_apart
 
     work_apart(False)  # whatever a call before had
     if verb not in TOGETHER:
@@ -124,7 +124,7 @@ def _speaks() -> bool:
     """Whether this process should report an error: of several processes, the one that failed first does."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return True
-    from notellm.training.processes import fails_first
+    from notellm.processes import fails_first
 
     return fails_first()
 

@@ -30,6 +30,7 @@ PACKAGES = {
     "scikit-learn": ("sklearn", "the TF-IDF baseline"),
     "matplotlib": ("matplotlib", "figures in notebooks"),
     "tensorboard": ("tensorboard", "TensorBoard logs (train.tensorboard=true)"),
+    "torchao": ("torchao", "AdamW's moments in 8 bits (train.moments=8bit)"),
 }
 """Optional packages: the module to import, and what does not work without them."""
 

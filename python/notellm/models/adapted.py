@@ -55,8 +55,7 @@ class Adapted(nn.Module):
             raise ValueError(f"add_lora: r must be at least 1, but is {chosen.r}")
         self.lora = chosen
         lora.add(self.model, self.lora, self.emb_token_id, seed)
-        if self.lm_head is not None:
-            self.lm_head.requires_grad_(False)
+        self._freeze_head()
         return self
 
     def merge_lora(self, *, keep: bool = False) -> Self:
@@ -74,7 +73,7 @@ class Adapted(nn.Module):
         self._unmerged = lora.merge(self.model, self._with_lora("merge_lora"), keep=keep)
         self.lora = None
         if self.lm_head is not None:
-            self.lm_head.requires_grad_(True)
+            self.lm_head.requires_grad_(True).to(self.model.embed_tokens.weight.dtype)
         return self
 
     def unmerge_lora(self) -> Self:
@@ -95,8 +94,7 @@ class Adapted(nn.Module):
         self.lora, unmerged = self._unmerged.options, self._unmerged
         self._unmerged = None
         lora.unmerge(self.model, unmerged)
-        if self.lm_head is not None:
-            self.lm_head.requires_grad_(False)
+        self._freeze_head()
         return self
 
     def save_peft(self, path: str | Path, *, base_model: str | None = None) -> None:
@@ -108,6 +106,16 @@ class Adapted(nn.Module):
         """Adds the adapters of a folder that `save_peft` or `peft` made; see `notellm.models.peft_folder.load`."""
         peft_folder.load(self.model, self.own_parameters(), Path(path), add=self.add_lora)
         return self
+
+    def _freeze_head(self) -> None:
+        """Freezes the head, and stores what is frozen as the options say."""
+        if self.lm_head is not None:
+            self.lm_head.requires_grad_(False)
+        assert self.lora is not None
+        if self.lora.frozen_bf16:
+            for part in (self.model, self.lm_head):
+                if part is not None:
+                    lora.store_frozen(part)
 
     def _with_lora(self, where: str) -> LoraOptions:
         if self.lora is None:

@@ -44,6 +44,13 @@ class LoraOptions(Options):
     )
     rslora: bool = option("Whether the scale is alpha / sqrt(r) instead (Kalajdzievski 2023).", default=False)
 
+    frozen_bf16: bool = option(
+        "Whether the frozen matrices are stored in bf16: half of fp32's bytes, and the same numbers where the backbone "
+        "was saved in bf16; norms, biases and adapters stay as they are.",
+        default=False,
+        added_later=True,
+    )
+
     @property
     def scale(self) -> float:
         """The factor of ``B A``."""
@@ -69,12 +76,13 @@ class Adapter(nn.Module):
         self.scale = options.scale
 
     def merged(self, weight: Tensor) -> Tensor:
-        """The matrix plus what the adapter adds, in the matrix's dtype, without a graph."""
-        is_slow = weight.dtype == torch.bfloat16 and not multiplies_bf16(weight.device)  # a scalar loop
-        wide = torch.float32 if is_slow else weight.dtype
+        """The matrix plus what the adapter adds, in the wider dtype of the two, without a graph."""
+        own = torch.promote_types(weight.dtype, self.lora_A.dtype)
+        is_slow = own == torch.bfloat16 and not multiplies_bf16(weight.device)  # a scalar loop
+        wide = torch.float32 if is_slow else own
         with torch.no_grad():
             up, down = self.lora_B.to(wide), self.lora_A.to(wide)
-            return torch.addmm(weight.to(wide), up, down, alpha=self.scale).to(weight.dtype)
+            return torch.addmm(weight.to(wide), up, down, alpha=self.scale).to(own)
 
 
 def checked(modules: nn.ModuleDict) -> dict[str, Adapter]:

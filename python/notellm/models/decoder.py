@@ -183,8 +183,9 @@ class Decoder(nn.Module):
         """Writes [EMB]'s own row, if it has one, into the table, for code that reads the whole table."""
         if self.emb_row is not None:
             row = self.embed_tokens.weight.detach()[self.emb_token_id]
-            if not torch.equal(row, self.emb_row):
-                row.copy_(self.emb_row.detach())
+            own = self.emb_row.detach().to(row.dtype)  # a frozen table may be bf16
+            if not torch.equal(row, own):
+                row.copy_(own)
 
     def blocks(self) -> Iterator[DecoderLayer]:
         """The layers.

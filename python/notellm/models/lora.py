@@ -42,6 +42,13 @@ def add(decoder: Decoder, options: LoraOptions, emb_token_id: int, seed: int) ->
     decoder.emb_row = nn.Parameter(decoder.embed_tokens.weight[emb_token_id].detach().clone())
 
 
+def store_frozen(module: nn.Module) -> None:
+    """Stores frozen matrices in bf16; vectors, which are small and factors of no product, stay as they are."""
+    for parameter in module.parameters():
+        if not parameter.requires_grad and parameter.dim() > 1:
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
 def merge(decoder: Decoder, options: LoraOptions, *, keep: bool) -> Unmerged | None:
     """Merges adapters into their matrices and [EMB]'s row into the table, and removes them; unfreezes everything.
 
@@ -60,8 +67,8 @@ def merge(decoder: Decoder, options: LoraOptions, *, keep: bool) -> Unmerged | N
         kept.append(layer.adapters)
         layer.adapters = nn.ModuleDict()
     row, decoder.emb_row = decoder.emb_row, None
-    decoder.requires_grad_(True)
     assert row is not None
+    decoder.requires_grad_(True).to(row.dtype)  # frozen matrices may have been narrower
     return Unmerged(options, weights, kept, row) if keep else None
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -229,11 +230,12 @@ class NoteLLM(Adapted):
         path = Path(path)
         if path.is_dir() and any(path.iterdir()) and not (path / backbone.EXTRA_CONFIG).exists():
             raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
-        hf = backbone.with_dtype(self.hf_config, self.model.embed_tokens.weight.dtype)
         with atomic_folder(path, replace=True) as target:
             weights = {f"model.{name}": value for name, value in merged_parameters(self.model)}
             if self.lm_head is not None:
                 weights[tensors.HEAD] = self.lm_head.weight.detach()
+            widest = reduce(torch.promote_types, (weight.dtype for weight in weights.values()))
+            hf = backbone.with_dtype(self.hf_config, widest)
             save_file(weights, target / model_folder.SINGLE, metadata={"format": "pt"})
             own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
             save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})

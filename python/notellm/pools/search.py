@@ -1,12 +1,17 @@
-"""Exact ranks and neighbours in embeddings of several shards; the documented functions are in `notellm.retrieval`."""
+"""Exact ranks and neighbours in embeddings of several shards; the documented functions are in `notellm.retrieval`.
 
-from collections.abc import Iterator
+Several processes take consecutive shards each, as many as the others or one less. What they find is joined in the
+order of their ranks, which is that of the shards, so it is what one process finds.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from notellm._core import retrieval as _core
 from notellm.pools.embeddings import Embeddings
+from notellm.processes import Processes
 from notellm.progress import ProgressFn
 
 
@@ -17,14 +22,15 @@ def neighbours(
     exclude: Tensor | None,
     on_device: bool | None,
     progress: ProgressFn | None,
+    processes: Processes,
 ) -> tuple[Tensor, Tensor]:
     """See `notellm.retrieval.neighbours`: the best of all are among the best of each shard.
 
     Equal scores keep the order of the shards, which is that of the pool.
     """
     _check_within("neighbours", "exclude", exclude, len(pool), allows_none=True)
-    best: tuple[Tensor, Tensor] | None = None
-    for first, rows in _blocks(pool):
+    best = None
+    for first, rows in _blocks(pool, processes):
         own = _core.neighbours(
             queries,
             rows.to(queries.device),
@@ -33,13 +39,20 @@ def neighbours(
             on_device=on_device,
             progress=_of_block(progress, len(queries), first, len(pool)),
         )
-        scores, indices = own[0], torch.where(own[1] >= 0, own[1] + first, -1)
-        if best is not None:
-            scores, indices = torch.cat([best[0], scores], 1), torch.cat([best[1], indices], 1)  # (Q, 2k)
-        order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
-        best = scores.gather(1, order), indices.gather(1, order)
-    assert best is not None  # there is always a shard
-    return best
+        found = own[0], torch.where(own[1] >= 0, own[1] + first, -1)
+        best = found if best is None else _best([best, found], k)
+    assert best is not None  # there is always a block
+    if processes.count > 1:
+        scores, indices = (processes.joined(part.to(queries.device)) for part in best)
+        best = _best(list(zip(scores, indices, strict=True)), k)
+    return best[0].cpu(), best[1].cpu()
+
+
+def _best(found: Sequence[tuple[Tensor, Tensor]], k: int) -> tuple[Tensor, Tensor]:
+    """The best of what was found in several parts of a pool, scores and indices of shape ``(Q, k)`` each."""
+    scores, indices = torch.cat([part[0] for part in found], 1), torch.cat([part[1] for part in found], 1)
+    order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return scores.gather(1, order), indices.gather(1, order)
 
 
 def target_ranks(
@@ -49,15 +62,16 @@ def target_ranks(
     exclude: Tensor | None,
     on_device: bool | None,
     progress: ProgressFn | None,
+    processes: Processes,
 ) -> tuple[Tensor, Tensor]:
     """See `notellm.retrieval.target_ranks`: counts of notes add up over the shards."""
     targets, exclude = targets.cpu(), None if exclude is None else exclude.cpu()
     if targets.dim() == 2 and targets.dtype == torch.int64 and len(targets) == len(queries):
-        return _ranks_of_several(queries, pool, targets, exclude, on_device, progress)
+        return _ranks_of_several(queries, pool, targets, exclude, on_device, progress, processes)
     _check_targets(targets, exclude, len(queries), len(pool))
     aims = pool.take(targets).to(queries.device)  # (Q, d)
     counts = torch.zeros(2, len(queries), dtype=torch.int64)  # greater, equal
-    for first, rows in _blocks(pool):
+    for first, rows in _blocks(pool, processes):
         found = _core.ranks_in_part(
             queries,
             aims,
@@ -67,7 +81,10 @@ def target_ranks(
             progress=_of_block(progress, len(queries), first, len(pool)),
         )
         counts += torch.stack(found)
-    return counts[0], counts[1]
+    counts = counts.to(queries.device)
+    processes.sum_(counts)
+    greater, equal = counts.cpu()
+    return greater, equal
 
 
 def _ranks_of_several(
@@ -77,22 +94,28 @@ def _ranks_of_several(
     exclude: Tensor | None,
     on_device: bool | None,
     progress: ProgressFn | None,
+    processes: Processes,
 ) -> tuple[Tensor, Tensor]:
     """Several targets of a query, shape ``(Q, T)`` with -1 for none, are those of as many equal queries."""
     is_there = targets != -1
     query = is_there.nonzero()[:, 0]
     own = None if exclude is None else exclude[query]
-    found = target_ranks(queries[query.to(queries.device)], pool, targets[is_there], own, on_device, progress)
+    some = queries[query.to(queries.device)]
+    found = target_ranks(some, pool, targets[is_there], own, on_device, progress, processes)
     greater, equal = (torch.full_like(targets, -1).masked_scatter_(is_there, counts) for counts in found)
     return greater, equal
 
 
-def _blocks(pool: Embeddings) -> Iterator[tuple[int, Tensor]]:
-    """Pieces of the pool, shape ``(n, d)``, each with the number of its first row."""
-    first = 0
-    for _, rows in pool.blocks:
-        yield first, rows
-        first += len(rows)
+def _blocks(pool: Embeddings, processes: Processes) -> Iterator[tuple[int, Tensor]]:
+    """Pieces of this process's shards, shape ``(n, d)``, each with the number of its first row; at least one."""
+    begin, end = processes.share(len(pool.shards))
+    if begin == end:
+        yield 0, pool.rows(0, 0)  # there are more processes than shards
+    for shard in pool.shards[begin:end]:
+        first = shard.first
+        for _, rows in shard.blocks():
+            yield first, rows
+            first += len(rows)
 
 
 def _left_out(targets: Tensor, exclude: Tensor | None, first: int, rows: int) -> Tensor:

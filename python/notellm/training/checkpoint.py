@@ -76,12 +76,14 @@ def save_checkpoint(
         options: Options of the run.
         data: Fingerprint of the training data.
     """
-    moments = optimizer.state()
+    moments, shards = optimizer.state(), optimizer.shards
+    weights = (
+        {name: p.detach() for name, p in model.named_parameters()} if shards is None else shards.weights()
+    )
     if not optimizer.processes.is_first:
         return
     target = folder / f"step-{step:07d}"
     with atomic_folder(target, replace=True) as temporary:
-        weights = {name: value.detach() for name, value in model.named_parameters()}
         save_file(weights, temporary / model_folder.SINGLE)
         save_file(moments, temporary / OPTIMIZER)
         state = {"step": step, "options": options.to_dict(), "data": data}

@@ -1,60 +1,80 @@
 """AdamW over a model's parameters: parameter groups, learning rates, and which process keeps which state."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from notellm.models.notellm import NoteLLM
+from notellm.processes import Processes
+from notellm.training import eight_bits
 from notellm.training.options import TrainOptions
-from notellm.training.processes import Processes
+from notellm.training.sharding import Shards
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 COUNTER = "step"
 
 
 class Optimizer:
-    """Fused AdamW; every process keeps the full state, or (``shard_optimizer``) only that of its share of parameters.
+    """AdamW; every process keeps the full state, that of its share of parameters, or that of its rows of each.
 
-    With shards each process updates its own parameters and sends them to the others; the numbers are the same as
-    without. torch's ZeroRedundancyOptimizer does this, too; here the state is sent one tensor at a time rather than
-    pickled as a whole, and by name, so that a checkpoint does not depend on the number of processes.
+    With shares of parameters (``shard_optimizer``) each process updates its own and sends them to the others; with rows
+    (``shard_weights``) it updates its rows. The numbers are the same as without. torch's ZeroRedundancyOptimizer
+    divides the state, too; here it is sent one tensor at a time rather than pickled as a whole, and by name, so that a
+    checkpoint does not depend on the number of processes.
 
     Args:
         model: Its parameters that require a gradient are trained.
-        options: Rates, decay and whether to shard.
+        options: Rates, decay, the form of the moments, and whether to shard.
         processes: The processes that hold the same parameters.
+        shards: The model's parameters where they are divided by rows.
+
+    Raises:
+        NotSupportedError: If the moments are to have 8 bits, but torchao is not installed.
 
     Attributes:
         parameters: All trained parameters, by name.
+        pieces: What this process updates of them: all, its own, or its rows.
     """
 
-    def __init__(self, model: NoteLLM, options: TrainOptions, processes: Processes) -> None:
+    def __init__(
+        self, model: NoteLLM, options: TrainOptions, processes: Processes, shards: Shards | None = None
+    ) -> None:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.processes = processes
-        self.owners = self._assign_owners() if options.shard_optimizer and processes.count > 1 else None
-        head = {id(parameter) for parameter in model.own_parameters().values()}
+        self.shards = shards
+        has_owners = options.shard_optimizer and processes.count > 1 and shards is None
+        self.owners = self._assign_owners() if has_owners else None
+        self.pieces = self.parameters if shards is None else shards.pieces()
+        if self.owners is not None:
+            self.pieces = {name: p for name, p in self.pieces.items() if self.owners[name] == processes.rank}
+        head = model.own_parameters()
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
-            lr = options.lr_head if id(parameter) in head else options.lr
+            lr = options.lr_head if name in head else options.lr
             decay = options.weight_decay if parameter.dim() > 1 else 0.0
             group = groups.setdefault((lr, decay), [])  # empty if other processes own all of it
-            if self._is_own(name):
-                group.append(parameter)
-        self.adamw = torch.optim.AdamW(
-            [
-                {"params": p, "lr": lr, "peak_lr": lr, "weight_decay": decay}
-                for (lr, decay), p in groups.items()
-            ],
-            betas=(options.beta1, options.beta2),
-            eps=options.eps,
-            fused=True,
-        )
+            if name in self.pieces:
+                group.append(self.pieces[name])
+        chosen: dict[str, Any] = {"betas": (options.beta1, options.beta2), "eps": options.eps}
+        described = [
+            {"params": p, "lr": lr, "peak_lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()
+        ]
+        self.adamw: torch.optim.Optimizer
+        if options.moments == "8bit":
+            self.adamw = eight_bits.adamw(described, **chosen)
+        else:
+            self.adamw = torch.optim.AdamW(described, fused=True, **chosen)
 
     def set_rates(self, factor: float) -> None:
         """Sets every learning rate to a share of its peak."""
         for group in self.adamw.param_groups:
-            group["lr"] = group["peak_lr"] * factor
+            lr = group["peak_lr"] * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
 
     def clip(self, limit: float) -> float:
         """Clips the gradients to a norm; 0 = no clipping.
@@ -62,11 +82,27 @@ class Optimizer:
         Returns:
             The norm before clipping.
         """
-        return float(nn.utils.clip_grad_norm_(self.parameters.values(), limit or float("inf")))
+        limit = limit or float("inf")
+        if self.shards is None:
+            return float(nn.utils.clip_grad_norm_(self.parameters.values(), limit))
+        square = torch.zeros((), dtype=torch.float64, device=next(iter(self.pieces.values())).device)
+        for name, piece in self.pieces.items():
+            if name in self.shards.names:
+                piece.grad = self.shards.gradient(name)
+            is_counted = name in self.shards.names or self.processes.is_first
+            if piece.grad is not None and is_counted:
+                square += piece.grad.norm().double().square()
+        self.processes.sum_(square)
+        norm = square.sqrt()
+        nn.utils.clip_grads_with_norm_(self.pieces.values(), limit, norm)
+        return float(norm)
 
     def step(self) -> None:
-        """Updates the parameters, which are the same on all processes before and after."""
+        """Updates the parameters, which are the same on all processes before and after. Goes after `clip`."""
         self.adamw.step()
+        if self.shards is not None:
+            for name in self.shards.names & self.pieces.keys():
+                self.pieces[name].grad = None  # the model's own gradients are all that is left
         if self.owners is None:
             return
         for owner in range(self.processes.count):
@@ -79,30 +115,38 @@ class Optimizer:
         All processes must call it; only the first gets the result. A parameter that has not been updated yet has no
         state.
         """
-        if self.owners is None and not self.processes.is_first:
+        is_divided = self.owners is not None or self.shards is not None
+        if not is_divided and not self.processes.is_first:
             return {}
-        has_state = [p in self.adamw.state for p in self.parameters.values()]
-        if self.owners is not None:
+        has_state = [
+            name in self.pieces and self.pieces[name] in self.adamw.state for name in self.parameters
+        ]
+        if is_divided:
             device = next(iter(self.parameters.values())).device
             known = torch.tensor(has_state, dtype=torch.int64, device=device)
             self.processes.sum_(known)
             has_state = known.tolist()
         state: dict[str, Tensor] = {}
-        for (name, parameter), exists in zip(self.parameters.items(), has_state, strict=True):
+        for name, exists in zip(self.parameters, has_state, strict=True):
             if exists:
-                state |= self._parameter_state(name, parameter)
+                for key in (*MOMENTS, COUNTER):
+                    value = self._whole(name, key)
+                    if self.processes.is_first:
+                        state[f"{name}.{key}"] = value.cpu()
         return state
 
-    def _parameter_state(self, name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
-        places = {key: torch.empty_like(parameter) for key in MOMENTS}
-        places[COUNTER] = torch.zeros((), device=parameter.device)
-        state = {}
-        for key, place in places.items():
-            value = self.adamw.state[parameter][key] if self._is_own(name) else place.detach()
-            if self.owners is not None:
-                self.processes.bring_to_first(self.owners[name], value)
-            state[f"{name}.{key}"] = value.cpu()
-        return state
+    def _whole(self, name: str, key: str) -> Tensor:
+        """A part of a parameter's state; whole on the first process."""
+        like = self.parameters[name].detach()
+        if name in self.pieces:
+            value = eight_bits.widened(self.adamw.state[self.pieces[name]][key]).to(like.device)
+        else:
+            value = torch.zeros((), device=like.device) if key == COUNTER else torch.empty_like(like)
+        if self.owners is not None:
+            self.processes.bring_to_first(self.owners[name], value)
+        elif self.shards is not None and name in self.shards.names and key != COUNTER:
+            return self.shards.whole(name, value)
+        return value
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Loads what `state` returned on the first process; each process keeps the part it owns.
@@ -111,20 +155,20 @@ class Optimizer:
             ValueError: If a tensor is missing or has another shape.
         """
         self.adamw.state.clear()
-        for name, parameter in self.parameters.items():
-            if not self._is_own(name) or f"{name}.{COUNTER}" not in state:
+        for name, piece in self.pieces.items():
+            if f"{name}.{COUNTER}" not in state:
                 continue
-            values = {COUNTER: state[f"{name}.{COUNTER}"].to(parameter.device, torch.float32, copy=True)}
+            values = {COUNTER: state[f"{name}.{COUNTER}"].to(piece.device, torch.float32, copy=True)}
+            shape = self.parameters[name].shape
             for key in MOMENTS:
                 value = state.get(f"{name}.{key}")
-                if value is None or value.shape != parameter.shape:
+                if value is None or value.shape != shape:
                     found = "it is not there" if value is None else f"is {list(value.shape)}"
-                    raise ValueError(f"{name}.{key} must be {list(parameter.shape)}, but {found}")
-                values[key] = value.to(parameter.device, parameter.dtype, copy=True)
-            self.adamw.state[parameter] = values
-
-    def _is_own(self, name: str) -> bool:
-        return self.owners is None or self.owners[name] == self.processes.rank
+                    raise ValueError(f"{name}.{key} must be {list(shape)}, but {found}")
+                if self.shards is not None and name in self.shards.names:
+                    value = self.shards.own_rows(value)
+                values[key] = eight_bits.narrowed(value, self.adamw, piece, is_signed=key == MOMENTS[0])
+            self.adamw.state[piece] = values
 
     def _assign_owners(self) -> dict[str, int]:
         """Assigns each parameter, the largest first, to the process that has the least so far."""

@@ -72,6 +72,14 @@ class OptimizationOptions(Options):
         default=False,
         decides_cost=True,
     )
+    shard_weights: bool = option(
+        "Whether each of W processes keeps only its rows of every weight, gradient and moment (FSDP2); a layer's "
+        "weights are gathered before it is computed. The update is the same. It includes shard_optimizer. Saves "
+        "1 - 1/W of all these bytes; costs two gathers of the weights in every pass.",
+        default=False,
+        decides_cost=True,
+        added_later=True,
+    )
     epochs: int = option("Passes over all pairs.", default=1, at_least=1)
     max_steps: int = option(
         "Steps, whatever the epochs say, fewer or more; 0 = as they say.",
@@ -98,6 +106,13 @@ class OptimizationOptions(Options):
     beta1: float = option("AdamW's, of the first moment.", default=0.9, at_least=0, below=1)
     beta2: float = option("AdamW's, of the second moment.", default=0.999, at_least=0, below=1)
     eps: float = option("AdamW's, beside the root of the second moment.", default=1e-8, above=0)
+    moments: str = option(
+        "AdamW's moments: full (as wide as the parameters), or 8bit (a quarter of fp32's bytes, rounded; needs the "
+        "torchao package, extra 8bit).",
+        default="full",
+        choices=("full", "8bit"),
+        added_later=True,
+    )
     checkpoint_every: int = option(
         "Steps between two checkpoints; 0 = only after the last step.",
         default=100,

@@ -10,12 +10,17 @@ Every process plans the whole batch of ``B`` pairs and computes its own rows, on
    its own rows. Extra losses (`plugins`) are computed here, too.
 3. *Backward through the model*, one micro-batch at a time: from the embeddings with their gradients of stage 2, and
    from the generative loss, divided by the denominator of the whole step.
-4. *Gradients* of parameters are summed over processes: denominators are global, so nothing is averaged.
+4. *Gradients* of parameters are summed over processes: denominators are global, so nothing is averaged. (Those of
+   parameters that are divided by rows have been summed in stage 3 already, see `sharding`.)
+
+Where weights are divided, every pass gathers them, so all processes make the same passes: those that have nothing to
+compute at a time make one over a single row, which counts for nothing.
 
 Each loss term of the batch is counted exactly once, on one process and in one micro-batch; so the sum is the gradient
 of the whole batch, also for tau.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,9 +36,10 @@ from notellm.models.language_model import TrainingStates
 from notellm.models.lora import dropout_seed
 from notellm.models.notellm import NoteLLM
 from notellm.precision import compute_dtype
+from notellm.processes import Processes
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses
-from notellm.training.processes import Processes
+from notellm.training.sharding import Shards
 
 PackedBatch = _core.prompts.PackedBatch
 NOTHING = LossTerm(torch.zeros(()), 0)
@@ -82,12 +88,17 @@ class _MicroBatch:
     packed: PackedBatch
     """The packed rows; with outputs only if the generative loss has a weight."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether its rows count for nothing: its passes only answer those of other processes."""
+        return self.begin == self.end
+
 
 class JointStep:
     """Computes a step's gradients by the rule above.
 
     Args:
-        model: `backward` sets the ``grad`` of its parameters.
+        model: `backward` sets the ``grad`` of its parameters; or their shards.
         tokenized: The notes that the plans index.
         options: Weights of the losses, and how a step is divided.
         processes: The processes that share the step.
@@ -97,14 +108,15 @@ class JointStep:
 
     def __init__(
         self,
-        model: NoteLLM,
+        model: NoteLLM | Shards,
         tokenized: "_core.prompts.TokenizedNotes",
         options: TrainOptions,
         processes: Processes,
         extra_losses: ExtraLosses | None = None,
         numbers: NDArray[np.int64] | None = None,
     ) -> None:
-        self.model = model
+        self.shards = model if isinstance(model, Shards) else None
+        self.model = model.twin if isinstance(model, Shards) else model
         self.tokenized = tokenized
         self.options = options
         self.processes = processes
@@ -141,11 +153,11 @@ class JointStep:
             embeddings, kept = self._embed(micros, plan)
             contrastive, extra, row_gradients = self._contrast(embeddings, plan)
         for micro in micros:
-            if reads_rows or len(micro.packed.labels):
+            if reads_rows or len(micro.packed.labels) or (self.shards and labelled):
                 states = kept or self._forward(micro.packed)
                 generative = generative + self._descend(micro, states, row_gradients, labelled)
                 del states  # frees its graph before the next one is built
-        tokens = sum(len(micro.packed.tokens) for micro in micros)
+        tokens = sum(len(micro.packed.tokens) for micro in micros if not micro.is_idle)
         losses = torch.stack([loss.double().reshape(()) for loss in (contrastive, generative, *extra)])
         if self.processes.count > 1:
             losses, tokens = self._sum_over_processes(losses, tokens)
@@ -161,7 +173,17 @@ class JointStep:
             begin, end = 2 * pair, 2 * min(pair + size, last)
             packed = self.model.prompt.pack_rows(self.tokenized, plan.prompts[begin:end], mode=mode)
             micros.append(_MicroBatch(begin, end, packed))
-        return micros
+        return micros + self._idle(plan, size, len(micros))
+
+    def _idle(self, plan: "_core.prompts.PlannedBatch", size: int, own: int) -> list[_MicroBatch]:
+        """Where weights are divided: passes that other processes make, and this one has no rows left for."""
+        pairs, count = len(plan.prompts) // 2, self.processes.count
+        if self.shards is None or not self.options.micro_pairs:
+            return []
+        most = math.ceil(math.ceil(pairs / count) / size)  # of the largest share
+        row = 2 * self.processes.share(pairs)[0]
+        packed = self.model.prompt.pack_rows(self.tokenized, plan.prompts[row : row + 1], mode="embed")
+        return [_MicroBatch(row, row, packed)] * (most - own)
 
     def _count_labelled(self, micros: Sequence[_MicroBatch]) -> int:
         """The denominator of the generative loss, over all processes: notes with an output, or tokens."""
@@ -195,8 +217,12 @@ class JointStep:
         with torch.no_grad():
             for micro in micros:
                 rows = plan.prompts[micro.begin : micro.end]
-                inputs = self.model.prompt.pack_rows(self.tokenized, rows, mode="embed")
-                embeddings.append(self._forward(inputs).embeddings)
+                inputs = (
+                    micro.packed
+                    if micro.is_idle
+                    else self.model.prompt.pack_rows(self.tokenized, rows, mode="embed")
+                )
+                embeddings.append(self._forward(inputs).embeddings[: micro.end - micro.begin])
         return torch.cat(embeddings), None
 
     def _contrast(
@@ -244,8 +270,11 @@ class JointStep:
         roots: list[Tensor] = []
         gradients: list[Tensor | None] = []
         if row_gradients is not None:
+            rows = row_gradients[micro.begin : micro.end]
             roots.append(states.embeddings)
-            gradients.append(row_gradients[micro.begin : micro.end])
+            gradients.append(torch.zeros_like(states.embeddings) if micro.is_idle else rows)
+        if self.shards is not None:
+            self._reach_all(states, labelled, roots, gradients)
         generative = torch.zeros((), device=self.model.device)
         if len(micro.packed.labels):
             generative = self._generative_sum(states, micro.packed)
@@ -254,6 +283,17 @@ class JointStep:
             gradients.append(None)
         torch.autograd.backward(roots, gradients)
         return generative.detach().double()
+
+    def _reach_all(
+        self, states: TrainingStates, labelled: int, roots: list[Tensor], gradients: list[Tensor | None]
+    ) -> None:
+        """Lets zeros reach all parameters that another process's gradient may reach: the two are added up."""
+        roots.append(states.labelled)  # goes through the decoder alone, also where there are no labels
+        gradients.append(torch.zeros_like(states.labelled))
+        head = self.model.lm_head
+        if labelled and head is not None and head.weight.requires_grad:
+            roots.append(head.weight)
+            gradients.append(torch.zeros_like(head.weight))
 
     def _generative_sum(self, states: TrainingStates, batch: PackedBatch) -> Tensor:
         labels = self.model.on_device(batch.labels)
@@ -264,8 +304,11 @@ class JointStep:
         ).sum
 
     def _sum_over_processes(self, losses: Tensor, tokens: int) -> tuple[Tensor, int]:
-        """Stage 4: sums losses and tokens, in fp64, and every parameter's gradient."""
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        """Stage 4: sums losses and tokens, in fp64, and every parameter's gradient that is not summed yet."""
+        divided = frozenset[str]() if self.shards is None else self.shards.names
+        parameters = [
+            p for name, p in self.model.named_parameters() if p.requires_grad and name not in divided
+        ]
         reached = [parameter.grad is not None for parameter in parameters]
         counts = torch.tensor([tokens, *reached], dtype=torch.float64, device=self.model.device)
         sums = torch.cat([losses, counts])

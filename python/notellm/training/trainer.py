@@ -14,9 +14,11 @@ from notellm import _core
 from notellm.data.notes import Notes
 from notellm.io.fingerprints import Fingerprint
 from notellm.losses import LossTerm, joint_loss, nested_dims_fault
+from notellm.models.adapter import LoraOptions
 from notellm.models.notellm import NoteLLM
 from notellm.models.pooling import pooling_name
 from notellm.precision import AUTO, resolve_dtype
+from notellm.processes import Processes
 from notellm.progress import ProgressFn
 from notellm.training.checkpoint import (
     CHECKPOINTS,
@@ -30,8 +32,8 @@ from notellm.training.log import TrainLog
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses, PairChooser, check_extra_losses, chosen_pairs
-from notellm.training.processes import Processes
 from notellm.training.schedule import linear_schedule
+from notellm.training.sharding import Shards
 from notellm.training.step import JointStep, StepSums
 
 Record = dict[str, Any]
@@ -42,7 +44,7 @@ class Trainer:
 
     Every batch is a function of (seed, step), and a checkpoint holds weights and optimizer state: a run that was
     stopped after a checkpoint and resumed gives the same weights, bit for bit, as one that was not (on the same CPU,
-    with the same numbers of threads and processes).
+    with the same numbers of threads and processes, and with ``moments="full"``).
 
     If torch.distributed is initialised, the processes of its default group share every step, and each must create the
     same `Trainer`. The weights are those of one process apart from rounding; the first process writes all files, which
@@ -93,13 +95,8 @@ class Trainer:
         self._check_every_process_has_a_pair()
         self._set_nested_dims()
         # only notes in some pair are tokenised; from here on, indices count among these notes
-        ends, places = np.unique(np.stack([source, target]), return_inverse=True)
-        if np.any((ends < 0) | (ends >= len(notes))):
-            raise IndexError(
-                f"Trainer: pairs must name notes in [0, {len(notes)}), but name {ends[0]} to {ends[-1]}"
-            )
+        ends, self.pairs = _notes_of_pairs(len(notes), source, target)
         self.tokenized = model.prompt.tokenize(notes.take(ends))
-        self.pairs = places.reshape(2, -1)
         self.sampler = model.prompt.sampler(
             self.tokenized,
             self.pairs[0],
@@ -109,12 +106,18 @@ class Trainer:
             seed=self.options.seed,
         )
         self._check_there_is_a_loss()
-        by_epochs = self.options.epochs * self.sampler.steps_per_epoch
-        self.total_steps = self.options.max_steps or by_epochs
+        self.total_steps = self.options.max_steps or self.options.epochs * self.sampler.steps_per_epoch
         self.warmup_steps = int(self.options.warmup_ratio * self.total_steps)
-        self.optimizer = Optimizer(model, self.options, self.processes)
+        is_divided = self.options.shard_weights and self.processes.count > 1
+        self.shards = Shards(model, self.processes) if is_divided else None  # whole between two trainings
+        self.optimizer = Optimizer(model, self.options, self.processes, self.shards)
         self.joint_step = JointStep(
-            model, self.tokenized, self.options, self.processes, self.extra_losses, numbers=ends
+            self.shards or model,
+            self.tokenized,
+            self.options,
+            self.processes,
+            self.extra_losses,
+            numbers=ends,
         )
         self.step = 0
         self._kept_step = 0  # step of the newest checkpoint; before the first step there is nothing to save
@@ -147,17 +150,20 @@ class Trainer:
             ValueError: If another process trains something else; or if an earlier interruption came in the middle of
                 an update of the weights, and they are not loaded from a checkpoint.
         """
+        self._gather_weights()  # after a training that failed on one process
         if resume and self.folder is not None:
             self._resume(self.folder)
         self._check_weights_are_whole()
         if self.folder is not None:
             refuse_newer(self.folder / CHECKPOINTS, self.step)
         self._agree()
+        if self.shards is not None:
+            self.shards.divide()
         last = self.total_steps if until is None else min(until, self.total_steps)
         log = None
         if self.folder is not None and self.processes.is_first:
             log = TrainLog(self.folder, first_step=self.step, tensorboard=self.options.tensorboard)
-        self.model.train()
+        self.joint_step.model.train()
         _between_steps = _core.util.KeepsFreedMemory()  # until this call ends
         records = []
         try:
@@ -171,13 +177,17 @@ class Trainer:
                 self._checkpoint_if_due(last)
             if progress is not None:
                 progress(self.step, self.total_steps)
+            self._gather_weights()
+        except FloatingPointError:  # of what the processes have summed: all are here
+            self._gather_weights()
+            raise
         except KeyboardInterrupt:
             # several processes agree in `_report`, or have nothing that they could save together
             if self.processes.count == 1:
                 self._keep_what_is_done()
             raise
         finally:
-            self.model.eval()
+            self.joint_step.model.eval()
             if log is not None:
                 log.close()
         return records
@@ -293,7 +303,13 @@ class Trainer:
             is_interrupted = True
         if self.processes.any(is_interrupted, self.model.device):
             self._keep_what_is_done()
+            self._gather_weights()
             raise KeyboardInterrupt
+
+    def _gather_weights(self) -> None:
+        """Gives the model its whole weights, on all processes together."""
+        if self.shards is not None:
+            self.shards.gather()
 
     def _keep_what_is_done(self) -> None:
         """Saves a checkpoint of the steps done, unless there is one or an update was interrupted halfway."""
@@ -331,7 +347,7 @@ class Trainer:
             first_batch.tokens,
             first_batch.compression,
             np.array([self.total_steps]),
-            *([] if self.model.lora is None else [np.array(repr(self.model.lora))]),
+            *([] if self.model.lora is None else [np.array(_name_of(self.model.lora))]),
             np.array([self.model.model.config.layers]),
             np.array(f"{weights} {pooling_name(self.model.pooling)}"),
         )
@@ -344,6 +360,21 @@ class Trainer:
             self.options = self.joint_step.options = replace(self.options, dtype=saved_dtype(newest))
         self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key())
         self._kept_step, self._is_torn = self.step, False
+
+
+def _notes_of_pairs(
+    notes: int, source: NDArray[np.int64], target: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The notes that pairs name, and the pairs ``(2, P)`` as positions among these."""
+    ends, places = np.unique(np.stack([source, target]), return_inverse=True)
+    if np.any((ends < 0) | (ends >= notes)):
+        raise IndexError(f"Trainer: pairs must name notes in [0, {notes}), but name {ends[0]} to {ends[-1]}")
+    return ends, places.reshape(2, -1)
+
+
+def _name_of(lora: LoraOptions) -> str:
+    """LoRA's options as in checkpoints of before ``frozen_bf16``, where it has its default."""
+    return repr(lora).replace(", frozen_bf16=False", "")
 
 
 def _fingerprint(*arrays: NDArray[Any]) -> str:

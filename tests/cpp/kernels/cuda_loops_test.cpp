@@ -223,5 +223,94 @@ TEST(CudaCounts, FindWhatIsGreaterAndWhatIsOpen) {
 
 TEST(CudaCounts, WriteNoMoreThanFits) { expect_counts<float>(5); }
 
+template <typename Scalar>
+class CudaTiles : public testing::Test {
+ protected:
+  static constexpr int64_t kRows = 7, kWidth = 13;
+  static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+  // Two tiles of scores for the same rows and columns, with some that are left out.
+  std::vector<std::vector<Scalar>> tiles() {
+    Numbers<Scalar> draw;
+    std::vector<std::vector<Scalar>> both;
+    for (int tile = 0; tile < 2; ++tile) {
+      both.push_back(draw.wide(kRows * kWidth));
+      for (auto& score : both.back()) score *= 100;
+      for (int64_t i = 0; i < kRows * kWidth; i += 5) both.back()[i] = Scalar(-kInfinity);
+      std::fill_n(both.back().begin() + 2 * kWidth, kWidth,
+                  Scalar(-kInfinity));  // a row without any
+    }
+    return both;
+  }
+
+  // log2 of the sum of exp2 of a row's, or column's, scores in both tiles; -inf of none.
+  static double expected(const std::vector<std::vector<Scalar>>& tiles,
+                         bool is_by_row,
+                         int64_t index) {
+    std::vector<double> scores;
+    for (const auto& tile : tiles) {
+      for (int64_t i = 0; i < kRows * kWidth; ++i)
+        if ((is_by_row ? i / kWidth : i % kWidth) == index) scores.push_back(tile[i]);
+    }
+    const double most = *std::ranges::max_element(scores);
+    if (most == -kInfinity) return most;
+    double sum = 0;
+    for (const double score : scores) sum += std::exp2(score - most);
+    return most + std::log2(sum);
+  }
+
+  void expect_log_sums(bool is_by_row) {
+    const int64_t count = is_by_row ? kRows : kWidth;
+    std::vector<Scalar> maxima(count, std::numeric_limits<float>::lowest() / 2), sums(count, 0);
+    const auto both = tiles();
+    for (const auto& tile : both) {
+      const LogSumTile<Scalar> running{tile.data(), kRows, kWidth, maxima.data(), sums.data()};
+      if (is_by_row)
+        launch({kRows, 1}, kThreads, [&] { cuda::absorb_rows<kThreads>(running); });
+      else
+        launch({kWidth / 2 + 1, 1}, kThreads, [&] { cuda::absorb_columns<kThreads, 2>(running); });
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const double actual = maxima[i] + std::log2(sums[i]), right = expected(both, is_by_row, i);
+      if (right == -kInfinity)
+        EXPECT_EQ(actual, right) << i;
+      else
+        EXPECT_NEAR(actual, right, kLimit<Scalar> * (1 + std::abs(right))) << i;
+    }
+  }
+};
+
+using Wide = testing::Types<float, double>;
+TYPED_TEST_SUITE(CudaTiles, Wide);
+
+TYPED_TEST(CudaTiles, LogSumsOfRows) { this->expect_log_sums(true); }
+TYPED_TEST(CudaTiles, LogSumsOfColumns) { this->expect_log_sums(false); }
+
+TYPED_TEST(CudaTiles, NanIsNotLost) {
+  std::vector<TypeParam> scores{1, std::numeric_limits<TypeParam>::quiet_NaN(), 2, 3}, maxima(1),
+      sums(1);
+  const LogSumTile<TypeParam> tile{scores.data(), 1, 4, maxima.data(), sums.data()};
+  launch({1, 1}, kThreads, [&] { cuda::absorb_rows<kThreads>(tile); });
+  EXPECT_TRUE(std::isnan(sums[0]));
+}
+
+TYPED_TEST(CudaTiles, SoftmaxOfRowsAndColumns) {
+  auto scores = Numbers<TypeParam>().wide(this->kRows * this->kWidth);
+  scores[3] = TypeParam(-this->kInfinity);
+  const auto log_sums = Numbers<TypeParam>().wide(this->kWidth);
+  for (const bool is_by_row : {true, false}) {
+    std::vector<TypeParam> out = scores, expected(scores.size());
+    for (size_t i = 0; i < scores.size(); ++i)
+      expected[i] =
+          std::exp2(scores[i] - log_sums[is_by_row ? i / this->kWidth : i % this->kWidth]);
+    const auto blocks = static_cast<unsigned>(scores.size() / kThreads + 1);
+    launch({blocks, 1}, kThreads, [&] {
+      cuda::tile_softmax<kThreads>(out.data(), log_sums.data(), is_by_row, std::ssize(out),
+                                   this->kWidth, out.data());
+    });
+    expect_near(out, expected, kLimit<TypeParam>);
+  }
+}
+
 }  // namespace
 }  // namespace notellm::kernels

@@ -1,4 +1,5 @@
 #include "notellm/models/decoder.h"
+#include <c10/core/GradMode.h>
 #include "tensors.h"
 
 #include <gtest/gtest.h>
@@ -6,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "notellm/kernels/instruction_set.h"
 #include "notellm/models/cache.h"
 #include "notellm/util/check.h"
 
@@ -108,6 +110,22 @@ TEST_F(Decoder, GrowingLeavesTokenByTokenEqualsOnePass) {
                                          std::pair(at::kBFloat16, 0.15)}) {
     expect_growth_equals_one_pass(dtype, tolerance, weights_);
   }
+}
+
+// As on a GPU without gradients, with products of matrices in flash attention's place.
+TEST_F(Decoder, AttentionMayBeMergedFromPrefixes) {
+  const c10::AutoGradMode no_grad(false);
+  const at::Tensor tokens = at::randint(31, {13}, at::kLong);
+  const Segments segments({0, 3, 4, 9, 13}, {-1, 0, 0, 1});
+  const at::Tensor expected = states_of(tokens, segments, weights_);
+  set_instruction_set("none");
+  const DecoderConfig config = small_config();
+  DecoderPlan plan = plan_decoder(segments, config, at::kDouble, at::kCPU);
+  plan.attention = {};
+  plan.attention.levels = prefix_levels(segments, at::kCPU);
+  const at::Tensor actual = decoder_states(tokens, weights_, config, plan);
+  set_instruction_set("");
+  EXPECT_TRUE(at::allclose(actual, expected, 0, 1e-12));
 }
 
 TEST_F(Decoder, RefusesADtypeItHasNoKernelsFor) {

@@ -2,12 +2,17 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from notellm import DataError, Embeddings, NeighbourIndex, _core, neighbours, target_ranks
 from notellm.int8 import from_int8, to_int8
 from notellm.pools import embeddings
 from notellm.pools.columns import write_shard
 from notellm.pools.shards import Plan, Shards
+from notellm.processes import Processes
+from processes import run_in_processes
+from shared_pool import saved as saved_by
+from shared_pool import search_and_save
 
 
 def saved(folder, vectors, rows_per_shard, storage="fp32"):
@@ -143,3 +148,35 @@ def test_a_damaged_shard_is_named(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"embeddings-00002-of-00005\.arrow: must have the checksum"):
         neighbours(pool[own], shards, 2)
+
+
+@pytest.mark.parametrize("rows_per_shard", [10, 21])  # five shards, or fewer than processes
+def test_processes_share_the_shards_and_find_what_one_finds(tmp_path, rows_per_shard):
+    pool, own, targets = problem(3)
+    shards = saved(tmp_path / "pool", pool, rows_per_shard)
+    several = torch.stack([targets, torch.where(own > 20, (targets + 1) % 41, -1)], 1)
+    inputs = {"queries": pool[own], "own": own, "targets": targets, "several": several}
+    save_file(inputs, tmp_path / "inputs.safetensors")
+    folders = (str(path) for path in (shards.path, tmp_path / "inputs.safetensors", tmp_path))
+    run_in_processes(3, tmp_path, search_and_save, *folders)
+    ranks = target_ranks(pool[own], pool, targets, exclude=own)
+    nearest = neighbours(pool[own], pool, 9, exclude=own)
+    of_several = target_ranks(pool[own], pool, several).greater
+    expected = ranks._asdict() | nearest._asdict() | {"of_several": of_several}
+    for rank in range(3):
+        found = saved_by(tmp_path, rank)
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert torch.equal(found[name], value), (rank, name)
+
+
+def test_processes_cannot_share_a_tensor():
+    pool, own, targets = problem(3)
+    for call in (
+        lambda: target_ranks(pool[own], pool, targets, processes=Processes(0, 2)),
+        lambda: neighbours(pool[own], pool, 3, processes=Processes(0, 2)),
+    ):
+        with pytest.raises(
+            ValueError, match="must share a pool of Embeddings in an exact search, but there are 2"
+        ):
+            call()

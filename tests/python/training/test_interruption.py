@@ -118,6 +118,7 @@ def test_a_checkpoint_of_that_step_is_not_written_twice(make, monkeypatch):
 
 
 def test_one_interrupted_process_stops_all_after_the_same_step(tiny_folder, tmp_path):
-    run = joint_training.Run("run", {"max_steps": 6}, folder=str(tmp_path / "run"))
+    options = {"max_steps": 6, "shard_weights": True}
+    run = joint_training.Run("run", options, folder=str(tmp_path / "run"))
     run_in_processes(2, tmp_path, joint_training.interrupt_one, str(tiny_folder), run)
     assert [entry.name for entry in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0000002"]

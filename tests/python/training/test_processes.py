@@ -7,11 +7,12 @@ import torch
 
 import joint_training
 from joint_training import NUMBERS, Run, labels_of_shares, make_trainer, saved, train
-from notellm.training.processes import Processes
+from notellm.processes import Processes
 from processes import run_in_processes
 
 FP64 = {"rtol": 1e-10, "atol": 1e-12}
 
+LORA = {"r": 2, "dropout": 0.25, "frozen_bf16": True}
 RUNS = [
     Run("uneven"),  # seven pairs, for two and for three
     Run("even", {"pairs_per_step": 6}),
@@ -30,6 +31,11 @@ RUNS = [
     Run("checkpointed", {"micro_pairs": 1, "checkpoint_layers": True}),
     Run("sharded", {"shard_optimizer": True}),
     Run("sharded-few", {"shard_optimizer": True, "contrastive": False, "micro_pairs": 1}, labelled="few"),
+    Run("rows", {"shard_weights": True}),
+    Run("rows-micro", {"shard_weights": True, "micro_pairs": 1, "checkpoint_layers": True}),
+    Run("rows-few", {"shard_weights": True, "contrastive": False, "micro_pairs": 1}, labelled="few"),
+    Run("rows-head", {"shard_weights": True, "micro_pairs": 1}, labelled="few", own_head=True),
+    Run("rows-lora", {"shard_weights": True, "micro_pairs": 2}, lora=LORA),
 ]
 
 
@@ -72,14 +78,14 @@ def test_the_runs_above_have_shares_without_labels(count, tiny_folder):
     assert any(min(labels) == 0 < max(labels) for labels in shares), shares
 
 
-@pytest.mark.parametrize("shard", [False, True])
-def test_a_run_goes_on_with_another_number_of_processes(shard, tiny_folder, tmp_path):
-    """One process, then two, then one: with the optimizer's state in shards meanwhile, or whole."""
-    options = {"max_steps": 6, "shard_optimizer": False}
+@pytest.mark.parametrize("sharding", [{}, {"shard_optimizer": True}, {"shard_weights": True}], ids=str)
+def test_a_run_goes_on_with_another_number_of_processes(sharding, tiny_folder, tmp_path):
+    """One process, then two, then one: with weights and the optimizer's state in shares meanwhile, or whole."""
+    options = {"max_steps": 6}
     whole = train(tiny_folder, Run("whole", options))
     run = Run("run", options, folder=str(tmp_path / "run"), resume=True)
     train(tiny_folder, replace(run, until=2))
-    two = replace(run, options=options | {"shard_optimizer": shard}, until=4)
+    two = replace(run, options=options | sharding, until=4)
     run_in_processes(2, tmp_path, joint_training.train_and_save, str(tiny_folder), [two], str(tmp_path))
     assert [entry.name for entry in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0000004"]
     weights, records = train(tiny_folder, run)
@@ -89,7 +95,7 @@ def test_a_run_goes_on_with_another_number_of_processes(shard, tiny_folder, tmp_
     assert len((tmp_path / "run" / "train.jsonl").read_text().splitlines()) == 6
 
 
-def test_processes_refuse_different_runs_and_share_the_optimizer_s_state(tiny_folder, tmp_path):
+def test_processes_refuse_different_runs_and_share_weights_and_the_optimizer_s_state(tiny_folder, tmp_path):
     run_in_processes(2, tmp_path, joint_training.disagree_and_share, str(tiny_folder))
 
 

@@ -190,3 +190,19 @@ def test_checkpointed_layers_hold_less_and_give_the_same_gradients(tiny_folder):
     for name, value in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], value, rtol=1e-12, atol=1e-14, msg=name)
     assert peaks[1] < 0.6 * peaks[0]
+
+
+@pytest.mark.parametrize("set_of_loops", ["", "none"], ids=["loops", "composed"])
+@pytest.mark.parametrize("dtype", ["fp64", "bf16"])
+@pytest.mark.parametrize("lora", [None, {"r": 2, "dropout": 0.5}], ids=["all", "dropout"])
+def test_computing_a_layer_again_gives_the_same_numbers(lora, dtype, set_of_loops, tiny_folder, use):
+    """Dropout is a function, and bf16 rounds the same twice: nothing differs, not even a last bit."""
+    use(set_of_loops)
+    gradients = []
+    for checkpoint_layers in (False, True):
+        options = {"checkpoint_layers": checkpoint_layers, "micro_pairs": 3, "dtype": dtype}
+        trainer = make_trainer(tiny_folder, Run("step", options, lora=lora))
+        trainer.joint_step.backward(trainer.sampler.plan(0), step=1)
+        gradients.append({n: p.grad for n, p in trainer.model.named_parameters() if p.requires_grad})
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value, rtol=1e-12, atol=0.0, msg=name)

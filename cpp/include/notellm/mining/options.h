@@ -55,9 +55,11 @@ struct MiningOptions {
         "bounds below are of this score.",
         anything().added_later());
     option("lower", &MiningOptions::lower, "Pairs that score less are dropped.", at_least(0));
-    option("upper", &MiningOptions::upper,
-           "Pairs that score more are dropped: their notes are too popular to say much.",
-           above(0).or_infinite());
+    option(
+        "upper", &MiningOptions::upper,
+        "Pairs that score more are dropped: their notes are too popular to say much. The default "
+        "is for the paper's score; a count or Swing has another scale, and hardly wants a bound.",
+        above(0).or_infinite());
     option("top", &MiningOptions::top,
            "Partners kept of each note, the best first, ties by the order of the notes; 0 = all.",
            at_least(0).in("notes"));

@@ -61,6 +61,7 @@ at::ScalarType state_dtype(at::ScalarType compute);
 ///
 /// @param read_rows  distinct tokens whose final states are wanted, in the order wanted: the last
 ///                   layer computes only these (apart from keys and values). Default: all.
+/// Under `no_grad` the plan may be one that serves without gradients only.
 /// @throws NotSupportedError  for another dtype; errors of `attention_layout`.
 DecoderPlan plan_decoder(const Segments& segments,
                          const DecoderConfig& config,

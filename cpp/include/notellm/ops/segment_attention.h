@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "notellm/ops/attention_layout.h"
+#include "notellm/ops/prefix_attention.h"
 #include "notellm/ops/rope.h"
 #include "notellm/ops/segments.h"
 
@@ -32,6 +34,7 @@ struct AttentionPlan {
   std::vector<int64_t> context_lengths;  ///< by run: how many tokens its last token sees
   std::vector<at::Tensor> masks;  ///< by run: (1, 1, new, context) added to scores, or undefined
   ContextRuns contexts;
+  std::optional<PrefixLevels> levels;  ///< instead of all these: `prefix_attention`
 };
 
 /// Whether `composed_attention` is one call of flash attention over all runs, which needs no masks:
@@ -56,7 +59,8 @@ AttentionPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> cont
 /// times; used on a GPU.
 ///
 /// On a GPU in bf16 or fp16 (if E is a multiple of 8, at most 256), one call of LibTorch's flash
-/// attention serves all runs; differentiable once. No GPU has run this yet.
+/// attention serves all runs; differentiable once. A plan with `levels` is for `prefix_attention`.
+/// No GPU has run this yet.
 ///
 /// Nothing is padded. An ancestor's keys are computed once, copied for each run that sees them, and
 /// receive the gradients of all its descendants.

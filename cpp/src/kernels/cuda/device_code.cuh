@@ -45,6 +45,37 @@ __device__ Acc block_sum(Acc value) {
   return parts[0];
 }
 
+// A running maximum m and the sum of exp2(score - m) of the scores so far.
+template <typename Scalar>
+struct LogSum {
+  Scalar maximum, sum;
+
+  __device__ void add(Scalar score) { add({score, 1}); }
+
+  // NaN is never greater, but makes the sum NaN.
+  __device__ void add(const LogSum& other) {
+    const Scalar both = other.maximum > maximum ? other.maximum : maximum;
+    sum = sum * exp2(maximum - both) + other.sum * exp2(other.maximum - both);
+    maximum = both;
+  }
+};
+
+// The log-sum of all threads with the same `threadIdx.x % kColumns`, for those that come first,
+// always in the same order.
+template <int kThreads, int kColumns, typename Scalar>
+__device__ LogSum<Scalar> block_log_sum(const LogSum<Scalar>& own) {
+  __shared__ Scalar maxima[kThreads], sums[kThreads];
+  maxima[threadIdx.x] = own.maximum, sums[threadIdx.x] = own.sum;
+  for (unsigned half = kThreads / 2; half >= kColumns; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x >= half) continue;
+    LogSum<Scalar> both{maxima[threadIdx.x], sums[threadIdx.x]};
+    both.add({maxima[threadIdx.x + half], sums[threadIdx.x + half]});
+    maxima[threadIdx.x] = both.maximum, sums[threadIdx.x] = both.sum;
+  }
+  return {maxima[threadIdx.x], sums[threadIdx.x]};
+}
+
 // One block for each row.
 template <int kThreads, typename Scalar, typename Acc = Accumulator<Scalar>>
 __global__ void rms_norm(
@@ -166,6 +197,50 @@ __global__ void count_scores(ScoreTile<Scalar> tile) {
   if (threadIdx.x == 0 && sum > 0)
     atomicAdd(reinterpret_cast<unsigned long long*>(tile.greater + row),
               static_cast<unsigned long long>(sum));
+}
+
+// Adds a log-sum to the running one of a row or column.
+template <typename Scalar>
+__device__ void absorb(const LogSumTile<Scalar>& tile, int64_t index, const LogSum<Scalar>& own) {
+  LogSum<Scalar> all{tile.maxima[index], tile.sums[index]};
+  all.add(own);
+  tile.maxima[index] = all.maximum, tile.sums[index] = all.sum;
+}
+
+// One block for each row.
+template <int kThreads, typename Scalar>
+__global__ void absorb_rows(LogSumTile<Scalar> tile) {
+  const int64_t row = blockIdx.x;
+  const Scalar* const scores = tile.scores + row * tile.width;
+  LogSum<Scalar> own{tile.maxima[row], 0};
+  for (int64_t i = threadIdx.x; i < tile.width; i += kThreads) own.add(scores[i]);
+  own = block_log_sum<kThreads, 1>(own);
+  if (threadIdx.x == 0) absorb(tile, row, own);
+}
+
+// One block for kColumns columns, which lie side by side; its threads share their rows.
+template <int kThreads, int kColumns, typename Scalar>
+__global__ void absorb_columns(LogSumTile<Scalar> tile) {
+  const int64_t column = int64_t(blockIdx.x) * kColumns + threadIdx.x % kColumns;
+  const bool is_there = column < tile.width;
+  LogSum<Scalar> own{is_there ? tile.maxima[column] : 0, 0};
+  if (is_there)
+    for (int64_t row = threadIdx.x / kColumns; row < tile.rows; row += kThreads / kColumns)
+      own.add(tile.scores[row * tile.width + column]);
+  own = block_log_sum<kThreads, kColumns>(own);
+  if (is_there && threadIdx.x < kColumns) absorb(tile, column, own);
+}
+
+// A thread for each number.
+template <int kThreads, typename Scalar>
+__global__ void tile_softmax(const Scalar* scores,
+                             const Scalar* log_sums,
+                             bool is_by_row,
+                             int64_t n,
+                             int64_t width,
+                             Scalar* out) {
+  const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  if (i < n) out[i] = exp2(scores[i] - log_sums[is_by_row ? i / width : i % width]);
 }
 
 }  // namespace notellm::kernels::cuda

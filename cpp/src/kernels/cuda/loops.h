@@ -68,16 +68,44 @@ struct ScoreTile {
   int64_t capacity;
 };
 
+/// A tile of scores (rows, width) in units of log2, and the running maximum m and sum of exp2(score
+/// - m) of every row, or of every column. Scores of -inf are left out; a NaN makes the sum NaN.
+template <typename Scalar>
+struct LogSumTile {
+  const Scalar* scores;
+  int64_t rows, width;
+  Scalar* maxima;
+  Scalar* sums;
+};
+
+/// The loops over tiles of scores, each in one pass over the tile.
+template <typename Scalar>
+struct CudaTileLoops {
+  void (*count)(const ScoreTile<Scalar>& tile);
+  void (*absorb_rows)(const LogSumTile<Scalar>& tile);
+  void (*absorb_columns)(const LogSumTile<Scalar>& tile);
+  /// out = exp2(scores - log_sums), with a log-sum for every row, or for every column; `out` may be
+  /// `scores`.
+  void (*softmax)(const Scalar* scores,
+                  const Scalar* log_sums,
+                  bool is_by_row,
+                  int64_t rows,
+                  int64_t width,
+                  Scalar* out);
+};
+
 /// All CUDA loops.
 struct CudaTables {
   CudaLoops<float> f32;
   CudaLoops<double> f64;
   CudaLoops<Bf16> bf16;
-  void (*count_f32)(const ScoreTile<float>& tile);
-  void (*count_f64)(const ScoreTile<double>& tile);
+  CudaTileLoops<float> tiles_f32;
+  CudaTileLoops<double> tiles_f64;
 
   template <typename Scalar>
   const CudaLoops<Scalar>& of() const;
+  template <typename Scalar>
+  const CudaTileLoops<Scalar>& tiles_of() const;
 };
 template <>
 inline const CudaLoops<float>& CudaTables::of<float>() const {
@@ -90,6 +118,15 @@ inline const CudaLoops<double>& CudaTables::of<double>() const {
 template <>
 inline const CudaLoops<Bf16>& CudaTables::of<Bf16>() const {
   return bf16;
+}
+
+template <>
+inline const CudaTileLoops<float>& CudaTables::tiles_of<float>() const {
+  return tiles_f32;
+}
+template <>
+inline const CudaTileLoops<double>& CudaTables::tiles_of<double>() const {
+  return tiles_f64;
 }
 
 /// The loops, or null where the library was built without them (NOTELLM_CUDA).

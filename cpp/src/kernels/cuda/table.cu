@@ -97,6 +97,41 @@ void count(const ScoreTile<Scalar>& tile) {
 }
 
 template <typename Scalar>
+void absorb_rows(const LogSumTile<Scalar>& tile) {
+  if (tile.width == 0 || tile.rows == 0) return;
+  cuda::absorb_rows<kThreads><<<static_cast<unsigned>(tile.rows), kThreads, 0, stream()>>>(tile);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+template <typename Scalar>
+void absorb_columns(const LogSumTile<Scalar>& tile) {
+  constexpr int kColumns = 32;  // a warp reads a line of memory
+  if (tile.width == 0 || tile.rows == 0) return;
+  const auto blocks = static_cast<unsigned>((tile.width + kColumns - 1) / kColumns);
+  cuda::absorb_columns<kThreads, kColumns><<<blocks, kThreads, 0, stream()>>>(tile);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+template <typename Scalar>
+void softmax(const Scalar* scores,
+             const Scalar* log_sums,
+             bool is_by_row,
+             int64_t rows,
+             int64_t width,
+             Scalar* out) {
+  const int64_t n = rows * width;
+  if (n == 0) return;
+  cuda::tile_softmax<kThreads>
+      <<<blocks_for(n), kThreads, 0, stream()>>>(scores, log_sums, is_by_row, n, width, out);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+template <typename Scalar>
+constexpr CudaTileLoops<Scalar> tile_loops() {
+  return {count<Scalar>, absorb_rows<Scalar>, absorb_columns<Scalar>, softmax<Scalar>};
+}
+
+template <typename Scalar>
 constexpr CudaLoops<Scalar> loops() {
   return {rms_norm<Scalar>, rms_norm_backward<Scalar>,
           swiglu<Scalar>,   swiglu_backward<Scalar>,
@@ -106,8 +141,8 @@ constexpr CudaLoops<Scalar> loops() {
 }  // namespace
 
 const CudaTables* cuda_tables() {
-  static const CudaTables all{loops<float>(), loops<double>(), loops<Bf16>(), count<float>,
-                              count<double>};
+  static const CudaTables all{loops<float>(), loops<double>(), loops<Bf16>(), tile_loops<float>(),
+                              tile_loops<double>()};
   return &all;
 }
 

@@ -108,7 +108,7 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> Iterator[RunFolde
     Raises:
         ConfigError: If the configuration is wrong, or not that of the folder, or another call works in it.
     """
-    from notellm.training.processes import Processes, first_process_first
+    from notellm.processes import Processes, first_process_first
 
     config = _asked_config(arguments, *defaults)
     if arguments.cfg:
@@ -155,7 +155,7 @@ def _print_config(config: Config) -> None:
 
 def remark_on_dtype(config: Config) -> None:
     """Warns on standard error, once for all processes, if the machine does not multiply the run's dtype natively."""
-    from notellm.training.processes import started
+    from notellm.processes import started
 
     remark = remark_on_speed(config.dtype, config.device)
     if remark and started().is_first:
@@ -172,7 +172,7 @@ def prepare_process(config: Config, *, joins: bool = True) -> None:
     Raises:
         ConfigError: If the configured device does not exist.
     """
-    from notellm.training.processes import join, local_count, take_device
+    from notellm.processes import join, local_count, take_device
 
     if config.device == "cuda":
         _check_cuda()

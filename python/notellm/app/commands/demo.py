@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Runs every step and prints the tables."""
     from notellm.app.pipeline import evaluate, load_data, prepare, select_queries, train, training_pairs
     from notellm.app.report import print_evaluation, write_report
-    from notellm.training.processes import leave
+    from notellm.processes import leave
 
     with open_run(arguments, "experiment=demo") as folder:
         if folder is None:

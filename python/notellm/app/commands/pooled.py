@@ -68,7 +68,7 @@ def check_is_alone(arguments: argparse.Namespace, verb: str) -> None:
         ConfigError: If there is an option of folders, or other processes.
     """
     from notellm.errors import ConfigError
-    from notellm.training.processes import started
+    from notellm.processes import started
 
     given = {
         "--shard-rows": arguments.shard_rows > 0,
@@ -129,7 +129,7 @@ def fill_folder(
 def _actors(arguments: argparse.Namespace, config: "Config") -> Any:
     from notellm.errors import ConfigError
     from notellm.pools.cluster import Actors
-    from notellm.training.processes import started
+    from notellm.processes import started
 
     if arguments.engine != "ray":
         return None

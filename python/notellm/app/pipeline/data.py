@@ -34,8 +34,8 @@ from notellm.io.cache import cache_folder
 from notellm.io.fingerprints import Fingerprint, json_fingerprint
 from notellm.io.json_files import read_json_object, write_json
 from notellm.mining import Pairs, mine_pairs
+from notellm.processes import first_process_first
 from notellm.progress import console_progress
-from notellm.training.processes import first_process_first
 
 __all__ = [
     "Dataset",

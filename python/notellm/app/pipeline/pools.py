@@ -12,8 +12,8 @@ from notellm.data.notes import Notes
 from notellm.pools.cluster import Actors, make_on_ray
 from notellm.pools.making import MakeShard, Workshop, embedder, generator, make_all
 from notellm.pools.shards import Shards
+from notellm.processes import started, work_apart
 from notellm.progress import ProgressFn
-from notellm.training.processes import started, work_apart
 
 __all__ = ["EmbedWorkshop", "Filled", "LabelWorkshop", "fill", "label"]
 

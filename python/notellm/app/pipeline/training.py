@@ -13,11 +13,11 @@ from notellm.errors import DataError
 from notellm.models.adapter import LoraOptions
 from notellm.models.backbone import EXTRA_CONFIG
 from notellm.models.notellm import NoteLLM
+from notellm.processes import Processes, first_process_first
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig
 from notellm.training import Trainer, TrainOptions
 from notellm.training.checkpoint import CHECKPOINTS
-from notellm.training.processes import Processes, first_process_first
 
 MODEL = "model"
 """Folder of the trained model in a run folder."""

@@ -53,7 +53,7 @@ def test_a_killed_run_of_two_processes_goes_on_in_one(folder, overrides):
     exact = ["dtype=fp32", "train.eps=1e-3", "train.lr=1e-4"]
     options = [*overrides, *exact, "train.max_steps=12", "train.micro_pairs=1"]
     cut, whole = folder / "cut", folder / "whole"
-    process = torchrun("train", "--run", cut, *options, "train.shard_optimizer=true")
+    process = torchrun("train", "--run", cut, *options, "train.shard_weights=true")
     wait_for(lambda: logged_steps(cut) >= 3, process)
     kill(process)
     assert 3 <= logged_steps(cut) < 12

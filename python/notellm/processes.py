@@ -1,4 +1,4 @@
-"""Several processes that train together: the rank of this one, and the few operations that they share.
+"""Several processes at one task: the rank of this one, and the few operations that they share.
 
 Under ``torchrun`` the command line joins the processes; a library user may have initialised torch.distributed
 already. Otherwise there is one process, and everything here does nothing.
@@ -25,7 +25,7 @@ BUCKET_BYTES = 32 << 20
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train one model together.
+    """The processes that train one model together, or share a pool.
 
     Attributes:
         rank: Rank of this process, from 0. count: Number of processes.
@@ -68,6 +68,14 @@ class Processes:
             for bucket in _buckets(tensors):
                 with _flat(bucket) as flat:
                     dist.broadcast(flat, owner)
+
+    def joined(self, tensor: Tensor) -> list[Tensor]:
+        """The processes' tensors (all-gather), which are of one shape and dtype, by rank; on all of them."""
+        if self.count == 1:
+            return [tensor]
+        found = [torch.empty_like(tensor) for _ in range(self.count)]
+        dist.all_gather(found, tensor.contiguous())
+        return found
 
     def bring_to_first(self, owner: int, tensor: Tensor) -> None:
         """Replaces the first process's tensor by the one of process ``owner``."""
