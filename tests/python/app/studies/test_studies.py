@@ -161,9 +161,9 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
     a, b, c = make_table(study).rows
     found = b.comparisons["recall@2"]
     expected = bootstrap_difference(hits["b"], hits["a"], samples=5000)
-    assert found.difference == pytest.approx([100 * value for value in expected], abs=2.5)
+    assert found.difference == pytest.approx([100 * value for value in expected], abs=4)  # steps of 2
     low = bootstrap_difference(hits["b"][:20], hits["a"][:20], samples=5000)
-    assert b.comparisons["low.recall@2"].difference == pytest.approx([100 * value for value in low], abs=5)
+    assert b.comparisons["low.recall@2"].difference == pytest.approx([100 * value for value in low], abs=10)
     assert found.verdict == "undecided"
     assert "their queries count as independent" in make_table(study).note()
     (line, _) = make_table(study).verdicts().grid(str).lines
@@ -239,7 +239,7 @@ def test_rows_of_other_sources_share_a_table(place, tmp_path):
             "study: {rows: {a: {}, b: {set: [prompt.topics_in_hashtag_prompt=unsampled]}}}\n",
             "row b: prompt: prompt 'paper': .*topics",
         ),
-        ("study: {rows: {a: {system: gpt}}}\n", r"row a: evaluation.systems\[0\] must be tfidf"),
+        ("study: {rows: {a: {system: gpt}}}\n", r"row a: evaluation.systems\[0\] must be random"),
     ],
 )
 def test_errors_are_found_before_the_first_run(place, text, message):
