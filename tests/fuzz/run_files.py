@@ -58,13 +58,14 @@ def ranks(folder):
         "trained.greater": torch.tensor([0, 2, 5]),
         "trained.equal": torch.tensor([0, 1, 0]),
         "exposure.low": torch.tensor([1, 0, 1], dtype=torch.uint8),
+        "query.target": torch.tensor([4, 4, 8]),
         "exposure.place": torch.tensor([0.1, 0.5, 0.2], dtype=torch.float64),
     }
     path = folder / "ranks.safetensors"
     save_file(tensors, path, metadata={"pool": "9"})
 
     def read(_):
-        for column in ("recall@3", "recall@avg", "low.recall@1"):
+        for column in ("recall@3", "recall@avg", "low.recall@1", "macro.ndcg@3", "log_score"):
             hits_of(cell, column)
         return exposure_of(cell)
 

@@ -297,6 +297,7 @@ def ledger(folder):
 
 
 INTERVAL = {"value": 0.5, "low": 0.4, "high": 0.6}
+AT_CUTOFFS = {"1": INTERVAL, "10": INTERVAL}
 EVALUATION = {
     "pool": 9,
     "queries": 3,
@@ -310,9 +311,25 @@ EVALUATION = {
             "recall": {"1": INTERVAL, "10": INTERVAL},
             "mrr": INTERVAL,
             "exposure": {"low": {"queries": 2, "recall": {"1": INTERVAL, "10": INTERVAL}}},
+            "ndcg": AT_CUTOFFS,
+            "map": AT_CUTOFFS,
+            "log_score": INTERVAL,
+            "by_target": {"recall": AT_CUTOFFS, "ndcg": AT_CUTOFFS, "mrr": INTERVAL, "log_score": INTERVAL},
+            "lists": {"1": {"coverage": 0.5, "novelty": INTERVAL, "popularity": INTERVAL}},
         }
     ],
-    "differences": [{"a": "trained", "b": "tfidf", "k": 10, **INTERVAL}],
+    "differences": [
+        {"a": "trained", "b": "tfidf", "k": 10, **INTERVAL, "p": 0.1, "smallest": 0.2, "verdict": "undecided"}
+    ],
+    "targets": 2,
+    "effective_targets": 1.5,
+    "next_notes": {
+        "pool": 9,
+        "queries": 3,
+        "ks": [1],
+        "exposure_fractions": {},
+        "systems": [{"key": "random", "name": "Random", "recall": {"1": INTERVAL}, "mrr": INTERVAL}],
+    },
     "truncation": {"title": 20},
     "generation": {
         "notes": 3,

@@ -57,6 +57,13 @@ def test_the_quick_start_runs(tiny_folder, place, capsys):
     assert (place / "runs/quick/model/notellm.json").exists()
 
 
+def test_the_metrics_run(place, capsys):
+    run_example("docs/guide.md", "## Metrics and baselines", {})
+    queries, targets, verdict = capsys.readouterr().out.splitlines()
+    assert (queries[:7], targets[:7]) == ("queries", "targets")
+    assert verdict in ("higher", "lower", "equivalent", "undecided")
+
+
 def test_the_study_runs(overrides, place, capsys):
     changes = {'["mining.min_users=2"]': repr(overrides), ', "recall@100"': ""}
     run_example("docs/guide.md", "The same from Python, without YAML:", changes)

@@ -35,6 +35,7 @@ VERBS = {
     "semantic-ids": "turn vectors into lists of codes, for generative recommenders",
     "sweep": "run a study: every row of a table with every seed",
     "table": "print the table of a study",
+    "power": "say how many seeds and queries an effect needs",
     "plot": "draw the table of a study",
     "report": "write report.html from a run folder",
     "explore": "write explore.html: maps, search and neighbours of one run or two",

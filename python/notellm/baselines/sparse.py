@@ -27,7 +27,7 @@ class SparseIndex:
     It is summed in the order of the query's columns, so equal rows tie exactly.
 
     Args:
-        queries: ``(N, V)``, each note's weights as a query.
+        queries: ``(N, V)``, each note's weights as a query; or ``(Q, V)``, those of queries that are no notes.
         documents: ``(N, V)``, each note's weights as a candidate.
         analyzer: How the notes' texts were cut into the terms of the columns; empty if columns are not terms.
     """
@@ -38,7 +38,25 @@ class SparseIndex:
         self._transposed = documents.T.tocsr()  # (V, N)
 
     def __len__(self) -> int:
-        return int(self._queries.shape[0])
+        """Notes of the pool."""
+        return int(self._transposed.shape[1])
+
+    def for_histories(self, histories: npt.ArrayLike, weights: npt.ArrayLike) -> SparseIndex:
+        """The same pool for users: a query is the weighted sum of the queries of the notes that a user had.
+
+        Its query number ``q`` is that of user ``q``, which is no note: say what to exclude, such as the history.
+
+        Args:
+            histories: Shape ``(Q, H)``; positions in the pool, -1 where there is none.
+            weights: Shape ``(Q, H)``, see `notellm.evaluation.history_weights`.
+        """
+        from scipy.sparse import csr_matrix
+
+        notes = self._positions("histories", histories, lowest=-1)
+        row, place = np.nonzero(notes >= 0)
+        chosen = np.asarray(weights, dtype=np.float64)[row, place]
+        mixed = csr_matrix((chosen, (row, notes[row, place])), shape=(len(notes), len(self)))
+        return SparseIndex(mixed @ self._queries, self._transposed.T.tocsr(), analyzer=self.analyzer)
 
     def scores(self, queries: npt.ArrayLike) -> Scores:
         """Scores of the whole pool for some queries.
@@ -94,6 +112,32 @@ class SparseIndex:
                 progress(rows.stop, len(query))
         return Ranks(torch.from_numpy(greater), torch.from_numpy(equal))
 
+    def lists(self, queries: npt.ArrayLike, count: int, *, exclude: npt.ArrayLike | None = None) -> Indices:
+        """What is recommended to each query: the first notes, best first; ties by position.
+
+        Args:
+            queries: Shape ``(Q,)``; positions in the pool.
+            count: Length of the lists, at most ``N``.
+            exclude: As in `ranks`.
+
+        Returns:
+            Shape ``(Q, count)``; positions in the pool, -1 where all others are excluded.
+
+        Raises:
+            IndexError: If an entry is not a position in the pool.
+        """
+        query = self._positions("queries", queries)
+        left_out = query if exclude is None else self._positions("exclude", exclude, lowest=-1)
+        left_out = left_out.reshape(len(left_out), -1)  # (Q, E)
+        found = np.empty((len(query), min(count, len(self))), np.int64)
+        block = max(1, BLOCK_ENTRIES // max(len(self), 1))
+        for begin in range(0, len(query), block):
+            rows = slice(begin, begin + block)
+            scores = _without(self.scores(query[rows]), left_out[rows])
+            order = np.argsort(-scores, axis=1, kind="stable")[:, : found.shape[1]]
+            found[rows] = np.where(np.take_along_axis(scores, order, axis=1) > -np.inf, order, -1)
+        return found
+
     def nearest(self, query: int, count: int = 10) -> tuple[Indices, Scores]:
         """The notes most similar to one of the pool, best first, without itself; ties are broken by position.
 
@@ -114,10 +158,11 @@ class SparseIndex:
 
     def _positions(self, name: str, values: npt.ArrayLike, lowest: int = 0) -> Indices:
         positions = np.asarray(values, dtype=np.int64)
-        outside = positions[(positions < lowest) | (positions >= len(self))]
+        limit = int(self._queries.shape[0]) if name == "queries" else len(self)
+        outside = positions[(positions < lowest) | (positions >= limit)]
         if outside.size:
             raise IndexError(
-                f"{type(self).__name__}: {name} must be in [{lowest}, {len(self)}), but hold {outside[0]}"
+                f"{type(self).__name__}: {name} must be in [{lowest}, {limit}), but hold {outside[0]}"
             )
         return positions
 
@@ -139,8 +184,14 @@ def _check_ranking(query: Indices, target: Indices, left_out: Indices) -> None:
 def _count(scores: Scores, target: Indices, left_out: Indices) -> tuple[Indices, Indices]:
     """Counts, row by row, the scores above the target's and those equal to it."""
     aim = np.take_along_axis(scores, target[:, None], axis=1)  # (Q, 1)
-    row, column = np.nonzero(left_out >= 0)
-    scores[row, left_out[row, column]] = -np.inf
+    scores = _without(scores, left_out)
     greater = (scores > aim).sum(axis=1, dtype=np.int64)
     equal = (scores == aim).sum(axis=1, dtype=np.int64) - 1  # without the target itself
     return greater, equal
+
+
+def _without(scores: Scores, left_out: Indices) -> Scores:
+    """The scores, in place, with those of the notes that are left out below all others."""
+    row, column = np.nonzero(left_out >= 0)
+    scores[row, left_out[row, column]] = -np.inf
+    return scores

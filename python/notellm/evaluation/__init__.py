@@ -1,22 +1,37 @@
 """From ranks and generated texts to the tables of an ``evaluation.json``."""
 
 from notellm.evaluation.generation import Generated, evaluate_generation
+from notellm.evaluation.generation_results import Generation
 from notellm.evaluation.intervals import Bootstrap
+from notellm.evaluation.lists import evaluate_lists
 from notellm.evaluation.options import NAMES
-from notellm.evaluation.results import Evaluation, Generation
+from notellm.evaluation.query_values import QueryValues, query_values
+from notellm.evaluation.resampling import Resampled, Variance, resample
+from notellm.evaluation.results import Evaluation
 from notellm.evaluation.retrieval import evaluate_retrieval
+from notellm.evaluation.significance import Comparison, Verdict, compare, holm
 from notellm.evaluation.splits import RankRow, evaluate_ranks, shares, to_table
 
 __all__ = [
     "NAMES",
     "Bootstrap",
+    "Comparison",
     "Evaluation",
     "Generation",
     "Generated",
+    "QueryValues",
     "RankRow",
+    "Resampled",
+    "Variance",
+    "Verdict",
+    "compare",
+    "evaluate_lists",
     "evaluate_ranks",
     "evaluate_generation",
     "evaluate_retrieval",
+    "holm",
+    "query_values",
+    "resample",
     "shares",
     "to_table",
 ]

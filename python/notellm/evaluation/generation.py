@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from notellm.evaluation.intervals import Bootstrap
-from notellm.evaluation.options import NAMES
-from notellm.evaluation.results import (
+from notellm.evaluation.generation_results import (
     CalibrationBin,
     ClosedSetResult,
     Confusion,
@@ -20,6 +18,8 @@ from notellm.evaluation.results import (
     GenerationResult,
     HashtagSets,
 )
+from notellm.evaluation.intervals import Bootstrap
+from notellm.evaluation.options import NAMES
 from notellm.metrics import (
     bleu_counts,
     calibration,

@@ -1,11 +1,14 @@
-"""Means with bootstrap intervals."""
+"""Means with bootstrap intervals, computed, and read from an ``evaluation.json``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from notellm.metrics import Interval, bootstrap_bleu, bootstrap_difference, bootstrap_mean
+from notellm.evaluation.resampling import Resampled, resample
+from notellm.io.json_tree import Node
+from notellm.metrics import Interval, bootstrap_bleu, bootstrap_mean
 from notellm.metrics.bootstrap import RESAMPLES
 
 Values = npt.NDArray[np.float64]
@@ -18,14 +21,32 @@ class Bootstrap:
     samples: int = RESAMPLES
     seed: int = 0
 
-    def mean(self, values: Values) -> Interval:
-        """The mean of one value per query, with its interval."""
-        return bootstrap_mean(values, samples=self.samples, seed=self.seed)
+    def mean(self, values: Values, targets: npt.ArrayLike | None = None) -> Interval:
+        """The mean of one value per query, with its interval; whole targets are drawn, if queries share some."""
+        if targets is None or len(np.unique(np.asarray(targets))) == len(values):
+            return bootstrap_mean(values, samples=self.samples, seed=self.seed)
+        return self.resample(values, targets).interval
 
-    def difference(self, a: Values, b: Values) -> Interval:
-        """The mean of ``a - b`` over the same queries, with its interval."""
-        return bootstrap_difference(a, b, samples=self.samples, seed=self.seed)
+    def resample(self, values: Values, targets: npt.ArrayLike, *, macro: bool = False) -> Resampled:
+        """The mean of values, or of their targets, as other targets might have given it."""
+        return resample(values, targets, macro=macro, samples=self.samples, seed=self.seed)
 
     def bleu(self, counts: npt.NDArray[np.int64]) -> Interval:
         """The corpus BLEU-4 of texts with these counts, with its interval."""
         return bootstrap_bleu(counts, samples=self.samples, seed=self.seed)
+
+
+def read_interval(node: Node) -> Interval:
+    """A mean with the ends of its interval."""
+    return Interval(*(node.at(name).number() for name in Interval._fields))
+
+
+def maybe_interval(node: Node, key: str) -> Interval | None:
+    """The same of an entry that may be missing."""
+    entry = node.maybe(key)
+    return None if entry is None else read_interval(entry)
+
+
+def read_intervals(node: Node, ks: Sequence[int]) -> dict[int, Interval]:
+    """One for each cut-off."""
+    return {k: read_interval(node.at(str(k))) for k in ks}

@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+from notellm.data.histories import LAST, LONGEST, read_moment
 from notellm.losses import nested_dims_fault
 from notellm.metrics.bootstrap import RESAMPLES
 from notellm.metrics.ranking import HIGH, LOW, Ties
@@ -9,6 +10,8 @@ from notellm.options import Options, option
 from notellm.text import ANALYZERS
 
 NAMES = {
+    "random": "Random order",
+    "popularity": "Popularity",
     "tfidf": "TF-IDF (same text)",
     "tfidf_full": "TF-IDF (full text)",
     "bm25": "BM25 (full text)",
@@ -29,7 +32,15 @@ class EvaluationOptions(Options):
     systems: tuple[str, ...] = option(
         "What is compared; sentence_bert is trained too, by a sweep; cooccurrence is of known notes "
         "(data.split=users).",
-        default=("tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"),
+        default=(
+            "random",
+            "popularity",
+            "tfidf",
+            "tfidf_full",
+            "zero_shot_mean",
+            "zero_shot_prompt",
+            "trained",
+        ),
         choices=tuple(NAMES),
         not_empty=True,
         each_once=True,
@@ -63,7 +74,35 @@ class EvaluationOptions(Options):
         "Share of test notes called high-exposure.", default=HIGH, above=0, at_most=1
     )
 
+    next_notes: str = option(
+        "User-to-item: whether the note that came next is found by a user's history in the pool; last: each user's "
+        "last note is left out; a date, such as 2024-01-31: the first note from then on; empty: not measured.",
+        default="",
+        added_later=True,
+    )
+    history_notes: int = option(
+        "next_notes: how many notes of a user count, the most recent ones.",
+        default=LONGEST,
+        at_least=1,
+        unit="notes",
+        added_later=True,
+    )
+    history_decay: float = option(
+        "next_notes: how much less each note counts than the one after it; 1 = the plain mean of their vectors.",
+        default=1.0,
+        above=0,
+        at_most=1,
+        added_later=True,
+    )
+
     def mismatch(self) -> str:
-        """Widths must ascend."""
+        """Widths must ascend; what came next is the last note, or that from a moment on."""
         fault = nested_dims_fault(self.dims)
-        return f"dims {fault}" if fault else ""
+        if fault:
+            return f"dims {fault}"
+        if self.next_notes not in ("", LAST):
+            try:
+                read_moment(self.next_notes)
+            except ValueError as error:
+                return f"next_notes: {str(error).partition(': ')[2]}"
+        return ""

@@ -1,8 +1,10 @@
-"""Recall and mean reciprocal rank of systems, and the differences between them."""
+"""Metrics of the ranks of systems, and the differences between them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -10,14 +12,18 @@ import numpy.typing as npt
 
 from notellm.evaluation.intervals import Bootstrap, Values
 from notellm.evaluation.options import NAMES, EvaluationOptions
-from notellm.evaluation.results import Difference, Evaluation, Exposure, RetrievalResult
-from notellm.metrics import Interval, Ties, exposure_split, hits_at, reciprocal_ranks
+from notellm.evaluation.query_values import QueryValues, query_values
+from notellm.evaluation.results import Evaluation
+from notellm.evaluation.retrieval_results import ByTarget, Difference, Exposure, ListResult, RetrievalResult
+from notellm.evaluation.significance import compare
+from notellm.metrics import Interval, Ties, exposure_split
+from notellm.metrics.arrays import BoolArray
 from notellm.retrieval import Ranks
 
 STANDARD = EvaluationOptions()
 TIES = cast(Ties, STANDARD.ties)
 
-COMPARED_WITH = ("zero_shot_prompt", "tfidf", "tfidf_full")
+COMPARED_WITH = ("zero_shot_prompt", "tfidf", "tfidf_full", "popularity", "cooccurrence")
 """The systems that the trained model is compared with, query by query."""
 
 
@@ -33,8 +39,11 @@ def evaluate_retrieval(
     bootstrap: Bootstrap | None = None,
     names: Mapping[str, str] | None = None,
     analyzers: Mapping[str, str] | None = None,
+    lists: Mapping[str, Mapping[int, ListResult]] | None = None,
 ) -> Evaluation:
-    """Recall and mean reciprocal rank of each system, also by exposure, and the paired differences.
+    """Recall, NDCG, MAP and reciprocal ranks of each system, also by exposure and by target; paired differences.
+
+    Queries may share targets: intervals and tests draw whole targets.
 
     Args:
         systems: Key of each system and the ranks of its ``Q`` targets, for the same queries.
@@ -48,6 +57,7 @@ def evaluate_retrieval(
         bootstrap: How intervals are computed.
         names: Names of systems that are not in ``NAMES``, or that are to have another name.
         analyzers: How the texts of systems that compare words were tokenised, by key; kept with their results.
+        lists: By system, from `evaluate_lists`; kept with their results.
 
     Returns:
         The evaluation, without the fields for model and generation; fractions in 0..1. The low or high side of
@@ -69,22 +79,35 @@ def evaluate_retrieval(
         raise ValueError(f"evaluate_retrieval: ks must be one or more, each once, but are {list(ks)}")
     asked, ks = ks, cutoffs_within(ks, len(seen))
     _check_systems(systems, len(target))
-    bootstrap, names = bootstrap or Bootstrap(), {**NAMES, **(names or {})}
+    names = {**NAMES, **(names or {})}
     split = exposure_split(seen[target], seen, low=low_fraction, high=high_fraction)
     sides = {"low": split.low, "high": split.high}  # (Q,) bool each
-    hits = {key: hits_at(ranks, ks, ties=ties) for key, ranks in systems.items()}  # (Q, len(ks)) each
-
+    means = _Means(ks, target, bootstrap or Bootstrap())
+    values = {key: query_values(ranks, ks, ties) for key, ranks in systems.items()}
     rows = []
-    for key, ranks in systems.items():
+    for key, own in values.items():
         exposed = {
-            side: Exposure(int(chosen.sum()), _recalls(hits[key][chosen], ks, bootstrap))
+            side: Exposure(int(chosen.sum()), means.at_cutoffs(own.recall, chosen))
             for side, chosen in sides.items()
             if chosen.any()
         }
-        mrr = bootstrap.mean(reciprocal_ranks(ranks, ties=ties))
-        recall = _recalls(hits[key], ks, bootstrap)
-        cut_by = (analyzers or {}).get(key, "")
-        rows.append(RetrievalResult(key, names.get(key, key), recall, mrr, exposed, cut_by))
+        score = log_scores(own.log_rank, len(seen))
+        rows.append(
+            RetrievalResult(
+                key,
+                names.get(key, key),
+                means.at_cutoffs(own.recall),
+                means.of(own.reciprocal),
+                exposed,
+                (analyzers or {}).get(key, ""),
+                means.at_cutoffs(own.ndcg),
+                means.at_cutoffs(own.ap),
+                means.of(score),
+                means.by_target(own, score),
+                dict((lists or {}).get(key, {})),
+            )
+        )
+    _, repeated = np.unique(target, return_counts=True)
     return Evaluation(
         pool=len(seen),
         queries=len(target),
@@ -93,8 +116,26 @@ def evaluate_retrieval(
         ties=ties,
         exposure_fractions={"low": low_fraction, "high": high_fraction},
         systems=rows,
-        differences=_differences(hits, ks, bootstrap),
+        differences=_differences(values, means),
+        targets=len(repeated),
+        effective_targets=float(len(target) ** 2 / (repeated**2).sum()),
     )
+
+
+def log_scores(log_ranks: Values, pool: int) -> Values:
+    """``1 - ln(rank) / ln(notes to choose from)``: 1 for the first place, 0 for the last one.
+
+    A mean of logarithms sees a move from rank 400 to 200 as well as one from 4 to 2, which no single cut-off does.
+
+    Args:
+        log_ranks: Shape ``(Q,)``, natural logarithms of ranks.
+        pool: Notes of the pool; a query chooses from all but itself.
+
+    Example:
+        >>> log_scores(np.log([1, 10, 100]), 101).tolist()
+        [1.0, 0.5, 0.0]
+    """
+    return np.asarray(1 - log_ranks / math.log(pool - 1)) if pool > 2 else np.ones_like(log_ranks)
 
 
 def cutoffs_within(ks: Sequence[int], pool: int) -> list[int]:
@@ -122,19 +163,53 @@ def _check_systems(systems: Mapping[str, Ranks], queries: int) -> None:
             )
 
 
-def _recalls(hits: Values, ks: Sequence[int], bootstrap: Bootstrap) -> dict[int, Interval]:
-    return {int(k): bootstrap.mean(hits[:, column]) for column, k in enumerate(ks)}
+@dataclass(frozen=True)
+class _Means:
+    """Means over queries that share targets."""
+
+    ks: Sequence[int]
+    targets: npt.NDArray[np.int64]
+    bootstrap: Bootstrap
+
+    def of(self, values: Values, chosen: BoolArray | None = None) -> Interval:
+        rows = slice(None) if chosen is None else chosen
+        return self.bootstrap.mean(np.ascontiguousarray(values[rows]), self.targets[rows])
+
+    def at_cutoffs(self, values: Values, chosen: BoolArray | None = None) -> dict[int, Interval]:
+        return {int(k): self.of(values[:, column], chosen) for column, k in enumerate(self.ks)}
+
+    def by_target(self, own: QueryValues, score: Values) -> ByTarget:
+        def macro(values: Values) -> Interval:
+            return self.bootstrap.resample(values, self.targets, macro=True).interval
+
+        recall, ndcg = (
+            {int(k): macro(values[:, column]) for column, k in enumerate(self.ks)}
+            for values in (own.recall, own.ndcg)
+        )
+        return ByTarget(recall, ndcg, macro(own.reciprocal), macro(score))
 
 
-def _differences(hits: Mapping[str, Values], ks: Sequence[int], bootstrap: Bootstrap) -> list[Difference]:
-    trained = hits.get("trained")
+def _differences(values: Mapping[str, QueryValues], means: _Means) -> list[Difference]:
+    """The trained model's recall minus that of each system it is compared with, tested together."""
+    trained = values.get("trained")
     if trained is None:
         return []
+    pairs = [
+        (other, int(k), trained.recall[:, column] - values[other].recall[:, column])
+        for other in COMPARED_WITH
+        if other in values
+        for column, k in enumerate(means.ks)
+    ]
+    found = compare([means.bootstrap.resample(of, means.targets) for _, _, of in pairs])
     return [
         Difference(
-            "trained", other, int(k), *bootstrap.difference(trained[:, column], hits[other][:, column])
+            "trained",
+            other,
+            k,
+            *one.difference,
+            one.p,
+            one.smallest if np.isfinite(one.smallest) else None,
+            one.verdict.value,
         )
-        for other in COMPARED_WITH
-        if other in hits
-        for column, k in enumerate(ks)
+        for (other, k, _), one in zip(pairs, found, strict=True)
     ]

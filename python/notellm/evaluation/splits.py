@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 
 from notellm.evaluation.intervals import Bootstrap, Values
-from notellm.metrics import Interval, Ties, gains_at, hits_at, reciprocal_ranks
+from notellm.evaluation.query_values import QueryValues, query_values, with_target
+from notellm.metrics import Interval, Ties
 from notellm.retrieval import Ranks
 
 
 @dataclass(frozen=True)
 class RankRow:
-    """What some queries' ranks come to; fractions in 0..1 with 95 % bootstrap intervals over the queries.
+    """What some queries' ranks come to; fractions in 0..1 with 95 % bootstrap intervals.
 
     Attributes:
         split: By what queries were divided, such as ``"exposure"``; ``"all"`` for all of them.
@@ -25,8 +25,11 @@ class RankRow:
         recall: By cut-off: the share of a query's targets among the first ``k``.
         hit_rate: By cut-off: whether any target of a query is; equal to ``recall`` if each query has one target.
         ndcg: By cut-off: discounted gains of all targets, as a share of the best that any order could have.
+        map: By cut-off: average precision, divided by the number of a query's targets.
         mrr: 1 / rank of a query's best target.
+        log_rank: Natural logarithm of that rank; less is better.
         tied: The share of targets that tie with other notes: on these, the answer to ``ties`` decides.
+        over: What weighs the same in the means: ``"queries"``, or ``"targets"`` (the macro average).
     """
 
     split: str
@@ -35,34 +38,32 @@ class RankRow:
     recall: dict[int, Interval]
     hit_rate: dict[int, Interval]
     ndcg: dict[int, Interval]
+    map: dict[int, Interval]
     mrr: Interval
+    log_rank: Interval
     tied: float
-
-
-class _PerQuery(NamedTuple):
-    """Values of each query: ``(Q, K)`` three times, ``(Q,)`` twice."""
-
-    recall: Values
-    hit: Values
-    ndcg: Values
-    reciprocal: Values
-    tied: Values
+    over: str = "queries"
 
 
 def evaluate_ranks(
     ranks: Ranks,
     ks: Sequence[int],
     *,
+    targets: npt.ArrayLike | None = None,
     splits: Mapping[str, Sequence[object]] | None = None,
     ties: Ties = "mean",
     bootstrap: Bootstrap | None = None,
 ) -> list[RankRow]:
-    """Recall, hit rate, NDCG and reciprocal ranks at all cut-offs, for all queries and for each part of each split.
+    """Recall, hit rate, NDCG, MAP and reciprocal ranks at all cut-offs, for all queries and each part of each split.
+
+    With one target for each query, recall and hit rate are the same, and MAP@k is MRR@k.
 
     Args:
         ranks: Counts from `notellm.target_ranks`, shape ``(Q,)``, or ``(Q, T)`` with -1 where a query has fewer than
             ``T`` targets. A query without any target is left out.
         ks: ``K`` cut-offs, each at least 1.
+        targets: Shape ``(Q,)``, a name or number for each query's target. Then intervals know that queries share
+            targets, and each row is followed by one in which every target weighs the same.
         splits: By name, the part that each query is in, shape ``(Q,)``: a category, ``"cold"`` or ``"warm"``, or what
             `shares` says of an exposure or a length. A query whose part is None is in none.
         ties: Where a target stands among notes of its score. With several targets of a query and ``"mean"``, the hit
@@ -73,33 +74,79 @@ def evaluate_ranks(
         A row for all queries, then one for each part, in the order in which parts first occur.
 
     Raises:
-        ValueError: If no query has a target, a split has another length, or a cut-off is below 1.
+        ValueError: If no query has a target, a split or ``targets`` has another length, or a cut-off is below 1.
 
     Example:
+        >>> import torch
         >>> ranks = Ranks(greater=torch.tensor([0, 2, 30]), equal=torch.tensor([0, 0, 1]))
         >>> rows = evaluate_ranks(ranks, [1, 10], splits={"note": ["warm", "warm", "cold"]})
         >>> [(row.split, row.part, row.queries, round(row.ndcg[10].value, 2)) for row in rows]
         [('all', 'all', 3, 0.5), ('note', 'warm', 2, 0.75), ('note', 'cold', 1, 0.0)]
+        >>> rows = evaluate_ranks(ranks, [1, 10], targets=["tea", "tea", "gcc"])
+        >>> [(row.over, round(row.recall[1].value, 2)) for row in rows]
+        [('queries', 0.33), ('targets', 0.25)]
     """
-    greater, equal = (np.asarray(counts, dtype=np.int64) for counts in ranks)
-    if greater.ndim == 1:
-        greater, equal = greater[:, None], equal[:, None]
-    has_target: npt.NDArray[np.bool_] = np.any(greater >= 0, axis=1)
+    has_target = with_target(ranks)
     if not has_target.any():
         raise ValueError("evaluate_ranks: ranks must have a query with a target, but have none")
-    values = _per_query(greater[has_target], equal[has_target], ks, ties)
-    bootstrap = bootstrap or Bootstrap()
-    rows = [_row("all", "all", values, np.ones(has_target.sum(), np.bool_), ks, bootstrap)]
+    values = query_values(ranks, ks, ties)
+    labels = None if targets is None else np.asarray(targets)
+    if labels is not None and labels.shape != has_target.shape:
+        raise ValueError(
+            f"evaluate_ranks: targets must name one for each of {len(has_target)} queries, but are {labels.shape}"
+        )
+    rows = _Rows(values, ks, bootstrap or Bootstrap(), None if labels is None else labels[has_target])
+    found = rows.of("all", "all", np.ones(has_target.sum(), np.bool_))
     for split, parts in (splits or {}).items():
-        if len(parts) != len(greater):
+        if len(parts) != len(has_target):
             raise ValueError(
-                f"evaluate_ranks: {split} must name a part for each of {len(greater)} queries, but has {len(parts)}"
+                f"evaluate_ranks: {split} must name a part for each of {len(has_target)} queries, but has {len(parts)}"
             )
         own = [part for part, is_there in zip(parts, has_target, strict=True) if is_there]
         for part in dict.fromkeys(part for part in own if part is not None):
-            chosen = np.array([other == part for other in own])
-            rows.append(_row(split, str(part), values, chosen, ks, bootstrap))
-    return rows
+            found += rows.of(split, str(part), np.array([other == part for other in own]))
+    return found
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Makes the rows of any part of the queries."""
+
+    values: QueryValues
+    ks: Sequence[int]
+    bootstrap: Bootstrap
+    targets: npt.NDArray[Any] | None
+
+    def of(self, split: str, part: str, chosen: npt.NDArray[np.bool_]) -> list[RankRow]:
+        overs = ("queries",) if self.targets is None else ("queries", "targets")
+        return [self._row(split, part, chosen, over) for over in overs]
+
+    def _row(self, split: str, part: str, chosen: npt.NDArray[np.bool_], over: str) -> RankRow:
+        targets = None if self.targets is None else self.targets[chosen]
+
+        def mean(of_queries: Values) -> Interval:
+            own = np.ascontiguousarray(of_queries[chosen])
+            if over == "targets" and targets is not None:
+                return self.bootstrap.resample(own, targets, macro=True).interval
+            return self.bootstrap.mean(own, targets)
+
+        def at_cutoffs(of_queries: Values) -> dict[int, Interval]:
+            return {int(k): mean(of_queries[:, column]) for column, k in enumerate(self.ks)}
+
+        values = self.values
+        return RankRow(
+            split,
+            part,
+            int(chosen.sum()),
+            at_cutoffs(values.recall),
+            at_cutoffs(values.hit),
+            at_cutoffs(values.ndcg),
+            at_cutoffs(values.ap),
+            mean(values.reciprocal),
+            mean(values.log_rank),
+            float(values.tied[chosen].mean()),
+            over,
+        )
 
 
 def shares(values: npt.ArrayLike, of: npt.ArrayLike, ends: Mapping[str, float]) -> list[str]:
@@ -135,7 +182,7 @@ def shares(values: npt.ArrayLike, of: npt.ArrayLike, ends: Mapping[str, float]) 
 def to_table(rows: Sequence[RankRow]) -> pa.Table:
     """The rows as an Arrow table: one line for each metric and cut-off (0 for metrics without one).
 
-    Columns: split, part, queries, metric, k, value, low, high. The share of ties has no interval.
+    Columns: split, part, queries, over, metric, k, value, low, high. The share of ties has no interval.
     """
     lines: list[dict[str, object]] = []
     for row in rows:
@@ -143,52 +190,12 @@ def to_table(rows: Sequence[RankRow]) -> pa.Table:
             ("recall", row.recall),
             ("hit_rate", row.hit_rate),
             ("ndcg", row.ndcg),
+            ("map", row.map),
             ("mrr", {0: row.mrr}),
+            ("log_rank", {0: row.log_rank}),
         ]
-        about = {"split": row.split, "part": row.part, "queries": row.queries}
+        about = {"split": row.split, "part": row.part, "queries": row.queries, "over": row.over}
         for metric, by_cutoff in found:
             lines += [about | {"metric": metric, "k": k} | each._asdict() for k, each in by_cutoff.items()]
         lines.append(about | {"metric": "tied", "k": 0, "value": row.tied, "low": None, "high": None})
     return pa.Table.from_pylist(lines)
-
-
-def _per_query(
-    greater: npt.NDArray[np.int64], equal: npt.NDArray[np.int64], ks: Sequence[int], ties: Ties
-) -> _PerQuery:
-    is_there = greater >= 0  # (Q, T)
-    targets = Ranks(torch.from_numpy(greater[is_there]), torch.from_numpy(equal[is_there]))
-    of_query, count = np.nonzero(is_there)[0], is_there.sum(axis=1)
-    first = np.flatnonzero(np.diff(of_query, prepend=-1))  # of each query's targets
-    hits, gains = hits_at(targets, ks, ties=ties), gains_at(targets, ks, ties=ties)
-    best = np.cumsum(1 / np.log2(np.arange(2, count.max() + 2)))
-    ideal = best[np.minimum(count[:, None], np.asarray(ks)[None, :]) - 1]  # (Q, K)
-    return _PerQuery(
-        recall=np.add.reduceat(hits, first) / count[:, None],
-        hit=np.maximum.reduceat(hits, first),
-        ndcg=np.add.reduceat(gains, first) / ideal,
-        reciprocal=np.maximum.reduceat(reciprocal_ranks(targets, ties=ties), first),
-        tied=np.add.reduceat((equal[is_there] > 0).astype(np.float64), first) / count,
-    )
-
-
-def _row(
-    split: str,
-    part: str,
-    values: _PerQuery,
-    chosen: npt.NDArray[np.bool_],
-    ks: Sequence[int],
-    bootstrap: Bootstrap,
-) -> RankRow:
-    def at_cutoffs(of_queries: Values) -> dict[int, Interval]:
-        return {int(k): bootstrap.mean(of_queries[chosen, column]) for column, k in enumerate(ks)}
-
-    return RankRow(
-        split,
-        part,
-        int(chosen.sum()),
-        at_cutoffs(values.recall),
-        at_cutoffs(values.hit),
-        at_cutoffs(values.ndcg),
-        bootstrap.mean(values.reciprocal[chosen]),
-        float(values.tied[chosen].mean()),
-    )

@@ -1,4 +1,4 @@
-"""Metrics: recall, categories, text overlap, and bootstrap intervals for them."""
+"""Metrics: ranks, recommended lists, categories, text overlap, and bootstrap intervals for them."""
 
 from notellm.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from notellm.metrics.categories import (
@@ -9,15 +9,18 @@ from notellm.metrics.categories import (
     category_scores,
     confusion,
 )
+from notellm.metrics.lists import coverage, novelty, popularity
 from notellm.metrics.ranking import (
     ExposureSplit,
     Ties,
     exposure_split,
     gains_at,
     hits_at,
+    log_ranks,
     mrr,
     recall_at,
     reciprocal_ranks,
+    reciprocal_ranks_at,
 )
 from notellm.metrics.texts import (
     Bleu,
@@ -54,12 +57,17 @@ __all__ = [
     "category_scores",
     "confusion",
     "corpus_bleu",
+    "coverage",
     "exposure_split",
     "gains_at",
     "hashtag_overlap",
     "hits_at",
+    "log_ranks",
     "mrr",
+    "novelty",
+    "popularity",
     "recall_at",
     "reciprocal_ranks",
+    "reciprocal_ranks_at",
     "rouge",
 ]

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from notellm._core import metrics as _core
 from notellm.metrics.arrays import BoolArray, FloatArray, named
@@ -111,6 +112,72 @@ def mrr(ranks: Ranks, *, ties: Ties = "mean") -> float:
         0.625
     """
     return float(_mean(reciprocal_ranks(ranks, ties=ties), "mrr"))
+
+
+def reciprocal_ranks_at(ranks: Ranks, ks: Sequence[int], *, ties: Ties = "mean") -> FloatArray:
+    """1 / rank of each query's target if it is among the first ``k``, else 0.
+
+    With one target for each query their mean is MRR@k, and MAP@k too.
+
+    Args:
+        ranks: Counts of ``Q`` queries from `notellm.target_ranks`.
+        ks: ``K`` cut-offs, each at least 1.
+        ties: Where a target stands among notes of its score.
+
+    Returns:
+        Shape ``(Q, K)``, in 0..1; with ``"mean"`` the expected values.
+
+    Raises:
+        ValueError: If a cut-off is below 1 or ``ties`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> ranks = Ranks(greater=torch.tensor([0, 2]), equal=torch.tensor([0, 1]))
+        >>> reciprocal_ranks_at(ranks, [1, 3]).round(3).tolist()
+        [[1.0, 1.0], [0.0, 0.167]]
+    """
+    cutoffs = np.asarray(ks, dtype=np.int64)
+    if (cutoffs < 1).any():
+        raise ValueError(f"reciprocal_ranks_at: ks must be at least 1, but hold {cutoffs.min()}")
+    first, last = (places[:, None] for places in _places(ranks, ties))  # (Q, 1)
+    sums = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, cutoffs.max(initial=0) + 1))])  # of 1 / rank
+    begin, end = np.minimum(first - 1, cutoffs), np.minimum(last, cutoffs)  # (Q, K)
+    return np.asarray((sums[end] - sums[begin]) / (last - first + 1))
+
+
+def log_ranks(ranks: Ranks, *, ties: Ties = "mean") -> FloatArray:
+    """Natural logarithm of each target's rank; less is better, and no cut-off decides.
+
+    A note found at rank 20 instead of 40 counts as much as one at rank 2 instead of 4: so their mean sees changes that
+    a recall does not, and is not ruled by the worst queries, as a mean rank is.
+
+    Args:
+        ranks: Counts of ``Q`` queries from `notellm.target_ranks`.
+        ties: Where a target stands among notes of its score.
+
+    Returns:
+        Shape ``(Q,)``, at least 0; with ``"mean"`` the expected values.
+
+    Raises:
+        ValueError: If ``ties`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> log_ranks(Ranks(greater=torch.tensor([0, 2]), equal=torch.tensor([0, 1]))).round(3).tolist()
+        [0.0, 1.242]
+    """
+    first, last = (torch.from_numpy(places).double() for places in _places(ranks, ties))
+    sums = torch.lgamma(last + 1) - torch.lgamma(first)  # of ln(rank), from the first to the last place
+    return np.where(first == last, torch.log(first), sums / (last - first + 1))
+
+
+def _places(ranks: Ranks, ties: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The first and the last rank, from 1, that each target can have; it has any between with equal chance."""
+    greater, equal = _counts(ranks)
+    _ties(ties)
+    first = greater + 1 if ties != "pessimistic" else greater + equal + 1
+    last = greater + equal + 1 if ties != "optimistic" else greater + 1
+    return first, last
 
 
 LOW, HIGH = 0.3, 0.1

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.feature_extraction import text as sklearn_text
 
-from notellm.baselines import Bm25Index, CooccurrenceIndex, TfidfIndex, sparse
+from notellm.baselines import Bm25Index, CooccurrenceIndex, PopularityIndex, RandomIndex, TfidfIndex, sparse
 from notellm.data import Interactions
 from notellm.text import TERMS
 
@@ -193,3 +193,54 @@ def test_cooccurrence_ranks_by_equation_1():
     ]
     with pytest.raises(IndexError, match=r"must be in \[0, 20\), but holds 20"):
         CooccurrenceIndex(log, np.array([20]))
+
+
+def test_popularity_ranks_by_exposure_whatever_the_query_is():
+    exposure = np.array([5, 0, 9, 5, 1, 5])
+    ranks = PopularityIndex(exposure).ranks([0, 2, 1], [3, 4, 2])
+    assert ranks.greater.tolist() == [1, 3, 0]  # the query itself does not count
+    assert ranks.equal.tolist() == [1, 0, 0]
+    assert PopularityIndex(exposure).lists([0, 2], 3).tolist() == [[2, 3, 5], [0, 3, 5]]
+    with pytest.raises(ValueError, match="PopularityIndex: exposure must be finite and from 0"):
+        PopularityIndex([1, -1])
+
+
+def test_random_orders_find_what_chance_finds(monkeypatch):
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", 200 * 7)  # blocks change nothing
+    draw = np.random.default_rng(0)
+    queries, targets = np.arange(200).repeat(10), draw.integers(1, 200, 2000)
+    index = RandomIndex(200, seed=4)
+    greater = index.ranks(queries, (queries + targets) % 200).greater.numpy()
+    assert (greater < 20).mean() == pytest.approx(20 / 199, abs=0.02)
+    assert np.bincount(greater // 40, minlength=5) / 2000 == pytest.approx(np.full(5, 0.2), abs=0.03)
+    lists = index.lists(np.arange(200), 199)
+    assert len(np.unique(lists[:, 0])) > 100  # every query has its own order
+    assert (lists == RandomIndex(200, seed=4).lists(np.arange(200), 199)).all()
+    assert (lists != RandomIndex(200, seed=5).lists(np.arange(200), 199)).any()
+
+
+def test_lists_are_the_nearest_notes(texts):
+    index = TfidfIndex(texts)
+    lists = index.lists([5, 0, 119], 500)
+    assert lists.shape == (3, 120)
+    for query, own in zip([5, 0, 119], lists, strict=True):
+        assert own.tolist() == [*index.nearest(query, 119)[0].tolist(), -1]
+    with pytest.raises(IndexError, match=r"queries must be in \[0, 120\), but hold 120"):
+        index.lists([120], 3)
+
+
+def test_a_history_is_the_weighted_sum_of_its_notes(texts):
+    index = TfidfIndex(texts)
+    histories, weights = np.array([[3, 7], [-1, 9]]), np.array([[0.25, 0.75], [0.0, 1.0]])
+    users = index.for_histories(histories, weights)
+    expected = [0.25 * index.scores([3])[0] + 0.75 * index.scores([7])[0], index.scores([9])[0]]
+    np.testing.assert_allclose(users.scores([0, 1]), expected, atol=1e-12)
+    ranks = users.ranks([0, 1], [20, 20], exclude=histories)
+    others = [[n for n in range(120) if n not in (3, 7, 20)], [n for n in range(120) if n not in (9, 20)]]
+    rows = users.scores([0, 1])
+    assert ranks.greater.tolist() == [(rows[q, own] > rows[q, 20]).sum() for q, own in enumerate(others)]
+    assert not {3, 7} & set(users.lists([0], 118, exclude=histories[:1])[0].tolist())
+    with pytest.raises(IndexError, match=r"queries must be in \[0, 2\), but hold 2"):
+        users.ranks([2], [20], exclude=[-1])
+    by_chance = RandomIndex(120, seed=1).for_histories(histories, weights)
+    assert (by_chance.scores([0, 1]) == RandomIndex(120, seed=1).scores([0, 1])).all()

@@ -1,5 +1,6 @@
 """Metrics of ranks against their definitions, written down once more over full orders."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notellm.evaluation import evaluate_ranks, shares, to_table
+from notellm.evaluation import evaluate_ranks, query_values, shares, to_table
 from notellm.retrieval import Ranks, target_ranks
 
 KS = [1, 2, 5, 20]
@@ -27,11 +28,14 @@ def rankings(draw):
 
 
 def by_definition(order, targets, k):
-    """Recall, hit, NDCG and 1 / rank of one query, from the order of its notes."""
+    """Recall, hit, NDCG, average precision, 1 / rank and ln(rank) of one query, from the order of its notes."""
     gains = [1 / math.log2(place + 2) for place, note in enumerate(order[:k]) if note in targets]
     ideal = sum(1 / math.log2(place + 2) for place in range(min(k, len(targets))))
     first = min(list(order).index(note) for note in targets)
-    return len(gains) / len(targets), float(bool(gains)), sum(gains) / ideal, 1 / (first + 1)
+    found = [place for place, note in enumerate(order[:k]) if note in targets]
+    precision = sum((number + 1) / (place + 1) for number, place in enumerate(found)) / len(targets)
+    of_all = len(gains) / len(targets), float(bool(gains)), sum(gains) / ideal, precision
+    return *of_all, 1 / (first + 1), math.log(first + 1)
 
 
 @settings(max_examples=100, deadline=None)
@@ -49,9 +53,32 @@ def test_metrics_equal_their_definitions(ranking):
             for order, mine in zip(orders, targets, strict=True)
         ]
         expected = np.mean(own, axis=0)
-        found = (row.recall[k], row.hit_rate[k], row.ndcg[k], row.mrr)
+        found = (row.recall[k], row.hit_rate[k], row.ndcg[k], row.map[k], row.mrr, row.log_rank)
         assert [each.value for each in found] == pytest.approx(list(expected))
     assert row.tied == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=2, max_size=6), st.integers(1, 3), st.integers(1, 6))
+def test_tied_targets_are_averaged_over_all_orders_or_stand_one_behind_the_other(scores, count, k):
+    """Every order that sorts the scores, and its best and its worst for the targets, the first notes."""
+    notes, targets = range(len(scores)), list(range(min(count, len(scores))))
+    orders = [
+        order
+        for order in itertools.permutations(notes)
+        if all(scores[a] >= scores[b] for a, b in itertools.pairwise(order))
+    ]
+    values = np.array([by_definition(order, targets, k)[:4] for order in orders])
+    greater = [[sum(other > scores[t] for other in scores) for t in targets]]
+    equal = [[sum(other == scores[t] for other in scores) - 1 for t in targets]]
+    ranks = Ranks(torch.tensor(greater), torch.tensor(equal))
+    for ties, expected in (
+        ("mean", values.mean(axis=0)),
+        ("optimistic", values.max(axis=0)),
+        ("pessimistic", values.min(axis=0)),
+    ):
+        found = query_values(ranks, [k], ties)
+        assert [found.recall[0, 0], found.ndcg[0, 0], found.ap[0, 0]] == pytest.approx(expected[[0, 2, 3]])
 
 
 def test_ties_are_averaged_over_all_orders():
@@ -70,10 +97,26 @@ def test_parts_have_their_own_queries():
     ]
     table = to_table(rows).to_pylist()
     assert {"split": "category", "part": "tea", "queries": 2, "metric": "recall", "k": 1}.items() <= table[
-        5
+        7
     ].items()
-    assert table[4]["metric"] == "tied"
-    assert table[4]["low"] is None
+    assert table[6]["metric"] == "tied"
+    assert table[6]["low"] is None
+
+
+def test_the_macro_average_weighs_every_target_the_same():
+    ranks = Ranks(torch.tensor([0, 0, 0, 9, 4, -1]), torch.tensor([0, 0, 0, 0, 0, -1]))
+    targets = ["python3", "python3", "python3", "vim", "tea", "none"]
+    micro, macro, *parts = evaluate_ranks(ranks, [1], targets=targets, splits={"part": ["a"] * 4 + ["b"] * 2})
+    assert (micro.over, macro.over) == ("queries", "targets")
+    assert (micro.recall[1].value, macro.recall[1].value) == (pytest.approx(3 / 5), pytest.approx(1 / 3))
+    assert macro.log_rank.value == pytest.approx((math.log(10) + math.log(5)) / 3)
+    assert [(row.part, row.over, row.recall[1].value) for row in parts] == [
+        ("a", "queries", 0.75),
+        ("a", "targets", 0.5),
+        ("b", "queries", 0.0),
+        ("b", "targets", 0.0),
+    ]
+    assert [line["over"] for line in to_table([macro]).to_pylist()] == ["targets"] * 7
 
 
 def test_equal_values_are_in_one_part():
@@ -91,6 +134,10 @@ def test_equal_values_are_in_one_part():
             "evaluate_ranks: c must name a part for each of 1 queries, but has 0",
         ),
         (lambda: evaluate_ranks(Ranks(torch.tensor([1]), torch.tensor([0])), [0]), "ks must be at least 1"),
+        (
+            lambda: evaluate_ranks(Ranks(torch.tensor([1]), torch.tensor([0])), [1], targets=["a", "b"]),
+            r"targets must name one for each of 1 queries, but are \(2,\)",
+        ),
         (lambda: shares([1], [], {"all": 1.0}), "the pool must not be empty"),
         (lambda: shares([1], [1], {"low": 0.5}), r"must ascend from above 0 to 1, but are \[0.5\]"),
     ],

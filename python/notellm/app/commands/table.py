@@ -8,6 +8,7 @@ writes:  standard output, or --output
 for example:
   notellm table experiment=table6 scale=smoke
   notellm table experiment=table4 --format latex --output table4.tex --against no_csft
+  notellm table experiment=table2 --verdicts --margin 1
 """
 
 import argparse
@@ -25,6 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_study_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, default="terminal")
     parser.add_argument("--against", metavar="ROW", help="compare with this row instead of the study's own")
+    parser.add_argument(
+        "--verdicts",
+        action="store_true",
+        help="each comparison instead: its interval, p, whether it is higher, lower, equivalent or undecided, and the "
+        "smallest difference that could have been seen with a chance of 80 %%",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.5,
+        metavar="POINTS",
+        help="the largest difference that does not matter; default: 0.5",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="where it goes")
 
 
@@ -38,13 +52,14 @@ def run(arguments: argparse.Namespace) -> None:
 
     study = read_study(arguments)
     try:
-        table = make_table(study, against=arguments.against)
+        table = make_table(study, against=arguments.against, margin=arguments.margin)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    shown = table.verdicts() if arguments.verdicts else table
     if arguments.format == "terminal" and arguments.output is None:
-        Console(width=None if Console().is_terminal else 160).print(table.terminal())
+        Console(width=None if Console().is_terminal else 160).print(shown.terminal())
         return
-    render = {"terminal": table.markdown, "markdown": table.markdown, "latex": table.latex, "csv": table.csv}
+    render = {"terminal": shown.markdown, "markdown": shown.markdown, "latex": shown.latex, "csv": table.csv}
     text = render[arguments.format]()
     if arguments.output is None:
         print(text, end="")

@@ -50,6 +50,7 @@ __all__ = [
     "reading_reports",
     "read_pairs",
     "select_queries",
+    "shuffled",
     "training_pairs",
     "write_pairs",
 ]
@@ -271,7 +272,7 @@ def training_pairs(
         ids = dataset.notes.ids
         # a different draw than for queries, which may come from the same pairs if users are held out
         names = [f"train {ids[source[p]]} {ids[target[p]]}" for p in kept]
-        kept = np.sort(_shuffled(kept, names, config.data.split_seed)[: config.data.train_pairs])
+        kept = np.sort(shuffled(kept, names, config.data.split_seed)[: config.data.train_pairs])
     return source[kept], target[kept]
 
 
@@ -300,19 +301,19 @@ def select_queries(config: Config, dataset: Dataset, source: IntArray, target: I
             "data: there must be pairs of test notes, but there are none; try a larger data.test_fraction"
         )
     ids, data = dataset.notes.ids, config.data
-    chosen = _shuffled(chosen, [f"{ids[source[p]]} {ids[target[p]]}" for p in chosen], data.split_seed)
+    chosen = shuffled(chosen, [f"{ids[source[p]]} {ids[target[p]]}" for p in chosen], data.split_seed)
     _, first = np.unique(source[chosen], return_index=True)  # one pair per query
     kept = chosen[np.sort(first)][: data.queries or None]
     needed = np.union1d(source[kept], target[kept])
     paired = np.union1d(source[chosen], target[chosen])
     others = np.setdiff1d(paired if data.pool_notes == "paired" else np.flatnonzero(dataset.is_test), needed)
-    others = _shuffled(others, [ids[note] for note in others], data.split_seed)
+    others = shuffled(others, [ids[note] for note in others], data.split_seed)
     room = max(data.pool - len(needed), 0) if data.pool else len(others)
     pool = np.sort(np.concatenate([needed, others[:room]]))
     return Queries(pool, np.searchsorted(pool, source[kept]), np.searchsorted(pool, target[kept]))
 
 
-def _shuffled(values: IntArray, names: Sequence[str], seed: int) -> IntArray:
+def shuffled(values: IntArray, names: Sequence[str], seed: int) -> IntArray:
     """Orders values by a hash of their names: a shuffle that is the same with every version of every library."""
     keys = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest() for name in names]
     return values[np.array(sorted(range(len(values)), key=keys.__getitem__), dtype=np.int64)]

@@ -1,8 +1,7 @@
 """From the systems' vectors and texts to ``evaluation.json`` and the examples of the report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,14 +10,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from notellm.app.config import Config
 from notellm.app.pipeline import systems
 from notellm.app.pipeline.data import Dataset, Queries
 from notellm.app.pipeline.metrics import log_metrics
+from notellm.app.pipeline.next_note import evaluate_next
+from notellm.app.pipeline.ranking import Found, rank_all
 from notellm.app.pipeline.training import MODEL, check_trained
 from notellm.app.run import RunFolder
-from notellm.baselines import CooccurrenceIndex, SparseIndex
 from notellm.data.notes import Notes
-from notellm.errors import DataError
 from notellm.evaluation import (
     NAMES,
     Bootstrap,
@@ -26,8 +26,12 @@ from notellm.evaluation import (
     Generated,
     Generation,
     evaluate_generation,
+    evaluate_lists,
     evaluate_retrieval,
 )
+from notellm.evaluation.lists import Audience
+from notellm.evaluation.retrieval import cutoffs_within
+from notellm.evaluation.retrieval_results import ListResult
 from notellm.io.files import atomic_write
 from notellm.io.json_files import write_json
 from notellm.metrics import ExposureSplit, Ties, exposure_split
@@ -35,7 +39,7 @@ from notellm.metrics.arrays import FloatArray
 from notellm.metrics.ranking import mid_ranks
 from notellm.models.backbone import backbone_name
 from notellm.prompts.tokenizing import clean_hashtags, clean_value
-from notellm.retrieval import Ranks, neighbours, target_ranks
+from notellm.retrieval import Ranks, neighbours
 from notellm.text import check_analyzer
 
 RANKS = "ranks.safetensors"
@@ -72,7 +76,8 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items() if key in wanted}
     if "trained" in wanted:
         vectors |= systems.trained_variants(run, pool)
-    ranks, analyzers = _ranks(run, dataset, queries, pool, vectors)
+    found = rank_all(run.config, dataset, queries, pool, vectors)
+    ranks = {key: own.ranks for key, own in found.items()}
     split = exposure_split(
         dataset.exposure[queries.pool][queries.target],
         dataset.exposure[queries.pool],
@@ -80,7 +85,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         high=config.evaluation.high_fraction,
     )
     places = mid_ranks(dataset.exposure[queries.pool])[queries.target]
-    _save_ranks(run.file(RANKS), ranks, split, places, len(pool))
+    _save_ranks(run.file(RANKS), ranks, split, places, queries)
     bootstrap = Bootstrap(samples=config.evaluation.bootstrap_samples, seed=config.seed)
     retrieval = evaluate_retrieval(
         ranks,
@@ -92,7 +97,8 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         high_fraction=config.evaluation.high_fraction,
         bootstrap=bootstrap,
         names=systems.names_of(config, vectors),
-        analyzers=analyzers,
+        analyzers={key: own.analyzer for key, own in found.items()},
+        lists=_lists(config, dataset, queries, found, bootstrap),
     )
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))
     generation = None
@@ -102,8 +108,12 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         generation = _evaluate_generation(run, dataset, described, bootstrap)
     else:
         run.file("generation.jsonl").unlink(missing_ok=True)
+    next_notes = None
+    if config.evaluation.next_notes:
+        next_notes = evaluate_next(config, dataset, queries, pool, vectors, bootstrap)
     evaluation = replace(
         retrieval,
+        next_notes=next_notes,
         generation=generation,
         model=backbone_name(config.model.path, config.model.layers),
         dtype=config.dtype,
@@ -115,53 +125,14 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     return evaluation
 
 
-def _ranks(
-    run: RunFolder,
-    dataset: Dataset,
-    queries: Queries,
-    pool: Notes,
-    vectors: Mapping[str, Tensor],
-) -> tuple[dict[str, Ranks], dict[str, str]]:
-    """The ranks of each query's target for all systems (by words, by behaviour, by vectors).
-
-    Also the analyzers of the systems that compare words.
-    """
-    indices: dict[str, Callable[[], SparseIndex]] = {
-        key: partial(make, run.config, pool) for key, make in systems.WORD_INDICES.items()
-    }
-    indices["cooccurrence"] = partial(_cooccurrence, dataset, queries)
-    wanted = run.config.evaluation.systems
-    ranks, analyzers = dict[str, Ranks](), dict[str, str]()
-    for key, make in indices.items():
-        if key in wanted:
-            index = make()
-            ranks[key], analyzers[key] = index.ranks(queries.source, queries.target), index.analyzer
-    by_vectors = {
-        key: target_ranks(*_for_ranking(rows, queries), exclude=torch.from_numpy(queries.source))
-        for key, rows in vectors.items()
-    }
-    return ranks | by_vectors, analyzers
-
-
-def _for_ranking(rows: Tensor, queries: Queries) -> tuple[Tensor, Tensor, Tensor]:
-    return rows[torch.from_numpy(queries.source)], rows, torch.from_numpy(queries.target)
-
-
-def _cooccurrence(dataset: Dataset, queries: Queries) -> CooccurrenceIndex:
-    """Co-occurrence in the log of users who are not held out. If notes are held out, the log would reveal the targets.
-
-    Raises:
-        DataError: If notes are held out.
-    """
-    if dataset.held_out_interactions is None:
-        raise DataError("evaluate: co-occurrence must be measured on held-out users; try data.split=users")
-    return CooccurrenceIndex(dataset.interactions, queries.pool)
-
-
 def _save_ranks(
-    path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, places: FloatArray, pool: int
+    path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, places: FloatArray, queries: Queries
 ) -> None:
-    """Saves, query by query, what all numbers in the retrieval tables are computed from, and the size of the pool."""
+    """Saves, query by query, what all numbers in the retrieval tables are computed from, and the size of the pool.
+
+    The queries' notes and targets are named by their positions in all notes, which are the same in every run on the
+    same data.
+    """
     tensors = {
         f"{key}.{part}": getattr(own, part) for key, own in ranks.items() for part in ("greater", "equal")
     }
@@ -170,8 +141,27 @@ def _save_ranks(
         for side, of in zip(("low", "high"), (split.low, split.high), strict=True)
     }
     tensors["exposure.place"] = torch.from_numpy(places)
+    tensors["query.note"] = torch.from_numpy(queries.pool[queries.source])
+    tensors["query.target"] = torch.from_numpy(queries.pool[queries.target])
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata={"pool": str(pool)})
+        save_file(tensors, temporary, metadata={"pool": str(len(queries.pool))})
+
+
+def _lists(
+    config: Config, dataset: Dataset, queries: Queries, found: Mapping[str, Found], bootstrap: Bootstrap
+) -> dict[str, dict[int, ListResult]]:
+    """Coverage, novelty and popularity of what each system recommends."""
+    log = dataset.interactions
+    has = np.unique(np.stack([log.notes, log.users]), axis=1)  # each user once for a note
+    users_of = np.bincount(has[0], minlength=len(dataset.notes))
+    audience = Audience(dataset.exposure[queries.pool], users_of[queries.pool], len(np.unique(has[1])))
+    ks = cutoffs_within(config.evaluation.ks, len(queries.pool))
+    return {
+        key: evaluate_lists(
+            own.lists, [k for k in ks if k <= own.lists.shape[1]], audience, bootstrap=bootstrap
+        )
+        for key, own in found.items()
+    }
 
 
 def _evaluate_generation(run: RunFolder, dataset: Dataset, notes: Notes, bootstrap: Bootstrap) -> Generation:

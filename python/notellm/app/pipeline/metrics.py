@@ -6,7 +6,9 @@ import sys
 
 from notellm.app.run import RunFolder
 from notellm.errors import NotSupportedError
-from notellm.evaluation.results import Evaluation, GenerationResult, RetrievalResult
+from notellm.evaluation.generation_results import GenerationResult
+from notellm.evaluation.results import Evaluation
+from notellm.evaluation.retrieval_results import RetrievalResult
 from notellm.loggers import Loggers
 
 
@@ -46,7 +48,7 @@ def metrics_of(evaluation: Evaluation, system: str) -> dict[str, float]:
 
 
 def _retrieval_metrics(own: RetrievalResult) -> dict[str, float]:
-    metrics = {"mrr": own.mrr.value}
+    metrics = {"mrr": own.mrr.value} | _further_metrics(own)
     for side, recall in {
         "": own.recall,
         **{side: part.recall for side, part in own.exposure.items()},
@@ -54,6 +56,22 @@ def _retrieval_metrics(own: RetrievalResult) -> dict[str, float]:
         recalls = {f"recall@{k}": found.value for k, found in recall.items()}
         recalls["recall@avg"] = sum(recalls.values()) / len(recalls)
         metrics |= {f"{side}.{name}".lstrip("."): value for name, value in recalls.items()}
+    return metrics
+
+
+def _further_metrics(own: RetrievalResult) -> dict[str, float]:
+    """Those that an evaluation of an older version lacks: of the order, by target, and of lists."""
+    metrics = {f"ndcg@{k}": found.value for k, found in own.ndcg.items()}
+    metrics |= {f"map@{k}": found.value for k, found in own.map.items()}
+    metrics |= {f"coverage@{k}": found.coverage for k, found in own.lists.items()}
+    metrics |= {f"popularity@{k}": found.popularity.value for k, found in own.lists.items()}
+    if own.log_score is not None:
+        metrics["log_score"] = own.log_score.value
+    if own.by_target is not None:
+        macro = own.by_target
+        metrics |= {f"macro.recall@{k}": found.value for k, found in macro.recall.items()}
+        metrics |= {f"macro.ndcg@{k}": found.value for k, found in macro.ndcg.items()}
+        metrics |= {"macro.mrr": macro.mrr.value, "macro.log_score": macro.log_score.value}
     return metrics
 
 

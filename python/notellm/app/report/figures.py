@@ -15,7 +15,7 @@ from typing import Any
 
 from notellm.app.drawing import load_matplotlib
 from notellm.app.report.findings import TRAINED, interval_text, percent
-from notellm.evaluation.results import CalibrationBin
+from notellm.evaluation.generation_results import CalibrationBin
 from notellm.metrics import Interval
 
 COLOURS = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from notellm.evaluation.results import Difference, Evaluation
+from notellm.evaluation.results import Evaluation
+from notellm.evaluation.retrieval_results import Difference
+from notellm.evaluation.significance import Verdict as Significance
 from notellm.metrics import Interval
 
 TRAINED, UNTRAINED = "trained", "zero_shot_prompt"
@@ -45,6 +47,11 @@ def main_cutoff(evaluation: Evaluation) -> int:
     return 100 if 100 in evaluation.ks else evaluation.ks[len(evaluation.ks) // 2]
 
 
+def list_length(evaluation: Evaluation) -> int:
+    """The length of lists that are looked at as such: 10, or the smallest cut-off if 10 was not evaluated."""
+    return 10 if 10 in evaluation.ks else min(evaluation.ks)
+
+
 METRIC_NAMES = {"bleu4": "BLEU-4", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 
 
@@ -52,7 +59,7 @@ def cutting(evaluation: Evaluation) -> str | None:
     """How the texts were tokenised, system by system and metric by metric; ``None`` if nothing was tokenised.
 
     Example:
-        >>> from notellm.evaluation.results import RetrievalResult
+        >>> from notellm.evaluation.retrieval_results import RetrievalResult
         >>> system = RetrievalResult("bm25", "BM25", {}, Interval(0, 0, 0), {}, "words")
         >>> cutting(Evaluation(1, 1, [], "mean", {}, [system], []))
         'Texts were cut into words (BM25).'
@@ -106,10 +113,13 @@ def training_verdict(evaluation: Evaluation) -> str | None:
     if difference.is_clear:
         verb = "raises" if difference.interval.value > 0 else "lowers"
         claim = f"Training {verb} Recall@{k} from {percent(before)} % to {percent(after)} %"
-        end = "The interval leaves out 0: the difference is not the luck of the queries drawn."
+        end = f"{_sure(difference, evaluation)}: the difference is not the luck of the queries drawn."
+    elif difference.verdict == Significance.EQUIVALENT:
+        claim = f"Training leaves Recall@{k} at {percent(after)} % (before: {percent(before)} %)"
+        end = "The difference is less than half a point."
     else:
         claim = f"Training moves Recall@{k} from {percent(before)} % to {percent(after)} %"
-        end = "The interval includes 0: these queries do not settle whether training helped."
+        end = f"{_unsure([difference])}: these queries do not settle whether training helped."
     setting = f"{evaluation.queries:,} held-out queries, {evaluation.pool:,} notes to choose from"
     return f"{claim} ({setting}): {_change(difference)}. {end}"
 
@@ -139,16 +149,34 @@ def tfidf_verdicts(evaluation: Evaluation) -> list[Verdict]:
 
 def _claims(differences: list[Difference]) -> list[str]:
     losses = [d for d in differences if d.is_clear and d.interval.value < 0]
-    unsettled = [d for d in differences if not d.is_clear]
+    equal = [d for d in differences if d.verdict == Significance.EQUIVALENT]
+    unsettled = [d for d in differences if not d.is_clear and d not in equal]
     wins = [d for d in differences if d.is_clear and d.interval.value > 0]
     claims = [
         f"TF-IDF still wins at {_listing(losses)}" if losses else "TF-IDF wins at no cut-off beyond doubt"
     ]
     if unsettled:
-        claims.append(f"neither can be called better at {_listing(unsettled)}: the interval includes 0")
+        why = _unsure(unsettled)
+        claims.append(f"neither can be called better at {_listing(unsettled)}: {why[0].lower()}{why[1:]}")
+    if equal:
+        claims.append(f"they differ by less than half a point at {_listing(equal)}")
     if wins:
         claims.append(f"the trained model wins at {_listing(wins)}")
     return claims
+
+
+def _sure(difference: Difference, evaluation: Evaluation) -> str:
+    """Why a difference is clear; older evaluations have no tests."""
+    if difference.p is None:
+        return "The interval leaves out 0"
+    return f"p = {difference.p:.3f}, corrected for {len(evaluation.differences)} comparisons"
+
+
+def _unsure(differences: list[Difference]) -> str:
+    """Why differences are not clear."""
+    if all(d.low <= 0 <= d.high for d in differences):
+        return "The interval includes 0"
+    return "Not beyond chance, all comparisons considered"
 
 
 def _listing(differences: list[Difference]) -> str:

@@ -13,13 +13,16 @@ from notellm.app.report.figures import Bar, Drawing, bars, curve, histogram, rel
 from notellm.app.report.findings import (
     cutoffs_left_out,
     cutting,
+    list_length,
     main_cutoff,
     tfidf_verdicts,
     training_verdict,
     undefined_metrics,
 )
 from notellm.app.report.run_results import RunResults, TrainingLog
-from notellm.evaluation.results import Evaluation, Generation, RetrievalResult
+from notellm.evaluation.generation_results import Generation
+from notellm.evaluation.results import Evaluation
+from notellm.evaluation.retrieval_results import RetrievalResult
 from notellm.metrics import Interval
 
 SIDES = {"low": "seldom seen", "high": "often seen"}
@@ -117,6 +120,9 @@ def _retrieval(evaluation: Evaluation) -> dict[str, Any]:
     ]
     recalls = [title for title, _ in panels]
     shown = {"recalls": recalls, "panels": panels, "differences": differences}
+    next_ks = evaluation.next_notes.ks if evaluation.next_notes else []
+    shown |= {"next_recalls": [f"Recall@{k}" for k in next_ks]}
+    shown |= {"k": list_length(evaluation), "main": main_cutoff(evaluation)}
     said = [note for note in (cutoffs_left_out(evaluation), cutting(evaluation)) if note]
     return {"evaluation": evaluation, "cut_into": " ".join(said), **shown}
 

@@ -15,6 +15,7 @@ from notellm.app.report.findings import (
     cutoffs_left_out,
     cutting,
     interval_text,
+    list_length,
     main_cutoff,
     percent,
     tfidf_verdicts,
@@ -42,7 +43,7 @@ def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> No
         console.print(table)
         console.print()
     console.print(
-        Text("Percent (MRR: 0 to 1), with 95 % bootstrap intervals over queries or notes.\n", "dim")
+        Text("Percent (MRR: 0 to 1), with 95 % bootstrap intervals over targets or notes.\n", "dim")
     )
     if evaluation.language_model:
         console.print(Text(f"Language model: {evaluation.language_model}.\n", "dim"))
@@ -71,7 +72,39 @@ def _tables(evaluation: Evaluation, edges: box.Box) -> list[Table]:
                 system.name,
                 [_share(part.recall[k] if part else None) for part in parts],
             )
-    return [table for table in (retrieval, exposure, *_generation(evaluation, edges)) if table.row_count]
+    tables = [retrieval, exposure, *_further(evaluation, edges), *_generation(evaluation, edges)]
+    if evaluation.next_notes is not None:
+        tables[2:2] = [_next_notes(evaluation.next_notes, edges)]
+    return [table for table in tables if table.row_count]
+
+
+def _next_notes(found: Evaluation, edges: box.Box) -> Table:
+    title = f"User to item, what came next: {found.queries:,} users, {found.pool:,} notes"
+    table = _table(title, [*(f"R@{k}" for k in found.ks), "MRR"], edges)
+    for system in found.systems:
+        _row(
+            table, system.key, system.name, [*(_share(system.recall[k]) for k in found.ks), _mrr(system.mrr)]
+        )
+    return table
+
+
+def _further(evaluation: Evaluation, edges: box.Box) -> tuple[Table, Table]:
+    """Metrics of the order, averages by target, and what is recommended; older evaluations have none of these."""
+    k, main = list_length(evaluation), main_cutoff(evaluation)
+    order = [f"NDCG@{k}", f"MAP@{k}", "Log-rank", f"R@{k}", f"R@{main}", "MRR", "Log-rank"]
+    title = f"Order, and averages over {evaluation.targets:,} targets (the last four)"
+    by_order = _table(title, order, edges)
+    shown = _table(f"The first {k} notes of each list", ["Coverage", "Novelty, bits", "Popularity"], edges)
+    for system in evaluation.systems:
+        macro, lists = system.by_target, system.lists.get(k)
+        if macro:
+            of_queries = [_share(system.ndcg.get(k)), _share(system.map.get(k)), _share(system.log_score)]
+            of_targets = [_share(macro.recall[k]), _share(macro.recall[main]), _mrr(macro.mrr)]
+            _row(by_order, system.key, system.name, [*of_queries, *of_targets, _share(macro.log_score)])
+        if lists:
+            cells = [_number(lists.coverage), Text(f"{lists.novelty.value:.1f}"), _share(lists.popularity)]
+            _row(shown, system.key, system.name, cells)
+    return by_order, shown
 
 
 def _generation(evaluation: Evaluation, edges: box.Box) -> tuple[Table, Table]:

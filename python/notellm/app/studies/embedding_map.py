@@ -13,8 +13,8 @@ from notellm.app.pipeline.systems import kept_vectors
 from notellm.app.plane import on_a_plane
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.figures import draw
+from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
-from notellm.app.studies.table import runs_of
 
 SHOWN = 9
 """How many categories have their own colour: the most frequent ones."""

@@ -13,8 +13,11 @@ from notellm.app.studies.cell import TRAINED, Cell, Row, placed
 from notellm.app.studies.ledger import Ledger
 from notellm.app.studies.node import read_node
 from notellm.app.studies.search import Search, SearchOptions
-from notellm.app.studies.study import METRICS, Study
+from notellm.app.studies.study import AT_CUTOFFS, METRICS, Study
 from notellm.errors import ConfigError
+
+RANKED = {"mrr", "log_score"}
+"""Metrics without a cut-off that need no generated words."""
 
 SET_BY_US = ("seed", "name", "run_dir", "evaluation.systems", "experiment", "scale")
 
@@ -125,15 +128,19 @@ def _check_columns(study: Study) -> None:
     for cell in study.cells:
         _check_variant(study, cell)
         ks = cell.config.evaluation.ks
-        recalls = {f"{side}recall@{k}" for k in [*ks, "avg"] for side in ("", "low.", "high.")}
+        measured = {f"{side}recall@{k}" for k in [*ks, "avg"] for side in ("", "low.", "high.")}
+        measured |= {f"{metric}@{k}" for metric in AT_CUTOFFS for k in ks}
+        measured |= {f"macro.{metric}@{k}" for metric in ("recall", "ndcg") for k in ks}
+        measured |= {"macro.mrr", "macro.log_score"}
         for column in study.columns:
-            if column not in recalls | set(METRICS):
+            if column not in measured | set(METRICS):
                 raise ConfigError(
                     f"experiment={study.name}: columns must be measured, but {column} is not in row {cell.row.key}; "
                     f"there are recall@K for K of evaluation.ks={ks} and avg, their mean (with low. or high. before "
-                    f"it: by exposure), {', '.join(METRICS)}"
+                    f"it: by exposure), {', '.join(list(AT_CUTOFFS)[1:])} at K, {', '.join(METRICS)}, and with macro. "
+                    "before them recall and ndcg at K, mrr and log_score: by target"
                 )
-    written = [column for column in study.columns if column in set(METRICS) - {"mrr"}]
+    written = [column for column in study.columns if column in set(METRICS) - RANKED]
     if written and not any(cell.config.evaluation.generation_notes for cell in study.cells):
         raise ConfigError(
             f"experiment={study.name}: columns must be measured, but {', '.join(written)} need notes to write words "
@@ -154,7 +161,8 @@ def _check_variant(study: Study, cell: Cell) -> None:
 def _check_metric(study: Study, search: Search) -> None:
     """Checks that a search measures the metric it maximises, and that higher is better for it."""
     evaluation, by = search.cells[0].config.evaluation, search.options.by
-    known = {f"recall@{k}" for k in [*evaluation.ks, "avg"]} | {"mrr"}
+    known = {f"recall@{k}" for k in [*evaluation.ks, "avg"]} | {f"ndcg@{k}" for k in evaluation.ks} | RANKED
+    known |= {f"macro.{metric}" for metric in RANKED}
     if evaluation.generation_notes and search.cells[0].row.system == "trained":
         known |= set(METRICS) - {"illusory"}
     if by not in known:

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.figures import draw, tidy
 from notellm.app.studies.ranks import exposure_of, hits_of
+from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
-from notellm.app.studies.table import Table, TableRow, column_name, runs_of
+from notellm.app.studies.table import Table, TableRow, column_name
 from notellm.metrics import bootstrap_mean
 from notellm.metrics.ranking import mid_ranks
 

@@ -13,8 +13,12 @@ from notellm.app.studies.ledger import Entry, Ledger
 from notellm.app.studies.search import Search
 from notellm.precision import AUTO, resolve_dtype
 
+AT_CUTOFFS = {"recall": "R", "ndcg": "NDCG", "map": "MAP", "coverage": "Coverage", "popularity": "Popularity"}
+"""Metrics at cut-offs, as in ``recall@10``, and their names in tables."""
+
 METRICS = {
     "mrr": "MRR",
+    "log_score": "Log-rank",
     "accuracy": "Acc.",
     "illusory": "Ill.",
     "closed_set": "Closed-set Acc.",
@@ -24,7 +28,7 @@ METRICS = {
     "rougeL": "ROUGE-L",
     "hashtag_f1": "Hashtag F1",
 }
-"""Columns besides ``recall@K``, and their names in tables."""
+"""Metrics without a cut-off, and their names in tables."""
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-import numpy as np
-from rich import box
-from rich.markup import escape as for_rich
-from rich.table import Table as RichTable
-
-from notellm.app.studies.cell import Cell, Row
-from notellm.app.studies.escaping import for_latex, for_markdown
+from notellm.app.studies.cell import Row
+from notellm.app.studies.differences import MARGIN, Key, Paired, comparisons, differences
 from notellm.app.studies.ledger import Entry
-from notellm.app.studies.ranks import hits_of
-from notellm.app.studies.study import METRICS, Study
-from notellm.metrics import Interval, bootstrap_difference
+from notellm.app.studies.printing import Escape, Grid, Printable
+from notellm.app.studies.ranks import Column, values_of
+from notellm.app.studies.runs import Run, runs_of
+from notellm.app.studies.study import AT_CUTOFFS, METRICS, Study
+from notellm.evaluation import Comparison, Verdict
 from notellm.models.backbone import backbone_name
 
 PAPER = "paper (private data, 7B)"
@@ -46,8 +43,8 @@ class TableRow:
         seeds: Number of finished runs.
         status: Empty if all are finished.
         scores: By column; None if nothing has been measured.
-        difference: By recall column: mean of this row minus that of the row compared with, over the same queries and
-            the seeds that both have, in percentage points, with its 95 % interval; None if runs are missing.
+        comparisons: By column of ranks: this row minus the row compared with, over the same queries and the seeds that
+            both have, in percentage points; None if runs are missing.
         paper: By column.
     """
 
@@ -55,12 +52,12 @@ class TableRow:
     seeds: int
     status: str
     scores: Mapping[str, Score | None]
-    difference: Mapping[str, Interval | None]
+    comparisons: Mapping[str, Comparison | None]
     paper: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Printable):
     """A table, ready to be printed.
 
     Attributes:
@@ -70,6 +67,7 @@ class Table:
         against: The row that the others are compared with.
         remarks: The language model, the results of searches, and whether code changed between runs, in words.
         scale_of: The option in which alone the rows differ, by numbers; empty if they differ otherwise.
+        margin: The largest difference that does not matter, in points.
     """
 
     title: str
@@ -78,6 +76,7 @@ class Table:
     against: str
     remarks: str = ""
     scale_of: str = ""
+    margin: float = MARGIN
 
     def header(self) -> list[str]:
         """Names of the columns."""
@@ -93,90 +92,111 @@ class Table:
                 yield [f"  {PAPER}", *(MISSING if value is None else f"{value:.2f}" for value in shown)]
 
     def _cell(self, row: TableRow, column: str) -> str:
-        score, difference = row.scores.get(column), row.difference.get(column)
+        score, found = row.scores.get(column), row.comparisons.get(column)
         if score is None:
             return MISSING
-        if difference is None:
+        if found is None:
             return str(score)
-        star = "*" if difference.low > 0 or difference.high < 0 else ""
-        return f"{score} ({round(difference.value, 1) + 0.0:+.1f}{star})"  # no -0.0
+        mark = {Verdict.EQUIVALENT: "=", Verdict.UNDECIDED: ""}.get(found.verdict, "*")
+        return f"{score} ({signed(found.difference.value)}{mark})"
 
     def note(self) -> str:
         """Explains the numbers in brackets and the star."""
+        count = sum(found is not None for row in self.rows for found in row.comparisons.values())
         return (
             f"Percent; mean \u00b1 standard deviation over seeds. In brackets: difference from {self.against} over the "
-            "same queries and seeds, in points; *: its paired 95 % bootstrap interval over queries leaves out 0. "
-            f"The luck of training is in the deviation only. {self.remarks}".rstrip()
+            "same queries and seeds, in points; *: higher or lower, =: within "
+            f"\u00b1{self.margin:g} points, each beyond doubt: 5 % over all {count} comparisons together (Holm). Whole "
+            "targets and whole seeds are drawn (bootstrap): the luck of training counts where a row has several seeds. "
+            f"{self.remarks}".rstrip()
         )
 
-    def _with_texts(self, escape: Callable[[str], str]) -> Table:
-        """The same table, with names from configurations and folders escaped; cells and fixed texts are not."""
+    def grid(self, escape: Escape) -> Grid:
+        """The table as text."""
         rows = [replace(row, name=escape(row.name)) for row in self.rows]
         title, against, remarks = (escape(text) for text in (self.title, self.against, self.remarks))
-        return replace(self, title=title, rows=rows, against=against, remarks=remarks)
+        shown = replace(self, title=title, rows=rows, against=against, remarks=remarks)
+        return Grid(title, shown.header(), list(shown.lines()), shown.note(), lambda name: PAPER in name)
 
-    def terminal(self) -> RichTable:
-        """For `rich.print`."""
-        shown = self._with_texts(for_rich)
-        table = RichTable(title=shown.title, title_justify="left", box=box.SIMPLE_HEAD, caption=shown.note())
-        for place, name in enumerate(shown.header()):
-            table.add_column(name, justify="right" if place else "left", no_wrap=True)
-        for line in shown.lines():
-            table.add_row(*line, style="dim" if PAPER in line[0] else "")
-        return table
-
-    def markdown(self) -> str:
-        """As a table of GitHub's Markdown."""
-        shown = self._with_texts(for_markdown)
-        rule = ["---", *["---:"] * len(shown.columns)]
-        rows = [shown.header(), rule, *shown.lines()]
-        lines = ["| " + " | ".join(cell.strip() for cell in row) + " |" for row in rows]
-        return "\n".join([f"**{shown.title}**", "", *lines, "", shown.note(), ""])
-
-    def latex(self) -> str:
-        """As a table for the LaTeX package booktabs."""
-        head, *body = ([for_latex(cell) for cell in row] for row in [self.header(), *self.lines()])
-        rows = [" & ".join(row) + r" \\" for row in body]
-        return "\n".join(
-            [
-                r"\begin{table}",
-                rf"\caption{{{for_latex(self.title)}. {for_latex(self.note())}}}",
-                rf"\begin{{tabular}}{{l{'r' * len(self.columns)}}}",
-                r"\toprule",
-                " & ".join(head) + r" \\",
-                r"\midrule",
-                *rows,
-                r"\bottomrule",
-                r"\end{tabular}",
-                r"\end{table}",
-                "",
-            ]
-        )
+    def verdicts(self) -> Verdicts:
+        """Each comparison of the table in a line."""
+        return Verdicts(self)
 
     def csv(self) -> str:
         """As CSV: one line per number, not rounded."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        names = ["mean", "std", "seeds", "difference", "low", "high", "paper"]
+        names = [
+            "mean",
+            "std",
+            "seeds",
+            "difference",
+            "low",
+            "high",
+            "p",
+            "verdict",
+            "smallest_seen",
+            "paper",
+        ]
         writer.writerow(["row", "column", *names])
         for row in self.rows:
             for column in self.columns:
-                score, change = row.scores.get(column), row.difference.get(column)
-                values = [score and score.mean, score and score.deviation, row.seeds]
-                values += list(change) if change else [None] * 3
+                score, found = row.scores.get(column), row.comparisons.get(column)
+                values: list[object] = [score and score.mean, score and score.deviation, row.seeds]
+                values += (
+                    [*found.difference, found.p, found.verdict.value, found.smallest] if found else [None] * 6
+                )
                 writer.writerow([row.name, column, *values, row.paper.get(column)])
         return out.getvalue()
 
 
-def make_table(study: Study, *, against: str | None = None) -> Table:
+@dataclass(frozen=True)
+class Verdicts(Printable):
+    """The comparisons of a table: what each comes to, and how sure that is.
+
+    Attributes:
+        table: The table.
+    """
+
+    table: Table
+
+    def grid(self, escape: Escape) -> Grid:
+        """The table as text."""
+        header = ["", "", "Difference", "95 %", "p", "Verdict", "Could be seen"]
+        margin = f"\u00b1{self.table.margin:g} points"
+        lines = list(self._lines(escape))
+        note = (
+            f"Points; row minus {escape(self.table.against)}. Intervals are for each comparison alone; p and verdicts "
+            f"hold for all {len(lines)} together (Holm). Equivalent: surely within {margin}. Could be seen: the "
+            "smallest true difference that had a chance of 80 % to be called higher or lower. "
+            f"{escape(self.table.remarks)}".rstrip()
+        )
+        return Grid(escape(self.table.title), header, lines, note)
+
+    def _lines(self, escape: Escape) -> Iterator[list[str]]:
+        for row in self.table.rows:
+            for column, found in row.comparisons.items():
+                if found is not None:
+                    value, low, high = (signed(bound) for bound in found.difference)
+                    about = [
+                        f"{low} to {high}",
+                        f"{found.p:.3f}",
+                        found.verdict.value,
+                        f"{found.smallest:.1f}",
+                    ]
+                    yield [escape(row.name), column_name(column), value, *about]
+
+
+def make_table(study: Study, *, against: str | None = None, margin: float = MARGIN) -> Table:
     """Makes the table of a study from its ledger; rows that have not been run are shown, too.
 
     Args:
         study: The study.
         against: Key of the row that the others are compared with; by default the study's.
+        margin: The largest difference that does not matter, in percentage points.
 
     Raises:
-        ValueError: If there is no such row.
+        ValueError: If there is no such row, or the margin is not above 0.
     """
     keys = {row.key: row for row in study.rows}
     base = study.against if against is None else against
@@ -184,10 +204,26 @@ def make_table(study: Study, *, against: str | None = None) -> Table:
         raise ValueError(f"make_table: against must be one of {', '.join(keys)}, but is {base!r}")
     newest = study.ledger.newest()
     runs = runs_of(study, newest)
-    rows = [_table_row(study, runs[row.key], runs[base]) for row in study.rows]
+    paired = differences(runs, base, study.columns)
+    tested = comparisons(paired, margin)
+    rows = []
+    for row in study.rows:
+        found = {column: one for (key, column), one in tested.items() if key == row.key}
+        rows.append(_table_row(study, runs[row.key], found, row.key == base))
     title = f"{study.title} (scale: {study.scale})"
-    remarks = " ".join(filter(None, [_model(runs), _searched(study, newest), _commits(runs)]))
-    return Table(title, study.columns, rows, keys[base].name, remarks, _scale_of(study.rows))
+    remarks = " ".join(
+        filter(None, [_unknown_targets(paired), _model(runs), _searched(study, newest), _commits(runs)])
+    )
+    return Table(title, study.columns, rows, keys[base].name, remarks, _scale_of(study.rows), margin)
+
+
+def _unknown_targets(paired: Mapping[Key, Paired]) -> str:
+    """A sentence, if files of ranks are too old to say which queries share targets."""
+    if all(of.knows_targets for of in paired.values()):
+        return ""
+    return (
+        "Runs of older versions do not say which queries share targets: their queries count as independent."
+    )
 
 
 def _model(runs: Mapping[str, Sequence[Run]]) -> str:
@@ -240,94 +276,36 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-@dataclass(frozen=True)
-class Run:
-    """A cell and its entry in the ledger."""
-
-    cell: Cell
-    entry: Entry | None
-    is_stale: bool = False
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it has numbers that belong in the table."""
-        is_known = self.entry is not None and not self.cell.is_open
-        return is_known and self.entry["status"] == "done" and not self.is_stale  # type: ignore[index]
-
-    @property
-    def state(self) -> str:
-        """Why it has no numbers; empty if it has."""
-        if self.is_done:
-            return ""
-        if self.entry is None or self.cell.is_open:
-            return "not run"
-        if self.entry["status"] == "begun":
-            return "not finished"
-        return "on other data" if self.is_stale else "failed"
-
-    def of_data(self, newest: Mapping[str, str]) -> Run:
-        """The same run, marked stale if it was run on other data than the newest from its sources."""
-        is_done = self.entry is not None and self.entry["status"] == "done"
-        return replace(self, is_stale=is_done and self.entry["data"] != newest[self.cell.sources])  # type: ignore[index]
-
-
-def runs_of(study: Study, newest: Mapping[str, Entry]) -> dict[str, list[Run]]:
-    """By the key of each row: its runs, seed by seed; those on older data are stale."""
-    runs = {
-        row.key: [Run(cell, newest.get(cell.key)) for cell in study.cells if cell.row.key == row.key]
-        for row in study.rows
-    }
-    data = _newest_data([run for of in runs.values() for run in of])
-    return {key: [run.of_data(data) for run in of] for key, of in runs.items()}
-
-
-def _newest_data(runs: Sequence[Run]) -> dict[str, str]:
-    """By sources: the name of their newest data. If data have changed, a table shows only runs on the newest."""
-    done = [(run.cell.sources, run.entry) for run in runs if run.entry and run.entry["status"] == "done"]
-    done.sort(key=lambda pair: str(pair[1]["finished"]))
-    return {sources: str(entry["data"]) for sources, entry in done}  # the last one of equal sources is kept
-
-
-def _table_row(study: Study, runs: Sequence[Run], base: Sequence[Run]) -> TableRow:
+def _table_row(study: Study, runs: Sequence[Run], found: Mapping[str, Comparison], is_base: bool) -> TableRow:
     states = [run.state for run in runs if run.state]
     status = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    is_base = runs[0].cell.row.key == base[0].cell.row.key
-    recalls = [] if is_base else [column for column in study.columns if "recall@" in column]
+    compared = [] if is_base else [column for column in study.columns if Column.read(column)]
     return TableRow(
         name=runs[0].cell.row.name,
         seeds=sum(run.is_done for run in runs),
         status=status,
         scores={column: _score(runs, column) for column in study.columns},
-        difference={column: _difference(runs, base, column) for column in recalls},
+        comparisons={column: found.get(column) for column in compared},
         paper=runs[0].cell.row.paper,
     )
 
 
 def _score(runs: Sequence[Run], column: str) -> Score | None:
-    found = [
-        run.entry["metrics"].get(run.cell.row.metric(column)) for run in runs if run.is_done and run.entry
-    ]
+    found = [_value(run, column) for run in runs if run.is_done]
     values = [100 * value for value in found if value is not None]
     if not values:
         return None
     return Score(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
-def _difference(runs: Sequence[Run], base: Sequence[Run], column: str) -> Interval | None:
-    """The paired difference. Each query's hits are means over the seeds of both rows; a row without seeds fits any."""
-    mine, theirs = ({run.cell.seed: run for run in of if run.is_done} for of in (runs, base))
-    if len(runs) > 1 and len(base) > 1:
-        both = mine.keys() & theirs.keys()
-        mine, theirs = ({seed: of[seed] for seed in sorted(both)} for of in (mine, theirs))
-    used = [*mine.values(), *theirs.values()]
-    if not mine or not theirs or len({run.entry["queries"] for run in used if run.entry}) > 1:
-        return None
-    hits = [[hits_of(run.cell, column) for run in of.values()] for of in (mine, theirs)]
-    there = [[own for own in of if own is not None] for of in hits]
-    if len(there[0]) < len(mine) or len(there[1]) < len(theirs) or not len(there[0][0]):
-        return None
-    found = bootstrap_difference(*(np.mean(of, axis=0) for of in there))
-    return Interval(*(100 * value for value in found))
+def _value(run: Run, column: str) -> float | None:
+    """From the ledger or, if it is older than the metric, from the ranks."""
+    entry, read = run.entry or {"metrics": {}}, Column.read(column)
+    kept: float | None = entry["metrics"].get(run.cell.row.metric(column))
+    if kept is not None or read is None or read.is_macro:
+        return kept
+    found = values_of(run.cell, read)
+    return None if found is None or not len(found.values) else float(found.values.mean())
 
 
 def column_name(column: str) -> str:
@@ -338,10 +316,21 @@ def column_name(column: str) -> str:
         ('R@100', 'R@10, low', 'Acc.')
     """
     side, _, metric = column.rpartition(".")
+    kind, _, k = metric.partition("@")
     if metric == "recall@avg":
         name = "Avg"
-    elif metric.startswith("recall@"):
-        name = metric.replace("recall@", "R@")
+    elif k:
+        name = f"{AT_CUTOFFS[kind]}@{k}" if kind in AT_CUTOFFS else metric
     else:
         name = METRICS.get(metric, metric)
-    return f"{name}, {side}" if side else name
+    return f"{name}, {'by target' if side == 'macro' else side}" if side else name
+
+
+def signed(points: float) -> str:
+    """A difference in points, with its sign.
+
+    Example:
+        >>> signed(0.04), signed(-0.04), signed(-3.21)
+        ('+0.0', '+0.0', '-3.2')
+    """
+    return f"{round(points, 1) + 0.0:+.1f}"  # no -0.0

@@ -32,11 +32,16 @@ def test_demo_leaves_a_complete_run_folder(run):
     expected |= {"ranks.safetensors"}
     assert {entry.name for entry in run.iterdir()} == expected
     document = json.loads((run / "evaluation.json").read_text())
-    keys = ["tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"]
+    keys = ["random", "popularity", "tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"]
     assert [system["key"] for system in document["systems"]] == keys
     analyzers = [system["analyzer"] for system in document["systems"]]
-    assert analyzers == ["words", "words", "", "", ""]
+    assert analyzers == ["", "", "words", "words", "", "", ""]
     assert document["queries"] == 12
+    assert document["effective_targets"] <= document["targets"] <= 12
+    by_chance, popular = document["systems"][0]["lists"]["10"], document["systems"][1]["lists"]["10"]
+    assert popular["coverage"] < by_chance["coverage"]
+    assert popular["popularity"]["value"] > 0.6 > by_chance["popularity"]["value"]
+    assert popular["novelty"]["value"] < by_chance["novelty"]["value"]
     made, kept = json.loads((run / "run.json").read_text()), load_config(run / "config.yaml")
     assert made["model"] == document["model"] == kept.model.path
     assert made["dtype"] == document["dtype"] == kept.dtype == resolve_dtype()

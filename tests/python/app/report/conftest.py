@@ -72,6 +72,21 @@ def retrieval_system(key, name, recall):
     }
 
 
+def with_order_and_lists(evaluation):
+    """What newer evaluations have: metrics of the order, averages by target, lists, and what came next."""
+    evaluation |= {"targets": 270, "effective_targets": 117.2}
+    for place, system in enumerate(evaluation["systems"]):
+        recall, score = system["recall"], interval(0.6 + place / 100)
+        system |= {"ndcg": recall, "map": recall, "log_score": score}
+        system["by_target"] = {"recall": recall, "ndcg": recall, "mrr": system["mrr"], "log_score": score}
+        shown = {"coverage": 0.25, "novelty": interval(7.25, 0.5), "popularity": interval(0.75)}
+        system["lists"] = {"10": shown | {"novelty": {"value": 7.25, "low": 7.0, "high": 7.5}}}
+    known = [{key: own[key] for key in ("key", "name", "recall", "mrr")} for own in evaluation["systems"]]
+    evaluation["next_notes"] = {"pool": 900, "queries": 321, "ks": evaluation["ks"], "systems": known}
+    evaluation["next_notes"] |= {"exposure_fractions": {}}
+    return evaluation
+
+
 def differences():
     trained = SYSTEMS["trained"][1]
     rows = []
@@ -222,3 +237,9 @@ def run_folder(tmp_path):
     for name, lines in {"train": train_lines(rng), "generation": generation_lines(rng)}.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
+
+
+@pytest.fixture
+def with_more():
+    """Adds to an evaluation what older versions lack."""
+    return with_order_and_lists

@@ -68,3 +68,29 @@ def test_the_headline_follows_the_interval(evaluation, bounds, start, end):
 def test_without_recall_at_100_the_middle_cut_off_is_spoken_of(evaluation):
     evaluation["ks"] = [1, 10, 1000]
     assert "Recall@10 from 14.5 % to 23.0 %" in training_verdict(Evaluation.from_json(evaluation))
+
+
+def test_tests_decide_where_there_are_some(evaluation):
+    """A difference whose interval leaves out 0 may be one chance of many; a tiny one may surely not matter."""
+    tested = with_differences(evaluation, "tfidf", LOSS, WIN, OPEN, WIN).to_json()
+    for difference, p, verdict in zip(
+        tested["differences"],
+        (0.001, 0.2, 0.9, 0.001),
+        ("lower", "undecided", "undecided", "equivalent"),
+        strict=True,
+    ):
+        difference |= {"p": p, "smallest": 0.1, "verdict": verdict}
+    (found,) = tfidf_verdicts(Evaluation.from_json(tested))
+    lost, unsettled, equal = found.claims
+    assert lost.startswith("TF-IDF still wins at Recall@1 (")
+    assert unsettled.startswith("neither can be called better at Recall@10 (")
+    assert unsettled.endswith(": not beyond chance, all comparisons considered")
+    assert equal.startswith("they differ by less than half a point at Recall@1000 (")
+    tested["differences"] = [
+        {**one, "b": "zero_shot_prompt", "verdict": "higher"} for one in tested["differences"]
+    ]
+    assert "p = 0.900, corrected for 4 comparisons" in training_verdict(Evaluation.from_json(tested))
+    tested["differences"][2]["verdict"] = "equivalent"
+    assert training_verdict(Evaluation.from_json(tested)).endswith(
+        "The difference is less than half a point."
+    )

@@ -138,6 +138,16 @@ def test_what_no_note_has_is_no_table_and_what_is_left_out_is_said(run_folder):
     assert "Recall@1000 is left out: in a pool of 572 notes every order reaches it." in text
 
 
+def test_the_order_the_lists_and_what_came_next_are_there(run_folder, with_more):
+    path = run_folder / "evaluation.json"
+    path.write_text(json.dumps(with_more(json.loads(path.read_text()))))
+    text = Page(write_report(run_folder).read_text()).text
+    assert "User to item, what came next: 321 users, 900 notes" in text
+    assert "Order, and averages over 270 targets" in text
+    shown = text[text.index("The first 10 notes of each list") :]
+    assert re.search(r"NoteLLM trained 25.0 7.2 75.0 72.0\u201378.3", shown)
+
+
 def test_says_how_the_run_was_made(page):
     for fact in ("notellm demo train.steps=60", "1721d46", "1234", "2.13.0+cpu", "bf16", "alpha: 0.01"):
         assert fact in page.text

@@ -107,3 +107,17 @@ def test_a_cut_off_that_is_left_out_is_said(evaluation):
     evaluation |= {"pool": 572, "ks_left_out": [1000, 2000]}
     text = " ".join(printed(evaluation).split())
     assert "Recall@1000, Recall@2000 are left out: in a pool of 572 notes every order reaches them." in text
+
+
+def test_the_order_the_lists_and_what_came_next_have_tables(evaluation, with_more):
+    lines = printed(with_more(evaluation)).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "User to item, what came next: 321 users, 900 notes" in " ".join(lines)
+    order = lines[next(n for n, line in enumerate(lines) if "averages over 270 targets" in line) :]
+    row = next(line for line in order if "NoteLLM trained" in line)
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == [
+        *("23.0", "23.0", "64.0", "23.0", "56.0", "0.089", "64.0")
+    ]
+    shown = lines[next(n for n, line in enumerate(lines) if "The first 10 notes of each list" in line) :]
+    row = next(line for line in shown if "NoteLLM trained" in line)
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["25.0", "7.2", "75.0"]

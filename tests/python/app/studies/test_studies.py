@@ -12,9 +12,18 @@ from safetensors.torch import save_file
 from notellm.app.cli import main
 from notellm.app.config import compose
 from notellm.app.kept import backbone_key
-from notellm.app.studies import Ledger, load_study, make_study, make_table, plot_exposure, sweep
+from notellm.app.studies import (
+    Ledger,
+    load_study,
+    make_power,
+    make_study,
+    make_table,
+    plot_exposure,
+    sweep,
+)
 from notellm.app.studies.sweep import plan
 from notellm.errors import ConfigError
+from notellm.evaluation import Comparison, Verdict
 from notellm.metrics import Interval, bootstrap_difference
 from writing import write_study
 
@@ -103,7 +112,7 @@ def test_the_table_shows_what_is_missing(swept, place):
     rows = {row.name: row for row in table.rows}
     assert rows["Diverges"].status == "2 failed"
     assert set(rows["Diverges"].scores.values()) == {None}
-    assert rows["Both losses"].difference == {}
+    assert rows["Both losses"].comparisons == {}
     values = [100 * e["metrics"]["mrr"] for e in entries if e["row"] == "gcl"]
     assert rows["gcl"].scores["mrr"].mean == pytest.approx(np.mean(values))
     assert rows["gcl"].scores["mrr"].deviation == pytest.approx(np.std(values, ddof=1))
@@ -117,9 +126,11 @@ def test_the_table_shows_what_is_missing(swept, place):
     lines = table.csv().splitlines()
     assert len(lines) == 1 + 4 * 4
     assert rows["TF-IDF"].seeds == 1
-    assert rows["TF-IDF"].difference["recall@10"] is not None
+    assert rows["TF-IDF"].comparisons["recall@10"] is not None
+    assert rows["TF-IDF"].comparisons["mrr"] is not None
+    assert "accuracy" not in rows["TF-IDF"].comparisons
     other = make_table(study, against="words")
-    assert {row.name: bool(row.difference) for row in other.rows}["Both losses"]
+    assert {row.name: bool(row.comparisons) for row in other.rows}["Both losses"]
     with pytest.raises(ValueError, match="against must be one of words, joint, faulty, gcl"):
         make_table(study, against="nobody")
 
@@ -148,15 +159,26 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
             | of_data
         )
     a, b, c = make_table(study).rows
-    expected = bootstrap_difference(hits["b"], hits["a"])
-    assert b.difference["recall@2"] == pytest.approx([100 * value for value in expected])
-    low = bootstrap_difference(hits["b"][:20], hits["a"][:20])
-    assert b.difference["low.recall@2"] == pytest.approx([100 * value for value in low])
+    found = b.comparisons["recall@2"]
+    expected = bootstrap_difference(hits["b"], hits["a"], samples=5000)
+    assert found.difference == pytest.approx([100 * value for value in expected], abs=4)  # steps of 2
+    low = bootstrap_difference(hits["b"][:20], hits["a"][:20], samples=5000)
+    assert b.comparisons["low.recall@2"].difference == pytest.approx([100 * value for value in low], abs=10)
+    assert found.verdict == "undecided"
+    assert "their queries count as independent" in make_table(study).note()
+    (line, _) = make_table(study).verdicts().grid(str).lines
+    assert line[:3] == ["b", "R@2", f"{round(found.difference.value, 1):+.1f}"]
+    assert line[4:] == [f"{found.p:.3f}", "undecided", f"{found.smallest:.1f}"]
+    assert make_table(study, margin=99).rows[1].comparisons["recall@2"].verdict == "equivalent"
+    power = make_power(study, 5.0).grid(str).lines[0]
+    assert power[:5] == ["b", "R@2", "1", "50", "50"]
+    assert float(power[5]) == pytest.approx(found.smallest, abs=0.051)
     assert b.scores["recall@2"].mean == pytest.approx(100 * hits["b"].mean())
     assert b.scores["recall@2"].deviation is None
     assert c.status == "1 not run"
-    assert c.difference["recall@2"] is None
-    nothing = replace(b, difference={"recall@2": Interval(-0.01, -1.0, 1.0)})
+    assert c.comparisons["recall@2"] is None
+    unseen = Comparison(Interval(-0.01, -1.0, 1.0), 1.0, 1.0, 2.0, Verdict.UNDECIDED)
+    nothing = replace(b, comparisons={"recall@2": unseen})
     assert " (+0.0) |" in replace(make_table(study), rows=[nothing]).markdown()
     assert "The runs are of 2 commits; the ledger names them." in make_table(study).note()
     with pytest.raises(ValueError, match="all rows must have the same queries"):
@@ -165,9 +187,9 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
     study.ledger.append(newer)
     a, b, _ = make_table(study).rows
     assert (a.status, a.scores["recall@2"]) == ("1 on other data", None)
-    assert b.difference["recall@2"] is None
+    assert b.comparisons["recall@2"] is None
     study.ledger.append(newer | {"data": "x", "queries": "others"})
-    assert make_table(study).rows[1].difference["recall@2"] is None
+    assert make_table(study).rows[1].comparisons["recall@2"] is None
     study.ledger.append(newer | {"status": "begun"})
     assert make_table(study).rows[1].status == "1 not finished"
 
@@ -217,7 +239,7 @@ def test_rows_of_other_sources_share_a_table(place, tmp_path):
             "study: {rows: {a: {}, b: {set: [prompt.topics_in_hashtag_prompt=unsampled]}}}\n",
             "row b: prompt: prompt 'paper': .*topics",
         ),
-        ("study: {rows: {a: {system: gpt}}}\n", r"row a: evaluation.systems\[0\] must be tfidf"),
+        ("study: {rows: {a: {system: gpt}}}\n", r"row a: evaluation.systems\[0\] must be random"),
     ],
 )
 def test_errors_are_found_before_the_first_run(place, text, message):
@@ -370,6 +392,6 @@ def test_behaviour_is_a_baseline_where_users_are_held_out(place, overrides):
     assert [entry["status"] for entry in entries] == ["done"] * 3
     by_row = {entry["row"]: entry["metrics"] for entry in entries}
     assert by_row["behaviour"]["recall@10"] > by_row["words"]["recall@10"] + 0.2
-    assert make_table(study).rows[1].difference["recall@10"].high < 0
+    assert make_table(study).rows[1].comparisons["recall@10"].difference.value < -20
     with pytest.raises(ConfigError, match="row behaviour: .* try data.split=users"):
         make_study("cold", node, scale="smoke", overrides=overrides, folder="known")

@@ -38,7 +38,7 @@ def test_rows_share_a_run_and_show_its_variants(tmp_path, overrides):
         shown = {column: score.mean for column, score in table.rows[place].scores.items()}
         assert shown == {column: 100 * whole[f"{variant}{column}"] for column in NODE["columns"]}
     expected = whole["d2.recall@10"] - whole["recall@10"]
-    assert table.rows[1].difference["recall@10"].value == pytest.approx(100 * expected)
+    assert table.rows[1].comparisons["recall@10"].difference.value == pytest.approx(100 * expected)
     assert sweep(study_of(NODE, tmp_path, overrides), say=said.append) == []
     assert said[-1].endswith("done before")
 

@@ -1,0 +1,124 @@
+"""User-to-item retrieval in the run's pool: the note that came next is searched for by a user's history."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from notellm.app.config import Config
+from notellm.app.pipeline import systems
+from notellm.app.pipeline.data import Dataset, IntArray, Queries, shuffled
+from notellm.baselines import CooccurrenceIndex, PopularityIndex, RandomIndex, SparseIndex
+from notellm.data import Interactions
+from notellm.data.histories import NextNotes, next_notes
+from notellm.data.notes import Notes
+from notellm.errors import DataError
+from notellm.evaluation import Bootstrap, Evaluation, evaluate_retrieval
+from notellm.evaluation.next_note import history_weights, pool_histories
+from notellm.metrics import Ties
+from notellm.retrieval import Ranks, target_ranks
+
+
+@dataclass(frozen=True)
+class UserQueries:
+    """Users of the pool.
+
+    Attributes:
+        histories: Shape ``(Q, H)``, positions in the pool, the most recent note last; -1 where there is none.
+        targets: Shape ``(Q,)``, positions in the pool: what came next.
+        known: What may be counted: events of the notes' users without what came next. Its notes are all notes.
+    """
+
+    histories: IntArray
+    targets: IntArray
+    known: Interactions
+
+
+def evaluate_next(
+    config: Config,
+    dataset: Dataset,
+    queries: Queries,
+    pool: Notes,
+    vectors: Mapping[str, Tensor],
+    bootstrap: Bootstrap,
+) -> Evaluation:
+    """How well the configuration's systems find what came next; chance, popularity and co-occurrence are rows, too.
+
+    If users are held out, these are the users; otherwise all users with held-out notes, of which only these count.
+
+    Raises:
+        DataError: If the log has no order, or nobody has two of the notes.
+    """
+    users = select_users(config, dataset, queries)
+    measured = config.evaluation
+    return evaluate_retrieval(
+        _rank(config, users, queries, pool, vectors),
+        users.targets,
+        np.bincount(users.known.notes, minlength=len(dataset.notes))[queries.pool],
+        ks=measured.ks,
+        ties=cast(Ties, measured.ties),
+        low_fraction=measured.low_fraction,
+        high_fraction=measured.high_fraction,
+        bootstrap=bootstrap,
+        names={key: systems.name_of_variant(key) for key in vectors if "." in key},
+    )
+
+
+def select_users(config: Config, dataset: Dataset, queries: Queries) -> UserQueries:
+    """Histories of pool notes and what came next, of at most ``data.queries`` users, drawn by ``data.split_seed``.
+
+    Raises:
+        DataError: If the log has no order, or nobody has two of the notes.
+    """
+    measured, held_out = config.evaluation, dataset.held_out_interactions
+    log = dataset.interactions if held_out is None else held_out
+    try:
+        found = next_notes(log, measured.next_notes, among=queries.pool, longest=measured.history_notes)
+    except ValueError as error:
+        raise DataError(f"evaluation.next_notes: {str(error).partition(': ')[2]}") from None
+    if not len(found):
+        raise DataError(
+            f"evaluation.next_notes: users must have a note of the pool before and after ({measured.next_notes}), but "
+            "none has; try data.pool_notes=all, or another date"
+        )
+    rows = np.arange(len(found))
+    chosen = shuffled(rows, [log.user_ids[user] for user in found.users], config.data.split_seed)
+    chosen = chosen[: config.data.queries or None]
+    histories = found.histories[chosen]
+    places = np.where(histories >= 0, np.searchsorted(queries.pool, histories), -1)
+    return UserQueries(places, np.searchsorted(queries.pool, found.targets[chosen]), _known(dataset, found))
+
+
+def _known(dataset: Dataset, found: NextNotes) -> Interactions:
+    """The users' events before what came next, with those of the users who are not held out, as baskets."""
+    logs = [found.known, *([dataset.interactions] if dataset.held_out_interactions is not None else [])]
+    users, notes = (np.concatenate([getattr(log, name) for log in logs]) for name in ("users", "notes"))
+    return replace(found.known, users=users, notes=notes, times=None, events=None, ordered=False)
+
+
+def _rank(
+    config: Config, users: UserQueries, queries: Queries, pool: Notes, vectors: Mapping[str, Tensor]
+) -> dict[str, Ranks]:
+    """The ranks of what came next, by chance, by behaviour, by words and by vectors."""
+    counts = np.bincount(users.known.notes, minlength=len(users.known.note_ids))[queries.pool]
+    indices: dict[str, SparseIndex] = {
+        "random": RandomIndex(len(pool), seed=config.data.split_seed),
+        "popularity": PopularityIndex(counts),
+        "cooccurrence": CooccurrenceIndex(users.known, queries.pool),
+    }
+    wanted = config.evaluation.systems
+    indices |= {key: make(config, pool) for key, make in systems.WORD_INDICES.items() if key in wanted}
+    decay, rows = config.evaluation.history_decay, np.arange(len(users.targets))
+    weights = history_weights(users.histories, decay=decay)
+    ranks = {
+        key: index.for_histories(users.histories, weights).ranks(rows, users.targets, exclude=users.histories)
+        for key, index in indices.items()
+    }
+    exclude, targets = torch.from_numpy(users.histories), torch.from_numpy(users.targets)
+    return ranks | {
+        key: target_ranks(pool_histories(own, users.histories, decay=decay), own, targets, exclude=exclude)
+        for key, own in vectors.items()
+    }

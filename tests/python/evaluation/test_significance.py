@@ -1,0 +1,172 @@
+"""Intervals and tests that know of shared targets and seeds: by simulation of what is claimed."""
+
+import numpy as np
+import pytest
+
+from notellm.evaluation import Verdict, compare, holm, resample
+from notellm.evaluation.power import needed
+from notellm.evaluation.significance import smallest_seen
+from notellm.metrics import bootstrap_mean
+
+TRIALS = 300
+
+
+def drawn(random, seeds, targets, *, of_seed=0.0, of_target=0.0, rest=0.0, mean=0.0, queries=1):
+    """Values of every seed and query, with their labels: ``mean`` plus what each seed, target and value adds."""
+    rows, columns = (
+        np.repeat(np.arange(seeds), targets * queries),
+        np.tile(np.arange(targets), seeds * queries),
+    )
+    values = (
+        mean + of_seed * random.normal(size=seeds)[rows] + of_target * random.normal(size=targets)[columns]
+    )
+    return values + rest * random.normal(size=len(rows)), columns, rows
+
+
+def covered(make, **options):
+    """How often the interval contains the true mean, 0."""
+    intervals = [
+        resample(*make(np.random.default_rng(t)), samples=300, **options).interval for t in range(TRIALS)
+    ]
+    return np.mean([interval.low <= 0 <= interval.high for interval in intervals])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda random: drawn(random, 1, 60, of_target=1, rest=0.5, queries=4),
+        lambda random: drawn(random, 3, 60, of_seed=0.3, of_target=1, rest=1),
+        lambda random: drawn(random, 4, 200, of_seed=1, of_target=0.2, rest=0.5),
+    ],
+    ids=["one seed", "three seeds", "seeds that differ much"],
+)
+def test_intervals_contain_the_truth_as_often_as_they_say(make):
+    assert (
+        0.89 <= covered(make) <= 0.985
+    )  # with few seeds, whose own spread is hardly known, a little less often
+
+
+def test_queries_taken_as_independent_are_too_sure():
+    """Why targets are drawn: each is asked for by four queries, which succeed or fail together."""
+
+    def naive(random):
+        values, _, _ = drawn(random, 1, 60, of_target=1, queries=4)
+        return values, np.arange(len(values))
+
+    assert covered(naive) < 0.8
+
+
+def test_without_shared_targets_it_is_the_plain_bootstrap():
+    values = np.random.default_rng(0).normal(size=500)
+    own, plain = resample(values, np.arange(500), samples=4000), bootstrap_mean(values, samples=4000)
+    assert own.interval == pytest.approx(plain, abs=0.01)
+    assert own.variance.total == pytest.approx(values.var(ddof=1) / 500)
+
+
+def test_variances_are_those_of_the_seeds_and_the_targets():
+    of = {"of_seed": 0.5, "of_target": 2.0, "rest": 1.0}
+    found = [resample(*drawn(np.random.default_rng(t), 6, 40, **of), samples=1).variance for t in range(200)]
+    rest = 1.0**2 / 240
+    assert np.mean([one.of_both for one in found]) == pytest.approx(rest, rel=0.1)
+    assert np.mean([one.of_seeds for one in found]) == pytest.approx(0.5**2 / 6 + rest, rel=0.1)
+    assert np.mean([one.of_targets for one in found]) == pytest.approx(2**2 / 40 + rest, rel=0.1)
+
+
+def test_each_seed_may_have_targets_of_its_own():
+    values, targets, seeds = drawn(np.random.default_rng(0), 4, 50, of_seed=1, rest=1)
+    means = values.reshape(4, 50).mean(axis=1)
+    found = resample(values, targets + 50 * seeds, seeds)
+    assert found.variance.total == pytest.approx(means.var(ddof=1) / 4, rel=0.02)
+    assert found.variance.freedom == pytest.approx(3, rel=0.1)
+
+
+def test_the_macro_average_is_over_targets():
+    values, targets = [1.0, 1.0, 1.0, 0.0, 0.5], ["a", "a", "a", "b", "c"]
+    found = resample(values, targets, macro=True, samples=2000)
+    assert found.mean == pytest.approx(0.5)
+    assert found.variance.total == pytest.approx(np.var([1, 0, 0.5], ddof=1) / 3)
+
+
+def test_holm_against_its_definition():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        p = random.random(6) ** 3
+        order = np.argsort(p)
+        step = [min(1, max((6 - j) * p[order[j]] for j in range(i + 1))) for i in range(6)]
+        assert np.array(holm(p))[order] == pytest.approx(step)
+    assert holm([]) == []
+
+
+def test_no_claim_of_a_table_is_wrong_too_often():
+    """Eight comparisons without any difference: in at most about 5 % of tables one is called higher or lower."""
+    wrong = 0
+    for trial in range(TRIALS // 2):
+        random = np.random.default_rng(trial)
+        found = compare([resample(random.normal(size=80), np.arange(80), samples=400) for _ in range(8)])
+        wrong += any(one.verdict in (Verdict.HIGHER, Verdict.LOWER) for one in found)
+    assert wrong / (TRIALS // 2) < 0.09
+
+
+def test_verdicts():
+    random = np.random.default_rng(1)
+    noise = random.normal(size=900)
+    noise -= noise.mean()
+
+    def verdicts(*of, **options):
+        resampled = [resample(mean + spread * noise, np.arange(900)) for mean, spread in of]
+        return [one.verdict for one in compare(resampled, **options)]
+
+    assert verdicts((0.02, 0.1)) == ["higher"]
+    assert verdicts((-0.02, 0.1)) == ["lower"]
+    assert verdicts((0.001, 0.02)) == ["equivalent"]
+    assert verdicts((0.001, 0.2)) == ["undecided"]
+    assert verdicts((0.003, 0.005)) == ["equivalent"]  # surely not 0, and surely too small to matter
+    assert verdicts((0.003, 0.005), margin=0.001) == ["higher"]
+    assert verdicts((0.0, 0.0)) == ["equivalent"]
+    alone, among = verdicts((0.0085, 0.1)), verdicts((0.0085, 0.1), *[(0.0, 0.1)] * 19)
+    assert (alone[0], among[0]) == ("higher", "undecided")
+
+
+def test_one_target_decides_nothing():
+    (found,) = compare([resample([0.3, 0.3, 0.2], ["python3"] * 3)])
+    assert (found.verdict, found.p, found.smallest) == ("undecided", 1.0, float("inf"))
+
+
+def test_the_smallest_effect_is_seen_as_often_as_it_says():
+    make = {"of_seed": 0.3, "of_target": 1.0, "rest": 1.0}
+    plan = resample(*drawn(np.random.default_rng(0), 400, 60, **make), samples=1).variance.of_design(8, 1)
+    effect = smallest_seen(plan)
+    seen = 0
+    for trial in range(TRIALS):
+        values = drawn(np.random.default_rng(trial), 8, 60, mean=effect, **make)
+        (found,) = compare([resample(*values, samples=400)])
+        seen += found.verdict == Verdict.HIGHER
+    assert 0.7 <= seen / TRIALS <= 0.9
+
+
+def test_needed_seeds_and_targets_suffice_and_fewer_do_not():
+    values = drawn(np.random.default_rng(2), 4, 100, of_seed=0.5, of_target=1, rest=1)
+    variance = resample(*values, samples=1).variance
+    plan = needed(variance, effect=0.5)
+    assert smallest_seen(variance.of_design(plan.seeds, 1)) <= 0.5
+    assert smallest_seen(variance.of_design(plan.seeds - 1, 1)) > 0.5
+    few = needed(variance, effect=0.01, most_seeds=50)
+    assert few.seeds is None  # the targets alone are too few
+    with pytest.raises(ValueError, match="needed: effect must be above 0, but is 0"):
+        needed(variance, effect=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: resample([], []), r"resample: values must be one or more finite numbers, .* shape \(0,\)"),
+        (lambda: resample([1.0, np.nan], [0, 1]), "1 finite"),
+        (lambda: resample([1.0], [0, 1]), r"targets \(2,\)"),
+        (lambda: resample([1.0], [0], samples=0), "samples must be at least 1, but is 0"),
+        (lambda: holm([2.0]), r"holm: p must be in 0..1, but is \[2.0\]"),
+        (lambda: compare([], margin=0), "compare: margin must be above 0 .* but are 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
