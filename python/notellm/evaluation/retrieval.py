@@ -79,34 +79,14 @@ def evaluate_retrieval(
         raise ValueError(f"evaluate_retrieval: ks must be one or more, each once, but are {list(ks)}")
     asked, ks = ks, cutoffs_within(ks, len(seen))
     _check_systems(systems, len(target))
-    names = {**NAMES, **(names or {})}
     split = exposure_split(seen[target], seen, low=low_fraction, high=high_fraction)
     sides = {"low": split.low, "high": split.high}  # (Q,) bool each
     means = _Means(ks, target, bootstrap or Bootstrap())
     values = {key: query_values(ranks, ks, ties) for key, ranks in systems.items()}
-    rows = []
-    for key, own in values.items():
-        exposed = {
-            side: Exposure(int(chosen.sum()), means.at_cutoffs(own.recall, chosen))
-            for side, chosen in sides.items()
-            if chosen.any()
-        }
-        score = log_scores(own.log_rank, len(seen))
-        rows.append(
-            RetrievalResult(
-                key,
-                names.get(key, key),
-                means.at_cutoffs(own.recall),
-                means.of(own.reciprocal),
-                exposed,
-                (analyzers or {}).get(key, ""),
-                means.at_cutoffs(own.ndcg),
-                means.at_cutoffs(own.ap),
-                means.of(score),
-                means.by_target(own, score),
-                dict((lists or {}).get(key, {})),
-            )
-        )
+    rows = [
+        _result(key, own, means, sides, len(seen), names or {}, analyzers or {}, lists or {})
+        for key, own in values.items()
+    ]
     _, repeated = np.unique(target, return_counts=True)
     return Evaluation(
         pool=len(seen),
@@ -119,6 +99,38 @@ def evaluate_retrieval(
         differences=_differences(values, means),
         targets=len(repeated),
         effective_targets=float(len(target) ** 2 / (repeated**2).sum()),
+    )
+
+
+def _result(
+    key: str,
+    own: QueryValues,
+    means: _Means,
+    sides: Mapping[str, BoolArray],
+    pool: int,
+    names: Mapping[str, str],
+    analyzers: Mapping[str, str],
+    lists: Mapping[str, Mapping[int, ListResult]],
+) -> RetrievalResult:
+    """What one system has found."""
+    exposed = {
+        side: Exposure(int(chosen.sum()), means.at_cutoffs(own.recall, chosen))
+        for side, chosen in sides.items()
+        if chosen.any()
+    }
+    score = log_scores(own.log_rank, pool)
+    return RetrievalResult(
+        key,
+        {**NAMES, **names}.get(key, key),
+        means.at_cutoffs(own.recall),
+        means.of(own.reciprocal),
+        exposed,
+        analyzers.get(key, ""),
+        means.at_cutoffs(own.ndcg),
+        means.at_cutoffs(own.ap),
+        means.of(score),
+        means.by_target(own, score),
+        dict(lists.get(key, {})),
     )
 
 

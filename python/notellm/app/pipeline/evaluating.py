@@ -69,13 +69,8 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     """
     check_analyzer(run.config.evaluation.analyzer, "evaluation")
     config = run.config
-    wanted = config.evaluation.systems
-    if "trained" in wanted:
-        check_trained(run.file(MODEL))
     pool = dataset.notes.take(queries.pool)
-    vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items() if key in wanted}
-    if "trained" in wanted:
-        vectors |= systems.trained_variants(run, pool)
+    vectors = _vectors(run, pool)
     found = rank_all(run.config, dataset, queries, pool, vectors)
     ranks = {key: own.ranks for key, own in found.items()}
     split = exposure_split(
@@ -101,20 +96,13 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         lists=_lists(config, dataset, queries, found, bootstrap),
     )
     write_json(run.file("neighbours.json"), _examples(pool, queries, vectors, ranks))
-    generation = None
-    is_wanted = config.evaluation.generation_notes and set(WRITERS) & set(wanted)
-    described = pool.take(systems.evaluated_notes(config, pool) if is_wanted else [])
-    if systems.compared(described):
-        generation = _evaluate_generation(run, dataset, described, bootstrap)
-    else:
-        run.file("generation.jsonl").unlink(missing_ok=True)
     next_notes = None
     if config.evaluation.next_notes:
         next_notes = evaluate_next(config, dataset, queries, pool, vectors, bootstrap)
     evaluation = replace(
         retrieval,
         next_notes=next_notes,
-        generation=generation,
+        generation=_generation(run, dataset, pool, bootstrap),
         model=backbone_name(config.model.path, config.model.layers),
         dtype=config.dtype,
         prompt=config.prompt.name,
@@ -123,6 +111,28 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     evaluation.write(run.file("evaluation.json"))
     log_metrics(run, evaluation)
     return evaluation
+
+
+def _vectors(run: RunFolder, pool: Notes) -> dict[str, Tensor]:
+    """The pool's vectors by each system that embeds, ``(N, d)`` each, and by the trained one's variants."""
+    wanted = run.config.evaluation.systems
+    if "trained" in wanted:
+        check_trained(run.file(MODEL))
+    vectors = {key: make(run, pool) for key, make in systems.EMBEDDERS.items() if key in wanted}
+    if "trained" in wanted:
+        vectors |= systems.trained_variants(run, pool)
+    return vectors
+
+
+def _generation(run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap) -> Generation | None:
+    """What the systems write for some notes of the pool, if that is wanted and there is something to compare with."""
+    config = run.config
+    is_wanted = config.evaluation.generation_notes and set(WRITERS) & set(config.evaluation.systems)
+    described = pool.take(systems.evaluated_notes(config, pool) if is_wanted else [])
+    if systems.compared(described):
+        return _evaluate_generation(run, dataset, described, bootstrap)
+    run.file("generation.jsonl").unlink(missing_ok=True)
+    return None
 
 
 def _save_ranks(

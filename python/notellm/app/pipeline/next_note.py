@@ -63,7 +63,7 @@ def evaluate_next(
         low_fraction=measured.low_fraction,
         high_fraction=measured.high_fraction,
         bootstrap=bootstrap,
-        names={key: systems.name_of_variant(key) for key in vectors if "." in key},
+        names=systems.names_of(config, vectors),
     )
 
 

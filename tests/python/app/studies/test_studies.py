@@ -135,7 +135,8 @@ def test_the_table_shows_what_is_missing(swept, place):
         make_table(study, against="nobody")
 
 
-def test_differences_are_paired_over_the_same_queries(place, tmp_path):
+def two_rows_run(tmp_path):
+    """A study of three rows, two of which have been run; and whether each query of these found its target."""
     write_study(
         "# @package _global_\nstudy:\n  columns: [recall@2, low.recall@2]\n  against: a\n  rows:\n    a: {}\n"
         "    b: {set: [loss.alpha=0.1]}\n    c: {set: [loss.alpha=0.2]}\n",
@@ -158,6 +159,11 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
             {"key": cell.key, "status": "done", "finished": "2026", "seconds": 1, "metrics": metrics}
             | of_data
         )
+    return study, hits
+
+
+def test_differences_are_paired_over_the_same_queries(place, tmp_path):
+    study, hits = two_rows_run(tmp_path)
     a, b, c = make_table(study).rows
     found = b.comparisons["recall@2"]
     expected = bootstrap_difference(hits["b"], hits["a"], samples=5000)
@@ -181,6 +187,10 @@ def test_differences_are_paired_over_the_same_queries(place, tmp_path):
     nothing = replace(b, comparisons={"recall@2": unseen})
     assert " (+0.0) |" in replace(make_table(study), rows=[nothing]).markdown()
     assert "The runs are of 2 commits; the ledger names them." in make_table(study).note()
+
+
+def test_old_data_and_other_queries_are_not_compared(place, tmp_path):
+    study, _ = two_rows_run(tmp_path)
     with pytest.raises(ValueError, match="all rows must have the same queries"):
         plot_exposure(study, tmp_path / "e.svg")
     newer = study.ledger.newest()[study.cells[1].key] | {"data": "z", "finished": "2027"}
