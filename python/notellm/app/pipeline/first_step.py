@@ -1,5 +1,7 @@
 """One related pair in detail, as printed by `notellm show-prompt`."""
 
+from dataclasses import replace
+
 import torch
 
 from notellm.app.config import Config
@@ -29,7 +31,8 @@ def show_pair(
     Raises:
         DataError: If the step has no such pair.
     """
-    trainer = Trainer(model, notes, source, target, train_options(config))
+    options = replace(train_options(config), loggers=(), tensorboard=False)  # nothing is trained
+    trainer = Trainer(model, notes, source, target, options)
     pairs = config.train.pairs_per_step
     if not 0 <= number < pairs:
         raise DataError(
