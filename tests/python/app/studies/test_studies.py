@@ -294,8 +294,8 @@ def test_an_interrupted_cell_starts_anew_where_data_or_code_have_changed(
     study = make_study("w", node, scale="smoke", overrides=overrides, folder=tmp_path)
     (cell,) = study.cells
 
-    def stop_after(cell, dataset):
-        run_cell(cell, dataset)
+    def stop_after(cell, dataset, parent):
+        run_cell(cell, dataset, parent)
         raise KeyboardInterrupt
 
     def changed(file, key, value):
