@@ -161,7 +161,7 @@ MODELS = [
     case(
         f"{EMBED} m20",
         "m20/config.json: must name an eos_token_id, or generation_config.json must, but neither does",
-        m20=model(config={"eos_token_id": None}),
+        m20=model(config={"eos_token_id": None}, files={"generation_config.json": {}}),
     ),
     case(
         f"{EMBED} m21",
