@@ -49,6 +49,8 @@ def complaints(path: Path) -> Iterator[str]:
 
 def main() -> None:
     """Prints every complaint; status 1 if there is one."""
+    if len(sys.argv) < 2:
+        sys.exit("usage: lengths.py FILE ...")
     found = [text for name in sys.argv[1:] for text in complaints(Path(name))]
     print("\n".join(found), file=sys.stderr)
     sys.exit(bool(found))

@@ -17,10 +17,10 @@ from notellm import _core
 from notellm.errors import NotSupportedError
 from notellm.export.gguf_tokenizer import gguf_tokenizer
 from notellm.models import tensors
-from notellm.models.backbone import new_folder, write_extra
 from notellm.models.gguf import paired
 from notellm.models.lora import merged_parameters
 from notellm.models.notellm import NoteLLM
+from notellm.models.notellm_folder import new_folder, write_extra
 from notellm.models.pooling import COMPRESSION, pooling_name
 
 __all__ = ["MODEL_FILE", "PROJECTION_FILE", "export_gguf"]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from notellm.data.notes import Notes
 from notellm.errors import DataError
-from notellm.models import backbone
+from notellm.models import backbone, notellm_folder
 from notellm.prompts import Prompt, PromptConfig
 
 __all__ = ["NoteTransformer"]
@@ -45,18 +45,18 @@ class NoteTransformer(Transformer):  # type: ignore[misc]
         module: Self = super().load(model_name_or_path, **options)
         names = ("subfolder", "token", "cache_folder", "revision", "local_files_only")
         where = {name: options[name] for name in names if name in options}
-        found = cls.load_file_path(model_name_or_path, backbone.EXTRA_CONFIG, **where)
+        found = cls.load_file_path(model_name_or_path, notellm_folder.EXTRA_CONFIG, **where)
         if found is None:
-            raise DataError(f"{model_name_or_path}: must have {backbone.EXTRA_CONFIG}, but has not")
+            raise DataError(f"{model_name_or_path}: must have {notellm_folder.EXTRA_CONFIG}, but has not")
         folder = Path(found).parent
-        module.extra = backbone.read_extra(folder)
+        module.extra = notellm_folder.read_extra(folder)
         module.outline = backbone.read_outline(folder)
         return module
 
     @cached_property
     def prompt(self) -> Prompt:
         """The prompt for notes."""
-        config = PromptConfig.from_dict(self.extra["prompt"], where=backbone.EXTRA_CONFIG)
+        config = PromptConfig.from_dict(self.extra["prompt"], where=notellm_folder.EXTRA_CONFIG)
         return backbone.compiled(self.outline, config)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class NoteTransformer(Transformer):  # type: ignore[misc]
         super().save(output_path, *arguments, **options)
         folder = Path(output_path)
         dim, nested, pooling = (self.extra[name] for name in ("dim", "nested_dims", "pooling"))
-        backbone.write_extra(folder, dim, nested, pooling, self.prompt.config)
+        notellm_folder.write_extra(folder, dim, nested, pooling, self.prompt.config)
         # transformers may have put together another one, as the class of tokenizers that the backbone names says
         self.outline.tokenizer.save(str(folder / "tokenizer.json"))
 

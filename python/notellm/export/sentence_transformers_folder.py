@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from notellm.errors import NotSupportedError
 from notellm.export.text_form import text_form, text_tokenizer
 from notellm.io.json_files import read_json_object
-from notellm.models.backbone import CONFIG, DENSE, new_folder
+from notellm.models.backbone import CONFIG
 from notellm.models.folder import SINGLE
 from notellm.models.notellm import NoteLLM
+from notellm.models.notellm_folder import DENSE, new_folder
 from notellm.models.pooling import COMPRESSION, MEAN, pooling_name
 
 __all__ = ["export_sentence_transformers"]

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from notellm import _core
@@ -77,7 +76,6 @@ def generate_hashtags(
         raise ValueError(
             f"generate_hashtags: banned must hold a collection for each of {len(notes)} notes, but holds {len(banned)}"
         )
-    clean = partial(_clean, model)
     closed, numbers, names = None, dict[str, int](), dict[str, str]()
     if vocabulary is not None:
         numbers = _numbered(model, vocabulary)
@@ -89,7 +87,7 @@ def generate_hashtags(
         closed = ClosedSet(ids, grammar)
     given = [()] * len(notes) if banned is None else banned
     present = _present(model, notes, vocabulary) if ban_in_text and vocabulary is not None else given
-    bans = [set(clean((*own, *there))) for own, there in zip(given, present, strict=True)]
+    bans = [set(_clean(model, (*own, *there))) for own, there in zip(given, present, strict=True)]
     tokenized = model.prompt.tokenize(notes)
     with naming_notes(notes.ids):
         outputs = write(

@@ -1,9 +1,6 @@
 """Reads and checks a model folder: shape, tokenizer, [EMB], end tokens, prompt, and the backbone's weights."""
 
-import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,30 +11,22 @@ from torch import Tensor
 
 from notellm.errors import ConfigError, DataError, NotSupportedError
 from notellm.io.cache import cache_folder
-from notellm.io.files import atomic_folder
 from notellm.io.json_files import read_json_object
-from notellm.io.json_tree import Node, shortened
-from notellm.losses import nested_dims_fault
+from notellm.io.json_tree import shortened
 from notellm.models import folder as model_folder
 from notellm.models import smollm2, tensors
 from notellm.models.config import decoder_config, refuse_quantised
 from notellm.models.fields import Fields
-from notellm.models.options import CORE, LARGEST_DIM, TRANSFORMERS, ModelOptions
-from notellm.models.pooling import COMPRESSION, check_pooling
+from notellm.models.notellm_folder import EXTRA_CONFIG
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig
 
 EMB_TOKEN = "[EMB]"
-FORMAT = 2
-"""Version of `notellm.json`; newer ones are refused. Version 1 had neither ``state`` of a prompt nor ``pooling``."""
 
 FETCHED = "smollm2-135m"
 """The ``path`` that stands for the model that is downloaded."""
 
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
-EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
-DENSE = "2_Dense"
-"""The projection's folder in a folder of sentence-transformers."""
 
 
 @dataclass(frozen=True)
@@ -226,130 +215,6 @@ def backbone_licence(path: str | Path) -> str:
     front = re.match(r"---\s*\n(.*?)^---\s*$", text, flags=re.DOTALL | re.MULTILINE)
     found = re.search(r"^license:\s*([\w.+-]+)\s*$", front[1] if front else "", flags=re.MULTILINE)
     return found[1] if found else ""
-
-
-def check_new_folder(path: Path) -> None:
-    """Refuses a folder with other things in it than a model.
-
-    Raises:
-        FileExistsError: If it is one.
-    """
-    if path.is_dir() and any(path.iterdir()) and not (path / EXTRA_CONFIG).exists():
-        raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
-
-
-@contextmanager
-def new_folder(path: Path, card: str = "") -> Iterator[Path]:
-    """A folder that appears complete or not at all, and may replace one made by an earlier call.
-
-    Args:
-        path: The folder to create.
-        card: Its README.md, if it is to have one.
-
-    Yields:
-        The temporary folder, to be filled.
-
-    Raises:
-        FileExistsError: If there is a folder with other things in it.
-    """
-    check_new_folder(path)
-    with atomic_folder(path, replace=True) as target:
-        if card:
-            (target / "README.md").write_text(card, encoding="utf-8")
-        yield target
-
-
-def write_extra(
-    folder: Path,
-    dim: int,
-    nested_dims: Sequence[int],
-    pooling: str | None,
-    prompt: PromptConfig,
-    backend: str = CORE,
-) -> None:
-    """Writes what a NoteLLM folder says of itself beside its backbone, for `read_extra`."""
-    widths = {"dim": dim, "nested_dims": list(nested_dims)}
-    extra = {"format": FORMAT, **widths, "pooling": pooling, "prompt": prompt.to_dict()}
-    if backend != CORE:
-        extra["backend"] = backend
-    text = json.dumps(extra, indent=2, ensure_ascii=False)
-    (folder / EXTRA_CONFIG).write_text(text, encoding="utf-8")
-
-
-def read_extra(path: Path) -> dict[str, Any]:
-    """The fields that `save_pretrained` wrote beside the backbone, converted to the newest format.
-
-    Raises:
-        DataError: If it is missing, damaged, newer than this code, or lacks a field.
-    """
-    file = path / EXTRA_CONFIG
-    extra = dict(read_json_object(file))
-    prompt = Node(extra, str(file)).at("prompt")
-    if not isinstance(prompt.value, dict):
-        raise DataError(f"{prompt.where} must be an object, but is {shortened(prompt.value)}")
-    if extra.get("format") == 1:
-        extra |= {"pooling": COMPRESSION, "prompt": {"state": "before", **prompt.value}}
-    elif extra.get("format") != FORMAT:
-        raise DataError(f"{file}: format must be at most {FORMAT}, but is {shortened(extra.get('format'))}")
-    dim = Fields(extra, str(file)).whole("dim", most=LARGEST_DIM)
-    extra["nested_dims"] = [
-        one.whole() for one in Node(extra, str(file)).list("nested_dims")
-    ]  # not in older folders
-    if fault := nested_dims_fault(extra["nested_dims"], dim):
-        raise DataError(f"{file}: nested_dims {fault}")
-    extra.setdefault("backend", CORE)  # not in older folders
-    if extra["backend"] not in (CORE, TRANSFORMERS):
-        raise DataError(
-            f"{file}: backend must be {CORE} or {TRANSFORMERS}, but is {shortened(extra['backend'])}"
-        )
-    pooling = Node(extra, str(file)).at("pooling").value
-    if not isinstance(pooling, str | None):
-        raise DataError(f"{file}: pooling must be a name or null, but is {shortened(pooling)}")
-    if pooling is not None:
-        try:
-            check_pooling(pooling)
-        except ValueError as error:
-            raise DataError(f"{file}: {error}") from None
-    return extra
-
-
-def read_own(path: Path) -> dict[str, Tensor]:
-    """The parameters of a NoteLLM folder that are not the backbone's, by name.
-
-    Where sentence-transformers has saved an exported model again, its Dense module is the projection, and there is no
-    tau: it begins anew.
-
-    Raises:
-        DataError: If they are missing or damaged.
-    """
-    dense = path / DENSE
-    if (path / EXTRA_WEIGHTS).exists() or not (dense / model_folder.SINGLE).exists():
-        return model_folder.read_weights(path, single=EXTRA_WEIGHTS)
-    found = {
-        name.replace("linear.", "projection."): value
-        for name, value in model_folder.read_weights(dense).items()
-    }
-    return found | {"tau": torch.tensor(ModelOptions.tau)}
-
-
-def check_asked(
-    path: Path, extra: dict[str, Any], hf: dict[str, Any], dim: int | None, layers: int, pooling: object
-) -> None:
-    """Refuses arguments that contradict a saved NoteLLM.
-
-    Raises:
-        DataError: If it was trained with another ``dim``, another number of layers or another pooling.
-    """
-    for name, there, asked in (("dim", extra["dim"], dim), ("layers", hf["num_hidden_layers"], layers)):
-        if asked and asked != there:
-            raise DataError(f"{path}: {name} must be {there} as it was trained, but {asked} is asked for")
-    trained = extra["pooling"]
-    if pooling is None and trained is None:
-        raise DataError(f"{path}: pooling must be given, since it was trained with a function, but is not")
-    if isinstance(pooling, str) and pooling != trained:
-        raise DataError(
-            f"{path}: pooling must be {trained or 'a function'} as it was trained, but {pooling} is asked for"
-        )
 
 
 def as_written(hf: dict[str, Any], dtype: torch.dtype, has_head: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from notellm.data.notes import Notes
 from notellm.embedding import embed
 from notellm.generation import generate_category, generate_hashtags
 from notellm.losses import LossTerm
-from notellm.models import backbone, tensors
+from notellm.models import backbone, notellm_folder, tensors
 from notellm.models import folder as model_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.decoder import check_plain
@@ -226,17 +226,19 @@ class NoteModel(nn.Module):
     def _save_own(self, target: Path, hf: dict[str, Any]) -> None:
         """Writes what a folder has beside the weights and the ``config.json`` of its backbone, which is ``hf``."""
         own = {name: parameter.detach() for name, parameter in self.own_parameters().items()}
-        save_file(own, target / backbone.EXTRA_WEIGHTS, metadata={"format": "pt"})
+        save_file(own, target / notellm_folder.EXTRA_WEIGHTS, metadata={"format": "pt"})
         pooling = self.pooling if isinstance(self.pooling, str) else None
-        backbone.write_extra(target, self.dim, self.nested_dims, pooling, self.prompt.config, self.backend)
+        notellm_folder.write_extra(
+            target, self.dim, self.nested_dims, pooling, self.prompt.config, self.backend
+        )
         self.tokenizer.save(str(target / "tokenizer.json"))
         for name, content in model_folder.completed(self._kept, hf, self.tokenizer, self.end_tokens).items():
             (target / name).write_bytes(content)
 
     def _load_own_parameters(self, path: Path) -> None:
         """Reads the weights that `_save_own` wrote."""
-        file = path / backbone.EXTRA_WEIGHTS
-        own, parameters = backbone.read_own(path), self.own_parameters()
+        file = path / notellm_folder.EXTRA_WEIGHTS
+        own, parameters = notellm_folder.read_own(path), self.own_parameters()
         tensors.check_places(own, parameters, file)
         for name, parameter in parameters.items():
             model_folder.load_tensor(parameter, own[name], name, file)

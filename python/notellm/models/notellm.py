@@ -16,7 +16,7 @@ from notellm._core.options import EmbedOptions
 from notellm.embedding import embed_in_batches
 from notellm.errors import NotSupportedError
 from notellm.losses import LossTerm, csft_head_term
-from notellm.models import backbone, tensors
+from notellm.models import backbone, notellm_folder, tensors
 from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
@@ -114,7 +114,7 @@ class NoteLLM(Adapted):
             ConfigError: If neither ``config.json`` nor ``generation_config.json`` names an end token.
         """
         path = backbone.resolve(path, progress)
-        if (path / backbone.EXTRA_CONFIG).exists():
+        if (path / notellm_folder.EXTRA_CONFIG).exists():
             return cls._load_own(path, dim, prompt, pooling, layers)
         config = as_prompt("paper" if prompt is None else prompt)
         options = {
@@ -141,10 +141,10 @@ class NoteLLM(Adapted):
         pooling: str | PoolingFn | None,
         layers: int,
     ) -> Self:
-        extra = backbone.read_extra(path)
+        extra = notellm_folder.read_extra(path)
         found = backbone.read(path)
-        backbone.check_asked(path, extra, found.outline.hf, dim, layers, pooling)
-        where = str(path / backbone.EXTRA_CONFIG)
+        notellm_folder.check_asked(path, extra, found.outline.hf, dim, layers, pooling)
+        where = str(path / notellm_folder.EXTRA_CONFIG)
         config = PromptConfig.from_dict(extra["prompt"], where=where) if prompt is None else as_prompt(prompt)
         model = cls._of(found, config, dim=extra["dim"], pooling=pooling or extra["pooling"])
         model.nested_dims = tuple(extra["nested_dims"])
@@ -187,7 +187,7 @@ class NoteLLM(Adapted):
         Raises:
             FileExistsError: If there is a folder with other things in it.
         """
-        with backbone.new_folder(Path(path), card) as target:
+        with notellm_folder.new_folder(Path(path), card) as target:
             self.write_files(target)
 
     def write_files(self, target: Path) -> None:

@@ -16,7 +16,6 @@ from notellm.data import lines, tables
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
 from notellm.errors import DataError
-from notellm.hashtags import HashtagRule
 
 SUFFIXES = [".parquet", ".csv", ".jsonl"]
 FRAMES = ["pandas", "polars", "pyarrow", "stream", "datasets", "iterable"]
@@ -162,12 +161,6 @@ def test_lists_and_text_give_the_same_hashtags(tmp_path, form):
     }
     as_cell = [note(topics=json.dumps(lists[0]["topics"]))]
     assert Notes.read(write(tmp_path / "n.csv", as_cell)).topics == notes.topics
-
-
-def test_hashtags_are_cleaned_as_asked(tmp_path):
-    path = write(tmp_path / "n.jsonl", [note(topics=["a, b", "a;b"])])
-    assert Notes.read(path, hashtags=HashtagRule(())).topics == [["a, b", "a;b"]]
-    assert Notes.read(path, hashtags=HashtagRule((";",), 3)).topics == [["a, b"[:3].strip(), "a", "b"]]
 
 
 UTC = dt.UTC
@@ -397,30 +390,3 @@ def test_the_largest_row_is_stated(tmp_path, suffix, monkeypatch):
     where, what = (":2", "a line") if suffix == ".jsonl" else ("", "a row")
     with pytest.raises(DataError, match=rf"n{suffix}{where}: {what} must have at most 16,384 bytes, but"):
         Notes.read(path)
-
-
-@pytest.mark.parametrize(
-    "line", ["[" * 100_000, '{"id": ' + "9" * 5000 + "}", '{"id": 99999999999999999999}']
-)
-def test_json_that_python_cannot_hold_is_refused_with_its_line(tmp_path, line):
-    path = tmp_path / "n.jsonl"
-    path.write_text(json.dumps(note(id=1)) + "\n" + line + "\n")
-    with pytest.raises(DataError, match=r"n\.jsonl:2: "):
-        Notes.read(path)
-
-
-def test_arrays_of_a_log_are_settled_exactly():
-    made = Interactions([0, 0], [0, 1], ["u"], ["a", "b"], times=[1700000000.9, 1700000000.2])
-    assert (made.times.tolist(), made.ticks_per_second) == ([1700000000900, 1700000000200], 1000)
-    days = Interactions(
-        [0, 0], [0, 1], ["u"], ["a", "b"], times=np.array(["2024-01-02", "2024-01-03"], "M8[D]")
-    )
-    assert (days.times.tolist(), days.ticks_per_second) == ([1704153600, 1704240000], 1)
-    given = Interactions([0, 0], [0, 1], ["u"], ["a", "b"], times=[5, 6], ticks_per_second=1000)
-    assert given.of_users(np.array([True])).ticks_per_second == 1000
-    for bad in ({"times": [1.0, float("nan")]}, {"times": ["soon", "later"]}, {"users": [0.5, 0.5]}):
-        options = {"users": [0, 0], "notes": [0, 1], "user_ids": ["u"], "note_ids": ["a", "b"]} | bad
-        with pytest.raises(ValueError, match="Interactions: (times|users)"):
-            Interactions(**options)
-    with pytest.raises(ValueError, match="must be whole numbers"):
-        Interactions([0, 0], [0, 1], ["u"], ["a", "b"], times=[0.5, 1.5], ticks_per_second=1000)

@@ -152,3 +152,20 @@ def test_arrays_must_fit_together():
         Interactions(zeros, np.array([0, 1]), ["u"], ["a"])
     with pytest.raises(ValueError, match=r"events must be in \[0, 2\)"):
         Interactions(zeros, zeros, ["u"], ["a"], events=np.array([0, 2], np.int8))
+
+
+def test_arrays_of_a_log_are_settled_exactly():
+    made = Interactions([0, 0], [0, 1], ["u"], ["a", "b"], times=[1700000000.9, 1700000000.2])
+    assert (made.times.tolist(), made.ticks_per_second) == ([1700000000900, 1700000000200], 1000)
+    days = Interactions(
+        [0, 0], [0, 1], ["u"], ["a", "b"], times=np.array(["2024-01-02", "2024-01-03"], "M8[D]")
+    )
+    assert (days.times.tolist(), days.ticks_per_second) == ([1704153600, 1704240000], 1)
+    given = Interactions([0, 0], [0, 1], ["u"], ["a", "b"], times=[5, 6], ticks_per_second=1000)
+    assert given.of_users(np.array([True])).ticks_per_second == 1000
+    for bad in ({"times": [1.0, float("nan")]}, {"times": ["soon", "later"]}, {"users": [0.5, 0.5]}):
+        options = {"users": [0, 0], "notes": [0, 1], "user_ids": ["u"], "note_ids": ["a", "b"]} | bad
+        with pytest.raises(ValueError, match="Interactions: (times|users)"):
+            Interactions(**options)
+    with pytest.raises(ValueError, match="must be whole numbers"):
+        Interactions([0, 0], [0, 1], ["u"], ["a", "b"], times=[0.5, 1.5], ticks_per_second=1000)

@@ -286,3 +286,19 @@ def test_csv_holds_topics_that_look_like_its_own_forms(tmp_path):
     notes = Notes(["a", "b"], ["t"] * 2, ["c"] * 2, [["x|y", 'a "b"'], ["[话题]"]], [""] * 2)
     notes.write(tmp_path / "n.csv")
     assert Notes.read(tmp_path / "n.csv") == notes
+
+
+def test_hashtags_are_cleaned_as_asked(tmp_path):
+    path = jsonl(tmp_path / "n.jsonl", GOOD | {"topics": ["a, b", "a;b"]})
+    assert Notes.read(path, hashtags=HashtagRule(())).topics == [["a, b", "a;b"]]
+    assert Notes.read(path, hashtags=HashtagRule((";",), 3)).topics == [["a, b"[:3].strip(), "a", "b"]]
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, '{"id": ' + "9" * 5000 + "}", '{"id": 99999999999999999999}']
+)
+def test_json_that_python_cannot_hold_is_refused_with_its_line(tmp_path, line):
+    path = tmp_path / "n.jsonl"
+    path.write_text(json.dumps(GOOD) + "\n" + line + "\n")
+    with pytest.raises(DataError, match=r"n\.jsonl:2: "):
+        Notes.read(path)

@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.errors import ConfigError
     from notellm.export import export_gguf, export_sentence_transformers
     from notellm.io.outputs import check_output_folder
-    from notellm.models.backbone import check_new_folder
     from notellm.models.notellm import NoteLLM
+    from notellm.models.notellm_folder import check_new_folder
     from notellm.precision import DTYPES
 
     if arguments.takes and arguments.to != "sentence-transformers":

@@ -11,10 +11,10 @@ from notellm.app.pipeline.length import LengthNotice
 from notellm.app.run import RunFolder
 from notellm.errors import DataError
 from notellm.models.adapter import LoraOptions
-from notellm.models.backbone import EXTRA_CONFIG, read_extra
 from notellm.models.fallback import TransformersNoteLLM
 from notellm.models.note_model import NoteModel
 from notellm.models.notellm import NoteLLM
+from notellm.models.notellm_folder import EXTRA_CONFIG, read_extra
 from notellm.models.options import CORE, TRANSFORMERS
 from notellm.processes import Processes, first_process_first
 from notellm.progress import console_progress

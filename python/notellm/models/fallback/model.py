@@ -15,7 +15,7 @@ from notellm._core.options import EmbedOptions
 from notellm.embedding import embed_in_batches
 from notellm.errors import NotSupportedError
 from notellm.losses import LossTerm, csft_term
-from notellm.models import backbone
+from notellm.models import backbone, notellm_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.fallback.lora import HookedLora
 from notellm.models.fallback.padding import padded, states_of
@@ -95,8 +95,8 @@ class TransformersNoteLLM(NoteModel):
             ConfigError: If neither ``config.json`` nor ``generation_config.json`` names an end token.
         """
         path = backbone.resolve(path, progress)
-        is_own = (path / backbone.EXTRA_CONFIG).exists()
-        extra = backbone.read_extra(path) if is_own else None
+        is_own = (path / notellm_folder.EXTRA_CONFIG).exists()
+        extra = notellm_folder.read_extra(path) if is_own else None
         found = read(path, layers if extra is None else 0)
         if extra is None:
             config = as_prompt("paper" if prompt is None else prompt)
@@ -105,7 +105,7 @@ class TransformersNoteLLM(NoteModel):
             model._draw_projection(seed)
             return model.eval()
         check_asked(path, extra, found, dim, layers, pooling)
-        where = str(path / backbone.EXTRA_CONFIG)
+        where = str(path / notellm_folder.EXTRA_CONFIG)
         config = PromptConfig.from_dict(extra["prompt"], where=where) if prompt is None else as_prompt(prompt)
         model = cls(found, config, dim=extra["dim"], tau=tau, pooling=pooling or extra["pooling"])
         model.nested_dims = tuple(extra["nested_dims"])
@@ -126,7 +126,7 @@ class TransformersNoteLLM(NoteModel):
         weights = self.model.state_dict()
         if self._adapters is not None:
             weights |= dict(self._adapters.merged())
-        with backbone.new_folder(Path(path), card) as target:
+        with notellm_folder.new_folder(Path(path), card) as target:
             with quietly():
                 self.model.save_pretrained(target, state_dict=weights)
             self._save_own(target, backbone.text_part(self.model.config.to_dict()))

@@ -11,7 +11,7 @@ import torch
 
 from notellm.errors import DataError, NotSupportedError
 from notellm.io.json_files import read_json_object
-from notellm.models import backbone
+from notellm.models import backbone, notellm_folder
 from notellm.models import folder as model_folder
 from notellm.models.config import refuse_quantised
 from notellm.models.fields import Fields
@@ -50,7 +50,7 @@ def read(path: Path, layers: int) -> Read:
     model = _load(path, layers)
     rows = int(model.get_input_embeddings().weight.shape[0])
     outline = backbone.outline_of(path, hf, backbone.text_part(hf), rows)
-    if not (path / backbone.EXTRA_CONFIG).exists():  # a saved model has [EMB]'s row already
+    if not (path / notellm_folder.EXTRA_CONFIG).exists():  # a saved model has [EMB]'s row already
         _add_emb_row(model, backbone.emb_token_id(outline.tokenizer))
     return Read(model.eval(), outline, model_folder.read_kept(path))
 
@@ -63,9 +63,9 @@ def check_asked(
     layers: int,
     pooling: "str | PoolingFn | None",
 ) -> None:
-    """Refuses arguments that contradict a saved model; see `backbone.check_asked`."""
+    """Refuses arguments that contradict a saved model; see `notellm_folder.check_asked`."""
     there = {"num_hidden_layers": found.model.config.get_text_config().num_hidden_layers}
-    backbone.check_asked(path, extra, there, dim, layers, pooling)
+    notellm_folder.check_asked(path, extra, there, dim, layers, pooling)
 
 
 def _load(path: Path, layers: int) -> Any:

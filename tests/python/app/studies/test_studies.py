@@ -2,12 +2,9 @@
 
 import json
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from notellm.app.cli import main
 from notellm.app.config import compose
@@ -15,16 +12,12 @@ from notellm.app.kept import backbone_key
 from notellm.app.studies import (
     Ledger,
     load_study,
-    make_power,
     make_study,
     make_table,
-    plot_exposure,
     sweep,
 )
 from notellm.app.studies.sweep import plan
 from notellm.errors import ConfigError
-from notellm.evaluation import Comparison, Verdict
-from notellm.metrics import Interval, bootstrap_difference
 from writing import write_study
 
 
@@ -133,75 +126,6 @@ def test_the_table_shows_what_is_missing(swept, place):
     assert {row.name: bool(row.comparisons) for row in other.rows}["Both losses"]
     with pytest.raises(ValueError, match="against must be one of words, joint, faulty, gcl"):
         make_table(study, against="nobody")
-
-
-def two_rows_run(tmp_path):
-    """A study of three rows, two of which have been run; and whether each query of these found its target."""
-    write_study(
-        "# @package _global_\nstudy:\n  columns: [recall@2, low.recall@2]\n  against: a\n  rows:\n    a: {}\n"
-        "    b: {set: [loss.alpha=0.1]}\n    c: {set: [loss.alpha=0.2]}\n",
-        "two",
-    )
-    study = load_study("two", scale="smoke", folder=tmp_path, overrides=["evaluation.ks=[2]"])
-    draw = np.random.default_rng(0)
-    hits = {}
-    for cell in study.cells[:2]:
-        ranks = torch.from_numpy(draw.integers(0, 4, 50))
-        hits[cell.row.key] = (ranks < 2).double().numpy()
-        cell.folder.mkdir(parents=True)
-        tensors = {"trained.greater": ranks, "trained.equal": torch.zeros_like(ranks)}
-        tensors |= {"exposure.low": (torch.arange(50) < 20).to(torch.uint8)}
-        tensors |= {"exposure.place": torch.arange(50).roll(len(hits)).double() / 50}
-        save_file(tensors, cell.folder / "ranks.safetensors")
-        metrics = {"recall@2": float(hits[cell.row.key].mean())}
-        of_data = {"data": "x", "queries": "y", "commit": cell.row.key}
-        study.ledger.append(
-            {"key": cell.key, "status": "done", "finished": "2026", "seconds": 1, "metrics": metrics}
-            | of_data
-        )
-    return study, hits
-
-
-def test_differences_are_paired_over_the_same_queries(place, tmp_path):
-    study, hits = two_rows_run(tmp_path)
-    a, b, c = make_table(study).rows
-    found = b.comparisons["recall@2"]
-    expected = bootstrap_difference(hits["b"], hits["a"], samples=5000)
-    assert found.difference == pytest.approx([100 * value for value in expected], abs=4)  # steps of 2
-    low = bootstrap_difference(hits["b"][:20], hits["a"][:20], samples=5000)
-    assert b.comparisons["low.recall@2"].difference == pytest.approx([100 * value for value in low], abs=10)
-    assert found.verdict == "undecided"
-    assert "their queries count as independent" in make_table(study).note()
-    (line, _) = make_table(study).verdicts().grid(str).lines
-    assert line[:3] == ["b", "R@2", f"{round(found.difference.value, 1):+.1f}"]
-    assert line[4:] == [f"{found.p:.3f}", "undecided", f"{found.smallest:.1f}"]
-    assert make_table(study, margin=99).rows[1].comparisons["recall@2"].verdict == "equivalent"
-    power = make_power(study, 5.0).grid(str).lines[0]
-    assert power[:5] == ["b", "R@2", "1", "50", "50"]
-    assert float(power[5]) == pytest.approx(found.smallest, abs=0.051)
-    assert b.scores["recall@2"].mean == pytest.approx(100 * hits["b"].mean())
-    assert b.scores["recall@2"].deviation is None
-    assert c.status == "1 not run"
-    assert c.comparisons["recall@2"] is None
-    unseen = Comparison(Interval(-0.01, -1.0, 1.0), 1.0, 1.0, 2.0, Verdict.UNDECIDED)
-    nothing = replace(b, comparisons={"recall@2": unseen})
-    assert " (+0.0) |" in replace(make_table(study), rows=[nothing]).markdown()
-    assert "The runs are of 2 commits; the ledger names them." in make_table(study).note()
-
-
-def test_old_data_and_other_queries_are_not_compared(place, tmp_path):
-    study, _ = two_rows_run(tmp_path)
-    with pytest.raises(ValueError, match="all rows must have the same queries"):
-        plot_exposure(study, tmp_path / "e.svg")
-    newer = study.ledger.newest()[study.cells[1].key] | {"data": "z", "finished": "2027"}
-    study.ledger.append(newer)
-    a, b, _ = make_table(study).rows
-    assert (a.status, a.scores["recall@2"]) == ("1 on other data", None)
-    assert b.comparisons["recall@2"] is None
-    study.ledger.append(newer | {"data": "x", "queries": "others"})
-    assert make_table(study).rows[1].comparisons["recall@2"] is None
-    study.ledger.append(newer | {"status": "begun"})
-    assert make_table(study).rows[1].status == "1 not finished"
 
 
 def test_rows_of_other_sources_share_a_table(place, tmp_path):
