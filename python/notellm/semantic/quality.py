@@ -31,8 +31,8 @@ def describe(
         - ``codes`` that there are and that are ``used``, ``entropy`` of their use in bits, ``perplexity``, 2 to this;
         - ``error``: the squared distance between vectors and sums of centroids so far, over that from their mean;
         - ``groups``, the number of different beginnings so far, and their ``purity``: the share of notes whose category
-          is the most frequent one of their group. Groups of one note are pure, so ``purity_by_chance`` is that of the
-          same groups with shuffled categories.
+            is the most frequent one of their group. Groups of one note are pure, so ``purity_by_chance`` is that of the
+            same groups with shuffled categories.
     """
     rows = vectors.double().numpy()
     spread = float(np.square(rows - rows.mean(0)).sum())
