@@ -103,7 +103,7 @@ OVERRIDES = [
     ("evaluation.ks=[0]", "evaluation.ks[0] must be at least 1, but is 0"),
     (
         "evaluation.systems=[nothing]",
-        "evaluation.systems[0] must be tfidf, tfidf_full, bm25, cooccurrence, zero_shot_mean, "
+        "evaluation.systems[0] must be random, popularity, tfidf, tfidf_full, bm25, cooccurrence, zero_shot_mean, "
         "zero_shot_last, zero_shot_prompt, sentence_bert_zero_shot, sentence_bert or trained, but "
         "is 'nothing'",
     ),

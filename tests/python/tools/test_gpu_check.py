@@ -203,3 +203,7 @@ def test_cmake_finds_carried_packages_by_their_prefix(folder, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert f"carried 0.7.0: {package}" in done.stdout
+
+
+def test_a_rehearsal_has_more_time():
+    assert (gpu_parts.limit_of("gcl", "cuda"), gpu_parts.limit_of("gcl", "cpu")) == (60, 180)

@@ -106,14 +106,15 @@ def test_a_table_of_words_alone_names_no_model(make):
     + [("table6", False), ("csft_alone", False)],
 )
 def test_the_shipped_results_are_found_on_any_machine(name, is_native, native_bf16, monkeypatch):
-    """They were made in bf16, their learning rates by searches in it."""
+    """They were made in bf16, their learning rates by searches in it; before the rows that tell trivial answers."""
     monkeypatch.chdir(ROOT)
     native_bf16(is_native)
     study = load_study(name, scale="laptop", folder="experiments/results")
     assert study.dtypes == ["bf16"]
-    assert all(entry is not None for _, entry, _ in plan(study))
+    later = {"random", "popularity"}
+    assert all(entry is not None for cell, entry, _ in plan(study) if cell.row.key not in later)
     table = make_table(study)
-    assert {row.status for row in table.rows} == {""}
+    assert {row.status for row in table.rows if not row.name.startswith(("Random", "Popularity"))} == {""}
     text = "Language model: SmolLM2-135M-Instruct, dequantised from Q4_1; products in bf16."
     assert text in table.note()
     assert table.markdown() == (ROOT / f"experiments/results/laptop/{name}.md").read_text()
