@@ -12,7 +12,7 @@ import resource
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,28 @@ def _seconds_of_living(root: int) -> Iterator[float]:
     yield from (found[pid][1] for pid in below - {root} if pid in found)
 
 
+def command_line(arguments: Iterable[str]) -> str:
+    """A call as it would be made in the repository: where that lies is of this machine alone, as are other folders.
+
+    Example:
+        >>> command_line([f"{RESULTS.parents[1]}/benchmarks/python/bench_gcl.py", "--table", "/home/me/n.parquet"])
+        'python benchmarks/python/bench_gcl.py --table n.parquet'
+    """
+    root = RESULTS.resolve().parents[1]
+    paths = [Path(argument) for argument in arguments]
+    own = [
+        str(
+            path
+            if not path.is_absolute()
+            else path.relative_to(root)
+            if path.is_relative_to(root)
+            else path.name
+        )
+        for path in paths
+    ]
+    return shlex.join(["python", *own])
+
+
 def origin(device: str = "cpu") -> dict[str, Any]:
     """Where numbers come from."""
     found = versions()
@@ -150,6 +172,6 @@ def origin(device: str = "cpu") -> dict[str, Any]:
             "system": platform.platform(),
         },
         "commit": found.pop("commit", None),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command_line(sys.argv),
         "versions": found | {name: text for name in BASELINES if (text := version_of(name))},
     }

@@ -97,3 +97,17 @@ def test_a_finished_record_is_a_quiet_one(tmp_path):
     for quiet in (False, True):
         path.write_text(json.dumps({"quiet": quiet}))
         assert run_all.is_finished(path) is quiet
+
+
+def test_a_command_names_no_folder_of_this_machine():
+    root = records.RESULTS.resolve().parents[1]
+    call = [
+        f"{root}/benchmarks/python/bench_gcl.py",
+        "--table",
+        "/home/me/n.parquet",
+        "--output",
+        f"{root}/a/b.json",
+    ]
+    expected = "python benchmarks/python/bench_gcl.py --table n.parquet --output a/b.json"
+    assert records.command_line(call) == expected
+    assert records.command_line(["bench.py", "--rounds", "3"]) == "python bench.py --rounds 3"
