@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
+from notellm.hard_negatives import HardNegatives
 from notellm.models.adapter import LoraOptions
 from notellm.models.notellm import NoteLLM
 from notellm.training import Trainer, TrainOptions
@@ -46,6 +47,8 @@ class Run:
     """With adapters of these options on a frozen backbone."""
     extra: bool = False
     """With a loss of its own beside the joint one, and every step's pairs chosen by hand."""
+    negatives: int = 0
+    """How many hard negatives a pair brings; every fourth pair has none."""
 
 
 def spread(embeddings: torch.Tensor, note_ids: torch.Tensor) -> torch.Tensor:
@@ -85,7 +88,16 @@ def make_trainer(model_folder: Path, run: Run, **given: Any) -> Trainer:
         model.add_lora(LoraOptions(**run.lora))
     if run.extra:
         given |= {"extra_losses": {"spread": (0.3, spread)}, "choose_pairs": every_third}
+    if run.negatives:
+        given["negatives"] = negatives_of(40, run.negatives)
     return Trainer(model, notes, source, target, options, folder=run.folder, **given)
+
+
+def negatives_of(pairs: int, per_pair: int) -> HardNegatives:
+    """Up to three negatives of each pair, among them notes that other pairs have, too."""
+    lists = [np.arange(pair, pair + 5 * (pair % 4), 5) % NOTES for pair in range(pairs)]
+    offsets = np.concatenate([[0], np.cumsum([len(notes) for notes in lists])])
+    return HardNegatives(offsets, np.concatenate(lists), per_pair)
 
 
 def labels_of_shares(trainer: Trainer, step: int, processes: int) -> list[int]:

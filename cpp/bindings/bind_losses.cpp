@@ -10,6 +10,20 @@
 
 namespace notellm::python {
 
+namespace {
+
+using MaybeTensor = std::optional<at::Tensor>;
+using MaybeRange = std::optional<std::pair<int64_t, int64_t>>;
+
+GclRows rows_of(const MaybeTensor& note_ids,
+                const MaybeTensor& log_q,
+                const MaybeRange& anchors,
+                int64_t negatives) {
+  return {note_ids.value_or(at::Tensor()), log_q.value_or(at::Tensor()), anchors, negatives};
+}
+
+}  // namespace
+
 void bind_losses(py::module_& m) {
   using release_gil = py::call_guard<py::gil_scoped_release>;
   py::class_<LossTerm>(m, "LossTerm")
@@ -25,24 +39,25 @@ void bind_losses(py::module_& m) {
       .finalize();
   m.def(
       "gcl_loss",
-      [](const at::Tensor& embeddings, const at::Tensor& tau,
-         const std::optional<at::Tensor>& note_ids,
-         std::optional<std::pair<int64_t, int64_t>> anchors, int64_t tile_rows) {
-        return gcl_loss(embeddings, tau, note_ids.value_or(at::Tensor()), anchors, tile_rows);
+      [](const at::Tensor& embeddings, const at::Tensor& tau, const MaybeTensor& note_ids,
+         const MaybeTensor& log_q, const MaybeRange& anchors, int64_t negatives,
+         int64_t tile_rows) {
+        return gcl_loss(embeddings, tau, rows_of(note_ids, log_q, anchors, negatives), tile_rows);
       },
       py::arg("embeddings"), py::arg("tau"), py::arg("note_ids") = py::none(), py::kw_only(),
-      py::arg("anchors") = py::none(), py::arg("tile_rows") = kGclTileRows, release_gil());
+      py::arg("log_q") = py::none(), py::arg("anchors") = py::none(), py::arg("negatives") = 0,
+      py::arg("tile_rows") = kGclTileRows, release_gil());
   m.def(
       "nested_gcl_loss",
       [](const at::Tensor& embeddings, const at::Tensor& tau,
-         const std::vector<int64_t>& nested_dims, const std::optional<at::Tensor>& note_ids,
-         std::optional<std::pair<int64_t, int64_t>> anchors) {
-        return nested_gcl_loss(embeddings, tau, nested_dims, note_ids.value_or(at::Tensor()),
-                               anchors);
+         const std::vector<int64_t>& nested_dims, const MaybeTensor& note_ids,
+         const MaybeTensor& log_q, const MaybeRange& anchors, int64_t negatives) {
+        return nested_gcl_loss(embeddings, tau, nested_dims,
+                               rows_of(note_ids, log_q, anchors, negatives));
       },
       py::arg("embeddings"), py::arg("tau"), py::arg("nested_dims"),
-      py::arg("note_ids") = py::none(), py::kw_only(), py::arg("anchors") = py::none(),
-      release_gil());
+      py::arg("note_ids") = py::none(), py::kw_only(), py::arg("log_q") = py::none(),
+      py::arg("anchors") = py::none(), py::arg("negatives") = 0, release_gil());
   m.def("csft_loss", &csft_loss, py::arg("logits"), py::arg("labels"), py::arg("label_offsets"),
         py::arg("reduction"), release_gil());
   m.def(

@@ -32,11 +32,15 @@ def gcl_term(
     tau: Tensor,
     *,
     note_ids: Tensor | None = None,
+    log_q: Tensor | None = None,
     anchors: tuple[int, int] | None = None,
+    negatives: int = 0,
     nested_dims: Sequence[int] = (),
 ) -> LossTerm:
     """The contrastive loss as sum and count; see `gcl_loss`."""
-    return _core.losses.nested_gcl_loss(embeddings, tau, nested_dims, note_ids, anchors=anchors)
+    return _core.losses.nested_gcl_loss(
+        embeddings, tau, nested_dims, note_ids, log_q=log_q, anchors=anchors, negatives=negatives
+    )
 
 
 def gcl_loss(
@@ -44,39 +48,55 @@ def gcl_loss(
     tau: Tensor,
     *,
     note_ids: Tensor | None = None,
+    log_q: Tensor | None = None,
     anchors: tuple[int, int] | None = None,
+    negatives: int = 0,
     nested_dims: Sequence[int] = (),
 ) -> Tensor:
     r"""Generative-contrastive loss, eq. (2) of NoteLLM: every note must pick out its partner.
 
-    .. math:: -\frac{1}{2B} \sum_i \log \mathrm{softmax}_{j \ne i}(e^{\tau} \cos(e_i, e_j))_{i^+}
+    .. math:: -\frac{1}{2B} \sum_i \log \mathrm{softmax}_{j \ne i}(e^{\tau} \cos(e_i, e_j) - \log q_j)_{i^+}
 
     Args:
-        embeddings: Shape ``(2B, d)``, floating point; rows ``2b`` and ``2b + 1`` are a related pair. Any norm.
+        embeddings: Shape ``(R, d)`` with ``R = 2B + negatives``, floating point; rows ``2b`` and ``2b + 1`` are a
+            related pair. Any norm.
         tau: Shape ``()``, the log of the scale (the paper starts it at 3).
-        note_ids: Shape ``(2B,)``, int64. If given, an anchor leaves out every other copy of itself and of its
+        note_ids: Shape ``(R,)``, int64. If given, an anchor leaves out every other copy of itself and of its
             partner (false-negative mask).
+        log_q: Shape ``(R,)``, floating point: the log of the chance that sampling takes each row's note, up to a
+            constant. Notes that are taken often are negatives too often; this takes it back (logQ correction: Yi et
+            al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations, 2019). Default: q = 1,
+            as in the paper. No gradient reaches it.
         anchors: Half-open range of the rows whose losses count; default: all. The other rows are still negatives,
             and the gradient reaches every row. So ranges can be divided among processes: the sums of `gcl_term` and
             their gradients add up to those of the whole batch.
+        negatives: So many rows at the end are no pairs, but further negatives of all anchors (hard negatives).
         nested_dims: Ascending, each in ``[1, d - 1]``. The first so many numbers of an embedding, normalised anew, must
             pick out its partner, too (Matryoshka representation learning, Kusupati et al. 2022): the loss is the mean,
             with equal weights, of those of each of these widths and of the whole one.
 
     Returns:
         Scalar: the mean over the anchors, in fp32 (fp64 for fp64); differentiable twice in ``embeddings`` and
-        ``tau``. The ``(2B, 2B)`` similarities are computed tile by tile and never kept, so memory grows with ``B``,
+        ``tau``. The ``(R, R)`` similarities are computed tile by tile and never kept, so memory grows with ``R``,
         not with its square (except for the second derivative).
 
     Raises:
-        ValueError: If the number of rows is odd or zero, shapes do not match, ``anchors`` is not a range of rows, or
-            ``nested_dims`` do not ascend from 1 to below ``d``.
+        ValueError: If the number of rows in pairs is odd or zero, shapes do not match, ``anchors`` is not a range of
+            these rows, or ``nested_dims`` do not ascend from 1 to below ``d``.
 
     Example:
         >>> gcl_loss(torch.eye(2).repeat_interleave(2, 0), torch.tensor(0.0))
         tensor(0.5514)
     """
-    term = gcl_term(embeddings, tau, note_ids=note_ids, anchors=anchors, nested_dims=nested_dims)
+    term = gcl_term(
+        embeddings,
+        tau,
+        note_ids=note_ids,
+        log_q=log_q,
+        anchors=anchors,
+        negatives=negatives,
+        nested_dims=nested_dims,
+    )
     return term.sum / term.count
 
 

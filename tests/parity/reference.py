@@ -4,11 +4,17 @@ import torch
 from torch import Tensor
 
 
-def nt_xent(embeddings: Tensor, tau: Tensor, note_ids: Tensor | None = None) -> Tensor:
-    """Eq. (2), anchor by anchor, as it is printed."""
+def nt_xent(
+    embeddings: Tensor,
+    tau: Tensor,
+    note_ids: Tensor | None = None,
+    log_q: Tensor | None = None,
+    negatives: int = 0,
+) -> Tensor:
+    """Eq. (2), anchor by anchor, as it is printed; with the logQ correction, and rows that are only negatives."""
     unit = torch.nn.functional.normalize(embeddings, dim=1)
     losses = []
-    for i in range(len(unit)):
+    for i in range(len(unit) - negatives):
         partner = i + 1 if i % 2 == 0 else i - 1
         logits, target = [], 0
         for j in range(len(unit)):
@@ -18,7 +24,8 @@ def nt_xent(embeddings: Tensor, tau: Tensor, note_ids: Tensor | None = None) -> 
                 target = len(logits)
             elif note_ids is not None and note_ids[j] in (note_ids[i], note_ids[partner]):
                 continue
-            logits.append(tau.exp() * (unit[i] @ unit[j]))
+            correction = 0.0 if log_q is None else log_q[j]
+            logits.append(tau.exp() * (unit[i] @ unit[j]) - correction)
         losses.append(-torch.log_softmax(torch.stack(logits), 0)[target])
     return torch.stack(losses).mean()
 

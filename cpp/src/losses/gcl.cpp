@@ -24,7 +24,7 @@ struct Anchors {
   int64_t begin, end;
 };
 
-// A block of the symmetric (2B, 2B) matrix of scores, on or above its diagonal. It gives the scores
+// A block of the symmetric (R, R) matrix of scores, on or above its diagonal. It gives the scores
 // of the anchors among its rows and, off the diagonal, also of those among its columns.
 struct Tile {
   int64_t row, rows, column, columns;
@@ -53,27 +53,39 @@ void for_each_tile(int64_t count, const Anchors& anchors, int64_t side, const Vi
   }
 }
 
-// (2B, ...) with the rows of every pair swapped.
-at::Tensor partners_of(const at::Tensor& x) {
-  return x.unflatten(0, {x.size(0) / 2, 2}).flip(1).flatten(0, 1);
-}
-
-// Everything a tile is computed from. Scores are scale * cos * log2(e).
+// Everything a tile is computed from. Scores are (scale * cos - log q) * log2(e).
 struct Scores {
-  at::Tensor unit;               // (2B, d)
-  at::Tensor scaled;             // (2B, d)
-  at::Tensor notes, of_partner;  // (2B) ids of the rows and of their partners, or undefined
+  at::Tensor unit;               // (R, d)
+  at::Tensor scaled;             // (R, d)
+  at::Tensor notes, of_partner;  // (R) ids of the rows and of their partners, or undefined
+  at::Tensor log2_q;             // (R) or undefined
+  int64_t pairs;                 // B
 
-  Scores(const at::Tensor& unit_rows, const at::Tensor& scale, const at::Tensor& note_ids)
-      : unit(unit_rows), scaled(unit_rows * (scale * std::numbers::log2e)), notes(note_ids) {
+  Scores(const at::Tensor& unit_rows, const at::Tensor& scale, const GclRows& given)
+      : unit(unit_rows),
+        scaled(unit_rows * (scale * std::numbers::log2e)),
+        notes(given.note_ids),
+        pairs((unit_rows.size(0) - given.negatives) / 2) {
     if (notes.defined()) of_partner = partners_of(notes);
+    if (given.log_q.defined()) log2_q = given.log_q * std::numbers::log2e;
   }
 
-  // (2B): every anchor's score with its partner. Kept apart from the negatives in the tiles, so
-  // that a loss far smaller than the score is not rounded away, nor its gradient.
-  at::Tensor positives() const { return (scaled * partners_of(unit)).sum(1); }
+  // (R, ...) with the rows of every pair swapped; rows in no pair stay, and are never read.
+  at::Tensor partners_of(const at::Tensor& x) const {
+    const at::Tensor swapped =
+        x.narrow(0, 0, 2 * pairs).unflatten(0, {pairs, 2}).flip(1).flatten(0, 1);
+    if (swapped.size(0) == x.size(0)) return swapped;
+    return at::cat({swapped, x.slice(0, 2 * pairs)});
+  }
 
-  // (R, C): scores with the negatives; those of an anchor with itself and its partner are -inf.
+  // (R): every anchor's score with its partner. Kept apart from the negatives in the tiles, so
+  // that a loss far smaller than the score is not rounded away, nor its gradient.
+  at::Tensor positives() const {
+    const at::Tensor scores = (scaled * partners_of(unit)).sum(1);
+    return log2_q.defined() ? scores - partners_of(log2_q) : scores;
+  }
+
+  // (rows, columns): scores with the negatives, before log q is taken from them; those of an anchor with itself and its partner are -inf.
   at::Tensor tile(const Tile& t) const {
     const at::Tensor scores = matmul_transposed(t.of_rows(scaled), t.of_columns(unit));
     if (t.is_diagonal()) {  // tiles begin at even rows, so pairs are blocks of 2 by 2
@@ -85,9 +97,15 @@ struct Scores {
     return scores;
   }
 
-  // A tile's scores as seen by the anchors among its rows (or columns): copies of the anchor's and
-  // its partner's note are -inf. The mask is not symmetric: i may leave out j, but j not i.
-  at::Tensor as_seen(const at::Tensor& scores, const Tile& t, bool is_by_row) const {
+  // A tile's scores as seen by the anchors among its rows (or columns): lower by log q of the
+  // others, and -inf for copies of the anchor's and its partner's note. Neither is symmetric: i may
+  // leave out j, but j not i.
+  at::Tensor as_seen(const at::Tensor& symmetric, const Tile& t, bool is_by_row) const {
+    at::Tensor scores = symmetric;
+    if (log2_q.defined()) {
+      scores = scores - (is_by_row ? t.of_columns(log2_q).unsqueeze(0)
+                                   : t.of_rows(log2_q).unsqueeze(1));
+    }
     if (!notes.defined()) return scores;
     const at::Tensor rows = t.of_rows(notes).unsqueeze(1);
     const at::Tensor columns = t.of_columns(notes).unsqueeze(0);
@@ -100,8 +118,8 @@ struct Scores {
 // Log-sum-exp of every anchor's scores, and its loss; infinity and 0 for rows that are not anchors,
 // which then contribute nothing to the gradient.
 struct AnchorLosses {
-  at::Tensor log_sums;  // (2B) in units of log2
-  at::Tensor losses;    // (2B)
+  at::Tensor log_sums;  // (R) in units of log2
+  at::Tensor losses;    // (R)
 };
 
 AnchorLosses anchor_losses(const Scores& scores, const Anchors& anchors, int64_t side) {
@@ -124,19 +142,19 @@ AnchorLosses anchor_losses(const Scores& scores, const Anchors& anchors, int64_t
   return result;
 }
 
-// (2B, d): (G + G^T) U, where G is the gradient of the loss in the scores; each tile is recomputed.
+// (R, d): (G + G^T) U, where G is the gradient of the loss in the scores; each tile is recomputed.
 at::Tensor weighed_rows(const Scores& scores,
                         const AnchorLosses& saved,
                         const Anchors& anchors,
                         int64_t side) {
   const at::Tensor& unit = scores.unit;
   // softmax - 1 at the partner, for the anchor and for the partner as an anchor
-  const at::Tensor at_partner = (-saved.losses).expm1_();  // (2B)
+  const at::Tensor at_partner = (-saved.losses).expm1_();  // (R)
   const at::Tensor weighed =
-      partners_of(unit) * (at_partner + partners_of(at_partner)).unsqueeze(1);
+      scores.partners_of(unit) * (at_partner + scores.partners_of(at_partner)).unsqueeze(1);
   for_each_tile(unit.size(0), anchors, side, [&](const Tile& t) {
     const at::Tensor tile = scores.tile(t);
-    at::Tensor weights;  // (R, C): softmax of the rows' anchors and of the columns'
+    at::Tensor weights;  // (rows, columns): softmax of the rows' anchors and of the columns'
     if (t.is_by_row) {
       weights = internal::tile_softmax(scores.as_seen(tile, t, true), 1, t.of_rows(saved.log_sums));
     }
@@ -153,38 +171,43 @@ at::Tensor weighed_rows(const Scores& scores,
 
 // The embeddings, split into norms and unit rows.
 struct Rows {
-  at::Tensor norms;  // (2B, 1), floored
-  at::Tensor unit;   // (2B, d)
+  at::Tensor norms;  // (R, 1), floored
+  at::Tensor unit;   // (R, d)
 
   explicit Rows(const at::Tensor& embeddings)
       : norms(embeddings.norm(2, {1}, true).clamp_min(1e-12)), unit(embeddings / norms) {}
 };
 
 // The saved tensors of a forward pass, by index.
-enum Saved { kEmbeddings, kTau, kIds, kUnit, kNorms, kScale, kFirst, kSecond };
+enum Saved { kEmbeddings, kTau, kIds, kLogQ, kUnit, kNorms, kScale, kFirst, kSecond };
 
 // On the CPU, a batch of one tile keeps its matrix; any other batch keeps its log-sum-exps.
 struct Shape {
   Anchors anchors;
+  int64_t negatives;
   int64_t tile_rows;
   bool is_whole;
+
+  GclRows rows(const at::Tensor& ids, const at::Tensor& log_q) const {
+    return {ids, log_q, std::pair(anchors.begin, anchors.end), negatives};
+  }
 };
 
 internal::Forward forward(const at::Tensor& embeddings,
                           const at::Tensor& tau,
-                          const at::Tensor& ids,
+                          const GclRows& given,
                           const Shape& shape) {
   const Rows rows(embeddings);
   const at::Tensor scale = tau.exp();
-  std::vector<at::Tensor> saved{embeddings, tau, ids, rows.unit, rows.norms, scale};
-  const auto [begin, end] = shape.anchors;
+  std::vector<at::Tensor> saved{embeddings, tau,        given.note_ids, given.log_q,
+                                rows.unit,  rows.norms, scale};
   if (shape.is_whole) {
-    auto whole = internal::gcl_whole(rows.unit, scale.item<double>(), ids, begin, end);
+    auto whole = internal::gcl_whole(rows.unit, scale.item<double>(), given);
     saved.insert(saved.end(), {whole.gradient, at::Tensor()});
     return {whole.sum, saved};
   }
   const AnchorLosses result =
-      anchor_losses(Scores(rows.unit, scale, ids), shape.anchors, shape.tile_rows);
+      anchor_losses(Scores(rows.unit, scale, given), shape.anchors, shape.tile_rows);
   saved.insert(saved.end(), {result.log_sums, result.losses});
   return {result.losses.sum(), saved};
 }
@@ -192,20 +215,20 @@ internal::Forward forward(const at::Tensor& embeddings,
 // Gradients of embeddings and tau.
 std::vector<at::Tensor> backward(const internal::Backward& given, const Shape& shape) {
   const auto& saved = given.saved;
-  const at::Tensor &embeddings = saved[kEmbeddings], &tau = saved[kTau], &ids = saved[kIds];
-  const auto [begin, end] = shape.anchors;
+  const at::Tensor &embeddings = saved[kEmbeddings], &tau = saved[kTau];
+  const GclRows rows = shape.rows(saved[kIds], saved[kLogQ]);
   if (at::GradMode::is_enabled()) {
-    const auto composed = [&, begin = begin, end = end] {
-      return internal::gcl_composed(Rows(embeddings).unit, tau.exp(), ids, begin, end);
+    const auto composed = [&] {
+      return internal::gcl_composed(Rows(embeddings).unit, tau.exp(), rows);
     };
     return internal::composed_gradients(composed, {embeddings, tau}, given.gradient);
   }
   const at::Tensor &unit = saved[kUnit], &scale = saved[kScale];
   const at::Tensor weighed =
-      shape.is_whole ? internal::weighed_by(saved[kFirst], unit, begin)
-                     : weighed_rows(Scores(unit, scale, ids), {saved[kFirst], saved[kSecond]},
+      shape.is_whole ? internal::weighed_by(saved[kFirst], unit, shape.anchors.begin)
+                     : weighed_rows(Scores(unit, scale, rows), {saved[kFirst], saved[kSecond]},
                                     shape.anchors, shape.tile_rows);
-  const at::Tensor along = (unit * weighed).sum(1, true);  // (2B, 1): removed by the normalisation
+  const at::Tensor along = (unit * weighed).sum(1, true);  // (R, 1): removed by the normalisation
   const at::Tensor factor = scale * given.gradient;
   std::vector<at::Tensor> result(2);
   if (given.needs[1]) {  // sum of G * cos = half the sum of U * (G + G^T) U
@@ -234,25 +257,29 @@ at::Tensor compact_ids(const at::Tensor& note_ids) {
 
 LossTerm gcl_loss(const at::Tensor& embeddings,
                   const at::Tensor& tau,
-                  const at::Tensor& note_ids,
-                  std::optional<std::pair<int64_t, int64_t>> anchors,
+                  const GclRows& given,
                   int64_t tile_rows) {
   internal::check_floating(__func__, "embeddings", embeddings, {internal::kAny, internal::kAny});
-  NOTELLM_CHECK_ARG(embeddings.size(0) > 0 && embeddings.size(0) % 2 == 0,
-                    "embeddings must be (2B, d) with an even number of rows, but are ",
-                    embeddings.sizes());
+  const int64_t rows = embeddings.size(0), paired = rows - given.negatives;
+  NOTELLM_CHECK_ARG(given.negatives >= 0 && paired > 0 && paired % 2 == 0,
+                    "embeddings must be (2B + negatives, d) with an even number of rows in pairs, "
+                    "but are ",
+                    embeddings.sizes(), " with ", given.negatives, " negatives");
   NOTELLM_CHECK_ARG(tau.defined() && tau.numel() == 1 && tau.is_floating_point() && !tau.is_meta(),
                     "tau must be a scalar of a floating-point dtype, but is ", tau.toString(),
                     " of shape ", tau.sizes());
   internal::check_device(__func__, "tau", tau, embeddings.device());
-  const int64_t rows = embeddings.size(0);
-  if (note_ids.defined()) {
-    internal::check_tensor(__func__, "note_ids", note_ids, {rows}, at::kLong);
-    internal::check_device(__func__, "note_ids", note_ids, embeddings.device());
+  if (given.note_ids.defined()) {
+    internal::check_tensor(__func__, "note_ids", given.note_ids, {rows}, at::kLong);
+    internal::check_device(__func__, "note_ids", given.note_ids, embeddings.device());
   }
-  const auto [begin, end] = anchors.value_or(std::pair<int64_t, int64_t>(0, rows));
-  NOTELLM_CHECK_ARG(0 <= begin && begin <= end && end <= rows,
-                    "anchors must be a range of the rows [0, ", rows, "), but are [", begin, ", ",
+  if (given.log_q.defined()) {
+    internal::check_floating(__func__, "log_q", given.log_q, {rows});
+    internal::check_device(__func__, "log_q", given.log_q, embeddings.device());
+  }
+  const auto [begin, end] = given.anchors.value_or(std::pair<int64_t, int64_t>(0, paired));
+  NOTELLM_CHECK_ARG(0 <= begin && begin <= end && end <= paired,
+                    "anchors must be a range of the rows [0, ", paired, "), but are [", begin, ", ",
                     end, ")");
   NOTELLM_CHECK_ARG(tile_rows > 0 && tile_rows % 2 == 0,
                     "tile_rows must be even and positive, but is ", tile_rows);
@@ -260,11 +287,13 @@ LossTerm gcl_loss(const at::Tensor& embeddings,
   const at::ScalarType dtype = embeddings.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Tensor wide = embeddings.to(dtype);
   const at::Tensor log_scale = tau.reshape({}).to(dtype);
-  const at::Tensor ids = compact_ids(note_ids);
-  const Shape shape{{begin, end}, tile_rows, wide.is_cpu() && rows <= tile_rows};
+  const Shape shape{
+      {begin, end}, given.negatives, tile_rows, wide.is_cpu() && rows <= tile_rows};
+  const at::Tensor log_q = given.log_q.defined() ? given.log_q.detach().to(dtype) : at::Tensor();
+  const GclRows known = shape.rows(compact_ids(given.note_ids), log_q);
   const at::Tensor sum = internal::differentiable(
-      {wide, log_scale}, [&] { return forward(wide, log_scale, ids, shape); },
-      [shape](const internal::Backward& given) { return backward(given, shape); });
+      {wide, log_scale}, [&] { return forward(wide, log_scale, known, shape); },
+      [shape](const internal::Backward& step) { return backward(step, shape); });
   return {sum, shape.anchors.end - shape.anchors.begin};
 }
 

@@ -7,7 +7,7 @@
 namespace notellm::internal {
 namespace {
 
-// (anchors, 2B) bool: the rows that anchor i leaves out: itself, and with ids all other copies of
+// (anchors, R) bool: the rows that anchor i leaves out: itself, and with ids all other copies of
 // itself and of its partner.
 at::Tensor excluded(const at::Tensor& note_ids,
                     const at::Tensor& anchors,
@@ -27,16 +27,16 @@ at::Tensor excluded(const at::Tensor& note_ids,
 
 at::Tensor gcl_composed(const at::Tensor& unit,
                         const at::Tensor& scale,
-                        const at::Tensor& note_ids,
-                        int64_t begin,
-                        int64_t end) {
+                        const GclRows& given) {
+  const auto [begin, end] = *given.anchors;
   const auto integers = unit.options().dtype(at::kLong).requires_grad(false);
   const at::Tensor anchors = at::arange(begin, end, integers);
   const at::Tensor partners = anchors.bitwise_xor(1);
-  const at::Tensor logits =
-      (unit.narrow(0, begin, end - begin).matmul(unit.t()) * scale)  // (anchors, 2B)
-          .masked_fill(excluded(note_ids, anchors, partners, unit.size(0)),
-                       -std::numeric_limits<double>::infinity());
+  at::Tensor logits =
+      unit.narrow(0, begin, end - begin).matmul(unit.t()) * scale;  // (anchors, R)
+  if (given.log_q.defined()) logits = logits - given.log_q;
+  logits = logits.masked_fill(excluded(given.note_ids, anchors, partners, unit.size(0)),
+                              -std::numeric_limits<double>::infinity());
   const at::Tensor positive = logits.gather(1, partners.unsqueeze(1)).squeeze(1);  // (anchors)
   return (logits.logsumexp(1) - positive).sum();
 }

@@ -1,21 +1,15 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
-#include <cstdint>
+#include "notellm/losses/gcl.h"
 
 namespace notellm::internal {
 
 /// The sum of `gcl_loss` over anchors [begin, end) as composed ATen operations on the whole matrix
-/// of similarities, O(B^2) memory: used for second derivatives.
+/// of similarities, O(R^2) memory: used for second derivatives.
 ///
-/// @param unit      (2B, d) normalised rows.
-/// @param scale     () exp(tau).
-/// @param note_ids  (2B) or undefined.
-at::Tensor gcl_composed(const at::Tensor& unit,
-                        const at::Tensor& scale,
-                        const at::Tensor& note_ids,
-                        int64_t begin,
-                        int64_t end);
+/// @param unit   (R, d) normalised rows.
+/// @param scale  () exp(tau).
+/// @param given  as in `gcl_loss`, with anchors.
+at::Tensor gcl_composed(const at::Tensor& unit, const at::Tensor& scale, const GclRows& given);
 
 }  // namespace notellm::internal

@@ -61,11 +61,12 @@ double finish(at::Tensor& powers,
 }
 
 template <typename T>
-WholeGcl compute(
-    const at::Tensor& unit, double scale, const at::Tensor& note_ids, int64_t begin, int64_t end) {
+WholeGcl compute(const at::Tensor& unit, double scale, const GclRows& given) {
+  const auto [begin, end] = *given.anchors;
   const at::Tensor anchors = unit.narrow(0, begin, end - begin) * (scale * std::numbers::log2e);
-  at::Tensor scores = at::mm(anchors, unit.t());  // (A, 2B); only few rows, so plain at::mm
-  const std::vector<T> positives = take_positives<T>(scores, note_ids, begin);
+  at::Tensor scores = at::mm(anchors, unit.t());  // (A, R); only few rows, so plain at::mm
+  if (given.log_q.defined()) scores.sub_(given.log_q * std::numbers::log2e);
+  const std::vector<T> positives = take_positives<T>(scores, given.note_ids, begin);
   // stays finite if all scores of a row are left out
   const at::Tensor maxima = scores.amax(1).clamp_min_(std::numeric_limits<T>::lowest() / 2);
   scores.sub_(maxima.unsqueeze(1)).exp2_();
@@ -75,10 +76,9 @@ WholeGcl compute(
 
 }  // namespace
 
-WholeGcl gcl_whole(
-    const at::Tensor& unit, double scale, const at::Tensor& note_ids, int64_t begin, int64_t end) {
-  return unit.scalar_type() == at::kDouble ? compute<double>(unit, scale, note_ids, begin, end)
-                                           : compute<float>(unit, scale, note_ids, begin, end);
+WholeGcl gcl_whole(const at::Tensor& unit, double scale, const GclRows& given) {
+  return unit.scalar_type() == at::kDouble ? compute<double>(unit, scale, given)
+                                           : compute<float>(unit, scale, given);
 }
 
 at::Tensor weighed_by(const at::Tensor& gradient, const at::Tensor& unit, int64_t begin) {

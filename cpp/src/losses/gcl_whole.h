@@ -1,6 +1,6 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include "notellm/losses/gcl.h"
 
 namespace notellm::internal {
 
@@ -9,17 +9,16 @@ namespace notellm::internal {
 /// the number of operations that are called.
 struct WholeGcl {
   at::Tensor sum;       ///< () of the anchors' losses
-  at::Tensor gradient;  ///< (A, 2B) in the scores exp(tau) cos: softmax, minus 1 at partners
+  at::Tensor gradient;  ///< (A, R) in the scores exp(tau) cos: softmax, minus 1 at partners
 };
 
-/// @param unit      (2B, d) normalised rows in fp32 or fp64.
-/// @param scale     exp(tau).
-/// @param note_ids  (2B) int32 or undefined, as in `gcl_loss`.
-/// @param begin     the anchors are rows [begin, end).
-WholeGcl gcl_whole(
-    const at::Tensor& unit, double scale, const at::Tensor& note_ids, int64_t begin, int64_t end);
+/// @param unit   (R, d) normalised rows in fp32 or fp64.
+/// @param scale  exp(tau).
+/// @param given  as in `gcl_loss`, with anchors; `note_ids` are int32, `log_q` has the dtype of
+///               `unit`.
+WholeGcl gcl_whole(const at::Tensor& unit, double scale, const GclRows& given);
 
-/// (2B, d): (G + G^T) U, where G is the gradient from `gcl_whole`; its row 0 is anchor `begin`.
+/// (R, d): (G + G^T) U, where G is the gradient from `gcl_whole`; its row 0 is anchor `begin`.
 at::Tensor weighed_by(const at::Tensor& gradient, const at::Tensor& unit, int64_t begin);
 
 }  // namespace notellm::internal

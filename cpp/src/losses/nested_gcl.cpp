@@ -2,7 +2,6 @@
 
 #include "tensors.h"
 
-#include "notellm/losses/gcl.h"
 #include "notellm/util/check.h"
 
 namespace notellm {
@@ -10,15 +9,14 @@ namespace notellm {
 LossTerm nested_gcl_loss(const at::Tensor& embeddings,
                          const at::Tensor& tau,
                          std::span<const int64_t> nested_dims,
-                         const at::Tensor& note_ids,
-                         std::optional<std::pair<int64_t, int64_t>> anchors) {
-  LossTerm term = gcl_loss(embeddings, tau, note_ids, anchors);  // checks its arguments
+                         const GclRows& given) {
+  LossTerm term = gcl_loss(embeddings, tau, given);  // checks its arguments
   int64_t before = 0;
   for (const int64_t dim : nested_dims) {
     NOTELLM_CHECK_ARG(before < dim && dim < embeddings.size(1),
                       "nested_dims must ascend from 1 to below the width ", embeddings.size(1),
                       ", but ", dim, " comes after ", before);
-    term.sum = term.sum + gcl_loss(embeddings.narrow(1, 0, dim), tau, note_ids, anchors).sum;
+    term.sum = term.sum + gcl_loss(embeddings.narrow(1, 0, dim), tau, given).sum;
     before = dim;
   }
   if (!nested_dims.empty()) term.sum = term.sum / static_cast<double>(nested_dims.size() + 1);

@@ -17,6 +17,7 @@ bool is_chosen(const NotePrompt& prompt, int64_t hashtag) {
 }
 
 bool has_output(const TokenizedNotes& notes, const NotePrompt& prompt) {
+  if (!prompt.writes) return false;
   if (prompt.task == Task::kHashtags) return !prompt.chosen.empty();
   return !notes.categories[prompt.note].empty();
 }

@@ -19,6 +19,7 @@ constexpr uint64_t kPairStream = 0x70616972;     // "pair"
 constexpr uint64_t kTaskStream = 0x7461736B;     // "task"
 constexpr uint64_t kCountStream = 0x636F756E;    // "coun"
 constexpr uint64_t kHashtagStream = 0x68617368;  // "hash"
+constexpr uint64_t kNegativeStream = 0x6E656761;  // "nega"
 
 void check(const SamplingOptions& options, int64_t pairs) {
   const internal::Require require("PairSampler");
@@ -27,27 +28,37 @@ void check(const SamplingOptions& options, int64_t pairs) {
   require(options.hashtag_ratio >= 0 && options.hashtag_ratio <= 1,
           "hashtag_ratio must be in [0, 1], but is ", options.hashtag_ratio);
   require(options.max_count >= 1, "max_count must be at least 1, but is ", options.max_count);
+  require(options.negatives_per_pair >= 0, "negatives_per_pair must be at least 0, but is ",
+          options.negatives_per_pair);
   require(pairs >= options.pairs_per_step, "there must be at least ", options.pairs_per_step,
           " pairs for one step, but there are ", pairs, "; try fewer pairs a step");
 }
 
-void check_notes(const std::vector<int64_t>& notes, int64_t size) {
+void check_indices(const char* what, const std::vector<int64_t>& notes, int64_t size) {
+  const internal::Require<std::out_of_range> require("PairSampler");
   for (const int64_t note : notes) {
-    if (note < 0 || note >= size) {
-      internal::throw_error<std::out_of_range>("PairSampler", "a pair's note must be in [0, ", size,
-                                               "), but is ", note);
-    }
+    require(note >= 0 && note < size, what, " must be in [0, ", size, "), but is ", note);
   }
+}
+
+void check_negatives(const PairNegatives& negatives, int64_t pairs) {
+  const internal::Require require("PairSampler");
+  const auto& offsets = negatives.offsets;
+  const bool are_right = std::ssize(offsets) == pairs + 1 && offsets.front() == 0 &&
+                         offsets.back() == std::ssize(negatives.notes) &&
+                         std::is_sorted(offsets.begin(), offsets.end());
+  require(are_right || (offsets.empty() && negatives.notes.empty()), "offsets of negatives must be ",
+          pairs + 1, " numbers that ascend from 0 to ", negatives.notes.size(), ", but are not");
 }
 
 // `count` distinct numbers below `owned`, in random order: the first steps of a Fisher-Yates
 // shuffle, whose i-th swap is with a number in [i, owned).
 std::vector<int32_t> draw_distinct(
-    int count, int64_t owned, uint64_t seed, uint64_t epoch, uint64_t row) {
+    int64_t count, int64_t owned, uint64_t seed, uint64_t stream, uint64_t epoch, uint64_t row) {
   std::vector<int32_t> numbers(owned);
   std::iota(numbers.begin(), numbers.end(), 0);
-  for (int i = 0; i < count; ++i) {
-    const uint64_t word = random_word(seed, kHashtagStream, epoch, row, i);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint64_t word = random_word(seed, stream, epoch, row, i);
     std::swap(numbers[i], numbers[i + random_below(word, owned - i)]);
   }
   numbers.resize(count);
@@ -59,10 +70,12 @@ std::vector<int32_t> draw_distinct(
 PairSampler::PairSampler(std::vector<int64_t> sources,
                          std::vector<int64_t> targets,
                          std::vector<int64_t> hashtag_counts,
-                         const SamplingOptions& options)
+                         const SamplingOptions& options,
+                         PairNegatives negatives)
     : sources_(std::move(sources)),
       targets_(std::move(targets)),
       hashtag_counts_(std::move(hashtag_counts)),
+      negatives_(std::move(negatives)),
       options_(options) {
   const auto pairs = static_cast<int64_t>(sources_.size());
   NOTELLM_CHECK_ARG(sources_.size() == targets_.size(),
@@ -74,8 +87,10 @@ PairSampler::PairSampler(std::vector<int64_t> sources,
       "hashtag_counts must be in [0, 2^31), but one is not");
   check(options_, pairs);
   const auto notes = static_cast<int64_t>(hashtag_counts_.size());
-  check_notes(sources_, notes);
-  check_notes(targets_, notes);
+  check_indices("a pair's note", sources_, notes);
+  check_indices("a pair's note", targets_, notes);
+  check_negatives(negatives_, pairs);
+  check_indices("a pair's negative", negatives_.notes, notes);
   steps_per_epoch_ = pairs / options_.pairs_per_step;
 }
 
@@ -119,7 +134,22 @@ NotePrompt PairSampler::hashtag_prompt(int64_t note, uint64_t epoch, uint64_t ro
     count = 1 + static_cast<int64_t>(random_below(word, options_.max_count));
   }
   const int asked = static_cast<int>(std::min(count, owned));
-  return {note, Task::kHashtags, asked, draw_distinct(asked, owned, options_.seed, epoch, row)};
+  return {note, Task::kHashtags, asked,
+          draw_distinct(asked, owned, options_.seed, kHashtagStream, epoch, row)};
+}
+
+std::vector<int64_t> PairSampler::draw_negatives(int64_t pair,
+                                                 uint64_t epoch,
+                                                 uint64_t place) const {
+  if (negatives_.offsets.empty()) return {};
+  const int64_t first = negatives_.offsets[pair], owned = negatives_.offsets[pair + 1] - first;
+  const int64_t count = std::min(options_.negatives_per_pair, owned);
+  std::vector<int64_t> notes;
+  for (const int32_t i :
+       draw_distinct(count, owned, options_.seed, kNegativeStream, epoch, place)) {
+    notes.push_back(negatives_.notes[first + i]);
+  }
+  return notes;
 }
 
 PlannedBatch PairSampler::plan(int64_t step) const {
@@ -135,11 +165,8 @@ PlannedBatch PairSampler::plan(int64_t step, const std::vector<int64_t>& pairs) 
   const int64_t first_row = 2 * (step % steps_per_epoch_) * options_.pairs_per_step;
 
   PlannedBatch batch;
+  check_indices("a pair", pairs, std::ssize(sources_));
   for (const int64_t pair : pairs) {
-    if (pair < 0 || pair >= std::ssize(sources_)) {
-      internal::throw_error<std::out_of_range>("PairSampler", "a pair must be in [0, ",
-                                               sources_.size(), "), but is ", pair);
-    }
     batch.note_ids.push_back(sources_[pair]);
     batch.note_ids.push_back(targets_[pair]);
   }
@@ -149,6 +176,13 @@ PlannedBatch PairSampler::plan(int64_t step, const std::vector<int64_t>& pairs) 
     batch.prompts[row] = hashtag_prompt(batch.note_ids[row], epoch, first_row + row);
   }
   batch.hashtag_shortfall = wanted_hashtag_rows() - std::ssize(rows);
+  for (int64_t b = 0; b < std::ssize(pairs); ++b) {
+    for (const int64_t note : draw_negatives(pairs[b], epoch, first_row / 2 + b)) {
+      batch.note_ids.push_back(note);
+      batch.prompts.push_back({note, Task::kCategory, 0, {}, false});
+    }
+    batch.negative_offsets.push_back(std::ssize(batch.note_ids) - 2 * std::ssize(pairs));
+  }
   return batch;
 }
 

@@ -304,9 +304,9 @@ class NoteModel(nn.Module):
         labelled = states.index_select(0, self.on_device(places[len(pooled) :]))
         return TrainingStates(vectors, embeddings, labelled)
 
-    def on_device(self, values: Any) -> Tensor:
-        """Whole numbers as an int64 tensor on the model's device; the host does not wait for a GPU."""
-        host = torch.tensor(values, dtype=torch.int64)
+    def on_device(self, values: Any, dtype: torch.dtype = torch.int64) -> Tensor:
+        """Numbers, by default whole, as a tensor on the model's device; the host does not wait for a GPU."""
+        host = torch.tensor(values, dtype=dtype)
         return (host.pin_memory() if self.device.type == "cuda" else host).to(self.device, non_blocking=True)
 
     def embed(

@@ -182,6 +182,8 @@ class Prompt:
         pairs_per_step: int,
         hashtag_ratio: float,
         seed: int = 0,
+        negatives: tuple[ArrayLike, ArrayLike] | None = None,
+        negatives_per_pair: int = 1,
     ) -> core.PairSampler:
         """Plans the batches of a training run; each depends only on the seed and the step.
 
@@ -192,15 +194,20 @@ class Prompt:
             pairs_per_step: B, over all processes.
             hashtag_ratio: r; round(r 2B) notes of a batch take the hashtag task, if that many have hashtags.
             seed: Seed of every draw.
+            negatives: Offsets ``(P + 1,)`` and indices of notes: the hard negatives of each pair, see
+                `notellm.hard_negatives.HardNegatives`. Default: none.
+            negatives_per_pair: How many of them a pair brings into its batch; fewer if it has fewer.
 
         Returns:
-            A sampler: ``steps_per_epoch``, and ``plan(step)`` with ``note_ids`` (2B; rows 2b and 2b + 1 are
-            pair b), ``prompts`` (2B rows for :meth:`pack_rows`) and ``hashtag_shortfall``.
+            A sampler: ``steps_per_epoch``, and ``plan(step)`` with ``note_ids`` (2B + H; rows 2b and 2b + 1 are
+            pair b, the last H are negatives), ``prompts`` (the same rows for :meth:`pack_rows`), ``pairs`` (B),
+            ``negative_offsets`` and ``hashtag_shortfall``.
 
         Raises:
             ValueError: If there are fewer pairs than one step takes, or an option is out of its range.
-            IndexError: If a pair names a note that does not exist.
+            IndexError: If a pair or a negative is a note that does not exist.
         """
+        offsets, notes = negatives or ([], [])
         longest = self.config.max_hashtags
         is_uniform = self.config.hashtag_count == "uniform"
         return core.PairSampler(
@@ -212,6 +219,9 @@ class Prompt:
             seed=seed,
             count_policy=core.CountPolicy[self.config.hashtag_count],
             max_count=min(UNIFORM_LIMIT, longest) if is_uniform else longest,
+            negative_offsets=np.asarray(offsets, dtype=np.int64),
+            negatives=np.asarray(notes, dtype=np.int64),
+            negatives_per_pair=negatives_per_pair,
         )
 
     def parse_category(self, output: str) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from notellm import _core
+from notellm.hard_negatives import HardNegatives
 from notellm.io.fingerprints import Fingerprint
 from notellm.models.adapter import LoraOptions
 from notellm.models.note_model import NoteModel
@@ -14,17 +15,27 @@ from notellm.models.pooling import pooling_name
 
 
 def notes_of_pairs(
-    notes: int, source: NDArray[np.int64], target: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The notes that pairs name, and the pairs ``(2, P)`` as positions among these.
+    notes: int, source: NDArray[np.int64], target: NDArray[np.int64], negatives: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The notes that pairs and negatives name; the pairs ``(2, P)`` and the negatives as positions among these.
 
     Raises:
-        IndexError: If a pair names a note that does not exist.
+        IndexError: If a pair or a negative names a note that does not exist.
     """
-    ends, places = np.unique(np.stack([source, target]), return_inverse=True)
+    ends, places = np.unique(np.concatenate([source, target, negatives]), return_inverse=True)
     if np.any((ends < 0) | (ends >= notes)):
         raise IndexError(f"Trainer: pairs must name notes in [0, {notes}), but name {ends[0]} to {ends[-1]}")
-    return ends, places.reshape(2, -1)
+    pairs = len(source)
+    return ends, places[: 2 * pairs].reshape(2, pairs), places[2 * pairs :]
+
+
+def log_frequencies(pairs: NDArray[np.int64], notes: int) -> NDArray[np.float64]:
+    """Shape ``(notes,)``: the log of each note's number of places in pairs ``(2, P)``.
+
+    A note that is in no pair, but only a negative, counts as if it were in one.
+    """
+    counts = np.bincount(pairs.ravel(), minlength=notes)
+    return np.log(np.maximum(counts, 1).astype(np.float64))
 
 
 def data_key(
@@ -58,6 +69,13 @@ def data_key(
         np.array([model.layers]),
         np.array(f"{dict(extra_weights)} {pooling_name(model.pooling)}"),
     )
+
+
+def with_negatives(key: str, negatives: HardNegatives) -> str:
+    """A `data_key` with the hard negatives; without any it is what it was before there were such."""
+    if not len(negatives.notes):
+        return key
+    return _fingerprint(np.array(key), negatives.offsets, negatives.notes, np.array([negatives.per_pair]))
 
 
 def _name_of(lora: LoraOptions) -> str:

@@ -26,6 +26,14 @@ class LossOptions(Options):
     mask_same_note: bool = option(
         "Whether copies of an anchor or of its partner in the batch are no negatives.", default=True
     )
+    log_q: float = option(
+        "Weight of the logQ correction (Yi et al. 2019): so many times the log of a note's number of places in the "
+        "pairs is taken from its scores as a partner and as a negative, so that often related notes, which are "
+        "negatives too often, are not pushed away for that. 1 = the whole correction; 0 = none, as in the paper.",
+        default=0.0,
+        at_least=0,
+        added_later=True,
+    )
     nested_dims: tuple[int, ...] = option(
         "Ascending widths below model.dim at which the first numbers of an embedding must pick out its partner, too "
         "(Matryoshka): L_cl is the mean, with equal weights, over these widths and the whole one. Vectors can then be "

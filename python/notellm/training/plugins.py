@@ -25,7 +25,7 @@ drawn as usual.
 RECORD_KEYS = (
     *("step", "contrastive", "generative", "loss", "tau", "scale", "lr", "lr_head"),
     *("grad_norm", "grad_norm_contrastive", "grad_norm_generative", "validation"),
-    *("tokens", "notes", "hashtag_shortfall", "seconds", "tokens_per_second"),
+    *("tokens", "notes", "negatives", "hashtag_shortfall", "seconds", "tokens_per_second"),
 )
 """Keys that a step's record may have without extra losses."""
 

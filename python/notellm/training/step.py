@@ -1,6 +1,7 @@
 """The rule of one training step: the same update for any number of micro-batches and processes.
 
-Every process plans the whole batch of ``B`` pairs and computes its own rows, one micro-batch at a time:
+Every process plans the whole batch, ``2B`` rows in pairs and ``H`` hard negatives, and computes its own rows, one
+micro-batch at a time (a pair and the negatives that it brings are in the same one):
 
 1. *Embeddings* of its rows. A single micro-batch keeps its graph for stage 3. With several, none keeps it, and only
    the tokens up to [EMB] are computed (GradCache: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory
@@ -82,16 +83,15 @@ class StepSums:
 class _MicroBatch:
     """Rows whose graph is in memory at the same time."""
 
-    begin: int
-    """Index of its first row in the step's batch."""
-    end: int
+    rows: NDArray[np.int64]
+    """Their places in the step's batch."""
     packed: PackedBatch
     """The packed rows; with outputs only if the generative loss has a weight."""
 
     @property
     def is_idle(self) -> bool:
         """Whether its rows count for nothing: its passes only answer those of other processes."""
-        return self.begin == self.end
+        return len(self.rows) == 0
 
 
 class JointStep:
@@ -104,6 +104,8 @@ class JointStep:
         processes: The processes that share the step.
         extra_losses: Losses of the embeddings in addition to eq. (4).
         numbers: Shape ``(N,)``: the number that extra losses get for each tokenised note.
+        log_q: Shape ``(N,)``: the log of the chance that a step takes each tokenised note, see `gcl_loss`; its weight
+            is ``options.log_q``.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class JointStep:
         processes: Processes,
         extra_losses: ExtraLosses | None = None,
         numbers: NDArray[np.int64] | None = None,
+        log_q: NDArray[np.float64] | None = None,
     ) -> None:
         self.shards = model if isinstance(model, Shards) else None
         self.model = model.twin if isinstance(model, Shards) else model
@@ -122,6 +125,7 @@ class JointStep:
         self.processes = processes
         self.extra_losses = extra_losses or {}
         self.numbers = np.arange(len(tokenized)) if numbers is None else numbers
+        self.log_q = np.zeros(len(tokenized)) if log_q is None else log_q
 
     @property
     def dtype(self) -> torch.dtype:
@@ -142,7 +146,7 @@ class JointStep:
         self.model.zero_grad(set_to_none=True)
         self._dropout_seed = dropout_seed(self.options.seed, step)  # the same mask in all passes
         micros = self._cut(plan)
-        anchors = len(plan.note_ids) if self.options.contrastive else 0
+        anchors = 2 * plan.pairs if self.options.contrastive else 0
         reads_rows = anchors > 0 or bool(self.extra_losses)
         labelled = self._count_labelled(micros)
         kept: TrainingStates | None = None
@@ -151,7 +155,8 @@ class JointStep:
         row_gradients: Tensor | None = None
         if reads_rows:
             embeddings, kept = self._embed(micros, plan)
-            contrastive, extra, row_gradients = self._contrast(embeddings, plan)
+            rows = self._gather(embeddings, np.concatenate([micro.rows for micro in micros]), plan)
+            contrastive, extra, row_gradients = self._contrast(rows, plan)
         for micro in micros:
             if reads_rows or len(micro.packed.labels) or (self.shards and labelled):
                 states = kept or self._forward(micro.packed)
@@ -165,25 +170,38 @@ class JointStep:
 
     def _cut(self, plan: "_core.prompts.PlannedBatch") -> list[_MicroBatch]:
         """Cuts this process's share of the pairs into micro-batches of ``micro_pairs``."""
-        first, last = self.processes.share(len(plan.prompts) // 2)
+        first, last = self.processes.share(plan.pairs)
         size = self.options.micro_pairs or last - first
         mode = "train" if self.options.alpha > 0 else "embed"  # outputs without weight are left out
         micros = []
         for pair in range(first, last, size):
-            begin, end = 2 * pair, 2 * min(pair + size, last)
-            packed = self.model.prompt.pack_rows(self.tokenized, plan.prompts[begin:end], mode=mode)
-            micros.append(_MicroBatch(begin, end, packed))
+            rows = self._rows_of(plan, pair, min(pair + size, last))
+            micros.append(_MicroBatch(rows, self._pack(plan, rows, mode)))
         return micros + self._idle(plan, size, len(micros))
+
+    def _rows_of(self, plan: "_core.prompts.PlannedBatch", first: int, last: int) -> NDArray[np.int64]:
+        """The rows of some pairs, and the negatives that these bring if there is a contrastive loss."""
+        pairs = np.arange(2 * first, 2 * last)
+        if not self.options.contrastive:
+            return pairs
+        begin, end = (2 * plan.pairs + int(plan.negative_offsets[pair]) for pair in (first, last))
+        return np.concatenate([pairs, np.arange(begin, end)])
+
+    def _pack(
+        self, plan: "_core.prompts.PlannedBatch", rows: NDArray[np.int64], mode: str
+    ) -> PackedBatch:
+        prompts = plan.prompts
+        return self.model.prompt.pack_rows(self.tokenized, [prompts[row] for row in rows], mode=mode)
 
     def _idle(self, plan: "_core.prompts.PlannedBatch", size: int, own: int) -> list[_MicroBatch]:
         """Where weights are divided: passes that other processes make, and this one has no rows left for."""
-        pairs, count = len(plan.prompts) // 2, self.processes.count
+        pairs, count = plan.pairs, self.processes.count
         if self.shards is None or not self.options.micro_pairs:
             return []
         most = math.ceil(math.ceil(pairs / count) / size)  # of the largest share
         row = 2 * self.processes.share(pairs)[0]
-        packed = self.model.prompt.pack_rows(self.tokenized, plan.prompts[row : row + 1], mode="embed")
-        return [_MicroBatch(row, row, packed)] * (most - own)
+        none = np.empty(0, np.int64)
+        return [_MicroBatch(none, self._pack(plan, np.array([row]), "embed"))] * (most - own)
 
     def _count_labelled(self, micros: Sequence[_MicroBatch]) -> int:
         """The denominator of the generative loss, over all processes: notes with an output, or tokens."""
@@ -216,52 +234,64 @@ class JointStep:
         embeddings = []
         with torch.no_grad():
             for micro in micros:
-                rows = plan.prompts[micro.begin : micro.end]
-                inputs = (
-                    micro.packed
-                    if micro.is_idle
-                    else self.model.prompt.pack_rows(self.tokenized, rows, mode="embed")
-                )
-                embeddings.append(self._forward(inputs).embeddings[: micro.end - micro.begin])
+                inputs = micro.packed if micro.is_idle else self._pack(plan, micro.rows, "embed")
+                embeddings.append(self._forward(inputs).embeddings[: len(micro.rows)])
         return torch.cat(embeddings), None
 
+    def _gather(
+        self, own: Tensor, places: NDArray[np.int64], plan: "_core.prompts.PlannedBatch"
+    ) -> Tensor:
+        """Stage 2: the embeddings of all processes' rows, from one's own and their places: ``(2B + H, d)``."""
+        rows = own.new_zeros(len(plan.note_ids) if self.options.contrastive else 2 * plan.pairs, own.size(1))
+        rows[self.model.on_device(places)] = own
+        self.processes.sum_(rows)  # gathers by a sum: adding zeros is exact, and shares may differ in size
+        return rows.requires_grad_()
+
     def _contrast(
-        self, own: Tensor, plan: "_core.prompts.PlannedBatch"
+        self, rows: Tensor, plan: "_core.prompts.PlannedBatch"
     ) -> tuple[Tensor, list[Tensor], Tensor]:
         """Stage 2: loss sum of own anchors, shares of extra losses, and gradients of all rows; adds tau's gradient.
 
         Args:
-            own: Shape ``(n, d)``: embeddings of this process's rows.
+            rows: Shape ``(2B + H, d)``: all embeddings.
             plan: The plan of the whole batch.
 
         Returns:
-            A scalar, scalars, and gradients of shape ``(2B, d)``.
+            A scalar, scalars, and gradients of shape ``(2B + H, d)``.
         """
-        begin, end = (2 * pair for pair in self.processes.share(len(plan.prompts) // 2))
-        rows = own.new_zeros(len(plan.prompts), own.size(1))  # (2B, d)
-        rows[begin:end] = own
-        self.processes.sum_(rows)  # gathers by a sum: adding zeros is exact, and shares may differ in size
-        rows.requires_grad_()
+        paired = 2 * plan.pairs
         # every process computes extra losses completely, but counts only its share of them
-        notes = self.model.on_device(self.numbers[plan.note_ids])
-        extra = [fn(rows, notes) / self.processes.count for _, fn in self.extra_losses.values()]
+        notes = self.model.on_device(self.numbers[plan.note_ids[:paired]])
+        extra = [fn(rows[:paired], notes) / self.processes.count for _, fn in self.extra_losses.values()]
         total = rows.sum() * 0  # so that there is always a graph
         for (weight, _), loss in zip(self.extra_losses.values(), extra, strict=True):
             total = total + weight * loss
         contrastive = rows.new_zeros(())
         if self.options.contrastive:
-            has_copies = len(np.unique(plan.note_ids)) < len(plan.note_ids)
-            ids = self.model.on_device(plan.note_ids) if self.options.mask_same_note and has_copies else None
-            dims = self.options.nested_dims
-            contrastive = gcl_term(
-                rows, self.model.tau, note_ids=ids, anchors=(begin, end), nested_dims=dims
-            ).sum
-            whole = LossTerm(contrastive, len(rows))
-            total = total + joint_loss(whole, NOTHING, alpha=self.options.alpha)
+            contrastive = self._contrastive_sum(rows, plan)
+            total = total + joint_loss(LossTerm(contrastive, paired), NOTHING, alpha=self.options.alpha)
         total.backward()  # type: ignore[no-untyped-call]
         assert rows.grad is not None
         self.processes.sum_(rows.grad)
         return contrastive.detach(), [loss.detach() for loss in extra], rows.grad
+
+    def _contrastive_sum(self, rows: Tensor, plan: "_core.prompts.PlannedBatch") -> Tensor:
+        """Equation 2, summed over own anchors."""
+        options, notes = self.options, plan.note_ids
+        begin, end = (2 * pair for pair in self.processes.share(plan.pairs))
+        has_copies = len(np.unique(notes)) < len(notes)
+        log_q = None
+        if options.log_q:
+            log_q = self.model.on_device(options.log_q * self.log_q[notes], torch.float64)
+        return gcl_term(
+            rows,
+            self.model.tau,
+            note_ids=self.model.on_device(notes) if options.mask_same_note and has_copies else None,
+            log_q=log_q,
+            anchors=(begin, end),
+            negatives=len(notes) - 2 * plan.pairs,
+            nested_dims=options.nested_dims,
+        ).sum
 
     def _descend(
         self, micro: _MicroBatch, states: TrainingStates, row_gradients: Tensor | None, labelled: int
@@ -270,9 +300,11 @@ class JointStep:
         roots: list[Tensor] = []
         gradients: list[Tensor | None] = []
         if row_gradients is not None:
-            rows = row_gradients[micro.begin : micro.end]
             roots.append(states.embeddings)
-            gradients.append(torch.zeros_like(states.embeddings) if micro.is_idle else rows)
+            rows = torch.zeros_like(states.embeddings)
+            if not micro.is_idle:
+                rows = row_gradients[self.model.on_device(micro.rows)]
+            gradients.append(rows)
         if self.shards is not None:
             self._reach_all(self.shards.twin.lm_head, states, labelled, roots, gradients)
         generative = torch.zeros((), device=self.model.device)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from notellm import _core
 from notellm.data.notes import Notes
+from notellm.hard_negatives import HardNegatives
 from notellm.loggers import About
 from notellm.losses import LossTerm, joint_loss, nested_dims_fault
 from notellm.models.note_model import NoteModel
@@ -33,7 +34,7 @@ from notellm.training.checkpoint import (
 )
 from notellm.training.checks import check_pairs, check_there_is_a_loss
 from notellm.training.gradient_norms import GradientNorms
-from notellm.training.identity import data_key, notes_of_pairs
+from notellm.training.identity import data_key, log_frequencies, notes_of_pairs, with_negatives
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses, PairChooser, check_extra_losses, chosen_pairs
@@ -66,6 +67,8 @@ class Trainer:
         extra_losses: Losses of the embeddings that are added to eq. (4), by name with their weights; see
             `notellm.training.plugins`. With ``options.contrastive`` false they take the place of GCL.
         choose_pairs: Which pairs each step has, instead of all in random order; see `notellm.training.plugins`.
+        negatives: Hard negatives of the pairs, which a step's pairs bring as further negatives of all its anchors; see
+            `notellm.hard_negatives`. They read the category prompt, and do not learn to write.
         validate: Measures the model every ``options.validate_every`` steps; see `notellm.training.validation`.
         callbacks: Called at the moments of a training; see `notellm.training.callbacks`.
         about: What loggers are told of the run; by default the folder's name and the options.
@@ -74,7 +77,7 @@ class Trainer:
         ValueError: If an option is out of range, there are fewer pairs than one step takes, a step has fewer pairs than
             there are processes, an extra loss has a name that records use already, or options ask for a validation
             without a measure, or for loggers without a folder.
-        IndexError: If a pair names a note that does not exist.
+        IndexError: If a pair or a negative names a note that does not exist.
         NotSupportedError: If a logger's package, or that of 8-bit moments, is not installed.
 
     Attributes:
@@ -93,6 +96,7 @@ class Trainer:
         folder: str | Path | None = None,
         extra_losses: ExtraLosses | None = None,
         choose_pairs: PairChooser | None = None,
+        negatives: HardNegatives | None = None,
         validate: Measure | None = None,
         callbacks: Sequence[Callback] = (),
         about: About | None = None,
@@ -111,7 +115,7 @@ class Trainer:
         self.processes = Processes.current()
         check_pairs(self.options.pairs_per_step, self.processes.count)
         self._set_nested_dims()
-        ends = self._take_notes(notes, source, target)
+        ends = self._take_notes(notes, source, target, negatives)
         check_there_is_a_loss(self.options, self.tokenized, bool(self.extra_losses))
         self.total_steps = self.options.max_steps or self.options.epochs * self.sampler.steps_per_epoch
         self.warmup_steps = int(self.options.warmup_ratio * self.total_steps)
@@ -125,6 +129,7 @@ class Trainer:
             self.processes,
             self.extra_losses,
             numbers=ends,
+            log_q=log_frequencies(self.pairs, len(ends)),
         )
         self._norms: GradientNorms | None = None
         self.step = 0
@@ -133,10 +138,20 @@ class Trainer:
         self._is_to_stop = False  # as a callback wishes
 
     def _take_notes(
-        self, notes: Notes, source: NDArray[np.int64], target: NDArray[np.int64]
+        self,
+        notes: Notes,
+        source: NDArray[np.int64],
+        target: NDArray[np.int64],
+        negatives: HardNegatives | None,
     ) -> NDArray[np.int64]:
-        """Tokenises the notes of pairs alone; from here on, indices count among these. Returns their own indices."""
-        ends, self.pairs = notes_of_pairs(len(notes), source, target)
+        """Tokenises the notes of pairs alone, with their negatives; from here on, indices count among these.
+
+        Returns their own indices.
+        """
+        if negatives is None:
+            negatives = HardNegatives(np.zeros(len(source) + 1, np.int64), np.empty(0, np.int64))
+        ends, self.pairs, others = notes_of_pairs(len(notes), source, target, negatives.notes)
+        self.negatives = replace(negatives, notes=others)
         self.tokenized = self.model.prompt.tokenize(notes.take(ends))
         self.sampler = self.model.prompt.sampler(
             self.tokenized,
@@ -145,6 +160,8 @@ class Trainer:
             pairs_per_step=self.options.pairs_per_step,
             hashtag_ratio=self.options.hashtag_ratio,
             seed=self.options.seed,
+            negatives=(self.negatives.offsets, self.negatives.notes),
+            negatives_per_pair=self.negatives.per_pair,
         )
         return ends
 
@@ -287,6 +304,7 @@ class Trainer:
             **{f"grad_norm_{name}": float(norm) for name, norm in norms.items()},
             "tokens": sums.tokens,
             "notes": len(plan.note_ids),
+            **({"negatives": len(plan.note_ids) - 2 * plan.pairs} if len(self.negatives.notes) else {}),
             "hashtag_shortfall": plan.hashtag_shortfall,
         }
         seconds = time.perf_counter() - begin
@@ -378,7 +396,8 @@ class Trainer:
 
     def _data_key(self) -> str:
         weights = {name: weight for name, (weight, _) in self.extra_losses.items()}
-        return data_key(self.model, self.tokenized, self.pairs, self.plan(0), self.total_steps, weights)
+        key = data_key(self.model, self.tokenized, self.pairs, self.plan(0), self.total_steps, weights)
+        return with_negatives(key, self.negatives)
 
     def _resume(self, folder: Path) -> None:
         newest = latest_checkpoint(folder / CHECKPOINTS)

@@ -157,6 +157,13 @@ TEST(Pack, GivesNoLabelsToANoteWithoutCategory) {
   EXPECT_EQ(batch.last, batch.compression);
 }
 
+TEST(Pack, GivesNoLabelsToARowThatIsNotToWrite) {
+  const NotePrompt silent{0, Task::kCategory, 0, {}, false}, writing{0, Task::kCategory, 0, {}};
+  const PackedBatch batch = pack_one(silent, PackMode::kTrain);
+  EXPECT_TRUE(batch.labels.empty());
+  EXPECT_EQ(batch.tokens, pack_one(writing, PackMode::kEmbed).tokens);
+}
+
 TEST(Pack, MakesNotesRootsWhereNothingIsShared) {
   PromptSet set = prompts();
   set.bos.clear();

@@ -168,6 +168,80 @@ TEST(PairSampler, ChoosesDifferentHashtagsInRandomOrder) {
   for (const auto& [chosen, count] : pairs_of_three) EXPECT_NEAR(count, 1000, 150);
 }
 
+// Pair p has p % 4 negatives: notes 0, 1, ...
+PairNegatives negatives_of_pairs() {
+  PairNegatives negatives{{0}, {}};
+  for (int64_t p = 0; p < kPairs; ++p) {
+    for (int64_t note = 0; note < p % 4; ++note) negatives.notes.push_back(note);
+    negatives.offsets.push_back(std::ssize(negatives.notes));
+  }
+  return negatives;
+}
+
+PairSampler sampler_with_negatives(int64_t negatives_per_pair) {
+  std::vector<int64_t> sources(kPairs, 3), targets;
+  for (int64_t p = 0; p < kPairs; ++p) targets.push_back(4 + p);  // so the target names the pair
+  const SamplingOptions options{.pairs_per_step = 7, .negatives_per_pair = negatives_per_pair};
+  return {sources, targets, std::vector<int64_t>(4 + kPairs, 2), options, negatives_of_pairs()};
+}
+
+TEST(PairSampler, BringsNegativesBehindThePairs) {
+  const PairSampler draw = sampler_with_negatives(2);
+  for (int64_t step = 0; step < 6; ++step) {
+    const PlannedBatch batch = draw.plan(step);
+    ASSERT_EQ(batch.pairs(), 7);
+    ASSERT_EQ(std::ssize(batch.note_ids), 14 + batch.negative_offsets.back());
+    ASSERT_EQ(batch.prompts.size(), batch.note_ids.size());
+    for (int64_t b = 0; b < 7; ++b) {
+      const int64_t pair = batch.note_ids[2 * b + 1] - 4;
+      const int64_t begin = 14 + batch.negative_offsets[b];
+      const int64_t end = 14 + batch.negative_offsets[b + 1];
+      EXPECT_EQ(end - begin, std::min<int64_t>(2, pair % 4));
+      std::set<int64_t> notes;
+      for (int64_t row = begin; row < end; ++row) {
+        EXPECT_LT(batch.note_ids[row], pair % 4);
+        EXPECT_EQ(batch.prompts[row].note, batch.note_ids[row]);
+        EXPECT_EQ(batch.prompts[row].task, Task::kCategory);
+        EXPECT_FALSE(batch.prompts[row].writes);
+        notes.insert(batch.note_ids[row]);
+      }
+      EXPECT_EQ(std::ssize(notes), end - begin);
+    }
+  }
+}
+
+TEST(PairSampler, DrawsEveryNegativeEquallyOften) {
+  const PairSampler draw = sampler_with_negatives(1);
+  std::map<std::pair<int64_t, int64_t>, int> drawn;  // by pair and negative
+  for (int64_t step = 0; step < 3000; ++step) {
+    const PlannedBatch batch = draw.plan(step);
+    for (int64_t b = 0; b < 7; ++b) {
+      const int64_t row = 14 + batch.negative_offsets[b];
+      if (batch.negative_offsets[b + 1] > batch.negative_offsets[b]) {
+        ++drawn[{batch.note_ids[2 * b + 1] - 4, batch.note_ids[row]}];
+      }
+    }
+  }
+  for (const auto& [pair_and_note, count] : drawn) {
+    const int64_t owned = pair_and_note.first % 4;
+    EXPECT_NEAR(count, 913.0 / owned, 110) << owned;  // 3000 * 7 / 23 draws; five deviations
+  }
+  EXPECT_EQ(std::ssize(drawn), std::ssize(negatives_of_pairs().notes));
+}
+
+TEST(PairSampler, DrawsPairsAndTasksAsWithoutNegatives) {
+  const PlannedBatch with = sampler_with_negatives(3).plan(5);
+  PlannedBatch without = sampler_with_negatives(0).plan(5);
+  EXPECT_EQ(std::ssize(without.note_ids), 14);
+  EXPECT_EQ(without.pairs(), 7);
+  for (int64_t row = 0; row < 14; ++row) {
+    EXPECT_EQ(with.note_ids[row], without.note_ids[row]);
+    EXPECT_EQ(with.prompts[row].task, without.prompts[row].task);
+    EXPECT_EQ(with.prompts[row].chosen, without.prompts[row].chosen);
+    EXPECT_TRUE(with.prompts[row].writes);
+  }
+}
+
 TEST(PairSampler, ChangesWithTheSeed) {
   EXPECT_NE(sampler({.pairs_per_step = 23, .seed = 1}).plan(0).note_ids,
             sampler({.pairs_per_step = 23, .seed = 2}).plan(0).note_ids);
@@ -182,6 +256,15 @@ TEST(PairSampler, RefusesWhatItCannotSample) {
   EXPECT_THROW(PairSampler({0}, {1, 2}, {0, 0, 0}, {.pairs_per_step = 1}), std::invalid_argument);
   EXPECT_THROW(PairSampler({0}, {1}, {0, -1}, {.pairs_per_step = 1}), std::invalid_argument);
   EXPECT_THROW(PairSampler({0}, {2}, {0, 0}, {.pairs_per_step = 1}), std::out_of_range);
+  const auto with = [](int64_t per_pair, PairNegatives negatives) {
+    PairSampler({0}, {1}, {0, 0}, {.pairs_per_step = 1, .negatives_per_pair = per_pair}, negatives);
+  };
+  EXPECT_THROW(with(-1, {}), std::invalid_argument);
+  EXPECT_THROW(with(1, {{0, 1}, {2}}), std::out_of_range);
+  for (const PairNegatives& wrong : std::vector<PairNegatives>{
+           {{0}, {}}, {{1, 1}, {0}}, {{0, 2}, {0}}, {{0, 1, 0}, {}}, {{}, {0}}}) {
+    EXPECT_THROW(with(1, wrong), std::invalid_argument);
+  }
 }
 
 }  // namespace

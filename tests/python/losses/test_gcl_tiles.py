@@ -48,6 +48,58 @@ def test_values_and_gradients_equal_eq_2_for_every_tile_size(tile_rows, ids):
     assert_all_close(value_and_gradients(summed(*inputs, ids, tile_rows=tile_rows), *inputs), expected)
 
 
+MORE_IDS = torch.cat([IDS, torch.tensor([3, 20, 21, 1, 20])])
+
+
+@pytest.mark.parametrize("tile_rows", [2, 4, 6, 14, 512], ids=lambda n: f"tile_rows={n}")
+@pytest.mark.parametrize("negatives", [0, 5], ids=lambda n: f"negatives={n}")
+@pytest.mark.parametrize("has_log_q", [False, True], ids=["q=1", "log_q"])
+@pytest.mark.parametrize("ids", [None, MORE_IDS], ids=["all", "masked"])
+def test_negatives_and_log_q_equal_the_reference(ids, has_log_q, negatives, tile_rows):
+    embeddings, tau = batch()
+    rows = torch.cat([embeddings.detach(), torch.randn(negatives, 5).double()]).requires_grad_()
+    given = {"log_q": 3 * torch.randn(len(rows)).double() if has_log_q else None, "negatives": negatives}
+    ids = None if ids is None else ids[: len(rows)]
+    expected = value_and_gradients(14 * reference.nt_xent(rows, tau, ids, **given), rows, tau)
+    ours = value_and_gradients(summed(rows, tau, ids, tile_rows=tile_rows, **given), rows, tau)
+    assert_all_close(ours, expected)
+    loss = summed(rows, tau, ids, tile_rows=tile_rows, **given)
+    again = torch.autograd.grad(loss, (rows, tau), create_graph=True)  # of composed operations
+    assert_all_close(again, expected[1:])
+
+
+@pytest.mark.parametrize("tile_rows", [4, 512], ids=lambda n: f"tile_rows={n}")
+def test_a_constant_in_log_q_changes_nothing(tile_rows):
+    inputs = batch()
+    expected = value_and_gradients(summed(*inputs, IDS, tile_rows=tile_rows), *inputs)
+    same = torch.full((14,), -9.0).double()
+    assert_all_close(
+        value_and_gradients(summed(*inputs, IDS, tile_rows=tile_rows, log_q=same), *inputs), expected
+    )
+
+
+def test_log_q_makes_sampled_negatives_an_unbiased_sample_of_all_notes():
+    """Negatives drawn by popularity stand for all notes alike only if log q is taken from their scores."""
+    population = torch.nn.functional.normalize(torch.randn(40, 4).double(), dim=1)
+    popularity = torch.logspace(0, 2, 40).double()
+    popularity /= popularity.sum()
+    anchor = torch.nn.functional.normalize(population[-1:] + population[0:1], dim=1)
+    tau, drawn, partner = torch.tensor(1.0).double(), 4000, torch.randn(1, 4).double()
+    notes = torch.multinomial(popularity, drawn, replacement=True)
+    rows = torch.cat([anchor, partner, population[notes]])
+    positive = (tau.exp() * torch.nn.functional.cosine_similarity(anchor, partner)).exp().item()
+    over_all = (tau.exp() * (anchor @ population.T)).exp().sum().item()
+
+    def denominator_of_negatives(sign):
+        log_q = sign * torch.cat([torch.zeros(2), popularity.log()[notes]])
+        loss = summed(rows, tau, log_q=log_q, anchors=(0, 1), negatives=drawn).item()
+        return (torch.tensor(loss).double().exp().item() - 1) * positive / drawn
+
+    assert denominator_of_negatives(1) == pytest.approx(over_all, rel=0.1)
+    for sign in (0, -1):
+        assert denominator_of_negatives(sign) < 0.2 * over_all
+
+
 @pytest.mark.parametrize("tile_rows", [2, 4, 512], ids=lambda n: f"tile_rows={n}")
 @pytest.mark.parametrize("anchors", [None, (0, 6), (3, 8), (5, 6), (13, 14)], ids=str)
 @pytest.mark.parametrize("ids", [None, IDS], ids=["all", "masked"])
@@ -56,9 +108,11 @@ def test_gradcheck(tile_rows, anchors, ids):
 
 
 @pytest.mark.parametrize("anchors", [None, (3, 6)], ids=str)
-def test_second_derivatives(anchors):
-    ids = IDS[:8]
-    assert gradgradcheck(lambda e, t: summed(e, t, ids, anchors=anchors, tile_rows=4), batch(4, tau=0.5))
+@pytest.mark.parametrize("negatives", [0, 2])
+def test_second_derivatives(anchors, negatives):
+    ids, log_q = IDS[:8], torch.randn(8).double() if negatives else None
+    given = {"anchors": anchors, "negatives": negatives, "log_q": log_q}
+    assert gradgradcheck(lambda e, t: summed(e, t, ids, tile_rows=4, **given), batch(4, tau=0.5))
 
 
 @pytest.mark.parametrize("ids", [None, IDS], ids=["all", "masked"])

@@ -1,5 +1,6 @@
 """The rule of a step: micro-batches change memory, not the update."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,6 +37,7 @@ def assert_same_run(ours, theirs, tolerance):
         ({"checkpoint_layers": True}, "all"),
         ({"pairs_per_step": 1}, "all"),
         ({"nested_dims": (2, 5)}, "all"),
+        ({"log_q": 1.0}, "all"),
     ],
     ids=str,
 )
@@ -44,6 +46,19 @@ def test_micro_batches_give_the_update_of_the_whole_batch(options, labelled, tin
     for micro_pairs in (3,) if options or labelled != "all" else (1, 2, 3, 7, 100):
         cut = train(tiny_folder, Run("cut", options | {"micro_pairs": micro_pairs}, labelled))
         assert_same_run(cut, whole, FP64)
+
+
+@pytest.mark.parametrize("options", [{}, {"contrastive": False}, {"alpha": 0.0, "log_q": 1.0}], ids=str)
+@pytest.mark.parametrize("extra", [False, True], ids=["", "extra"])
+def test_micro_batches_give_the_update_of_a_batch_with_negatives(options, extra, tiny_folder):
+    whole = train(tiny_folder, Run("whole", options, negatives=2, extra=extra))
+    for micro_pairs in (1, 3):
+        cut = Run("cut", options | {"micro_pairs": micro_pairs}, negatives=2, extra=extra)
+        assert_same_run(train(tiny_folder, cut), whole, FP64)
+    assert all(0 < record["negatives"] == record["notes"] - 14 for record in whole[1])
+    weights = train(tiny_folder, Run("without", options, extra=extra))[0]
+    is_changed = any(not torch.equal(weights[name], value) for name, value in whole[0].items())
+    assert is_changed == options.get("contrastive", True)  # they are negatives, and nothing else
 
 
 @pytest.mark.parametrize("nested_dims", [(), (2, 5)])
@@ -61,31 +76,37 @@ def joint_loss_by_hand(trainer, plan):
     batch = model.prompt.pack_rows(trainer.tokenized, plan.prompts)
     states = model(batch, trainer.dtype)
     ids, contrastive, widths = plan.note_ids, 0, [*options.nested_dims, model.dim]
+    places = np.bincount(trainer.pairs.ravel(), minlength=len(trainer.tokenized)).clip(1)
+    log_q = options.log_q * torch.from_numpy(np.log(places[ids]))
     for width in widths:
         first = states.embeddings[:, :width]
         unit = first / first.norm(dim=1, keepdim=True)
-        cosines = unit @ unit.T * model.tau.exp()
-        for i in range(len(ids)):
+        scores = unit @ unit.T * model.tau.exp() - log_q
+        for i in range(2 * plan.pairs):
             others = (j for j in range(len(ids)) if j != i and ids[j] != ids[i] and ids[j] != ids[i ^ 1])
             seen = sorted({i ^ 1, *others})
-            contrastive = contrastive + (cosines[i, seen].logsumexp(0) - cosines[i, i ^ 1]) / len(widths)
+            contrastive = contrastive + (scores[i, seen].logsumexp(0) - scores[i, i ^ 1]) / len(widths)
     log_p, notes = model.logits(states.labelled, trainer.dtype).log_softmax(1), []
     for begin, end in zip(batch.label_offsets[:-1], batch.label_offsets[1:], strict=True):
         if begin < end:
             notes.append(-torch.stack([log_p[t, batch.labels[t]] for t in range(begin, end)]).mean())
     generative = torch.stack(notes).mean()
-    return (contrastive / len(ids) + options.alpha * generative) / (1 + options.alpha)
+    return (contrastive / (2 * plan.pairs) + options.alpha * generative) / (1 + options.alpha)
 
 
 @pytest.mark.parametrize("nested_dims", [(), (1,), (2, 3, 5)])
 @pytest.mark.parametrize("has_lora", [False, True])
 @pytest.mark.parametrize("micro_pairs", [0, 2])
-def test_gradients_are_those_of_the_joint_loss(micro_pairs, has_lora, nested_dims, tiny_folder):
-    options = {"micro_pairs": micro_pairs, "nested_dims": nested_dims}
-    trainer = make_trainer(tiny_folder, Run("step", options))
+@pytest.mark.parametrize("has_negatives", [False, True])
+def test_gradients_are_those_of_the_joint_loss(
+    has_negatives, micro_pairs, has_lora, nested_dims, tiny_folder
+):
+    options = {"micro_pairs": micro_pairs, "nested_dims": nested_dims, "log_q": 0.7 * has_negatives}
+    trainer = make_trainer(tiny_folder, Run("step", options, negatives=2 * has_negatives))
     if has_lora:
         trainer.model.add_lora(LoraOptions(r=2, alpha=4.0, dropout=0.0), seed=1)
     plan = trainer.sampler.plan(0)
+    assert (len(plan.note_ids) > 14) == has_negatives
     expected = joint_loss_by_hand(trainer, plan)
     names = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
     gradients = dict(zip(names, torch.autograd.grad(expected, names.values()), strict=True))

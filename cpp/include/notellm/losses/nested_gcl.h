@@ -1,11 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <utility>
 
-#include "notellm/losses/terms.h"
+#include "notellm/losses/gcl.h"
 
 namespace notellm {
 
@@ -21,7 +19,6 @@ namespace notellm {
 LossTerm nested_gcl_loss(const at::Tensor& embeddings,
                          const at::Tensor& tau,
                          std::span<const int64_t> nested_dims,
-                         const at::Tensor& note_ids = {},
-                         std::optional<std::pair<int64_t, int64_t>> anchors = std::nullopt);
+                         const GclRows& given = {});
 
 }  // namespace notellm

@@ -17,6 +17,7 @@ struct NotePrompt {
   int count = 0;                ///< hashtag task: j, how many hashtags are asked for
   std::vector<int32_t> chosen;  ///< hashtag task: the hashtags to write (indices within the note,
                                 ///< in order); empty when the model has to find them
+  bool writes = true;           ///< whether training teaches it to write its output
 };
 
 /// Notes and the prompts for them, as embedding and generation read them. It refers to both and
@@ -52,8 +53,8 @@ struct PromptSequences {
 /// category prompt <topics> is all hashtags. In the hashtag prompt it is the hashtags that are not
 /// `chosen`, and empty if none is chosen: the hashtags to write are never shown, and at evaluation
 /// none is. kTrain: a note's labels are its output tokens and EOS, each predicted from the state of
-/// the token before it. A note without category that gets the category task has nothing to write:
-/// it has no labels and ends at the compressed position.
+/// the token before it. A note without category that gets the category task has nothing to write,
+/// nor has one that is not to write: it has no labels and ends at the compressed position.
 ///
 /// @param set      valid (see `validate`).
 /// @param notes    valid (see `validate`).

@@ -20,34 +20,51 @@ struct SamplingOptions {
   uint64_t seed = 0;
   CountPolicy count_policy = CountPolicy::kOne;
   int max_count = 5;  ///< >= 1
+  int64_t negatives_per_pair = 0;  ///< hard negatives that a pair brings; fewer if it has fewer
 };
 
-/// The notes and tasks of one step, for all processes together.
+/// Hard negatives: notes that are like a pair's first note, but not related to it.
+struct PairNegatives {
+  std::vector<int64_t> offsets;  ///< (P+1) pair p owns notes [offsets[p], offsets[p + 1]);
+                                 ///< empty: no pair has any
+  std::vector<int64_t> notes;    ///< indices of notes, distinct for each pair
+};
+
+/// The notes and tasks of one step, for all processes together: 2B rows in pairs, then H negatives.
 struct PlannedBatch {
-  std::vector<int64_t> note_ids;    ///< (2B) indices of notes; rows 2b and 2b + 1 are pair b
-  std::vector<NotePrompt> prompts;  ///< (2B) the same rows with their tasks
-  int64_t hashtag_shortfall = 0;    ///< how many hashtag tasks are missing to round(r 2B)
+  std::vector<int64_t> note_ids;    ///< (2B+H) indices of notes; rows 2b and 2b + 1 are pair b
+  std::vector<NotePrompt> prompts;  ///< (2B+H) the same rows with their tasks; negatives have the
+                                    ///< category task and do not write
+  std::vector<int64_t> negative_offsets{0};  ///< (B+1) pair b brings rows
+                                             ///< 2B + [offsets[b], offsets[b + 1])
+  int64_t hashtag_shortfall = 0;  ///< how many hashtag tasks are missing to round(r 2B)
+
+  int64_t pairs() const { return static_cast<int64_t>(negative_offsets.size()) - 1; }
 };
 
-/// Draws the batches of a training run: which pairs, which task for each note, which hashtags.
+/// Draws the batches of a training run: which pairs, which task for each note, which hashtags, which
+/// hard negatives.
 ///
 /// Every draw is a function of (seed, epoch, row): a plan depends only on the sampler and the step,
 /// so a run can resume at any step, and neither the number of workers nor the order of calls
 /// matters. An epoch goes through all pairs in a new order and drops the last P mod B of them. In
 /// each batch round(r 2B) of the notes that have hashtags get the hashtag task, the others the
 /// category task; if fewer notes have hashtags, all of these get it, and the difference is the
-/// shortfall.
+/// shortfall. A pair's negatives are drawn anew in each epoch, without replacement.
 class PairSampler {
  public:
   /// @param sources, targets  (P) the two notes of each pair
   /// @param hashtag_counts    (notes) hashtags of each note, >= 0
+  /// @param negatives         of each pair
   /// @throws std::invalid_argument  if there are fewer pairs than one step takes, the lengths
-  ///                                differ, or an option is out of its range
-  /// @throws std::out_of_range      if a pair names a note without a hashtag count
+  ///                                differ, offsets of negatives do not ascend from 0 to their
+  ///                                number, or an option is out of its range
+  /// @throws std::out_of_range      if a pair or a negative is a note without a hashtag count
   PairSampler(std::vector<int64_t> sources,
               std::vector<int64_t> targets,
               std::vector<int64_t> hashtag_counts,
-              const SamplingOptions& options);
+              const SamplingOptions& options,
+              PairNegatives negatives = {});
 
   /// floor(P / B).
   int64_t steps_per_epoch() const { return steps_per_epoch_; }
@@ -69,11 +86,13 @@ class PairSampler {
                                          uint64_t epoch,
                                          int64_t first_row) const;
   NotePrompt hashtag_prompt(int64_t note, uint64_t epoch, uint64_t row) const;
+  std::vector<int64_t> draw_negatives(int64_t pair, uint64_t epoch, uint64_t place) const;
   int64_t wanted_hashtag_rows() const;
 
   std::vector<int64_t> sources_;
   std::vector<int64_t> targets_;
   std::vector<int64_t> hashtag_counts_;
+  PairNegatives negatives_;
   SamplingOptions options_;
   int64_t steps_per_epoch_;
 };

@@ -1,0 +1,249 @@
+"""Hard negatives: notes that an earlier model finds near a note, but that nobody has seen with it.
+
+In a random batch nearly all notes are far from an anchor, and teach little; a note that is near, but not related,
+teaches more. The nearest of all are often related in truth, and only nobody has seen both yet: so the first ranks, and
+whatever scores nearly as high as the related note, are left out (Moreira et al., NV-Retriever, 2024, compare such
+rules).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from notellm.options import Options, option
+from notellm.progress import ProgressFn
+from notellm.retrieval import neighbours
+
+__all__ = ["HardNegativeOptions", "HardNegatives", "mine_hard_negatives"]
+
+IntArray = NDArray[np.int64]
+
+FIRST = "first"
+"""The ``model`` that a run trains first, without hard negatives."""
+
+_BLOCK = 1024
+"""Sources that are searched for at a time: sorted by the number of notes they leave out, whose lists are padded."""
+
+
+class HardNegativeOptions(Options):
+    """Further negatives of the contrastive loss: near notes that are not related."""
+
+    model: str = option(
+        "Whose neighbours they are: the folder of an earlier run or model; first: a model that the run trains first, "
+        "with the same options but without hard negatives. Empty: there are none, as in the paper.",
+        default="",
+    )
+    per_pair: int = option(
+        "How many a pair brings into its batch, drawn anew in each epoch; fewer where it has fewer. Each costs half "
+        "as much as a pair.",
+        default=1,
+        at_least=1,
+    )
+    first_rank: int = option(
+        "The best rank that one may have among the notes that are not related to the pair's first note.",
+        default=10,
+        at_least=1,
+    )
+    last_rank: int = option("The worst rank that one may have.", default=100, at_least=1)
+    absolute_margin: float = option(
+        "By how much its score, a cosine, must be below that of the pair.", default=0.0, at_least=0, at_most=2
+    )
+    relative_margin: float = option(
+        "By what share of the pair's score its own must be below it.", default=0.05, at_least=0, at_most=1
+    )
+    candidates: int = option(
+        "At most so many training notes are searched, drawn at random; 0 = all. All of them are embedded, which may "
+        "take longer than a short training.",
+        default=0,
+        at_least=0,
+        unit="notes",
+    )
+
+    def mismatch(self) -> str:
+        """Ranks must be in order."""
+        if self.first_rank > self.last_rank:
+            return f"last_rank must be at least first_rank={self.first_rank}, but is {self.last_rank}"
+        return ""
+
+
+@dataclass(frozen=True, eq=False)
+class HardNegatives:
+    """The hard negatives of P pairs, from which each step draws.
+
+    Attributes:
+        offsets: Shape ``(P + 1,)`` int64: pair p has ``notes[offsets[p]:offsets[p + 1]]``.
+        notes: Int64: positions in the notes; those of a pair ascend by rank.
+        per_pair: How many a pair brings into its batch.
+    """
+
+    offsets: IntArray
+    notes: IntArray
+    per_pair: int = 1
+
+    @property
+    def covered(self) -> int:
+        """How many pairs have at least one."""
+        return int(np.count_nonzero(np.diff(self.offsets)))
+
+    def of_pair(self, pair: int) -> IntArray:
+        """The negatives of one pair."""
+        return self.notes[self.offsets[pair] : self.offsets[pair + 1]]
+
+
+def mine_hard_negatives(
+    vectors: Tensor,
+    source: ArrayLike,
+    target: ArrayLike,
+    *,
+    options: HardNegativeOptions | None = None,
+    candidates: ArrayLike | None = None,
+    related: tuple[ArrayLike, ArrayLike] | None = None,
+    groups: ArrayLike | None = None,
+    progress: ProgressFn | None = None,
+) -> HardNegatives:
+    """Finds notes that are near each pair's source, but are not related to it.
+
+    Ranks are counted among the candidates that are neither the source, nor related to it by any pair in either
+    direction, nor of its group. Of those with a rank from ``first_rank`` to ``last_rank``, the notes are kept whose
+    score is at most ``s - absolute_margin`` and at most ``s - relative_margin * |s|``, where ``s`` is the score of
+    source and target. Exact; a score is an inner product.
+
+    Args:
+        vectors: Shape ``(N, d)``: embeddings of the notes by an earlier model, normalised.
+        source: Shape ``(P,)`` int: first note of each pair.
+        target: Shape ``(P,)`` int: second note.
+        options: Ranks, margins, and how many a pair is to bring.
+        candidates: Shape ``(C,)`` int, distinct: the notes that may be negatives; default: all.
+        related: Two arrays of shape ``(R,)``: further related notes, such as pairs that are not trained on.
+        groups: Shape ``(N,)`` int: notes of one group are variants of each other, and no negatives.
+        progress: Called as by `neighbours`.
+
+    Returns:
+        The negatives of each pair; none where nothing is left.
+
+    Raises:
+        ValueError: If shapes do not fit, or a value is not finite.
+        IndexError: If a pair or a candidate names a note that does not exist.
+
+    Example:
+        >>> vectors = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.6], [0.0, 1.0]]))
+        >>> found = mine_hard_negatives(vectors, [0], [1], options=HardNegativeOptions(first_rank=1))
+        >>> found.of_pair(0).tolist()
+        [2, 3]
+    """
+    options = options or HardNegativeOptions()
+    first, second = _pairs(vectors, source, target, "source and target")
+    others = _pairs(vectors, *(related or ([], [])), "related")
+    known = np.concatenate([np.stack([first, second]), np.stack(others)], axis=1)
+    pool = np.arange(len(vectors)) if candidates is None else np.asarray(candidates, dtype=np.int64)
+    _check_within(pool, len(vectors), "candidates")
+    sources, places = np.unique(first, return_inverse=True)
+    left_out = _left_out(sources, known, None if groups is None else np.asarray(groups, np.int64), len(vectors))
+    found = _nearest(vectors, sources, pool, left_out, options.last_rank, progress)
+    limits = _limits(vectors, first, second, options)
+    return _select(found, places, limits, pool, options)
+
+
+def _pairs(vectors: Tensor, source: ArrayLike, target: ArrayLike, what: str) -> tuple[IntArray, IntArray]:
+    first, second = (np.asarray(ends, dtype=np.int64) for ends in (source, target))
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(
+            f"mine_hard_negatives: {what} must be two equally long lists, but have shapes {first.shape} and "
+            f"{second.shape}"
+        )
+    _check_within(np.concatenate([first, second]), len(vectors), what)
+    return first, second
+
+
+def _check_within(notes: IntArray, count: int, what: str) -> None:
+    if notes.size and (notes.min() < 0 or notes.max() >= count):
+        raise IndexError(
+            f"mine_hard_negatives: {what} must name notes in [0, {count}), but name {notes.min()} to {notes.max()}"
+        )
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """Notes by source: source i has ``notes[offsets[i]:offsets[i + 1]]``."""
+
+    offsets: IntArray
+    notes: IntArray
+
+    def padded(self, rows: IntArray) -> IntArray:
+        """The lists of some sources, shape ``(n, longest)``; -1 where one has fewer."""
+        begins, sizes = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        columns = np.arange(sizes.max(initial=0))
+        places = np.minimum(begins[:, None] + columns, max(len(self.notes) - 1, 0))
+        return np.where(columns < sizes[:, None], self.notes[places], -1)
+
+
+def _left_out(sources: IntArray, known: IntArray, groups: IntArray | None, count: int) -> _Lists:
+    """The notes that are no negatives of each source: itself, what is related to it, and its group."""
+    edges = [np.stack([sources, sources]), known, known[::-1]]
+    if groups is not None:
+        edges.append(_of_one_group(sources, groups))
+    one, other = np.concatenate(edges, axis=1)
+    place = np.full(count, -1)
+    place[sources] = np.arange(len(sources))
+    rows, notes = np.unique(np.stack([place[one], other])[:, place[one] >= 0], axis=1)
+    return _Lists(np.searchsorted(rows, np.arange(len(sources) + 1)), notes)
+
+
+def _of_one_group(sources: IntArray, groups: IntArray) -> IntArray:
+    """Sources with each note of their group: shape ``(2, n)``."""
+    order = np.argsort(groups, kind="stable")
+    begin, end = (np.searchsorted(groups[order], groups[sources], side) for side in ("left", "right"))
+    sizes = end - begin
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.stack([np.repeat(sources, sizes), order[np.repeat(begin, sizes) + within]])
+
+
+def _nearest(
+    vectors: Tensor, sources: IntArray, pool: IntArray, left_out: _Lists, k: int, progress: ProgressFn | None
+) -> tuple[IntArray, NDArray[np.float64]]:
+    """Places in the pool of the ``k`` nearest candidates of each source, best first, and their scores; -1: none."""
+    places = np.full((len(sources), k), -1)
+    scores = np.full((len(sources), k), -np.inf)
+    at = np.full(len(vectors) + 1, -1)  # one more, so that -1 stays -1
+    at[pool] = np.arange(len(pool))
+    order = np.argsort(np.diff(left_out.offsets), kind="stable")
+    rows = vectors[torch.from_numpy(pool)]
+    for begin in range(0, len(order) if len(pool) else 0, _BLOCK):
+        block = order[begin : begin + _BLOCK]
+        exclude = torch.from_numpy(at[left_out.padded(block)])
+        found = neighbours(vectors[torch.from_numpy(sources[block])], rows, k, exclude=exclude)
+        width = found.indices.shape[1]
+        places[block, :width], scores[block, :width] = found.indices.cpu(), found.scores.double().cpu()
+        if progress is not None:
+            progress(begin + len(block), len(order))
+    return places, scores
+
+
+def _limits(
+    vectors: Tensor, first: IntArray, second: IntArray, options: HardNegativeOptions
+) -> NDArray[np.float64]:
+    """Shape ``(P,)``: the highest score that a negative of each pair may have."""
+    one, other = (vectors[torch.from_numpy(ends)].double() for ends in (first, second))
+    own = (one * other).sum(1).cpu().numpy()
+    below = np.maximum(options.absolute_margin, options.relative_margin * np.abs(own))
+    return np.asarray(own - below)
+
+
+def _select(
+    found: tuple[IntArray, NDArray[np.float64]],
+    places: IntArray,
+    limits: NDArray[np.float64],
+    pool: IntArray,
+    options: HardNegativeOptions,
+) -> HardNegatives:
+    near, scores = (of[:, options.first_rank - 1 :] for of in found)
+    offsets, notes = [np.zeros(1, np.int64)], [np.empty(0, np.int64)]
+    for begin in range(0, len(places), _BLOCK):
+        rows = places[begin : begin + _BLOCK]
+        kept = (near[rows] >= 0) & (scores[rows] <= limits[begin : begin + _BLOCK, None])
+        notes.append(pool[near[rows][kept]])
+        offsets.append(offsets[-1][-1] + np.cumsum(kept.sum(1)))
+    return HardNegatives(np.concatenate(offsets), np.concatenate(notes), options.per_pair)
