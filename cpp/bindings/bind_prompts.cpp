@@ -147,12 +147,12 @@ void bind_note_prompt(py::module_& m) {
       m, "NotePrompt",
       "One row of a batch: a note, its task, how many hashtags are asked for, which of the note's "
       "hashtags are to be written, in order, and whether training teaches it to write.")
-      .def(
-          py::init([](int64_t note, Task task, int count, std::vector<int32_t> chosen, bool writes) {
-            return NotePrompt{note, task, count, std::move(chosen), writes};
-          }),
-          py::arg("note"), py::arg("task"), py::arg("count") = 0,
-          py::arg("chosen") = std::vector<int32_t>{}, py::arg("writes") = true)
+      .def(py::init(
+               [](int64_t note, Task task, int count, std::vector<int32_t> chosen, bool writes) {
+                 return NotePrompt{note, task, count, std::move(chosen), writes};
+               }),
+           py::arg("note"), py::arg("task"), py::arg("count") = 0,
+           py::arg("chosen") = std::vector<int32_t>{}, py::arg("writes") = true)
       .def_readonly("note", &NotePrompt::note)
       .def_readonly("task", &NotePrompt::task)
       .def_readonly("count", &NotePrompt::count)
@@ -228,7 +228,8 @@ void bind_packing(py::module_& m) {
 }
 
 void bind_sampling(py::module_& m) {
-  py::class_<PlannedBatch> planned(m, "PlannedBatch", R"(One step of a training run: 2B rows in pairs, then H hard negatives.
+  py::class_<PlannedBatch> planned(
+      m, "PlannedBatch", R"(One step of a training run: 2B rows in pairs, then H hard negatives.
 
 Attributes:
     note_ids: Shape ``(2B+H,)``; indices of notes, rows 2b and 2b + 1 are pair b.
@@ -250,19 +251,19 @@ Attributes:
 )")
       .def(py::init([](const Array<int64_t>& sources, const Array<int64_t>& targets,
                        const Array<int64_t>& hashtag_counts, int64_t pairs_per_step,
-                       double hashtag_ratio, uint64_t seed, CountPolicy count_policy,
-                       int max_count, const Array<int64_t>& negative_offsets,
-                       const Array<int64_t>& negatives, int64_t negatives_per_pair) {
-             return PairSampler(to_vector(sources), to_vector(targets), to_vector(hashtag_counts),
-                                {pairs_per_step, hashtag_ratio, seed, count_policy, max_count,
-                                 negatives_per_pair},
-                                {to_vector(negative_offsets), to_vector(negatives)});
+                       double hashtag_ratio, uint64_t seed, CountPolicy count_policy, int max_count,
+                       const Array<int64_t>& negative_offsets, const Array<int64_t>& negatives,
+                       int64_t negatives_per_pair) {
+             return PairSampler(
+                 to_vector(sources), to_vector(targets), to_vector(hashtag_counts),
+                 {pairs_per_step, hashtag_ratio, seed, count_policy, max_count, negatives_per_pair},
+                 {to_vector(negative_offsets), to_vector(negatives)});
            }),
            py::arg("sources"), py::arg("targets"), py::arg("hashtag_counts"), py::kw_only(),
            py::arg("pairs_per_step"), py::arg("hashtag_ratio"), py::arg("seed"),
            py::arg("count_policy"), py::arg("max_count"),
-           py::arg("negative_offsets") = Array<int64_t>(0), py::arg("negatives") = Array<int64_t>(0),
-           py::arg("negatives_per_pair") = 0)
+           py::arg("negative_offsets") = Array<int64_t>(0),
+           py::arg("negatives") = Array<int64_t>(0), py::arg("negatives_per_pair") = 0)
       .def_property_readonly("steps_per_epoch", &PairSampler::steps_per_epoch)
       .def("plan", py::overload_cast<int64_t>(&PairSampler::plan, py::const_), py::arg("step"),
            "The batch of one step; steps count from 0 and run through the epochs.",

@@ -35,29 +35,41 @@ class HardNegativeOptions(Options):
         "Whose neighbours they are: the folder of an earlier run or model; first: a model that the run trains first, "
         "with the same options but without hard negatives. Empty: there are none, as in the paper.",
         default="",
+        added_later=True,
     )
     per_pair: int = option(
         "How many a pair brings into its batch, drawn anew in each epoch; fewer where it has fewer. Each costs half "
         "as much as a pair.",
         default=1,
+        added_later=True,
         at_least=1,
     )
     first_rank: int = option(
         "The best rank that one may have among the notes that are not related to the pair's first note.",
         default=10,
+        added_later=True,
         at_least=1,
     )
-    last_rank: int = option("The worst rank that one may have.", default=100, at_least=1)
+    last_rank: int = option("The worst rank that one may have.", default=100, added_later=True, at_least=1)
     absolute_margin: float = option(
-        "By how much its score, a cosine, must be below that of the pair.", default=0.0, at_least=0, at_most=2
+        "By how much its score, a cosine, must be below that of the pair.",
+        default=0.0,
+        added_later=True,
+        at_least=0,
+        at_most=2,
     )
     relative_margin: float = option(
-        "By what share of the pair's score its own must be below it.", default=0.05, at_least=0, at_most=1
+        "By what share of the pair's score its own must be below it.",
+        default=0.05,
+        added_later=True,
+        at_least=0,
+        at_most=1,
     )
     candidates: int = option(
         "At most so many training notes are searched, drawn at random; 0 = all. All of them are embedded, which may "
         "take longer than a short training.",
         default=0,
+        added_later=True,
         at_least=0,
         unit="notes",
     )
@@ -135,19 +147,21 @@ def mine_hard_negatives(
         [2, 3]
     """
     options = options or HardNegativeOptions()
-    first, second = _pairs(vectors, source, target, "source and target")
-    others = _pairs(vectors, *(related or ([], [])), "related")
+    first, second = _pairs(vectors, source, target, what="source and target")
+    others = _pairs(vectors, *(([], []) if related is None else related), what="related")
     known = np.concatenate([np.stack([first, second]), np.stack(others)], axis=1)
     pool = np.arange(len(vectors)) if candidates is None else np.asarray(candidates, dtype=np.int64)
     _check_within(pool, len(vectors), "candidates")
     sources, places = np.unique(first, return_inverse=True)
-    left_out = _left_out(sources, known, None if groups is None else np.asarray(groups, np.int64), len(vectors))
+    left_out = _left_out(
+        sources, known, None if groups is None else np.asarray(groups, np.int64), len(vectors)
+    )
     found = _nearest(vectors, sources, pool, left_out, options.last_rank, progress)
     limits = _limits(vectors, first, second, options)
     return _select(found, places, limits, pool, options)
 
 
-def _pairs(vectors: Tensor, source: ArrayLike, target: ArrayLike, what: str) -> tuple[IntArray, IntArray]:
+def _pairs(vectors: Tensor, source: ArrayLike, target: ArrayLike, *, what: str) -> tuple[IntArray, IntArray]:
     first, second = (np.asarray(ends, dtype=np.int64) for ends in (source, target))
     if first.ndim != 1 or first.shape != second.shape:
         raise ValueError(

@@ -100,7 +100,13 @@ def test_progress_counts_the_sources(monkeypatch):
 @pytest.mark.parametrize(
     ("source", "target", "given", "error", "message"),
     [
-        ([0, 1], [1], {}, ValueError, r"source and target must be two equally long lists, but have shapes \(2,\)"),
+        (
+            [0, 1],
+            [1],
+            {},
+            ValueError,
+            r"source and target must be two equally long lists, but have shapes \(2,\)",
+        ),
         ([0], [NOTES], {}, IndexError, r"source and target must name notes in \[0, 60\), but name 0 to 60"),
         ([0], [1], {"related": ([0], [-1])}, IndexError, "related must name notes"),
         ([0], [1], {"candidates": [NOTES]}, IndexError, "candidates must name notes"),

@@ -85,7 +85,8 @@ struct Scores {
     return log2_q.defined() ? scores - partners_of(log2_q) : scores;
   }
 
-  // (rows, columns): scores with the negatives, before log q is taken from them; those of an anchor with itself and its partner are -inf.
+  // (rows, columns): scores with the negatives, before log q is taken from them; those of an anchor
+  // with itself and its partner are -inf.
   at::Tensor tile(const Tile& t) const {
     const at::Tensor scores = matmul_transposed(t.of_rows(scaled), t.of_columns(unit));
     if (t.is_diagonal()) {  // tiles begin at even rows, so pairs are blocks of 2 by 2
@@ -103,8 +104,8 @@ struct Scores {
   at::Tensor as_seen(const at::Tensor& symmetric, const Tile& t, bool is_by_row) const {
     at::Tensor scores = symmetric;
     if (log2_q.defined()) {
-      scores = scores - (is_by_row ? t.of_columns(log2_q).unsqueeze(0)
-                                   : t.of_rows(log2_q).unsqueeze(1));
+      scores =
+          scores - (is_by_row ? t.of_columns(log2_q).unsqueeze(0) : t.of_rows(log2_q).unsqueeze(1));
     }
     if (!notes.defined()) return scores;
     const at::Tensor rows = t.of_rows(notes).unsqueeze(1);
@@ -287,8 +288,7 @@ LossTerm gcl_loss(const at::Tensor& embeddings,
   const at::ScalarType dtype = embeddings.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Tensor wide = embeddings.to(dtype);
   const at::Tensor log_scale = tau.reshape({}).to(dtype);
-  const Shape shape{
-      {begin, end}, given.negatives, tile_rows, wide.is_cpu() && rows <= tile_rows};
+  const Shape shape{{begin, end}, given.negatives, tile_rows, wide.is_cpu() && rows <= tile_rows};
   const at::Tensor log_q = given.log_q.defined() ? given.log_q.detach().to(dtype) : at::Tensor();
   const GclRows known = shape.rows(compact_ids(given.note_ids), log_q);
   const at::Tensor sum = internal::differentiable(

@@ -25,15 +25,12 @@ at::Tensor excluded(const at::Tensor& note_ids,
 
 }  // namespace
 
-at::Tensor gcl_composed(const at::Tensor& unit,
-                        const at::Tensor& scale,
-                        const GclRows& given) {
+at::Tensor gcl_composed(const at::Tensor& unit, const at::Tensor& scale, const GclRows& given) {
   const auto [begin, end] = *given.anchors;
   const auto integers = unit.options().dtype(at::kLong).requires_grad(false);
   const at::Tensor anchors = at::arange(begin, end, integers);
   const at::Tensor partners = anchors.bitwise_xor(1);
-  at::Tensor logits =
-      unit.narrow(0, begin, end - begin).matmul(unit.t()) * scale;  // (anchors, R)
+  at::Tensor logits = unit.narrow(0, begin, end - begin).matmul(unit.t()) * scale;  // (anchors, R)
   if (given.log_q.defined()) logits = logits - given.log_q;
   logits = logits.masked_fill(excluded(given.note_ids, anchors, partners, unit.size(0)),
                               -std::numeric_limits<double>::infinity());

@@ -139,7 +139,8 @@ class Checker {
         continue;
       }
       const TreeEntry* entry = find(entries, group.name);
-      if (!entry && !options_.fills_in) complain(tree.line, group.name, " is missing");
+      if (!entry && !options_.fills_in && !is_added_later(group))
+        complain(tree.line, group.name, " is missing");
       const Tree empty{Tree::Map(), tree.line};
       const Tree& own = entry ? entry->value : empty;
       const Tree::Map& inside = entries_of(own, group.name);
@@ -150,6 +151,12 @@ class Checker {
   }
 
  private:
+  // Whether configurations that were kept may lack the whole group.
+  static bool is_added_later(const OptionGroup& group) {
+    return std::ranges::all_of(group.options,
+                               [](const Option& option) { return option.facts.is_added_later; });
+  }
+
   static const TreeEntry* find(const Tree::Map& entries, const std::string& key) {
     const auto entry = std::ranges::find(entries, key, &TreeEntry::key);
     return entry == entries.end() ? nullptr : &*entry;

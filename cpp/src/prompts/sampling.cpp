@@ -15,10 +15,10 @@ namespace notellm {
 namespace {
 
 // Streams of random_word, so that the draws of one row do not depend on each other.
-constexpr uint64_t kPairStream = 0x70616972;     // "pair"
-constexpr uint64_t kTaskStream = 0x7461736B;     // "task"
-constexpr uint64_t kCountStream = 0x636F756E;    // "coun"
-constexpr uint64_t kHashtagStream = 0x68617368;  // "hash"
+constexpr uint64_t kPairStream = 0x70616972;      // "pair"
+constexpr uint64_t kTaskStream = 0x7461736B;      // "task"
+constexpr uint64_t kCountStream = 0x636F756E;     // "coun"
+constexpr uint64_t kHashtagStream = 0x68617368;   // "hash"
 constexpr uint64_t kNegativeStream = 0x6E656761;  // "nega"
 
 void check(const SamplingOptions& options, int64_t pairs) {
@@ -47,8 +47,9 @@ void check_negatives(const PairNegatives& negatives, int64_t pairs) {
   const bool are_right = std::ssize(offsets) == pairs + 1 && offsets.front() == 0 &&
                          offsets.back() == std::ssize(negatives.notes) &&
                          std::is_sorted(offsets.begin(), offsets.end());
-  require(are_right || (offsets.empty() && negatives.notes.empty()), "offsets of negatives must be ",
-          pairs + 1, " numbers that ascend from 0 to ", negatives.notes.size(), ", but are not");
+  require(are_right || (offsets.empty() && negatives.notes.empty()),
+          "offsets of negatives must be ", pairs + 1, " numbers that ascend from 0 to ",
+          negatives.notes.size(), ", but are not");
 }
 
 // `count` distinct numbers below `owned`, in random order: the first steps of a Fisher-Yates

@@ -15,6 +15,7 @@ from notellm.app.overrides import one_line, parsed_overrides
 from notellm.data.options import DataOptions
 from notellm.errors import ConfigError
 from notellm.evaluation.options import EvaluationOptions
+from notellm.hard_negatives import HardNegativeOptions
 from notellm.io.json_tree import shortened
 from notellm.losses import nested_dims_fault
 from notellm.models.adapter import LoraOptions
@@ -62,6 +63,7 @@ class Config(Options):
     prompt: PromptConfig
     model: ModelOptions
     loss: LossOptions
+    negatives: HardNegativeOptions
     lora: LoraOptions
     train: OptimizationOptions
     embed: EmbedOptions
@@ -79,6 +81,8 @@ class Config(Options):
         # its notes would be of the same users' log
         if self.train.validate_every and self.data.split == "users":
             return "train.validate_every must be 0 where users are held out (data.split=users)"
+        if self.negatives.model and not self.loss.contrastive:
+            return "negatives.model must be empty where there is no contrastive loss (loss.contrastive=false)"
         for key, dims in (
             ("loss.nested_dims", self.loss.nested_dims),
             ("evaluation.dims", self.evaluation.dims),

@@ -26,6 +26,7 @@ _CUT = tuple(f"prompt.{name}" for name in CUT)
 
 DECIDED_BY: dict[str, tuple[str, ...]] = {
     "pairs": ("mining.",),
+    "negatives": (*_COMPUTED, "negatives.", "data.split_seed", "embed.weights"),
     "zero_shot_mean": (*_COMPUTED, *_BACKBONE, *_CUT, "embed.weights"),
     "zero_shot_last": (*_COMPUTED, *_BACKBONE, *_CUT, "embed.weights"),
     "zero_shot_prompt": (*_COMPUTED, *_BACKBONE, "model.pooling", "prompt.", "embed.weights"),
@@ -35,11 +36,11 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "generation": (*_COMPUTED, *_BACKBONE, "seed", "prompt.", "generation."),
     "vectors": (*_COMPUTED, "embed."),
     "labels": (*_COMPUTED, "seed", "generation."),
-    "dataset": ("data.", "prompt.hashtag_separator", "model.path", "model.encoder"),
+    "dataset": ("data.", "prompt.hashtag_separator", "model.path", "model.encoder", "negatives.model"),
 }
 """By what is kept: keys, and groups with a dot behind them, that decide it beside the contents it is made of: a run's
-pairs; its embeddings, by system, in full width and not yet rounded; what its models write; what `notellm embed` and
-`notellm generate` write into folders and files; the data that cells share."""
+pairs and their hard negatives; its embeddings, by system, in full width and not yet rounded; what its models write;
+what `notellm embed` and `notellm generate` write into folders and files; the data that cells share."""
 
 
 def made_by(config: Config, what: str, **contents: Any) -> dict[str, Any]:

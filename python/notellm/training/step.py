@@ -38,6 +38,7 @@ from notellm.models.lora import dropout_seed
 from notellm.models.note_model import NoteModel
 from notellm.precision import compute_dtype
 from notellm.processes import Processes
+from notellm.training.identity import TrainedPairs
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses
 from notellm.training.sharding import Shards
@@ -74,6 +75,13 @@ class StepSums:
         """Extra losses, not weighted."""
         return dict(zip(self.names, self._on_host[2:].tolist(), strict=True))
 
+    def loss(self, alpha: float, extra_losses: ExtraLosses) -> float | None:
+        """Equation (4) plus extra losses; None if there is neither."""
+        terms = [extra_losses[name][0] * value for name, value in self.extra.items()]
+        if self.anchors + self.labelled > 0:
+            terms.append(float(joint_loss(self.contrastive, self.generative, alpha=alpha)))
+        return sum(terms) if terms else None
+
     @cached_property
     def _on_host(self) -> Tensor:
         return self.losses.cpu()
@@ -102,10 +110,9 @@ class JointStep:
         tokenized: The notes that the plans index.
         options: Weights of the losses, and how a step is divided.
         processes: The processes that share the step.
+        pairs: What the plans are drawn from: extra losses get the notes' positions in all notes, and the logQ
+            correction is that of these pairs.
         extra_losses: Losses of the embeddings in addition to eq. (4).
-        numbers: Shape ``(N,)``: the number that extra losses get for each tokenised note.
-        log_q: Shape ``(N,)``: the log of the chance that a step takes each tokenised note, see `gcl_loss`; its weight
-            is ``options.log_q``.
     """
 
     def __init__(
@@ -114,18 +121,17 @@ class JointStep:
         tokenized: "_core.prompts.TokenizedNotes",
         options: TrainOptions,
         processes: Processes,
+        pairs: TrainedPairs,
         extra_losses: ExtraLosses | None = None,
-        numbers: NDArray[np.int64] | None = None,
-        log_q: NDArray[np.float64] | None = None,
     ) -> None:
         self.shards = model if isinstance(model, Shards) else None
         self.model = model.twin if isinstance(model, Shards) else model
         self.tokenized = tokenized
         self.options = options
         self.processes = processes
+        self.pairs = pairs
         self.extra_losses = extra_losses or {}
-        self.numbers = np.arange(len(tokenized)) if numbers is None else numbers
-        self.log_q = np.zeros(len(tokenized)) if log_q is None else log_q
+        self._log_q = options.log_q * pairs.log_frequencies
 
     @property
     def dtype(self) -> torch.dtype:
@@ -187,9 +193,7 @@ class JointStep:
         begin, end = (2 * plan.pairs + int(plan.negative_offsets[pair]) for pair in (first, last))
         return np.concatenate([pairs, np.arange(begin, end)])
 
-    def _pack(
-        self, plan: "_core.prompts.PlannedBatch", rows: NDArray[np.int64], mode: str
-    ) -> PackedBatch:
+    def _pack(self, plan: "_core.prompts.PlannedBatch", rows: NDArray[np.int64], mode: str) -> PackedBatch:
         prompts = plan.prompts
         return self.model.prompt.pack_rows(self.tokenized, [prompts[row] for row in rows], mode=mode)
 
@@ -238,9 +242,7 @@ class JointStep:
                 embeddings.append(self._forward(inputs).embeddings[: len(micro.rows)])
         return torch.cat(embeddings), None
 
-    def _gather(
-        self, own: Tensor, places: NDArray[np.int64], plan: "_core.prompts.PlannedBatch"
-    ) -> Tensor:
+    def _gather(self, own: Tensor, places: NDArray[np.int64], plan: "_core.prompts.PlannedBatch") -> Tensor:
         """Stage 2: the embeddings of all processes' rows, from one's own and their places: ``(2B + H, d)``."""
         rows = own.new_zeros(len(plan.note_ids) if self.options.contrastive else 2 * plan.pairs, own.size(1))
         rows[self.model.on_device(places)] = own
@@ -261,7 +263,7 @@ class JointStep:
         """
         paired = 2 * plan.pairs
         # every process computes extra losses completely, but counts only its share of them
-        notes = self.model.on_device(self.numbers[plan.note_ids[:paired]])
+        notes = self.model.on_device(self.pairs.ends[plan.note_ids[:paired]])
         extra = [fn(rows[:paired], notes) / self.processes.count for _, fn in self.extra_losses.values()]
         total = rows.sum() * 0  # so that there is always a graph
         for (weight, _), loss in zip(self.extra_losses.values(), extra, strict=True):
@@ -280,9 +282,7 @@ class JointStep:
         options, notes = self.options, plan.note_ids
         begin, end = (2 * pair for pair in self.processes.share(plan.pairs))
         has_copies = len(np.unique(notes)) < len(notes)
-        log_q = None
-        if options.log_q:
-            log_q = self.model.on_device(options.log_q * self.log_q[notes], torch.float64)
+        log_q = self.model.on_device(self._log_q[notes], torch.float64) if options.log_q else None
         return gcl_term(
             rows,
             self.model.tau,

@@ -16,7 +16,7 @@ from notellm import _core
 from notellm.data.notes import Notes
 from notellm.hard_negatives import HardNegatives
 from notellm.loggers import About
-from notellm.losses import LossTerm, joint_loss, nested_dims_fault
+from notellm.losses import LossTerm, nested_dims_fault
 from notellm.models.note_model import NoteModel
 from notellm.precision import AUTO, resolve_dtype
 from notellm.processes import Processes
@@ -34,13 +34,13 @@ from notellm.training.checkpoint import (
 )
 from notellm.training.checks import check_pairs, check_there_is_a_loss
 from notellm.training.gradient_norms import GradientNorms
-from notellm.training.identity import data_key, log_frequencies, notes_of_pairs, with_negatives
+from notellm.training.identity import TrainedPairs, data_key
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses, PairChooser, check_extra_losses, chosen_pairs
 from notellm.training.schedule import linear_schedule
 from notellm.training.sharding import Shards
-from notellm.training.step import JointStep, StepSums
+from notellm.training.step import JointStep
 from notellm.training.validation import Measure
 
 Record = dict[str, Any]
@@ -115,7 +115,7 @@ class Trainer:
         self.processes = Processes.current()
         check_pairs(self.options.pairs_per_step, self.processes.count)
         self._set_nested_dims()
-        ends = self._take_notes(notes, source, target, negatives)
+        self._take_notes(notes, TrainedPairs.among(len(notes), source, target, negatives))
         check_there_is_a_loss(self.options, self.tokenized, bool(self.extra_losses))
         self.total_steps = self.options.max_steps or self.options.epochs * self.sampler.steps_per_epoch
         self.warmup_steps = int(self.options.warmup_ratio * self.total_steps)
@@ -127,9 +127,8 @@ class Trainer:
             self.tokenized,
             self.options,
             self.processes,
+            self.trained_pairs,
             self.extra_losses,
-            numbers=ends,
-            log_q=log_frequencies(self.pairs, len(ends)),
         )
         self._norms: GradientNorms | None = None
         self.step = 0
@@ -137,33 +136,19 @@ class Trainer:
         self._is_torn = False  # an update of the weights has begun, but its step is not counted yet
         self._is_to_stop = False  # as a callback wishes
 
-    def _take_notes(
-        self,
-        notes: Notes,
-        source: NDArray[np.int64],
-        target: NDArray[np.int64],
-        negatives: HardNegatives | None,
-    ) -> NDArray[np.int64]:
-        """Tokenises the notes of pairs alone, with their negatives; from here on, indices count among these.
-
-        Returns their own indices.
-        """
-        if negatives is None:
-            negatives = HardNegatives(np.zeros(len(source) + 1, np.int64), np.empty(0, np.int64))
-        ends, self.pairs, others = notes_of_pairs(len(notes), source, target, negatives.notes)
-        self.negatives = replace(negatives, notes=others)
-        self.tokenized = self.model.prompt.tokenize(notes.take(ends))
+    def _take_notes(self, notes: Notes, pairs: TrainedPairs) -> None:
+        """Tokenises the notes of pairs and of their negatives; from here on, indices count among these."""
+        self.trained_pairs, negatives = pairs, pairs.negatives
+        self.tokenized = self.model.prompt.tokenize(notes.take(pairs.ends))
         self.sampler = self.model.prompt.sampler(
             self.tokenized,
-            self.pairs[0],
-            self.pairs[1],
+            *pairs.pairs,
             pairs_per_step=self.options.pairs_per_step,
             hashtag_ratio=self.options.hashtag_ratio,
             seed=self.options.seed,
-            negatives=(self.negatives.offsets, self.negatives.notes),
-            negatives_per_pair=self.negatives.per_pair,
+            negatives=(negatives.offsets, negatives.notes),
+            negatives_per_pair=negatives.per_pair,
         )
-        return ends
 
     @property
     def dtype(self) -> torch.dtype:
@@ -285,7 +270,7 @@ class Trainer:
             norms = self._norms.of(plan, self.step)
         sums = self.joint_step.backward(plan, self.step)
         grad_norm = self.optimizer.clip(self.options.clip_norm)  # the host waits for a GPU here
-        loss = self._loss(sums)
+        loss = sums.loss(self.options.alpha, self.extra_losses)
         self._check_finite(loss, grad_norm)
         if loss is not None:
             self._is_torn = True
@@ -304,18 +289,15 @@ class Trainer:
             **{f"grad_norm_{name}": float(norm) for name, norm in norms.items()},
             "tokens": sums.tokens,
             "notes": len(plan.note_ids),
-            **({"negatives": len(plan.note_ids) - 2 * plan.pairs} if len(self.negatives.notes) else {}),
+            **(
+                {"negatives": len(plan.note_ids) - 2 * plan.pairs}
+                if len(self.trained_pairs.negatives.notes)
+                else {}
+            ),
             "hashtag_shortfall": plan.hashtag_shortfall,
         }
         seconds = time.perf_counter() - begin
         return record | {"seconds": seconds, "tokens_per_second": sums.tokens / seconds}
-
-    def _loss(self, sums: StepSums) -> float | None:
-        """Equation (4) plus extra losses; None if there is neither."""
-        terms = [self.extra_losses[name][0] * value for name, value in sums.extra.items()]
-        if sums.contrastive.count + sums.generative.count > 0:
-            terms.append(float(joint_loss(sums.contrastive, sums.generative, alpha=self.options.alpha)))
-        return sum(terms) if terms else None
 
     def _set_nested_dims(self) -> None:
         """Tells the model to which widths its embeddings may be cut."""
@@ -396,8 +378,9 @@ class Trainer:
 
     def _data_key(self) -> str:
         weights = {name: weight for name, (weight, _) in self.extra_losses.items()}
-        key = data_key(self.model, self.tokenized, self.pairs, self.plan(0), self.total_steps, weights)
-        return with_negatives(key, self.negatives)
+        return data_key(
+            self.model, self.tokenized, self.trained_pairs, self.plan(0), self.total_steps, weights
+        )
 
     def _resume(self, folder: Path) -> None:
         newest = latest_checkpoint(folder / CHECKPOINTS)

@@ -21,7 +21,8 @@ GclInput make_gcl_input() {
   const int64_t count = kRows + kNegatives;
   const at::Tensor embeddings = at::randn({count, 6}, at::kDouble).set_requires_grad(true);
   const at::Tensor tau = at::full({}, 1.5, at::kDouble).set_requires_grad(true);
-  return {embeddings, tau,
+  return {embeddings,
+          tau,
           {.note_ids = at::randint(0, 15, {count}, at::kLong),
            .log_q = at::randn({count}, at::kDouble),
            .negatives = kNegatives}};
@@ -84,8 +85,7 @@ TEST(GclTiles, RefusesRowsThatAreNeitherInPairsNorNegatives) {
 // Without pairs of equal notes or log q, a negative adds exp(score) to each anchor's denominator.
 TEST(Gcl, NegativesAreFurtherColumns) {
   const GclInput input = make_gcl_input();
-  const LossTerm term =
-      gcl_loss(input.embeddings, input.tau, {.negatives = kNegatives});
+  const LossTerm term = gcl_loss(input.embeddings, input.tau, {.negatives = kNegatives});
   const at::Tensor unit = input.embeddings / input.embeddings.norm(2, {1}, true);
   const at::Tensor scores = unit.matmul(unit.t()) * input.tau.exp();
   double expected = 0;

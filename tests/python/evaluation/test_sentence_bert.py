@@ -84,7 +84,9 @@ def test_its_batches_are_those_of_a_notellm(encoder_folder, tiny, monkeypatch):
     trainer = Trainer(tiny, NOTES, SOURCE, TARGET, OPTIONS)
     for step, texts in enumerate(seen):
         rows = trainer.sampler.plan(step).note_ids
-        pairs = trainer.pairs.T.reshape(-1)  # positions among the trainer's notes, which are all of ours
+        pairs = trainer.trained_pairs.pairs.T.reshape(
+            -1
+        )  # positions among the trainer's notes, which are all of ours
         assert set(rows.tolist()) <= set(pairs.tolist())
         assert texts == [TEXTS[row] for row in rows]
 

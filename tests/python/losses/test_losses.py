@@ -69,7 +69,12 @@ class TestGcl:
     @pytest.mark.parametrize(
         ("embeddings", "tau", "ids", "message"),
         [
-            (torch.zeros(3, 2), torch.zeros(()), None, r"gcl_loss: .*even number of rows in pairs, but are \[3, 2\]"),
+            (
+                torch.zeros(3, 2),
+                torch.zeros(()),
+                None,
+                r"gcl_loss: .*even number of rows in pairs, but are \[3, 2\]",
+            ),
             (torch.zeros(0, 2), torch.zeros(()), None, "even number of rows"),
             (
                 torch.zeros(2, 2),

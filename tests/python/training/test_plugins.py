@@ -50,13 +50,13 @@ def test_an_extra_loss_may_stand_alone(tiny_folder):
 def test_pairs_of_a_step_can_be_chosen(tiny_folder):
     trainer = make_trainer(tiny_folder, Run("chosen", extra=True))
     for step in (0, 1, 9):
-        plan, pairs = trainer.plan(step), trainer.pairs[:, every_third(step)]
+        plan, pairs = trainer.plan(step), trainer.trained_pairs.pairs[:, every_third(step)]
         assert plan.note_ids.tolist() == pairs.T.ravel().tolist()
         assert sum(prompt.task.name == "hashtags" for prompt in plan.prompts) == round(0.4 * 14)
     trainer.choose_pairs = None
     drawn = [prompt.task for prompt in trainer.plan(0).prompts]
     by_hand = [
-        int(np.flatnonzero((pair == trainer.pairs.T).all(1))[0])
+        int(np.flatnonzero((pair == trainer.trained_pairs.pairs.T).all(1))[0])
         for pair in trainer.plan(0).note_ids.reshape(-1, 2)
     ]
     trainer.choose_pairs = lambda step: by_hand

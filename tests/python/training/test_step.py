@@ -76,7 +76,7 @@ def joint_loss_by_hand(trainer, plan):
     batch = model.prompt.pack_rows(trainer.tokenized, plan.prompts)
     states = model(batch, trainer.dtype)
     ids, contrastive, widths = plan.note_ids, 0, [*options.nested_dims, model.dim]
-    places = np.bincount(trainer.pairs.ravel(), minlength=len(trainer.tokenized)).clip(1)
+    places = np.bincount(trainer.trained_pairs.pairs.ravel(), minlength=len(trainer.tokenized)).clip(1)
     log_q = options.log_q * torch.from_numpy(np.log(places[ids]))
     for width in widths:
         first = states.embeddings[:, :width]

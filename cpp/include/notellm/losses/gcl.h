@@ -20,9 +20,10 @@ struct GclRows {
   /// equals that of i or of its partner (false-negative mask).
   at::Tensor note_ids = {};
   /// (R) floating point or undefined: the log of the chance with which sampling takes each row's
-  /// note, up to a constant (logQ correction: Yi et al., Sampling-Bias-Corrected Neural Modeling for
-  /// Large Corpus Item Recommendations, 2019). It is taken from all scores of the row as a partner
-  /// or a negative, so that the loss is nearly that of a softmax over all notes. Not differentiated.
+  /// note, up to a constant (logQ correction: Yi et al., Sampling-Bias-Corrected Neural Modeling
+  /// for Large Corpus Item Recommendations, 2019). It is taken from all scores of the row as a
+  /// partner or a negative, so that the loss is nearly that of a softmax over all notes. Not
+  /// differentiated.
   at::Tensor log_q = {};
   /// [begin, end): the rows whose losses are summed, by default all 2B. If several calls with
   /// disjoint ranges cover them, their sums and gradients add up to those of one call. Gradients

@@ -19,7 +19,7 @@ struct SamplingOptions {
   double hashtag_ratio = 0.4;   ///< r in [0, 1]: share of the 2B notes that take the hashtag task
   uint64_t seed = 0;
   CountPolicy count_policy = CountPolicy::kOne;
-  int max_count = 5;  ///< >= 1
+  int max_count = 5;               ///< >= 1
   int64_t negatives_per_pair = 0;  ///< hard negatives that a pair brings; fewer if it has fewer
 };
 
@@ -37,13 +37,13 @@ struct PlannedBatch {
                                     ///< category task and do not write
   std::vector<int64_t> negative_offsets{0};  ///< (B+1) pair b brings rows
                                              ///< 2B + [offsets[b], offsets[b + 1])
-  int64_t hashtag_shortfall = 0;  ///< how many hashtag tasks are missing to round(r 2B)
+  int64_t hashtag_shortfall = 0;             ///< how many hashtag tasks are missing to round(r 2B)
 
   int64_t pairs() const { return static_cast<int64_t>(negative_offsets.size()) - 1; }
 };
 
-/// Draws the batches of a training run: which pairs, which task for each note, which hashtags, which
-/// hard negatives.
+/// Draws the batches of a training run: which pairs, which task for each note, which hashtags,
+/// which hard negatives.
 ///
 /// Every draw is a function of (seed, epoch, row): a plan depends only on the sampler and the step,
 /// so a run can resume at any step, and neither the number of workers nor the order of calls

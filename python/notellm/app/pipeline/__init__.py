@@ -1,9 +1,9 @@
 """The steps of a run, which the verbs of the command line call; every step keeps its result in the run folder.
 
-In the order of the work: `data` (notes, split, pairs, queries), `on_spark` (the pairs, by a Spark job), `training` (a
-model), `generating` (categories and hashtags), `pools` (vectors or generations of millions of notes, in shards),
-`systems` (vectors and texts of each system for the held-out notes), `evaluating` (the tables), `first_step` (one pair
-in detail). `steps` runs them all.
+In the order of the work: `data` (notes, split, pairs, queries), `on_spark` (the pairs, by a Spark job), `models`,
+`negatives` (hard negatives of the pairs, by an earlier model), `training` (a model), `generating` (categories and
+hashtags), `pools` (vectors or generations of millions of notes, in shards), `systems` (vectors and texts of each system
+for the held-out notes), `evaluating` (the tables), `first_step` (one pair in detail). `steps` runs them all.
 """
 
 from notellm.app.pipeline.data import (
@@ -22,9 +22,10 @@ from notellm.app.pipeline.data import (
 from notellm.app.pipeline.encoder import train_encoder
 from notellm.app.pipeline.evaluating import evaluate
 from notellm.app.pipeline.generating import Describer
+from notellm.app.pipeline.models import check_trained, load_backbone, load_trained
 from notellm.app.pipeline.pools import EmbedWorkshop, LabelWorkshop, fill, label
 from notellm.app.pipeline.steps import TRAINERS, run_steps
-from notellm.app.pipeline.training import check_trained, load_backbone, load_trained, train
+from notellm.app.pipeline.training import train
 
 __all__ = [
     "TRAINERS",

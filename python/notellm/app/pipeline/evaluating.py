@@ -14,9 +14,9 @@ from notellm.app.config import Config
 from notellm.app.pipeline import systems
 from notellm.app.pipeline.data import Dataset, Queries
 from notellm.app.pipeline.metrics import log_metrics
+from notellm.app.pipeline.models import MODEL, check_trained
 from notellm.app.pipeline.next_note import evaluate_next
 from notellm.app.pipeline.ranking import Found, rank_all
-from notellm.app.pipeline.training import MODEL, check_trained
 from notellm.app.run import RunFolder
 from notellm.data.notes import Notes
 from notellm.evaluation import (

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from notellm.app.config import Config
 from notellm.app.pipeline.generating import Describer
-from notellm.app.pipeline.training import load_trained
+from notellm.app.pipeline.models import load_trained
 from notellm.data.notes import Notes
 from notellm.pools.cluster import Actors, make_on_ray
 from notellm.pools.making import MakeShard, Workshop, embedder, generator, make_all

@@ -15,8 +15,8 @@ from notellm.app.kept import CUT, backbone_key, encoder_key, folder_key, made_by
 from notellm.app.pipeline.data import IntArray
 from notellm.app.pipeline.encoder import ENCODER, encode, encoder_name
 from notellm.app.pipeline.generating import Describer
+from notellm.app.pipeline.models import MODEL, load_backbone, load_trained
 from notellm.app.pipeline.texts import full_texts, truncated_texts
-from notellm.app.pipeline.training import MODEL, load_backbone, load_trained
 from notellm.app.run import RunFolder
 from notellm.baselines import Bm25Index, SparseIndex, TfidfIndex
 from notellm.data.named_notes import naming_notes

@@ -1,60 +1,23 @@
 """From related pairs to a trained model in the run folder."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
-import torch
-
-from notellm.app.config import Config
+from notellm.app.config import Config, replace
 from notellm.app.pipeline.data import Dataset, IntArray, select_queries, training_pairs, with_validation
 from notellm.app.pipeline.length import LengthNotice
+from notellm.app.pipeline.models import MODEL, load_backbone
+from notellm.app.pipeline.negatives import FIRST_RUN, hard_negatives
 from notellm.app.run import RunFolder
 from notellm.errors import DataError
+from notellm.hard_negatives import FIRST
 from notellm.models.adapter import LoraOptions
-from notellm.models.fallback import TransformersNoteLLM
-from notellm.models.note_model import NoteModel
-from notellm.models.notellm import NoteLLM
-from notellm.models.notellm_folder import EXTRA_CONFIG, read_extra
-from notellm.models.options import CORE, TRANSFORMERS
-from notellm.processes import Processes, first_process_first
+from notellm.processes import Processes
 from notellm.progress import console_progress
-from notellm.prompts import PromptConfig
 from notellm.training import Trainer, TrainOptions
 from notellm.training.checkpoint import CHECKPOINTS
 from notellm.training.validation import BEST, Measure, recall_on
-
-MODEL = "model"
-"""Folder of the trained model in a run folder."""
-
-_CLASSES: dict[str, type[NoteLLM] | type[TransformersNoteLLM]] = {
-    CORE: NoteLLM,
-    TRANSFORMERS: TransformersNoteLLM,
-}
-
-
-def load_backbone(config: Config, prompt: PromptConfig | None = None) -> NoteModel:
-    """The untrained model of a configuration, downloaded if needed, on the configured device.
-
-    Args:
-        config: Its ``model`` group, seed and device.
-        prompt: A prompt to use instead of the configuration's.
-
-    Raises:
-        DataError: If the model folder is missing or damaged, or cannot be downloaded.
-        NotSupportedError: If the backbone is of another family, or CUDA is asked for but not available.
-    """
-    with first_process_first(), console_progress("backbone", "MiB") as progress:
-        model = _CLASSES[config.model.backend].from_pretrained(
-            config.model.path,
-            dim=config.model.dim,
-            prompt=prompt or config.prompt,
-            tau=config.model.tau,
-            pooling=config.model.pooling,
-            layers=config.model.layers,
-            seed=config.seed,
-            progress=progress,
-        )
-    return model.to(torch.device(config.device))
 
 
 def lora_options(config: Config) -> LoraOptions | None:
@@ -77,6 +40,7 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
     Args:
         run: The run folder; gets ``model/``, ``train.jsonl`` and, during training, ``checkpoints/`` and ``best/``.
         dataset: The notes. With ``train.validate_every`` some of the training notes are held out for validation.
+            With ``negatives.model=first`` another model is trained before, in the folder ``first`` of the run.
         source: Shape ``(P,)``: training pairs, positions in the notes.
         target: Shape ``(P,)``.
 
@@ -91,9 +55,9 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
     folder = run.file(MODEL)
     if folder.exists():
         if processes.is_first:
-            _drop_checkpoints(run)
+            _drop_what_led_there(run)
         return folder
-    measure = None
+    measure, every_pair = None, (source, target)
     if run.config.train.validate_every:
         measure, (source, target) = validation(run.config, dataset, source, target)
     needed = run.config.train.pairs_per_step
@@ -101,6 +65,11 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
         raise DataError(
             f"train: there must be at least train.pairs_per_step={needed} training pairs, but there are {len(source)}"
         )
+    negatives = None
+    if run.config.negatives.model:
+        first = run.config.negatives.model == FIRST
+        earlier = train(_first_run(run), dataset, *every_pair) if first else None
+        negatives = hard_negatives(run, dataset, source, target, earlier)
     model = load_backbone(run.config)
     lora = lora_options(run.config)
     if lora is not None:
@@ -112,6 +81,7 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
         target,
         train_options(run.config),
         folder=run.path,
+        negatives=negatives,
         validate=measure,
         about=run.about,
     )
@@ -122,7 +92,7 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
             model.save_pretrained(folder)
         else:
             run.file(BEST).rename(folder)
-        _drop_checkpoints(run)
+        _drop_what_led_there(run)
     processes.wait()  # until the folder exists for all
     return folder
 
@@ -157,34 +127,15 @@ def validation(
     return measure, training_pairs(config, parts, source, target)
 
 
-def _drop_checkpoints(run: RunFolder) -> None:
-    """Removes the checkpoints: the model is complete, so no step will be repeated."""
-    shutil.rmtree(run.file(CHECKPOINTS), ignore_errors=True)
+def _first_run(run: RunFolder) -> RunFolder:
+    """The run of the model whose neighbours are hard negatives: the same, without any."""
+    path = run.file(FIRST_RUN)
+    config = replace(run.config, {"run_dir": str(path), "negatives.model": ""})
+    path.mkdir(parents=True, exist_ok=True)
+    return dataclasses.replace(run, path=path, config=config, title=f"{run.about.name}, first")
 
 
-def load_trained(config: Config, folder: Path) -> NoteModel:
-    """A trained model, on the configured device.
-
-    Args:
-        config: Its device.
-        folder: The folder ``model`` of a run, or another one made by `NoteLLM.save_pretrained`.
-
-    Raises:
-        DataError: If the folder has no trained model.
-    """
-    check_trained(folder)
-    backend = read_extra(folder)["backend"]
-    return _CLASSES[backend].from_pretrained(folder).to(torch.device(config.device))
-
-
-def check_trained(folder: Path) -> None:
-    """Refuses a folder without a trained model; a bare backbone has only a random projection.
-
-    Raises:
-        DataError: If there is none.
-    """
-    if not (folder / EXTRA_CONFIG).exists():
-        raise DataError(
-            f"{folder}: must hold a trained NoteLLM, but has no {EXTRA_CONFIG}; "
-            "try `notellm train` first, or another --run or --model"
-        )
+def _drop_what_led_there(run: RunFolder) -> None:
+    """Removes checkpoints and the first model: the model is complete, so no step will be repeated."""
+    for name in (CHECKPOINTS, FIRST_RUN):
+        shutil.rmtree(run.file(name), ignore_errors=True)

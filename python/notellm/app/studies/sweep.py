@@ -17,7 +17,8 @@ from notellm.app.pipeline import Dataset, Queries, load_data, run_steps
 from notellm.app.pipeline.data import fingerprint
 from notellm.app.pipeline.encoder import ENCODER
 from notellm.app.pipeline.metrics import metrics_of
-from notellm.app.pipeline.training import MODEL
+from notellm.app.pipeline.models import MODEL
+from notellm.app.pipeline.negatives import earlier_model_key
 from notellm.app.run import RUN, RunFolder
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.ledger import DEFAULTS, Entry
@@ -186,13 +187,14 @@ class _Datasets:
         return self._get(cell)[0]
 
     def name_of(self, cell: Cell) -> str:
-        """The fingerprint of notes, log and split and, if backbone or encoder are a user's folders, of their files."""
+        """The fingerprint of notes, log and split and, if models are a user's folders, of their files."""
         return self._get(cell)[1]
 
     def _get(self, cell: Cell) -> tuple[Dataset, str]:
         if cell.sources not in self._known:
             dataset = load_data(cell.config)
-            parts = [fingerprint(dataset), backbone_key(cell.config), encoder_key(cell.config)]
+            models = (backbone_key, encoder_key, earlier_model_key)
+            parts = [fingerprint(dataset), *(key(cell.config) for key in models)]
             self._known[cell.sources] = dataset, "-".join(filter(None, parts))
         return self._known[cell.sources]
 

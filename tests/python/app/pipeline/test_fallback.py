@@ -10,7 +10,7 @@ from notellm import NotSupportedError
 from notellm.app.cli import main
 from notellm.app.config import compose
 from notellm.app.kept import made_by
-from notellm.app.pipeline.training import load_backbone, load_trained
+from notellm.app.pipeline import load_backbone, load_trained
 from notellm.embedding import load_embeddings
 from notellm.models.fallback import TransformersNoteLLM
 
