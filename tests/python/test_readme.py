@@ -79,7 +79,7 @@ def test_own_objects_run(tiny_folder, place, capsys):
     assert float(capsys.readouterr().out) < 0
     trainer, pairs = names["trainer"], names["pairs"]
     first = [(int(s), int(t)) for s, t in zip(pairs.source[:4], pairs.target[:4], strict=True)]
-    numbers = trainer.joint_step.numbers[trainer.plan(0).note_ids].reshape(-1, 2)
+    numbers = trainer.joint_step.pairs.ends[trainer.plan(0).note_ids].reshape(-1, 2)
     assert [tuple(pair) for pair in numbers.tolist()] == first
     assert trainer.model.pooling is names["largest"]
 
@@ -97,6 +97,19 @@ def test_callbacks_run(tiny_folder, place):
     lines = (place / "runs/watched/train.jsonl").read_text().splitlines()
     assert all('"validation": ' in line and '"waited": ' in line for line in lines)
     assert names["best"].dim == names["trainer"].model.dim
+
+
+def test_hard_negatives_run(tiny_folder, place):
+    few = {
+        "smollm2-135m": str(tiny_folder),
+        "runs/watched/best": str(tiny_folder),
+        "max_steps=60": "max_steps=2",
+        "=24": "=4",
+        "first_rank=10": "first_rank=1",
+    }
+    names = run_example("docs/guide.md", "## Which negatives", few)
+    assert names["trainer"].step == 2
+    assert names["negatives"].covered > 0
 
 
 def test_the_way_to_sentence_transformers_runs(overrides, place):
