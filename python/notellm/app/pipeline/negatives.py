@@ -59,8 +59,16 @@ def hard_negatives(
         save_file(
             {"offsets": torch.from_numpy(found.offsets), "notes": torch.from_numpy(found.notes)}, temporary
         )
-    print(f"hard negatives: {len(found.notes):,}, for {found.covered:,} of {len(source):,} pairs", flush=True)
+    print(_said_of(found), flush=True)
     return found
+
+
+def _said_of(found: HardNegatives) -> str:
+    """How many there are; and what to do if most pairs have none, since the earlier model finds all notes alike."""
+    pairs = len(found.offsets) - 1
+    said = f"hard negatives: {len(found.notes):,}, for {found.covered:,} of {pairs:,} pairs"
+    remedy = "; try smaller margins (negatives.relative_margin), a better earlier model or a larger last_rank"
+    return said + (remedy if 2 * found.covered < pairs else "")
 
 
 def earlier_model(config: Config) -> Path:

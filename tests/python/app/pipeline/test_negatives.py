@@ -70,6 +70,14 @@ def test_another_run_s_model_may_find_them(run, folder, overrides, capsys):
     assert earlier_model_key(by_run) == earlier_model_key(by_model) != ""
 
 
+def test_a_margin_that_leaves_nothing_is_told(run, folder, overrides, capsys):
+    changes = [f"negatives.model={run}", "negatives.absolute_margin=2"]
+    assert train(folder / "too-strict", overrides, *changes) == 0
+    out = capsys.readouterr().out
+    assert "hard negatives: 0, for 0 of" in out
+    assert "try smaller margins" in out
+
+
 def test_an_interrupted_run_goes_on_to_the_same_weights(run, folder, overrides, monkeypatch):
     step, path, taken = Trainer._train_step, folder / "interrupted-negatives", []
 
