@@ -26,6 +26,13 @@ TINY = {
     "bos_token_id": None,
     "eos_token_id": 0,
 }
+LLAMA3 = {
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+"""How Llama 3 stretches rotary positions, at a length that texts of tests exceed; without `rope_type` and theta."""
 
 
 def write_tiny(folder):

@@ -20,8 +20,7 @@ from notellm.int8 import from_int8, to_int8
 from notellm.interrupts import finishing
 from notellm.io.files import atomic_write
 from notellm.io.json_files import read_text
-from notellm.models.language_model import Embedded, LanguageModel
-from notellm.models.pooling import PoolingFn
+from notellm.models.language_model import EmbedCall, Embedded, LanguageModel
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 
@@ -88,49 +87,36 @@ def embed(
             f"embed: with a function the pooling must be the model's own and weights 'same', but is {chosen!r} and "
             f"{options.weights!r}; try model.pooling = ..."
         )
-    return model.embed_tokenized(
-        tokenized,
-        notes,
-        options,
-        pooling=chosen,
-        projected=projected,
-        compute=compute,
-        progress=progress,
-    )
+    return model.embed_tokenized(tokenized, notes, EmbedCall(options, chosen, projected, compute, progress))
 
 
 def embed_in_batches(
     model: LanguageModel,
     tokenized: "_core.prompts.TokenizedNotes",
     notes: Sequence[int],
-    options: EmbedOptions,
-    *,
-    pooling: str | PoolingFn,
-    projected: bool,
-    compute: torch.dtype,
-    progress: ProgressFn | None,
+    how: EmbedCall,
 ) -> Embedded:
     """Embeds by calling the model: in the same batches as the core's, but equal prompts are pooled one by one."""
     prompt = model.prompt
     rows = prompt.rows(tokenized, notes, mode="embed")
     laid_out = _core.prompts.lay_out(prompt.core, tokenized, rows, _core.prompts.PackMode.embed)
-    order, groups, batches = _core.prompts.prefix_batches(laid_out, budget=options.batch_tokens)
-    vectors = torch.empty(len(rows), model.dim if projected else model.width)
+    order, groups, batches = _core.prompts.prefix_batches(laid_out, budget=how.options.batch_tokens)
+    vectors = torch.empty(len(rows), model.dim if how.projected else model.width)
     computed = 0
     for first, end in pairwise(groups[batches].tolist()):
-        if progress is not None:
-            progress(first, len(rows))
+        if how.progress is not None:
+            how.progress(first, len(rows))
         members = order[first:end].tolist()
         packed = prompt.pack_rows(tokenized, [rows[i] for i in members], mode="embed")
         with torch.no_grad():
-            states = model(packed, compute, pooling=pooling)
-        found = states.embeddings if projected else states.pooled
+            states = model(packed, how.compute, pooling=how.pooling)
+        found = states.embeddings if how.projected else states.pooled
         vectors[members] = torch.nn.functional.normalize(found, dim=1, eps=1e-12).float().cpu()
         computed += len(packed.tokens)
-    if progress is not None:
-        progress(len(rows), len(rows))
-    if options.dim:
-        vectors = truncated(vectors, options.dim)
+    if how.progress is not None:
+        how.progress(len(rows), len(rows))
+    if how.options.dim:
+        vectors = truncated(vectors, how.options.dim)
     return Embedded(vectors, computed, len(laid_out.ids), len(rows) - (len(groups) - 1), weight_bytes=0)
 
 

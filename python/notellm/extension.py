@@ -22,6 +22,7 @@ LIGHT = {
         "app.commands",
         "app.commands.doctor",
         "app.doctor",
+        "app.extras",
         "extension",
         "interrupts",
         "io",

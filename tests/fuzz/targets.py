@@ -20,12 +20,14 @@ from notellm.app.studies import make_study
 from notellm.app.studies.ledger import Ledger
 from notellm.data import Interactions, Notes
 from notellm.data.converters import CONVERTERS
+from notellm.export import export_sentence_transformers
 from notellm.loggers.json_lines import read_log
 from notellm.models import backbone, peft_folder
 from notellm.models import folder as model_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.notellm import NoteLLM
+from notellm.models.notellm_folder import DENSE, EXTRA_WEIGHTS
 from notellm.processes import Processes
 from notellm.prompts import load_prompt, prompt_names
 from notellm.training.checkpoint import load_checkpoint, save_checkpoint, saved_dtype
@@ -124,6 +126,16 @@ def weights(folder):
 def notellm_folder(folder):
     NoteLLM.from_pretrained(tiny(folder), dim=4).save_pretrained(folder / "saved")
     return in_folder(folder / "saved", "notellm.json", NoteLLM.from_pretrained)
+
+
+@target
+def dense_module(folder):
+    """The projection of a folder that sentence-transformers has saved."""
+    export_sentence_transformers(NoteLLM.from_pretrained(tiny(folder), dim=4), folder / "exported")
+    (folder / "exported" / EXTRA_WEIGHTS).unlink()
+    return in_folder(
+        folder / "exported" / DENSE, "model.safetensors", lambda dense: NoteLLM.from_pretrained(dense.parent)
+    )
 
 
 @target

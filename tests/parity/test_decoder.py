@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from model_folders import LLAMA3
 from notellm import _core
 from notellm.models.decoder import Decoder
 
@@ -23,21 +24,16 @@ BASE = {
     "rms_norm_eps": 1e-5,
     "tie_word_embeddings": False,
 }
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 10000.0,
-    "factor": 4.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 32,
-}
 CASES = {
     "llama": {"model_type": "llama"},
     "llama_tied": {"model_type": "llama", "tie_word_embeddings": True},
     "llama_multi_head": {"model_type": "llama", "num_key_value_heads": 6},
     "llama_multi_query": {"model_type": "llama", "num_key_value_heads": 1},
     "llama_wide_heads": {"model_type": "llama", "head_dim": 10},
-    "llama3_rope": {"model_type": "llama", "rope_parameters": LLAMA3},
+    "llama3_rope": {
+        "model_type": "llama",
+        "rope_parameters": LLAMA3 | {"rope_type": "llama3", "rope_theta": 10000.0},
+    },
     "llama_attention_biases": {"model_type": "llama", "attention_bias": True},
     "llama_all_biases": {"model_type": "llama", "attention_bias": True, "mlp_bias": True},
     "mistral": {"model_type": "mistral", "sliding_window": None},

@@ -9,19 +9,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM
 from transformers.utils import logging
 
-from model_folders import changed, fitting, write_json
+from model_folders import LLAMA3, changed, fitting, write_json
 from notellm import NoteLLM
 from notellm.errors import NotSupportedError
 
 TOLERANCE = 2e-5  # of unit vectors and of logits around 1, both sides in fp32
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-
-LLAMA3 = {
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 16,
-}
 
 
 @pytest.fixture(autouse=True)

@@ -6,37 +6,27 @@ a finding, not a failure. Call it as ``notellm doctor`` or ``python -m notellm.a
 
 import argparse
 import ctypes.util
-import importlib.util
 import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any, Literal
 
-from notellm.extension import ExtensionError, torch_version
+from notellm.app.extras import PURPOSES, Requirement, extras, requirements
+from notellm.extension import BUILD, ExtensionError, torch_version
 from notellm.io.cache import cache_folder
-from notellm.machine import describe_machine, openmp_libraries, version_of
+from notellm.machine import describe_machine, openmp_libraries
 
 __all__ = ["Finding", "add_arguments", "examine", "main", "run"]
 
 State = Literal["ok", "missing", "broken"]
 
-PACKAGES = {
-    "hydra-core": ("hydra", "the command line's configurations"),
-    "gguf": ("gguf", "making the SmolLM2 folder; any other model folder works"),
-    "scikit-learn": ("sklearn", "the TF-IDF baseline"),
-    "matplotlib": ("matplotlib", "figures in notebooks"),
-    "tensorboard": ("tensorboard", "TensorBoard logs (train.loggers=[tensorboard])"),
-    "mlflow-skinny": ("mlflow", "MLflow (train.loggers=[mlflow])"),
-    "wandb": ("wandb", "Weights & Biases (train.loggers=[wandb])"),
-    "trackio": ("trackio", "trackio (train.loggers=[trackio])"),
-    "torchao": ("torchao", "AdamW's moments in 8 bits (train.moments=8bit)"),
-}
-"""Optional packages: the module to import, and what does not work without them."""
-
+LINE = 120  # characters
 MARKS = {"ok": "ok      ", "missing": "missing ", "broken": "BROKEN  "}
 
 
@@ -161,11 +151,41 @@ def _memory(gib: float) -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    for package, (module, disables) in PACKAGES.items():
-        if importlib.util.find_spec(module) is None:
-            yield Finding(package, "missing", "not installed", disables, f"pip install {package}")
-        else:
-            yield Finding(package, "ok", version_of(package) or "version unknown")
+    try:
+        needed = [asked for asked in requirements() if asked.name != "torch"]  # it has a line of its own
+        by_extra = {name: requirements(name) for name in extras()}
+    except PackageNotFoundError:
+        disables = "nothing; but what its extras ask for is not known"
+        yield Finding("packages", "missing", "notellm is imported without being installed", disables, BUILD)
+        return
+    except ImportError as error:
+        yield Finding("packages", "broken", str(error), "the command line", "pip install hydra-core")
+        return
+    broken = " ".join(f"'{asked.text}'" for asked in needed if not asked.is_met)
+    if broken:
+        yield Finding("packages", "broken", _value(needed), "everything", f"pip install {broken}")
+    else:
+        yield Finding("packages", "ok", _value(needed))
+    for name, asked in by_extra.items():
+        yield _extra(name, asked)
+
+
+def _extra(name: str, asked: Sequence[Requirement]) -> Finding:
+    title = f"extra {name}"
+    if all(one.is_met for one in asked):
+        return Finding(title, "ok", _value(asked))
+    disables = PURPOSES.get(name, f"what the extra {name} is for")
+    return Finding(title, "missing", _value(asked), disables, f"pip install 'notellm[{name}]'")
+
+
+def _value(asked: Sequence[Requirement]) -> str:
+    there = ", ".join(f"{one.name} {one.version}" for one in asked if one.is_met)
+    lacking = ", ".join(_lacking(one) for one in asked if not one.is_met)
+    return "; has ".join(filter(None, [lacking and f"lacks {lacking}", there]))
+
+
+def _lacking(one: Requirement) -> str:
+    return one.text if one.version is None else f"{one.text} (not {one.version})"
 
 
 def _sources() -> Iterator[Finding]:
@@ -215,12 +235,19 @@ def run(arguments: argparse.Namespace) -> int:
 def _lines(findings: Sequence[Finding]) -> Iterator[str]:
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        yield f"{MARKS[finding.state]}{finding.name:<{width}}  {finding.value}"
-        indent = " " * (len(MARKS["ok"]) + width + 2)
+        first = f"{MARKS[finding.state]}{finding.name:<{width}}  "
+        yield from _wrapped(first, finding.value) or [first]
         if finding.disables:
-            yield f"{indent}without it: {finding.disables}"
+            yield f"{' ' * len(first)}without it: {finding.disables}"
         if finding.remedy:
-            yield f"{indent}to get it: {finding.remedy}"
+            yield f"{' ' * len(first)}to get it: {finding.remedy}"
+
+
+def _wrapped(first: str, text: str) -> list[str]:
+    wrapper = textwrap.TextWrapper(
+        LINE, first, " " * len(first), break_long_words=False, break_on_hyphens=False
+    )
+    return wrapper.wrap(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -10,12 +11,13 @@ from notellm.data.conversion import convert
 from notellm.data.headers import find_columns
 from notellm.data.schema import Column, Table
 from notellm.data.tables import PART_ROWS
+from notellm.data.writing import write_table
 from notellm.errors import DataError, NotSupportedError
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Frame", "frame_name", "read_frame", "read_frame_parts", "to_pandas"]
+__all__ = ["Frame", "GivesRows", "frame_name", "read_frame", "read_frame_parts"]
 
 
 class Frame(Protocol):
@@ -23,6 +25,41 @@ class Frame(Protocol):
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """A capsule with the rows as a stream."""
+
+
+class GivesRows:
+    """What notes and logs have in common: their rows are a table for others, and a file."""
+
+    def to_arrow(self) -> pa.Table:
+        """The rows as a table for ``from_frame``."""
+        raise NotImplementedError
+
+    def write(self, path: str | Path) -> None:
+        """Writes `to_arrow` to a ``.parquet``, ``.csv`` or ``.jsonl`` file, complete or not at all.
+
+        Raises:
+            ValueError: If the suffix is not known; see `to_arrow`, too.
+        """
+        write_table(path, self.to_arrow())
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """`to_arrow` as a frame of pandas.
+
+        Raises:
+            NotSupportedError: If pandas is not installed.
+            ValueError: See `to_arrow`.
+        """
+        try:
+            import pandas  # noqa: F401 - pyarrow imports it, and would not say what to install
+        except ImportError as error:
+            raise NotSupportedError(
+                "to_pandas: pandas must be installed, but is not; try `pip install pandas`, or to_arrow()"
+            ) from error
+        return self.to_arrow().to_pandas()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows for whoever reads Arrow streams: ``polars.DataFrame(notes)``, ``pyarrow.table(notes)``."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
 def frame_name(frame: object) -> str:
@@ -51,21 +88,6 @@ def read_frame(frame: Any, schema: Mapping[str, Column], columns: Mapping[str, s
 def read_frame_parts(frame: Any, schema: Mapping[str, Column], columns: Mapping[str, str]) -> Iterator[Table]:
     """Takes a frame about a million rows at a time; arguments and errors are those of `read_frame`."""
     return _tables(frame, schema, columns, rows=PART_ROWS)
-
-
-def to_pandas(table: pa.Table) -> "pandas.DataFrame":
-    """The table as a frame of pandas.
-
-    Raises:
-        NotSupportedError: If pandas is not installed.
-    """
-    try:
-        import pandas  # noqa: F401 - pyarrow imports it, and would not say what to install
-    except ImportError as error:
-        raise NotSupportedError(
-            "to_pandas: pandas must be installed, but is not; try `pip install pandas`, or to_arrow()"
-        ) from error
-    return table.to_pandas()
 
 
 def _tables(

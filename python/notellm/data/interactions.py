@@ -3,23 +3,18 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from notellm.data.frames import Frame, frame_name, read_frame_parts, to_pandas
+from notellm.data.frames import Frame, GivesRows, frame_name, read_frame_parts
 from notellm.data.log_parts import EVENTS, LOG_SCHEMA, read_log
 from notellm.data.notes import Notes
 from notellm.data.reading import ReadingReport
 from notellm.data.remote import local_copy
 from notellm.data.tables import Table, read_parts
 from notellm.data.times import TICKS, exact_times
-from notellm.data.writing import write_table
-
-if TYPE_CHECKING:
-    import pandas
 
 __all__ = ["CLICK", "VIEW", "Interactions"]
 
@@ -28,7 +23,7 @@ VIEW, CLICK = 0, 1
 
 
 @dataclass(frozen=True, eq=False)
-class Interactions:
+class Interactions(GivesRows):
     """E interactions of users with notes, in the order of the file.
 
     Attributes:
@@ -213,21 +208,12 @@ class Interactions:
             log.report,
         )
 
-    def write(self, path: str | Path) -> None:
-        """Writes the log to a ``.parquet``, ``.csv`` or ``.jsonl`` file, complete or not at all.
-
-        Times in fractions of seconds are written as decimal numbers of seconds.
-
-        Raises:
-            ValueError: If the suffix is not known.
-        """
-        write_table(path, self.to_arrow())
-
     def to_arrow(self) -> pa.Table:
         """The log as a table for `from_frame`.
 
-        Its columns are ``user`` and ``note``, as dictionaries, and ``time`` and ``event`` if there are any. Times in
-        fractions of seconds are decimal numbers of seconds, since nothing is rounded.
+        Its columns are ``user`` and ``note``, as dictionaries (categorical in pandas), and ``time`` and ``event`` if
+        there are any. Times are int64, or decimal numbers of seconds where a tick is a fraction of one, since nothing
+        is rounded.
 
         Raises:
             ValueError: If ``ticks_per_second`` is no power of 1000 that decimals can have.
@@ -238,19 +224,6 @@ class Interactions:
         if self.events is not None:
             columns["event"] = _named(self.events, EVENTS)
         return pa.table(columns)
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """`to_arrow` as a frame of pandas: names are categorical, times int64 or `decimal.Decimal`.
-
-        Raises:
-            NotSupportedError: If pandas is not installed.
-            ValueError: See `to_arrow`.
-        """
-        return to_pandas(self.to_arrow())
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """The rows for whoever reads Arrow streams: ``polars.DataFrame(log)``, ``pyarrow.table(log)``."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
 def _named(codes: npt.NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:

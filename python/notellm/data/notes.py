@@ -4,23 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from notellm.data.frames import Frame, frame_name, read_frame, to_pandas
+from notellm.data.frames import Frame, GivesRows, frame_name, read_frame
 from notellm.data.reading import ReadingReport
 from notellm.data.remote import local_copy
 from notellm.data.tables import Column, Kind, Table, read_table
-from notellm.data.writing import write_table
 from notellm.errors import DataError
 from notellm.hashtags import HashtagRule, clean_hashtags
 from notellm.text.normal import all_normalized
-
-if TYPE_CHECKING:
-    import pandas
 
 __all__ = ["Notes"]
 
@@ -34,7 +29,7 @@ _SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Notes:
+class Notes(GivesRows):
     """N notes, column by column.
 
     Attributes:
@@ -189,14 +184,6 @@ class Notes:
             ids.to_pylist(), texts["title"], texts["content"], topics, texts["category"], table.report(source)
         )
 
-    def write(self, path: str | Path) -> None:
-        """Writes the notes to a ``.parquet``, ``.csv`` or ``.jsonl`` file, complete or not at all.
-
-        Raises:
-            ValueError: If the suffix is not known.
-        """
-        write_table(path, self.to_arrow())
-
     def to_arrow(self) -> pa.Table:
         """The notes as a table for `from_frame`.
 
@@ -208,18 +195,6 @@ class Notes:
             for name, values in self._columns().items()
         }
         return pa.table(columns)
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """`to_arrow` as a frame of pandas.
-
-        Raises:
-            NotSupportedError: If pandas is not installed.
-        """
-        return to_pandas(self.to_arrow())
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """The rows for whoever reads Arrow streams: ``polars.DataFrame(notes)``, ``pyarrow.table(notes)``."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def _columns(self) -> dict[str, list[str] | list[list[str]]]:
         return {

@@ -11,7 +11,7 @@ from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.generation.closed_sets import tokens_of_values
 from notellm.generation.decoding import Decoding, write
-from notellm.models.language_model import ClosedSet, LanguageModel
+from notellm.models.language_model import ClosedSet, LanguageModel, ScoreCall
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 
@@ -140,14 +140,8 @@ def score_categories(
     names = list(categories)
     _, tokens = tokens_of_values(model, names, "score_categories", "categories")
     with naming_notes(notes.ids):
-        log_probs, lengths = model.score_values(
-            model.prompt.tokenize(notes),
-            tokens,
-            compute=compute_dtype(dtype, model.device),
-            batch_tokens=batch_tokens,
-            max_logits=max_logits,
-            progress=progress,
-        )
+        how = ScoreCall(compute_dtype(dtype, model.device), batch_tokens, max_logits, progress)
+        log_probs, lengths = model.score_values(model.prompt.tokenize(notes), tokens, how)
     if normalise_length:
         log_probs = log_probs / torch.tensor(lengths)
     probabilities = log_probs.softmax(1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from notellm import _core
 from notellm._core.options import DecodingOptions
-from notellm.models.language_model import ClosedSet, LanguageModel
+from notellm.models.language_model import ClosedSet, LanguageModel, WriteCall
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 
@@ -45,17 +45,16 @@ def write(
         ValueError: If an option is out of its range, a stop token or the dtype is unknown, or a prompt with its output
             is longer than the model's context.
     """
-    outputs = model.write_tokens(
-        tokenized,
-        rows,
+    how = WriteCall(
         decoding,
-        closed=closed,
-        banned=banned,
-        seed=seed,
+        closed,
+        banned,
+        seed,
         stop_tokens=list(dict.fromkeys([*model.end_tokens, *_stop_tokens(model, stop)])),
         compute=compute_dtype(dtype, model.device),
         progress=progress,
     )
+    outputs = model.write_tokens(tokenized, rows, how)
     # in a known value a special token stands for what the tokenizer does not know
     return model.tokenizer.decode_batch(outputs, skip_special_tokens=closed is None)
 

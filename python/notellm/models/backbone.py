@@ -53,6 +53,11 @@ class Backbone:
     """Contents of the files that are saved again with the model."""
 
     @property
+    def layers(self) -> int:
+        """Number of its layers."""
+        return int(self.outline.hf["num_hidden_layers"])
+
+    @property
     def has_head(self) -> bool:
         """Whether it can generate; backbones of embedding models may come without an LM head."""
         return bool(self.outline.hf["tie_word_embeddings"]) or tensors.HEAD in self.weights

@@ -69,6 +69,38 @@ class ScoredValues(NamedTuple):
     """Tokens of each value, the text that closes the prompt and the end token included."""
 
 
+class EmbedCall(NamedTuple):
+    """How notes are embedded; the arguments of `notellm.embedding.embed`, made definite."""
+
+    options: "EmbedOptions"
+    pooling: str | PoolingFn
+    projected: bool
+    compute: torch.dtype
+    progress: ProgressFn | None
+
+
+class WriteCall(NamedTuple):
+    """How tokens are written; the arguments of `notellm.generation.decoding.write`, made definite."""
+
+    decoding: "DecodingOptions"
+    closed: ClosedSet | None
+    banned: Sequence[Sequence[int]]
+    seed: int
+    stop_tokens: Sequence[int]
+    """Ids that end an output, the model's own among them."""
+    compute: torch.dtype
+    progress: ProgressFn | None
+
+
+class ScoreCall(NamedTuple):
+    """How values are scored; the arguments of `notellm.generation.score_categories`, made definite."""
+
+    compute: torch.dtype
+    batch_tokens: int
+    max_logits: int
+    progress: ProgressFn | None
+
+
 class LanguageModel(Protocol):
     """A decoder with a prompt: `notellm.NoteLLM`, or any class with the same methods."""
 
@@ -99,42 +131,13 @@ class LanguageModel(Protocol):
     ) -> TrainingStates:
         """The states of a packed batch; pooled by the model's own pooling, unless another one is given."""
 
-    def embed_tokenized(
-        self,
-        tokenized: "TokenizedNotes",
-        notes: Sequence[int],
-        options: "EmbedOptions",
-        *,
-        pooling: str | PoolingFn,
-        projected: bool,
-        compute: torch.dtype,
-        progress: ProgressFn | None,
-    ) -> Embedded:
+    def embed_tokenized(self, tokenized: "TokenizedNotes", notes: Sequence[int], how: EmbedCall) -> Embedded:
         """Embeds notes; see `notellm.embedding.embed`."""
 
     def write_tokens(
-        self,
-        tokenized: "TokenizedNotes",
-        rows: Sequence["NotePrompt"],
-        decoding: "DecodingOptions",
-        *,
-        closed: ClosedSet | None,
-        banned: Sequence[Sequence[int]],
-        seed: int,
-        stop_tokens: Sequence[int],
-        compute: torch.dtype,
-        progress: ProgressFn | None,
+        self, tokenized: "TokenizedNotes", rows: Sequence["NotePrompt"], how: WriteCall
     ) -> list[list[int]]:
         """The tokens written after some prompts, without the one that ends them; see `notellm.generation.write`."""
 
-    def score_values(
-        self,
-        tokenized: "TokenizedNotes",
-        values: "TokenLists",
-        *,
-        compute: torch.dtype,
-        batch_tokens: int,
-        max_logits: int,
-        progress: ProgressFn | None,
-    ) -> ScoredValues:
+    def score_values(self, tokenized: "TokenizedNotes", values: "TokenLists", how: ScoreCall) -> ScoredValues:
         """Log p of each category of a closed set; see `notellm.generation.score_categories`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,8 @@ from notellm.models import backbone, notellm_folder, tensors
 from notellm.models import folder as model_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.decoder import check_plain
-from notellm.models.language_model import (
-    ClosedSet,
-    Embedded,
-    ScoredValues,
-    TrainingStates,
-)
-from notellm.models.options import CORE
+from notellm.models.language_model import LanguageModel, TrainingStates
+from notellm.models.options import CORE, ModelOptions
 from notellm.models.pooling import COMPRESSION, PoolingFn, check_pooling, mean_pooling
 from notellm.precision import Dtype
 from notellm.progress import ProgressFn
@@ -42,7 +37,7 @@ if TYPE_CHECKING:
 IntArray = npt.NDArray[np.int64]
 
 
-class NoteModel(nn.Module):
+class NoteModel(nn.Module, LanguageModel):
     """What `NoteLLM`, computed by the core, and `TransformersNoteLLM`, computed by transformers, have in common.
 
     Attributes:
@@ -101,21 +96,88 @@ class NoteModel(nn.Module):
             raise ValueError(f"add_lora: r must be at least 1, but is {chosen.r}")
         return chosen
 
-    # What depends on who computes.
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        dim: int | None = None,
+        prompt: str | Path | PromptConfig | None = None,
+        tau: float = ModelOptions.tau,
+        pooling: str | PoolingFn | None = None,
+        layers: int = 0,
+        seed: int = 0,
+        progress: ProgressFn | None = None,
+    ) -> Self:
+        """Loads an original backbone folder, or a folder made by `save_pretrained`.
+
+        Args:
+            path: Folder with ``config.json``, safetensors (sharded or not) and ``tokenizer.json``; or
+                ``"smollm2-135m"`` (SmolLM2-135M-Instruct, dequantised from Q4_1), which is prepared in the cache
+                folder at first use.
+            dim: Width of the embeddings. Default: 128, or what the NoteLLM folder says.
+            prompt: Name of a shipped prompt, a YAML file or a `PromptConfig`. Default: ``"paper"``, or what the
+                NoteLLM folder says.
+            tau: Initial log-scale for a fresh backbone.
+            pooling: See the class. Default: ``"compression"``, or what the NoteLLM folder says; a function must be
+                given again.
+            layers: How many first layers of a backbone to keep; 0 = all.
+            seed: Seed of the fresh projection.
+            progress: Called during the download and conversion of ``"smollm2-135m"``.
+
+        Returns:
+            The model on the CPU in fp32, in evaluation mode.
+
+        Raises:
+            DataError: If a file is missing, damaged or contradicts another one, a weight is not finite, or ``dim``,
+                ``layers`` or ``pooling`` contradicts the folder.
+            NotSupportedError: If the backbone is quantised; for the core, if it is of another family or has an unknown
+                tensor or field, which it names; otherwise, if transformers is not installed.
+            ConfigError: If neither ``config.json`` nor ``generation_config.json`` names an end token.
+        """
+        path = backbone.resolve(path, progress)
+        config = None if prompt is None else as_prompt(prompt)
+        if not (path / notellm_folder.EXTRA_CONFIG).exists():
+            model = cls._on(
+                cls._read(path, layers),
+                config or as_prompt("paper"),
+                dim=ModelOptions.dim if dim is None else dim,
+                tau=tau,
+                pooling=pooling or COMPRESSION,
+            )
+            model._draw_projection(seed)
+            return model.eval()
+        extra = notellm_folder.read_extra(path)
+        found = cls._read(path, 0)
+        notellm_folder.check_asked(path, extra, found.layers, dim, layers, pooling)
+        if config is None:
+            where = str(path / notellm_folder.EXTRA_CONFIG)
+            config = PromptConfig.from_dict(extra["prompt"], where=where)
+        model = cls._on(found, config, dim=extra["dim"], tau=tau, pooling=pooling or extra["pooling"])
+        model.nested_dims = tuple(extra["nested_dims"])
+        model._load_own_parameters(path)
+        return model.eval()
+
+    # What depends on who computes, beside the methods of LanguageModel.
 
     @property
     def width(self) -> int:
         """Width ``D`` of the states."""
         return self.projection.in_features
 
-    @property
-    def layers(self) -> int:
-        """Number of layers of the backbone."""
+    @classmethod
+    def _read(cls, path: Path, layers: int) -> Any:
+        """Reads a backbone's first so many layers, 0 = all, for `_on`; its ``layers`` are those that it has then."""
+        raise NotImplementedError
+
+    @classmethod
+    def _on(cls, found: Any, prompt: PromptConfig, *, dim: int, tau: float, pooling: str | PoolingFn) -> Self:
+        """A model on what `_read` has read."""
         raise NotImplementedError
 
     @property
-    def vocabulary(self) -> int:
-        """Rows ``V`` of the token embedding."""
+    def layers(self) -> int:
+        """Number of layers of the backbone."""
         raise NotImplementedError
 
     def token_states(
@@ -163,49 +225,6 @@ class NoteModel(nn.Module):
         dtype: Dtype = "fp32",
     ) -> LossTerm:
         """The generative loss of states at label positions; arguments as in `notellm.csft_head_loss`."""
-        raise NotImplementedError
-
-    def embed_tokenized(
-        self,
-        tokenized: "_core.prompts.TokenizedNotes",
-        notes: Sequence[int],
-        options: EmbedOptions,
-        *,
-        pooling: str | PoolingFn,
-        projected: bool,
-        compute: torch.dtype,
-        progress: ProgressFn | None,
-    ) -> Embedded:
-        """Embeds notes, for `notellm.embedding.embed`."""
-        raise NotImplementedError
-
-    def write_tokens(
-        self,
-        tokenized: "_core.prompts.TokenizedNotes",
-        rows: Sequence["_core.prompts.NotePrompt"],
-        decoding: "_core.options.DecodingOptions",
-        *,
-        closed: ClosedSet | None,
-        banned: Sequence[Sequence[int]],
-        seed: int,
-        stop_tokens: Sequence[int],
-        compute: torch.dtype,
-        progress: ProgressFn | None,
-    ) -> list[list[int]]:
-        """Writes after prompts, for `notellm.generation`."""
-        raise NotImplementedError
-
-    def score_values(
-        self,
-        tokenized: "_core.prompts.TokenizedNotes",
-        values: "_core.prompts.TokenLists",
-        *,
-        compute: torch.dtype,
-        batch_tokens: int,
-        max_logits: int,
-        progress: ProgressFn | None,
-    ) -> ScoredValues:
-        """Scores categories, for `notellm.generation.score_categories`."""
         raise NotImplementedError
 
     def add_lora(self, options: LoraOptions | None = None, *, seed: int = 0) -> Any:

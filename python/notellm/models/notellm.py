@@ -12,7 +12,6 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from notellm import _core
-from notellm._core.options import EmbedOptions
 from notellm.embedding import embed_in_batches
 from notellm.errors import NotSupportedError
 from notellm.losses import LossTerm, csft_head_term
@@ -20,13 +19,12 @@ from notellm.models import backbone, notellm_folder, tensors
 from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
-from notellm.models.language_model import ClosedSet, Embedded, ScoredValues
+from notellm.models.language_model import EmbedCall, Embedded, ScoreCall, ScoredValues, WriteCall
 from notellm.models.lora import merged_parameters
-from notellm.models.note_model import IntArray, as_prompt
+from notellm.models.note_model import IntArray
 from notellm.models.options import ModelOptions
 from notellm.models.pooling import COMPRESSION, PoolingFn
 from notellm.precision import Dtype, compute_dtype
-from notellm.progress import ProgressFn
 from notellm.prompts import PromptConfig
 
 
@@ -75,92 +73,29 @@ class NoteLLM(Adapted):
         )
 
     @classmethod
-    def from_pretrained(
+    def _read(cls, path: Path, layers: int) -> backbone.Backbone:
+        return backbone.read(path, layers)
+
+    @classmethod
+    def _on(
         cls,
-        path: str | Path,
+        found: backbone.Backbone,
+        prompt: PromptConfig,
         *,
-        dim: int | None = None,
-        prompt: str | Path | PromptConfig | None = None,
-        tau: float = ModelOptions.tau,
-        pooling: str | PoolingFn | None = None,
-        layers: int = 0,
-        seed: int = 0,
-        progress: ProgressFn | None = None,
+        dim: int,
+        tau: float,
+        pooling: str | PoolingFn,
     ) -> Self:
-        """Loads an original backbone folder, or a NoteLLM folder made by `save_pretrained`.
-
-        Args:
-            path: Folder with ``config.json``, safetensors (sharded or not) and ``tokenizer.json``; or
-                ``"smollm2-135m"`` (SmolLM2-135M-Instruct, dequantised from Q4_1), which is prepared in the cache
-                folder at first use.
-            dim: Width of the embeddings. Default: 128, or what the NoteLLM folder says.
-            prompt: Name of a shipped prompt, a YAML file or a `PromptConfig`. Default: ``"paper"``, or what the
-                NoteLLM folder says.
-            tau: Initial log-scale for a fresh backbone.
-            pooling: See the class. Default: ``"compression"``, or what the NoteLLM folder says; a function must be
-                given again.
-            layers: How many first layers of a backbone to keep; 0 = all.
-            seed: Seed of the fresh projection.
-            progress: Called during the download and conversion of ``"smollm2-135m"``.
-
-        Returns:
-            The model on the CPU in fp32, in evaluation mode.
-
-        Raises:
-            DataError: If a file is missing, damaged or contradicts another one, a weight is not finite, or ``dim``,
-                ``layers`` or ``pooling`` contradicts the folder.
-            NotSupportedError: If the backbone is of a family the core cannot compute, is quantised, or has an unknown
-                tensor or field; names it.
-            ConfigError: If neither ``config.json`` nor ``generation_config.json`` names an end token.
-        """
-        path = backbone.resolve(path, progress)
-        if (path / notellm_folder.EXTRA_CONFIG).exists():
-            return cls._load_own(path, dim, prompt, pooling, layers)
-        config = as_prompt("paper" if prompt is None else prompt)
-        options = {
-            "dim": ModelOptions.dim if dim is None else dim,
-            "tau": tau,
-            "pooling": pooling or COMPRESSION,
-        }
-        return cls._load_backbone(path, config, layers, seed, options)
-
-    @classmethod
-    def _load_backbone(
-        cls, path: Path, prompt: PromptConfig, layers: int, seed: int, options: dict[str, Any]
-    ) -> Self:
-        model = cls._of(backbone.read(path, layers), prompt, **options)
-        model._draw_projection(seed)
-        return model.eval()
-
-    @classmethod
-    def _load_own(
-        cls,
-        path: Path,
-        dim: int | None,
-        prompt: str | Path | PromptConfig | None,
-        pooling: str | PoolingFn | None,
-        layers: int,
-    ) -> Self:
-        extra = notellm_folder.read_extra(path)
-        found = backbone.read(path)
-        notellm_folder.check_asked(path, extra, found.outline.hf, dim, layers, pooling)
-        where = str(path / notellm_folder.EXTRA_CONFIG)
-        config = PromptConfig.from_dict(extra["prompt"], where=where) if prompt is None else as_prompt(prompt)
-        model = cls._of(found, config, dim=extra["dim"], pooling=pooling or extra["pooling"])
-        model.nested_dims = tuple(extra["nested_dims"])
-        model._load_own_parameters(path)
-        return model.eval()
-
-    @classmethod
-    def _of(cls, found: backbone.Backbone, prompt: PromptConfig, **options: Any) -> Self:
         outline = found.outline
         model = cls(
             outline.hf,
             outline.tokenizer,
             prompt,
+            dim=dim,
+            tau=tau,
+            pooling=pooling,
             end_tokens=outline.end_tokens,
             has_head=found.has_head,
-            **options,
         )
         model._kept = found.kept
         with torch.no_grad():
@@ -279,38 +214,21 @@ class NoteLLM(Adapted):
         )
 
     def embed_tokenized(
-        self,
-        tokenized: "_core.prompts.TokenizedNotes",
-        notes: Sequence[int],
-        options: EmbedOptions,
-        *,
-        pooling: str | PoolingFn,
-        projected: bool,
-        compute: torch.dtype,
-        progress: ProgressFn | None,
+        self, tokenized: "_core.prompts.TokenizedNotes", notes: Sequence[int], how: EmbedCall
     ) -> Embedded:
-        """See `NoteModel.embed_tokenized`; the core embeds, unless the pooling is a function."""
-        if not isinstance(pooling, str):
-            return embed_in_batches(
-                self,
-                tokenized,
-                notes,
-                options,
-                pooling=pooling,
-                projected=projected,
-                compute=compute,
-                progress=progress,
-            )
+        """See `LanguageModel.embed_tokenized`; the core embeds, unless the pooling is a function."""
+        if not isinstance(how.pooling, str):
+            return embed_in_batches(self, tokenized, notes, how)
         found = _core.embedding.embed_notes(
             self.language_model(with_head=False),
             self.prompt.core,
             tokenized,
             notes,
-            options,
-            pooling=pooling,
-            projected=projected,
-            compute=compute,
-            progress=progress,
+            how.options,
+            pooling=how.pooling,
+            projected=how.projected,
+            compute=how.compute,
+            progress=how.progress,
         )
         return Embedded(
             found.vectors.cpu(),
@@ -324,41 +242,27 @@ class NoteLLM(Adapted):
         self,
         tokenized: "_core.prompts.TokenizedNotes",
         rows: Sequence["_core.prompts.NotePrompt"],
-        decoding: "_core.options.DecodingOptions",
-        *,
-        closed: ClosedSet | None,
-        banned: Sequence[Sequence[int]],
-        seed: int,
-        stop_tokens: Sequence[int],
-        compute: torch.dtype,
-        progress: ProgressFn | None,
+        how: WriteCall,
     ) -> list[list[int]]:
-        """See `NoteModel.write_tokens`."""
+        """See `LanguageModel.write_tokens`."""
         return _core.generation.generate(
             self.language_model(),
             self.prompt.core,
             tokenized,
             rows,
-            decoding,
-            None if closed is None else closed.grammar,
-            banned,
-            seed=seed,
-            stop_tokens=stop_tokens,
-            compute=compute,
-            progress=progress,
+            how.decoding,
+            None if how.closed is None else how.closed.grammar,
+            how.banned,
+            seed=how.seed,
+            stop_tokens=how.stop_tokens,
+            compute=how.compute,
+            progress=how.progress,
         )
 
     def score_values(
-        self,
-        tokenized: "_core.prompts.TokenizedNotes",
-        values: "_core.prompts.TokenLists",
-        *,
-        compute: torch.dtype,
-        batch_tokens: int,
-        max_logits: int,
-        progress: ProgressFn | None,
+        self, tokenized: "_core.prompts.TokenizedNotes", values: "_core.prompts.TokenLists", how: ScoreCall
     ) -> ScoredValues:
-        """See `NoteModel.score_values`."""
+        """See `LanguageModel.score_values`."""
         candidates = _core.generation.category_candidates(self.prompt.core, values)
         log_probs = _core.generation.score_categories(
             self.language_model(),
@@ -366,9 +270,9 @@ class NoteLLM(Adapted):
             tokenized,
             range(len(tokenized)),
             candidates,
-            compute,
-            batch_tokens,
-            max_logits,
-            progress,
+            how.compute,
+            how.batch_tokens,
+            how.max_logits,
+            how.progress,
         )
         return ScoredValues(log_probs, candidates.labels)

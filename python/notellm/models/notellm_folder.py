@@ -133,14 +133,14 @@ def read_own(path: Path) -> dict[str, Tensor]:
 
 
 def check_asked(
-    path: Path, extra: dict[str, Any], hf: dict[str, Any], dim: int | None, layers: int, pooling: object
+    path: Path, extra: dict[str, Any], own_layers: int, dim: int | None, layers: int, pooling: object
 ) -> None:
     """Refuses arguments that contradict a saved NoteLLM.
 
     Raises:
         DataError: If it was trained with another ``dim``, another number of layers or another pooling.
     """
-    for name, there, asked in (("dim", extra["dim"], dim), ("layers", hf["num_hidden_layers"], layers)):
+    for name, there, asked in (("dim", extra["dim"], dim), ("layers", own_layers, layers)):
         if asked and asked != there:
             raise DataError(f"{path}: {name} must be {there} as it was trained, but {asked} is asked for")
     trained = extra["pooling"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 
-from model_folders import changed, fitting
+from model_folders import LLAMA3, changed, fitting
 from notellm import NotSupportedError
 from notellm.export import export_gguf, note_texts, text_form
 from notellm.export.gguf_tokenizer import gguf_tokenizer
@@ -16,19 +16,11 @@ from notellm.models.notellm import NoteLLM
 
 gguf = pytest.importorskip("gguf")
 
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 10000.0,
-    "factor": 4.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 32,
-}
 FAMILIES = {
     "llama": {},
     "untied": {"tie_word_embeddings": False},
     "wide_heads": {"head_dim": 12},
-    "llama3_rope": {"rope_parameters": LLAMA3},
+    "llama3_rope": {"rope_parameters": LLAMA3 | {"rope_type": "llama3", "rope_theta": 10000.0}},
     "biases": {"attention_bias": True, "mlp_bias": True},
     "mistral": {"model_type": "mistral", "sliding_window": None},
     "qwen2": {"model_type": "qwen2"},

@@ -7,9 +7,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
-from model_folders import changed, fitting, write_json
+from families import FAMILIES, write_family
+from model_folders import changed, write_json
 from notellm import LoraOptions, NoteLLM, NotSupportedError, Trainer, TrainOptions, TransformersNoteLLM
 from notellm.errors import DataError
 from notellm.generation import score_categories
@@ -20,55 +21,17 @@ from samples import CATEGORIES, make_notes
 NEAR = 1e-5
 NOTES = make_notes(16, seed=3)
 PAIRS = (np.arange(12), np.arange(1, 13))
-TINY = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 512,
-    "eos_token_id": 0,
-    "pad_token_id": 0,
-    "bos_token_id": None,
-}
-FAMILIES = {
-    "gemma": {"head_dim": 8},
-    "gemma2": {
-        "head_dim": 8,
-        "sliding_window": 16,
-        "final_logit_softcapping": 5.0,
-        "query_pre_attn_scalar": 8,
-    },
-    "gemma3_text": {"head_dim": 8, "sliding_window": 16},
-    "phi": {"num_key_value_heads": 4},
-    "phi3": {},
-    "olmo": {"clip_qkv": 2.0},
-    "olmo2": {},
-    "cohere": {"logit_scale": 0.25},
-    "gpt_neox": {"num_key_value_heads": None},
-    "qwen3_moe": {"head_dim": 8, "moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2},
-}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def folder(request, tiny_folder, tmp_path_factory):
     """A random model of a family, with the tiny tokenizer."""
-    vocabulary = json.loads((tiny_folder / "config.json").read_text())["vocab_size"]
-    fields = TINY | {"model_type": request.param, "vocab_size": vocabulary} | FAMILIES[request.param]
-    config = {name: value for name, value in fields.items() if value is not None}
-    target = tmp_path_factory.mktemp("family") / request.param
-    changed(tiny_folder, target, tensors=fitting(config))
-    write_json(target / "config.json", AutoConfig.for_model(**config).to_dict())
-    return target
+    return write_family(tiny_folder, tmp_path_factory.mktemp("family") / request.param, request.param)
 
 
 @pytest.fixture
 def gemma(tiny_folder, tmp_path):
-    vocabulary = json.loads((tiny_folder / "config.json").read_text())["vocab_size"]
-    config = TINY | {"model_type": "gemma3_text", "vocab_size": vocabulary} | FAMILIES["gemma3_text"]
-    changed(tiny_folder, tmp_path / "gemma", tensors=fitting(config))
-    write_json(tmp_path / "gemma" / "config.json", AutoConfig.for_model(**config).to_dict())
-    return tmp_path / "gemma"
+    return write_family(tiny_folder, tmp_path / "gemma", "gemma3_text")
 
 
 def options(**changes):

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
 from notellm import _core
-from notellm._core.options import EmbedOptions
 from notellm.embedding import embed_in_batches
 from notellm.errors import NotSupportedError
 from notellm.losses import LossTerm, csft_term
@@ -19,14 +18,13 @@ from notellm.models import backbone, notellm_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.fallback.lora import HookedLora
 from notellm.models.fallback.padding import padded, states_of
-from notellm.models.fallback.reading import Read, check_asked, quietly, read
+from notellm.models.fallback.reading import Read, quietly, read
 from notellm.models.fallback.writing import score, write
-from notellm.models.language_model import ClosedSet, Embedded, ScoredValues
-from notellm.models.note_model import IntArray, NoteModel, as_prompt
-from notellm.models.options import TRANSFORMERS, ModelOptions
-from notellm.models.pooling import COMPRESSION, PoolingFn
+from notellm.models.language_model import EmbedCall, Embedded, ScoreCall, ScoredValues, WriteCall
+from notellm.models.note_model import IntArray, NoteModel
+from notellm.models.options import TRANSFORMERS
+from notellm.models.pooling import PoolingFn
 from notellm.precision import Dtype, compute_dtype, multiplies_bf16
-from notellm.progress import ProgressFn
 from notellm.prompts import PromptConfig
 
 
@@ -39,7 +37,7 @@ class TransformersNoteLLM(NoteModel):
     Dropout of the model's own configuration is off, as in `NoteLLM`. Left out: LoRA's dropout and PEFT folders, int8
     matrices, and vocabularies of hashtags. Tokens are drawn from the same distribution, but not the same ones.
 
-    Use `from_pretrained`.
+    Use `from_pretrained`, which loads folders that either class has saved. Code that comes with a model is not run.
 
     Attributes:
         model: The model of transformers, with its head.
@@ -60,57 +58,14 @@ class TransformersNoteLLM(NoteModel):
         self._complete(outline.tokenizer, prompt, found.width, dim, tau, pooling, outline.end_tokens)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path: str | Path,
-        *,
-        dim: int | None = None,
-        prompt: str | Path | PromptConfig | None = None,
-        tau: float = ModelOptions.tau,
-        pooling: str | PoolingFn | None = None,
-        layers: int = 0,
-        seed: int = 0,
-        progress: ProgressFn | None = None,
+    def _read(cls, path: Path, layers: int) -> Read:
+        return read(path, layers)
+
+    @classmethod
+    def _on(
+        cls, found: Read, prompt: PromptConfig, *, dim: int, tau: float, pooling: str | PoolingFn
     ) -> Self:
-        """Loads an original backbone folder, or one made by ``save_pretrained``, of either class.
-
-        Args:
-            path: Folder with ``config.json``, safetensors and ``tokenizer.json``; or ``"smollm2-135m"``. Code that
-                comes with a model is not run.
-            dim: As in `NoteLLM.from_pretrained`, as for the other arguments.
-            prompt: See there.
-            tau: See there.
-            pooling: See there.
-            layers: See there.
-            seed: See there.
-            progress: See there.
-
-        Returns:
-            The model on the CPU in fp32, in evaluation mode.
-
-        Raises:
-            DataError: As `NoteLLM.from_pretrained`; also if transformers cannot load the folder, or the folder lacks a
-                weight of the model.
-            NotSupportedError: If transformers is not installed, or the checkpoint is quantised.
-            ConfigError: If neither ``config.json`` nor ``generation_config.json`` names an end token.
-        """
-        path = backbone.resolve(path, progress)
-        is_own = (path / notellm_folder.EXTRA_CONFIG).exists()
-        extra = notellm_folder.read_extra(path) if is_own else None
-        found = read(path, layers if extra is None else 0)
-        if extra is None:
-            config = as_prompt("paper" if prompt is None else prompt)
-            width = ModelOptions.dim if dim is None else dim
-            model = cls(found, config, dim=width, tau=tau, pooling=pooling or COMPRESSION)
-            model._draw_projection(seed)
-            return model.eval()
-        check_asked(path, extra, found, dim, layers, pooling)
-        where = str(path / notellm_folder.EXTRA_CONFIG)
-        config = PromptConfig.from_dict(extra["prompt"], where=where) if prompt is None else as_prompt(prompt)
-        model = cls(found, config, dim=extra["dim"], tau=tau, pooling=pooling or extra["pooling"])
-        model.nested_dims = tuple(extra["nested_dims"])
-        model._load_own_parameters(path)
-        return model.eval()
+        return cls(found, prompt, dim=dim, tau=tau, pooling=pooling)
 
     def save_pretrained(self, path: str | Path, *, card: str = "") -> None:
         """Writes a folder for `from_pretrained`, complete or not at all; adapters are merged in the files.
@@ -213,74 +168,50 @@ class TransformersNoteLLM(NoteModel):
         return csft_term(self.logits(labelled, dtype), labels, label_offsets, reduction=reduction)
 
     def embed_tokenized(
-        self,
-        tokenized: "_core.prompts.TokenizedNotes",
-        notes: Sequence[int],
-        options: EmbedOptions,
-        *,
-        pooling: str | PoolingFn,
-        projected: bool,
-        compute: torch.dtype,
-        progress: ProgressFn | None,
+        self, tokenized: "_core.prompts.TokenizedNotes", notes: Sequence[int], how: EmbedCall
     ) -> Embedded:
-        """See `NoteModel.embed_tokenized`."""
-        if options.weights != "same":
+        """See `LanguageModel.embed_tokenized`."""
+        if how.options.weights != "same":
             raise NotSupportedError(
-                f"embed: weights must be 'same' with model.backend=transformers, but are {options.weights!r}"
+                f"embed: weights must be 'same' with model.backend=transformers, but are {how.options.weights!r}"
             )
-        return embed_in_batches(
-            self,
-            tokenized,
-            notes,
-            options,
-            pooling=pooling,
-            projected=projected,
-            compute=compute,
-            progress=progress,
-        )
+        return embed_in_batches(self, tokenized, notes, how)
 
     def write_tokens(
         self,
         tokenized: "_core.prompts.TokenizedNotes",
         rows: Sequence["_core.prompts.NotePrompt"],
-        decoding: "_core.options.DecodingOptions",
-        *,
-        closed: ClosedSet | None,
-        banned: Sequence[Sequence[int]],  # noqa: ARG002 - of a closed set of hashtags alone
-        seed: int,
-        stop_tokens: Sequence[int],
-        compute: torch.dtype,
-        progress: ProgressFn | None,
+        how: WriteCall,
     ) -> list[list[int]]:
-        """See `NoteModel.write_tokens`."""
+        """See `LanguageModel.write_tokens`; nothing is banned, since there is no closed set of hashtags."""
         self._sync()
-        with torch.no_grad(), self._products_in(compute):
+        with torch.no_grad(), self._products_in(how.compute):
             return write(
                 self.model,
                 self.prompt,
                 tokenized,
                 rows,
-                decoding,
-                closed=None if closed is None else closed.ids,
-                seed=seed,
-                stop_tokens=stop_tokens,
-                progress=progress,
+                how.decoding,
+                closed=None if how.closed is None else how.closed.ids,
+                seed=how.seed,
+                stop_tokens=how.stop_tokens,
+                progress=how.progress,
             )
 
     def score_values(
-        self,
-        tokenized: "_core.prompts.TokenizedNotes",
-        values: "_core.prompts.TokenLists",
-        *,
-        compute: torch.dtype,
-        batch_tokens: int,  # noqa: ARG002 - one note at a time
-        max_logits: int,
-        progress: ProgressFn | None,
+        self, tokenized: "_core.prompts.TokenizedNotes", values: "_core.prompts.TokenLists", how: ScoreCall
     ) -> ScoredValues:
-        """See `NoteModel.score_values`."""
+        """See `LanguageModel.score_values`; one note at a time, whatever `batch_tokens` is."""
         self._sync()
-        with torch.no_grad(), self._products_in(compute):
-            return score(self.model, self.prompt, tokenized, values, max_logits=max_logits, progress=progress)
+        with torch.no_grad(), self._products_in(how.compute):
+            return score(
+                self.model,
+                self.prompt,
+                tokenized,
+                values,
+                max_logits=how.max_logits,
+                progress=how.progress,
+            )
 
     def _wide(self, values: Tensor) -> Tensor:
         return values if values.dtype == torch.float64 else values.float()

@@ -15,7 +15,6 @@ from notellm.models import backbone, notellm_folder
 from notellm.models import folder as model_folder
 from notellm.models.config import refuse_quantised
 from notellm.models.fields import Fields
-from notellm.models.pooling import PoolingFn
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,11 @@ class Read:
     def width(self) -> int:
         """Width ``D`` of its states."""
         return int(self.model.config.get_text_config().hidden_size)
+
+    @property
+    def layers(self) -> int:
+        """Number of its layers."""
+        return int(self.model.config.get_text_config().num_hidden_layers)
 
 
 def read(path: Path, layers: int) -> Read:
@@ -53,19 +57,6 @@ def read(path: Path, layers: int) -> Read:
     if not (path / notellm_folder.EXTRA_CONFIG).exists():  # a saved model has [EMB]'s row already
         _add_emb_row(model, backbone.emb_token_id(outline.tokenizer))
     return Read(model.eval(), outline, model_folder.read_kept(path))
-
-
-def check_asked(
-    path: Path,
-    extra: dict[str, Any],
-    found: Read,
-    dim: int | None,
-    layers: int,
-    pooling: "str | PoolingFn | None",
-) -> None:
-    """Refuses arguments that contradict a saved model; see `notellm_folder.check_asked`."""
-    there = {"num_hidden_layers": found.model.config.get_text_config().num_hidden_layers}
-    notellm_folder.check_asked(path, extra, there, dim, layers, pooling)
 
 
 def _load(path: Path, layers: int) -> Any:

@@ -1,24 +1,82 @@
 import ctypes.util
-import importlib.util
+import importlib.metadata
 import shutil
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 
-from notellm.app import doctor
+from notellm.app import doctor, extras
 from notellm.machine import describe_machine
+
+ROOT = Path(__file__).parents[4]
+REQUIRES = [
+    "one>=1",
+    "two>=2,<3; extra == 'new'",
+    "three; extra == 'new'",
+    "four; extra == 'new' and python_version < '3'",
+]
 
 
 def finding(name):
     return next(found for found in doctor.examine() if found.name == name)
 
 
+@pytest.fixture
+def installed(monkeypatch):
+    """Called with versions of packages: this package asks for `REQUIRES`, and these are there."""
+
+    def install(versions):
+        monkeypatch.setattr(importlib.metadata, "requires", lambda name: REQUIRES)
+        monkeypatch.setattr(doctor, "extras", lambda: ["new"])
+        monkeypatch.setattr(extras, "version_of", versions.get)
+
+    return install
+
+
 def test_whatever_is_missing_says_what_it_disables_and_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "version_of", {"packaging": "1"}.get)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    for name in (*doctor.PACKAGES, "apt"):
+    for name in (*(f"extra {name}" for name in extras.extras()), "apt"):
         found = finding(name)
         assert (found.state, bool(found.disables), bool(found.remedy)) == ("missing", True, True)
+
+
+def test_every_extra_of_the_project_has_a_purpose():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert list(extras.PURPOSES) == sorted(project["optional-dependencies"])
+
+
+def test_an_extra_is_complete_if_all_that_this_machine_needs_of_it_is_there(installed):
+    installed({"one": "1.0", "two": "2.5", "three": "0.1"})
+    assert finding("extra new") == doctor.Finding("extra new", "ok", "two 2.5, three 0.1")
+    assert finding("packages") == doctor.Finding("packages", "ok", "one 1.0")
+
+
+def test_an_extra_lacks_what_is_not_there_or_has_another_version(installed):
+    installed({"one": "1.0", "two": "3.0"})
+    found = finding("extra new")
+    assert (found.state, found.value) == ("missing", "lacks two<3,>=2 (not 3.0), three")
+    assert (found.disables, found.remedy) == ("what the extra new is for", "pip install 'notellm[new]'")
+
+
+def test_a_package_that_is_needed_is_no_extra(installed):
+    installed({"one": "0.9"})
+    found = finding("packages")
+    assert (found.state, found.value, found.remedy) == (
+        "broken",
+        "lacks one>=1 (not 0.9)",
+        "pip install 'one>=1'",
+    )
+
+
+def test_a_folder_that_is_not_installed_has_no_list(monkeypatch):
+    def requires(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", requires)
+    assert finding("packages").value == "notellm is imported without being installed"
 
 
 def test_a_driver_without_a_cuda_build_needs_a_clean_setup(monkeypatch):
@@ -62,3 +120,11 @@ def test_the_exit_code_counts_what_is_broken_only(monkeypatch, capsys):
         "           without it: little",
         "           to get it: get it",
     ]
+
+
+def test_a_long_list_is_wrapped():
+    value = ", ".join(f"package-{i} 1.0" for i in range(20))
+    lines = list(doctor._lines([doctor.Finding("extra a", "ok", value)]))
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= doctor.LINE
+    assert " ".join(line[len("ok      extra a  ") :] for line in lines) == value

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
 
 from evaluated_runs import TITLES, make_run, some_notes
+from html_page import Page
 from notellm import ConfigError, DataError, NotSupportedError
 from notellm.app.cli import main
 from notellm.app.explore import ExploreOptions, write_explorer
@@ -16,32 +16,6 @@ from notellm.app.plane import on_a_plane, turned
 from notellm.embedding import load_embeddings, save_embeddings, truncated
 
 PCA = ExploreOptions(map="pca", k=5)
-VOID = {"meta", "br", "link", "input"}
-
-
-class Page(HTMLParser):
-    """Elements and scripts of a page; complains about elements closed out of order."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.open, self.elements, self.scripts, self.text = [], [], [], ""
-        self.feed(source)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "script":
-            self.scripts.append(data)
-        elif "style" not in self.open:
-            self.text += data
 
 
 def explore(*folders, options=PCA):

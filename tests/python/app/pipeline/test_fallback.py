@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from transformers import AutoConfig
 
-from model_folders import changed, fitting, write_json
+from families import write_family
 from notellm import NotSupportedError
 from notellm.app.cli import main
 from notellm.app.config import compose
@@ -17,23 +16,7 @@ from notellm.models.fallback import TransformersNoteLLM
 
 @pytest.fixture(scope="module")
 def gemma(tiny_folder, tmp_path_factory):
-    vocabulary = json.loads((tiny_folder / "config.json").read_text())["vocab_size"]
-    config = {
-        "model_type": "gemma3_text",
-        "vocab_size": vocabulary,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "max_position_embeddings": 512,
-        "eos_token_id": 0,
-        "pad_token_id": 0,
-    }
-    folder = changed(tiny_folder, tmp_path_factory.mktemp("gemma") / "m", tensors=fitting(config))
-    write_json(folder / "config.json", AutoConfig.for_model(**config).to_dict())
-    return folder
+    return write_family(tiny_folder, tmp_path_factory.mktemp("gemma") / "m", "gemma3_text")
 
 
 @pytest.fixture(scope="module")

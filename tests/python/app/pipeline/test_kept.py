@@ -1,6 +1,8 @@
 """What a run keeps is made anew where an option that decides it is another, and nothing else is: option by option."""
 
+import json
 import shutil
+from dataclasses import replace as replace_in
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from notellm.app.pipeline import data as data_module
 from notellm.app.pipeline import evaluate, load_data, prepare, run_steps, select_queries, systems
 from notellm.app.run import AFTER_TRAINING, RunFolder
 from notellm.app.studies.cell import Cell, Row
+from notellm.data import Interactions
 from notellm.errors import ConfigError, DataError
 
 BARE = {"zero_shot_mean", "zero_shot_last"}
@@ -63,12 +66,11 @@ def vectors(notes):
     return torch.nn.functional.normalize(rows, dim=1)
 
 
-@pytest.fixture(scope="module")
-def finished(folder, overrides, tiny_folder):
-    """A finished run with every system that keeps something, its models played; and what making it has made."""
+def finish(folder, name, overrides):
+    """A finished run with every system that keeps something, its models played."""
     names = ",".join([*systems.EMBEDDERS])
     changes = [f"evaluation.systems=[{names}]", "evaluation.bootstrap_samples=10", "dtype=fp32"]
-    config = compose([*overrides, *changes, f"run_dir={folder / 'kept'}"])
+    config = compose([*overrides, *changes, f"run_dir={folder / name}"])
     with pytest.MonkeyPatch.context() as patch:
         made = play(patch)
         run = RunFolder.open(config, command=["test"])
@@ -77,9 +79,25 @@ def finished(folder, overrides, tiny_folder):
             run.file(f"{name}/{part}").write_text("{}")
         run_steps(run, load_data(config))
     assert sorted(made) == sorted([*systems.EMBEDDERS, "generation", "pairs"])
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(folder, overrides, tiny_folder):
+    """A finished run of baskets; beside it a backbone with the same tensors."""
     shutil.copytree(tiny_folder, folder / "same_shape")
     (folder / "same_shape" / "more.json").write_text("{}")
-    return run
+    return finish(folder, "kept", overrides)
+
+
+@pytest.fixture(scope="module")
+def ordered(folder, overrides):
+    """A finished run of the same log with times, which has measured what came next."""
+    log = Interactions.read(folder / "log.parquet")
+    places = np.arange(len(log)) - np.searchsorted(log.users, log.users)  # in each user's basket
+    replace_in(log, times=places).write(folder / "ordered.parquet")
+    changes = [f"data.interactions={folder / 'ordered.parquet'}", "data.ordered=true"]
+    return finish(folder, "ordered", [*overrides, *changes, "evaluation.next_notes=last"])
 
 
 def play(patch):
@@ -187,6 +205,30 @@ def test_what_depends_on_an_option_is_made_anew_and_nothing_else(
     made.clear()
     evaluate(run, dataset, select_queries(config, dataset, *prepare(run, dataset).test))
     assert made == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("evaluation.next_notes", ""),
+        ("evaluation.next_notes", "2"),
+        ("evaluation.history_notes", 1),
+        ("evaluation.history_decay", 0.5),
+    ],
+)
+def test_what_came_next_is_measured_anew_from_vectors_that_are_kept(
+    key, value, ordered, tmp_path, monkeypatch
+):
+    path = tmp_path / "run"
+    shutil.copytree(ordered.path, path)
+    before = json.loads((path / "evaluation.json").read_text())
+    config = replace(ordered.config, {key: value, "run_dir": str(path)})
+    run, dataset, made = RunFolder.open(config), load_data(config), play(monkeypatch)
+    evaluate(run, dataset, select_queries(config, dataset, *prepare(run, dataset).test))
+    after = json.loads((path / "evaluation.json").read_text())
+    assert made == []
+    assert before.pop("next_notes") != after.pop("next_notes", None)
+    assert before == after  # nothing but what came next
 
 
 @pytest.mark.parametrize(

@@ -2,50 +2,16 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 
+from html_page import Page
 from notellm import DataError
 from notellm.app.report import write_report
 from notellm.app.report.figures import COLOURS, histogram
 
-VOID = {"meta", "br"}
 SYMBOLS = {"hit": "\u2713", "near": "\u2248", "invention": "\u2717"}
-
-
-class Page(HTMLParser):
-    """Text, tags and attributes of a page; complains about elements closed out of order."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.open, self.elements, self.texts = [], [], []
-        self.feed(source)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.texts.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
-
-    def attributes(self, name):
-        return [attributes[name] for _, attributes in self.elements if name in attributes]
 
 
 @pytest.fixture
