@@ -1,12 +1,14 @@
 """Studies whose split varies with the seed: which cells they have, and what a finished cell keeps."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from notellm.app.cli import main
 from notellm.app.config import load_config
 from notellm.app.studies import Ledger, datasets, load_study, make_study, make_table, sweep
 from notellm.app.studies.budget import Budget
@@ -14,6 +16,7 @@ from notellm.app.studies.columns import Column
 from notellm.app.studies.values import values_of
 from notellm.embedding import load_embeddings
 from notellm.io.fingerprints import Fingerprint
+from writing import write_study
 
 ROOT = Path(__file__).parents[4]
 
@@ -175,30 +178,34 @@ def test_cells_of_an_older_catalogue_are_not_in_the_table(varied, tmp_path):
     for entry in study.ledger.entries():
         newer = {"catalogue": "newer", "finished": "2999"} if entry["seed"] == 1 else {}
         ledger.append(entry | newer)
-    from dataclasses import replace
-
     older = replace(study, ledger=ledger)
     assert [row.status for row in make_table(older).rows] == ["1 on other data"] * 3
 
 
-def test_a_sweep_ends_in_time_and_goes_on(place, overrides, tmp_path):
+def test_a_sweep_ends_in_time_and_goes_on(place, overrides, tmp_path, capsys):
+    write_study("# @package _global_\nstudy: {rows: {words: {system: tfidf_full}}}\n")
     node = {"rows": {"words": {"system": "tfidf_full"}}, "seeds": [0, 1, 2, 3]}
     study = make_study(
         "b", node, scale="smoke", overrides=[*overrides, "data.split_seed=${seed}"], folder=tmp_path
     )
-    now = [0.0]
+    now, said = [0.0], []
 
     def say(text):
-        now[0] += 1000 * text.endswith("words, seed 0") + 1000 * text.endswith("words, seed 1")
         said.append(text)
+        now[0] += (
+            3601 if text.endswith("words, seed 0") else 0
+        )  # it has begun, and takes longer than there is
 
-    budget, said = Budget(hours=2500 / 3600, clock=lambda: now[0]), []
-    budget.note(study.cells[0], 1000.0)
-    entries = sweep(study, say=say, budget=budget)
-    # 2,500 s: two cells of 1,000 s fit, and 500 s are left; what the ledger says of their true time is mixed in
-    assert [entry["seed"] for entry in entries][:2] == [0, 1]
-    rest = sweep(study, say=said.append)
-    assert len(entries) + len(rest) == 4
+    entries = sweep(study, say=say, budget=Budget(hours=1, clock=lambda: now[0]))
+    assert [(entry["seed"], entry["status"]) for entry in entries] == [(0, "done")]
+    assert sum("0.0 minutes are left" in text for text in said) == 3
+    assert [entry["seed"] for entry in sweep(study, say=said.append)] == [1, 2, 3]
+    command = ["small", "scale=smoke", *overrides, "--folder", str(tmp_path / "verb")]
+    assert main(["sweep", *command, "--hours", "1e-9"]) == 0
+    assert not (tmp_path / "verb/smoke/ledger.jsonl").exists()
+    with pytest.raises(SystemExit):
+        main(["sweep", *command, "--hours", "0"])
+    assert "argument --hours: must be above 0, but is 0" in capsys.readouterr().err
 
 
 def test_a_budget_knows_what_cells_take(place, overrides, tmp_path):
