@@ -12,6 +12,7 @@ from notellm.app.pipeline.systems import _written_before
 from notellm.app.run import RunFolder
 from notellm.app.studies.cell import Cell, Row
 from notellm.app.studies.ranks import exposure_of, hits_of
+from notellm.app.studies.values import written_values
 from notellm.generation import write_pool
 from notellm.io.files import holder_of, locked
 from notellm.io.json_files import read_json
@@ -58,6 +59,7 @@ def ranks(folder):
         "trained.greater": torch.tensor([0, 2, 5]),
         "trained.equal": torch.tensor([0, 1, 0]),
         "exposure.low": torch.tensor([1, 0, 1], dtype=torch.uint8),
+        "query.tagged": torch.tensor([1, 1, 0], dtype=torch.uint8),
         "query.target": torch.tensor([4, 4, 8]),
         "exposure.place": torch.tensor([0.1, 0.5, 0.2], dtype=torch.float64),
     }
@@ -65,11 +67,21 @@ def ranks(folder):
     save_file(tensors, path, metadata={"pool": "9"})
 
     def read(_):
-        for column in ("recall@3", "recall@avg", "low.recall@1", "macro.ndcg@3", "log_score"):
+        for column in ("recall@3", "recall@avg", "low.recall@1", "tagged.mrr", "macro.ndcg@3", "log_score"):
             hits_of(cell, column)
         return exposure_of(cell)
 
     return of_file(path, [path.read_bytes()], read)
+
+
+@target
+def words(folder):
+    config = compose(["dtype=fp32", f"run_dir={folder}"])
+    cell = Cell(Row("a", "A", (), "trained", {}, {}), 0, config)
+    values = torch.tensor([0, 1, float("nan")], dtype=torch.float64)
+    path = folder / "words.safetensors"
+    save_file({"trained.accuracy": values, "note": torch.tensor([4, 6, 8])}, path)
+    return of_file(path, [path.read_bytes()], lambda _: written_values(cell, "accuracy"))
 
 
 @target

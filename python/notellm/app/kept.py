@@ -19,6 +19,9 @@ __all__ = ["DECIDED_BY", "backbone_key", "deciding", "encoder_key", "folder_key"
 _COMPUTED = ("device", "dtype")
 _BACKBONE = ("model.path", "model.layers", "model.backend")
 _ENCODER = ("model.encoder", "model.encoder_prompt", "model.encoder_pooling")
+_CATALOGUE = tuple(
+    f"data.{name}" for name in ("source", "folder", "notes", "interactions", "groups_column", "ordered")
+)
 CUT = ("title_tokens", "content_tokens", "max_hashtags")
 """What a prompt says of how notes are cut, whatever its pieces are."""
 
@@ -36,11 +39,13 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "generation": (*_COMPUTED, *_BACKBONE, "seed", "prompt.", "generation."),
     "vectors": (*_COMPUTED, "embed."),
     "labels": (*_COMPUTED, "seed", "generation."),
+    "catalogue": (*_CATALOGUE, "prompt.hashtag_separator"),
     "dataset": ("data.", "prompt.hashtag_separator", "model.path", "model.encoder", "negatives.model"),
 }
 """By what is kept: keys, and groups with a dot behind them, that decide it beside the contents it is made of: a run's
 pairs and their hard negatives; its embeddings, by system, in full width and not yet rounded; what its models write;
-what `notellm embed` and `notellm generate` write into folders and files; the data that cells share."""
+what `notellm embed` and `notellm generate` write into folders and files; the notes and log that all splits share; the
+data that cells share."""
 
 
 def made_by(config: Config, what: str, **contents: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From ranks and generated texts to the tables of an ``evaluation.json``."""
 
-from notellm.evaluation.generation import Generated, evaluate_generation
+from notellm.evaluation.generation import evaluate_generation
 from notellm.evaluation.generation_results import Generation
 from notellm.evaluation.intervals import Bootstrap
 from notellm.evaluation.lists import evaluate_lists
@@ -11,6 +11,7 @@ from notellm.evaluation.results import Evaluation
 from notellm.evaluation.retrieval import evaluate_retrieval
 from notellm.evaluation.significance import Comparison, Verdict, compare, holm
 from notellm.evaluation.splits import RankRow, evaluate_ranks, shares, to_table
+from notellm.evaluation.word_values import Generated, WordValues, word_values
 
 __all__ = [
     "NAMES",
@@ -24,6 +25,7 @@ __all__ = [
     "Resampled",
     "Variance",
     "Verdict",
+    "WordValues",
     "compare",
     "evaluate_lists",
     "evaluate_ranks",
@@ -34,4 +36,5 @@ __all__ = [
     "resample",
     "shares",
     "to_table",
+    "word_values",
 ]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from notellm.evaluation.generation_results import (
     CalibrationBin,
@@ -20,34 +19,12 @@ from notellm.evaluation.generation_results import (
 )
 from notellm.evaluation.intervals import Bootstrap
 from notellm.evaluation.options import NAMES
-from notellm.metrics import (
-    bleu_counts,
-    calibration,
-    category_scores,
-    confusion,
-    hashtag_overlap,
-    rouge,
-)
+from notellm.evaluation.word_values import Generated, WordValues, normal, word_values
+from notellm.metrics import Interval, bleu_counts, calibration, confusion
+from notellm.metrics.arrays import FloatArray
 from notellm.text import check_analyzer, normalized, together
 
 SHOWN_CONFUSIONS = 10
-
-
-@dataclass(frozen=True)
-class Generated:
-    """What one system wrote for the notes evaluated.
-
-    Attributes:
-        categories: The category of each note, generated freely.
-        hashtags: The hashtags of each note.
-        best_categories: The known category with the best score for each note, if they were scored.
-        confidence: Shape ``(n,)``; the probabilities of ``best_categories``.
-    """
-
-    categories: Sequence[str]
-    hashtags: Sequence[Sequence[str]]
-    best_categories: Sequence[str] | None = None
-    confidence: npt.ArrayLike | None = None
 
 
 def evaluate_generation(
@@ -95,8 +72,17 @@ def evaluate_generation(
     rows = []
     for key, written in systems.items():
         _check_complete(key, written, len(categories), len(hashtags))
-        scores = _score_categories(written, categories, known_categories, bootstrap)
-        scores |= _score_hashtags(written.hashtags, hashtags, cut, hashtag_count, bootstrap)
+        values, tokenizers = word_values(
+            written,
+            categories,
+            hashtags,
+            known_categories=known_categories,
+            tokenizer=cut.rouge,
+            hashtag_count=hashtag_count,
+        )
+        cut.rouge_names.update(tokenizers)
+        scores = _score_categories(written, values, categories, known_categories, bootstrap)
+        scores |= _score_hashtags(written.hashtags, values, hashtags, cut, bootstrap)
         rows.append(GenerationResult(key, names.get(key, key), **scores))
     return Generation(
         notes=len(categories),
@@ -133,88 +119,76 @@ def _check_complete(key: str, written: Generated, categories: int, hashtags: int
         )
 
 
+def _mean(values: FloatArray, bootstrap: Bootstrap) -> Interval | None:
+    """Over the notes that count; None if none does."""
+    counting = values[~np.isnan(values)]
+    return bootstrap.mean(counting) if len(counting) else None
+
+
 def _score_categories(
-    written: Generated, truth: Sequence[str], known: Collection[str], bootstrap: Bootstrap
+    written: Generated,
+    values: WordValues,
+    truth: Sequence[str],
+    known: Collection[str],
+    bootstrap: Bootstrap,
 ) -> dict[str, Any]:
-    having = [number for number, category in enumerate(truth) if category]
-    if not having:
+    having = np.flatnonzero(~np.isnan(values.accuracy))
+    if not len(having):
         return {}
-    mine, true = _at(written.categories, having), _at(truth, having)
-    known = set(map(normalized, known))
-    scores = category_scores(mine, true, known)
+    mine, true = normal(written.categories, having), normal(truth, having)
     mistaken = Counter((t, m) for t, m in zip(true, mine, strict=True) if t != m)
     return {
-        "category_accuracy": bootstrap.mean(scores.correct),
-        "illusory": bootstrap.mean(scores.illusory),
-        "macro_f1": confusion(mine, true, {*known, *true}).macro_f1,
+        "category_accuracy": _mean(values.accuracy, bootstrap),
+        "illusory": _mean(values.illusory, bootstrap),
+        "macro_f1": confusion(mine, true, {*map(normalized, known), *true}).macro_f1,
         "confusions": [
             Confusion(*pair, count)
             for pair, count in sorted(mistaken.items(), key=lambda item: (-item[1], item[0]))[
                 :SHOWN_CONFUSIONS
             ]
         ],
-        "closed_set": _score_closed_set(written, having, true, known, bootstrap),
+        "closed_set": _score_closed_set(written, values.closed_set, bootstrap),
     }
 
 
-def _at(categories: Sequence[str], notes: Sequence[int]) -> list[str]:
-    """The categories of some notes, in Unicode normal form: a model may write an accent as a separate code point."""
-    return [normalized(categories[note]) for note in notes]
-
-
-def _score_closed_set(
-    written: Generated,
-    having: Sequence[int],
-    true: Sequence[str],
-    known: Collection[str],
-    bootstrap: Bootstrap,
-) -> ClosedSetResult | None:
-    if written.best_categories is None:
+def _score_closed_set(written: Generated, values: FloatArray, bootstrap: Bootstrap) -> ClosedSetResult | None:
+    accuracy, having = _mean(values, bootstrap), ~np.isnan(values)
+    if accuracy is None:
         return None
-    correct = category_scores(_at(written.best_categories, having), true, known).correct
-    found = calibration(np.asarray(written.confidence, dtype=np.float64)[list(having)], correct)
+    found = calibration(np.asarray(written.confidence, dtype=np.float64)[having], values[having])
     bins = zip(found.edges, found.edges[1:], found.counts, found.confidence, found.accuracy, strict=False)
     drawn = [
         CalibrationBin(float(low), float(high), int(count), float(sure), float(right))
         for low, high, count, sure, right in bins
         if count
     ]
-    return ClosedSetResult(bootstrap.mean(correct), found.error, drawn)
+    return ClosedSetResult(accuracy, found.error, drawn)
 
 
 def _score_hashtags(
     written: Sequence[Sequence[str]],
+    values: WordValues,
     truth: Sequence[Sequence[str]],
     cut: _Cutting,
-    count: int | None,
     bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     """BLEU and ROUGE (F-measure) of the hashtags, joined to one text as in the prompt; and metrics of sets."""
-    pairs = list(zip(written, truth, strict=True))
-    overlaps = [hashtag_overlap(mine, tags, at=count) for mine, tags in pairs]
-    sets = np.array([overlap for overlap in overlaps if overlap is not None])  # (n, 3)
-    if not len(sets):
+    having = np.flatnonzero(~np.isnan(values.hashtag_f1)).tolist()
+    if not having:
         return {}
-    having = [pair for pair, overlap in zip(pairs, overlaps, strict=True) if overlap is not None]
-    texts = [(", ".join(mine), ", ".join(tags)) for mine, tags in having]
-    rouges = [rouge(mine, tags, tokenizer=cut.rouge) for mine, tags in texts]
-    cut.rouge_names.update(score.tokenizer for score in rouges)
+    texts = [(", ".join(written[note]), ", ".join(truth[note])) for note in having]
     counts, bleu_name = bleu_counts(*zip(*texts, strict=True), tokenizer=cut.bleu)
     cut.bleu_names.add(bleu_name)
     counts = counts[counts[:, -1] > 0]  # references with tokens
-    f1 = {
-        "rouge1": [score.rouge1.f1 for score in rouges if score.rouge1 is not None],
-        "rouge2": [score.rouge2.f1 for score in rouges if score.rouge2 is not None],
-        "rougeL": [score.rougeL.f1 for score in rouges if score.rougeL is not None],
-    }
-    means = {name: bootstrap.mean(np.array(values)) if values else None for name, values in f1.items()}
-    defined = {"bleu4": len(counts)} | {name: len(values) for name, values in f1.items()}
+    rouges = {"rouge1": values.rouge1, "rouge2": values.rouge2, "rougeL": values.rougeL}
+    defined = {"bleu4": len(counts)} | {name: int((~np.isnan(own)).sum()) for name, own in rouges.items()}
+    sets = (values.hashtag_precision, values.hashtag_recall, values.hashtag_f1)
     return {
         "bleu4": bootstrap.bleu(counts) if len(counts) else None,
-        "rouge1": means["rouge1"],
-        "rouge2": means["rouge2"],
-        "rouge_l": means["rougeL"],
-        "hashtags": HashtagSets(*(bootstrap.mean(np.ascontiguousarray(sets[:, i])) for i in range(3))),
-        "hashtag_notes": len(sets),
-        "undefined": {name: len(sets) - notes for name, notes in defined.items() if notes < len(sets)},
+        "rouge1": _mean(values.rouge1, bootstrap),
+        "rouge2": _mean(values.rouge2, bootstrap),
+        "rouge_l": _mean(values.rougeL, bootstrap),
+        "hashtags": HashtagSets(*(bootstrap.mean(own[having]) for own in sets)),
+        "hashtag_notes": len(having),
+        "undefined": {name: len(having) - notes for name, notes in defined.items() if notes < len(having)},
     }

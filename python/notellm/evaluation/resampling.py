@@ -102,11 +102,13 @@ def resample(
 ) -> Resampled:
     """Resamples a mean over targets and, where there are several, over seeds.
 
+    Seeds may have queries of their own, if each has another split of the data: every seed weighs the same in the mean.
+
     Args:
         values: Shape ``(n,)``, finite; to compare two systems, their differences on the same queries.
         targets: Shape ``(n,)``: the target of each value's query, as any label.
         seeds: Shape ``(n,)``: the seed of the model behind each value; by default all are of one.
-        macro: Whether every target weighs the same in the mean; otherwise every value.
+        macro: Whether every target of a seed weighs the same in the mean; otherwise every value.
         samples: Resamples.
         seed: The same one gives the same draws.
 
@@ -122,8 +124,9 @@ def resample(
     if samples < 1:
         raise ValueError(f"resample: samples must be at least 1, but is {samples}")
     if macro:
-        weights = 1 / counts.sum(axis=0)
-        sums, counts = sums * weights, counts * weights
+        sums, counts = sums / np.maximum(counts, 1), np.minimum(counts, 1)
+    size = counts.sum(axis=1, keepdims=True)
+    sums, counts = sums / size, counts / size
     mean = float(sums.sum() / counts.sum())
     variance = _variance((sums - mean * counts) / counts.sum())
     draws = _draws(sums, counts, samples, seed)

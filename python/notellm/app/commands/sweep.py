@@ -11,6 +11,7 @@ for example:
   notellm sweep experiment=table6 --dry-run
   notellm sweep experiment=table6 scale=smoke
   notellm sweep experiment=table4 scale=laptop train.max_steps=120 --seeds 0 1 2
+  notellm sweep experiment=powered_csft scale=powered --hours 8
 """
 
 import argparse
@@ -33,8 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--again", nargs="+", default=[], metavar="ROW", help="run these rows anew, with their searches"
     )
     parser.add_argument(
+        "--hours",
+        type=_hours,
+        metavar="H",
+        help="begin no cell that is likely to end later than this; call again to go on",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="say what would be run, and how long it may take"
     )
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0, but is {text}")
+    return hours
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +92,7 @@ def read_study(arguments: argparse.Namespace) -> "Study":
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the missing cells, or lists them; the code is 1 if a cell failed."""
+    from notellm.app.studies.budget import Budget
     from notellm.app.studies.sweep import is_fault, name_of, plan, sweep
     from notellm.errors import ConfigError
 
@@ -102,5 +117,6 @@ def run(arguments: argparse.Namespace) -> int:
     prepare_process(study.cells[0].config)
     for config in {cell.config.dtype: cell.config for cell in study.cells}.values():
         remark_on_dtype(config)
-    new = sweep(study, keep_models=arguments.keep_models, again=arguments.again)
+    budget = Budget(arguments.hours)
+    new = sweep(study, keep_models=arguments.keep_models, again=arguments.again, budget=budget)
     return int(any(map(is_fault, new)))

@@ -16,23 +16,19 @@ import pyarrow as pa
 
 from notellm.app.config import Config
 from notellm.app.kept import made_by
+from notellm.app.pipeline.catalogue import Catalogue, contents_of, read_catalogue
 from notellm.app.run import RunFolder
 from notellm.data import (
     Interactions,
     Notes,
-    debian,
     select_pairs,
     split_by_group,
-    union_groups,
     within_groups,
 )
-from notellm.data.remote import local_copy
 from notellm.data.tables import Column, Kind, read_table
 from notellm.data.writing import write_table
 from notellm.errors import DataError
-from notellm.hashtags import HashtagRule
-from notellm.io.cache import cache_folder
-from notellm.io.fingerprints import Fingerprint, json_fingerprint
+from notellm.io.fingerprints import json_fingerprint
 from notellm.io.json_files import read_json_object, write_json
 from notellm.mining import Pairs, mine_pairs
 from notellm.processes import first_process_first
@@ -51,6 +47,7 @@ __all__ = [
     "read_pairs",
     "select_queries",
     "shuffled",
+    "split_catalogue",
     "training_pairs",
     "write_pairs",
 ]
@@ -125,17 +122,18 @@ def load_data(config: Config) -> Dataset:
         DataError: If a file is malformed, or the data cannot be downloaded.
         FileNotFoundError: If a file does not exist.
     """
-    data = config.data
-    if data.source == "debian":
-        folder = Path(data.folder) if data.folder else cache_folder("debian")
-        with first_process_first(), console_progress("Debian catalogue", "%") as progress:
-            catalogue = debian.fetch(folder, progress)
-        notes, log, groups = catalogue.notes, catalogue.interactions, catalogue.groups
-    else:
-        notes = Notes.read(data.notes, hashtags=_hashtag_rule(config))
-        log = Interactions.read(data.interactions, notes=notes, ordered=data.ordered)
-        groups = _read_groups(data.notes, data.groups_column, len(notes))
-    if data.split == "users":
+    return split_catalogue(read_catalogue(config), config)
+
+
+def split_catalogue(catalogue: Catalogue, config: Config) -> Dataset:
+    """Holds out notes or users of data that have been read; nothing is copied but masks, and the logs of users.
+
+    Args:
+        catalogue: The data of the configuration's source.
+        config: Its ``data`` group says what is held out.
+    """
+    notes, log, groups = catalogue.notes, catalogue.interactions, catalogue.groups
+    if config.data.split == "users":
         known, held_out = _hold_out(np.arange(len(log.user_ids)), config)
         everything = np.ones(len(notes), np.bool_)
         parts = log.of_users(known), log.of_users(held_out)
@@ -339,12 +337,8 @@ def read_pairs(path: str | Path, notes: Notes) -> tuple[IntArray, IntArray]:
 
 def fingerprint(dataset: Dataset) -> str:
     """A name for the content of all data, which a run records to notice other data."""
-    notes, log = dataset.notes, dataset.interactions
-    fields = (notes.ids, notes.titles, notes.contents, notes.topics, notes.categories, log.user_ids)
-    found = Fingerprint().add_json(fields)
-    if log.ticks_per_second != 1:
-        found.add_json(log.ticks_per_second)
-    arrays = [log.users, log.notes, log.times, log.events, dataset.groups, dataset.is_test]
+    found = contents_of(dataset.notes, dataset.interactions, dataset.groups)
+    arrays: list[npt.NDArray[Any] | None] = [dataset.is_test]
     if not np.array_equal(dataset.is_train, ~dataset.is_test):
         arrays.append(dataset.is_train)
     if (held_out := dataset.held_out_interactions) is not None:
@@ -384,16 +378,3 @@ def reading_reports(dataset: Dataset) -> dict[str, dict[str, int]]:
     """What was changed when the files were read, in words and how often, by file."""
     reports = {"notes": dataset.notes.report, "interactions": dataset.interactions.report}
     return {what: dict(report.changes) for what, report in reports.items() if report is not None}
-
-
-def _hashtag_rule(config: Config) -> HashtagRule:
-    """The rule for hashtags: they are also split at the prompt's separator; only the prompt limits their length."""
-    return HashtagRule(tuple(dict.fromkeys((*HashtagRule().separators, config.prompt.hashtag_separator))))
-
-
-def _read_groups(path: str, column: str, count: int) -> IntArray:
-    if not column:
-        return np.arange(count)
-    with local_copy(path) as file:
-        labels = read_table(file, {"group": Column(Kind.KEY)}, {"group": column}).columns["group"]
-    return union_groups(labels.to_pylist())

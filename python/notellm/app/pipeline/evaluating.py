@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from notellm.app.config import Config
 from notellm.app.pipeline import systems
-from notellm.app.pipeline.data import Dataset, Queries
+from notellm.app.pipeline.data import Dataset, IntArray, Queries
 from notellm.app.pipeline.metrics import log_metrics
 from notellm.app.pipeline.models import MODEL, check_trained
 from notellm.app.pipeline.next_note import evaluate_next
+from notellm.app.pipeline.one_by_one import RANKS, WORDS, save_ranks, save_words
 from notellm.app.pipeline.ranking import Found, rank_all
 from notellm.app.run import RunFolder
 from notellm.data.notes import Notes
@@ -28,22 +27,18 @@ from notellm.evaluation import (
     evaluate_generation,
     evaluate_lists,
     evaluate_retrieval,
+    word_values,
 )
 from notellm.evaluation.lists import Audience
 from notellm.evaluation.retrieval import cutoffs_within
 from notellm.evaluation.retrieval_results import ListResult
-from notellm.io.files import atomic_write
 from notellm.io.json_files import write_json
-from notellm.metrics import ExposureSplit, Ties, exposure_split
-from notellm.metrics.arrays import FloatArray
+from notellm.metrics import Ties, exposure_split
 from notellm.metrics.ranking import mid_ranks
 from notellm.models.backbone import backbone_name
 from notellm.prompts.tokenizing import clean_hashtags, clean_value
 from notellm.retrieval import Ranks, neighbours
 from notellm.text import check_analyzer
-
-RANKS = "ranks.safetensors"
-"""File with the rank counts of each query's target, by system."""
 
 SHOWN_QUERIES, SHOWN_NEIGHBOURS = 5, 5
 WRITERS = ("zero_shot_prompt", "trained")
@@ -52,8 +47,8 @@ WRITERS = ("zero_shot_prompt", "trained")
 def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     """Compares the configuration's systems on the held-out pool.
 
-    Writes ``evaluation.json``, ``ranks.safetensors``, ``neighbours.json``, ``generation.jsonl`` and ``embeddings/``,
-    from which they are made and which later calls reuse.
+    Writes ``evaluation.json``, ``ranks.safetensors``, ``words.safetensors``, ``neighbours.json``, and ``embeddings/``
+    and ``generation.jsonl``, from which they are made and which later calls reuse.
 
     Args:
         run: A run whose model has been trained.
@@ -80,7 +75,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
         high=config.evaluation.high_fraction,
     )
     places = mid_ranks(dataset.exposure[queries.pool])[queries.target]
-    _save_ranks(run.file(RANKS), ranks, split, places, queries)
+    save_ranks(run.file(RANKS), ranks, split, places, dataset, queries)
     bootstrap = Bootstrap(samples=config.evaluation.bootstrap_samples, seed=config.seed)
     retrieval = evaluate_retrieval(
         ranks,
@@ -102,7 +97,7 @@ def evaluate(run: RunFolder, dataset: Dataset, queries: Queries) -> Evaluation:
     evaluation = replace(
         retrieval,
         next_notes=next_notes,
-        generation=_generation(run, dataset, pool, bootstrap),
+        generation=_generation(run, dataset, queries, bootstrap),
         model=backbone_name(config.model.path, config.model.layers),
         dtype=config.dtype,
         prompt=config.prompt.name,
@@ -124,37 +119,18 @@ def _vectors(run: RunFolder, pool: Notes) -> dict[str, Tensor]:
     return vectors
 
 
-def _generation(run: RunFolder, dataset: Dataset, pool: Notes, bootstrap: Bootstrap) -> Generation | None:
+def _generation(
+    run: RunFolder, dataset: Dataset, queries: Queries, bootstrap: Bootstrap
+) -> Generation | None:
     """What the systems write for some notes of the pool, if that is wanted and there is something to compare with."""
-    config = run.config
+    config, pool = run.config, queries.pool
     is_wanted = config.evaluation.generation_notes and set(WRITERS) & set(config.evaluation.systems)
-    described = pool.take(systems.evaluated_notes(config, pool) if is_wanted else [])
-    if systems.compared(described):
-        return _evaluate_generation(run, dataset, described, bootstrap)
-    run.file("generation.jsonl").unlink(missing_ok=True)
+    chosen = pool[systems.evaluated_notes(config, len(pool))] if is_wanted else pool[:0]
+    if systems.compared(dataset.notes.take(chosen)):
+        return _evaluate_generation(run, dataset, chosen, bootstrap)
+    for name in ("generation.jsonl", WORDS):
+        run.file(name).unlink(missing_ok=True)
     return None
-
-
-def _save_ranks(
-    path: Path, ranks: Mapping[str, Ranks], split: ExposureSplit, places: FloatArray, queries: Queries
-) -> None:
-    """Saves, query by query, what all numbers in the retrieval tables are computed from, and the size of the pool.
-
-    The queries' notes and targets are named by their positions in all notes, which are the same in every run on the
-    same data.
-    """
-    tensors = {
-        f"{key}.{part}": getattr(own, part) for key, own in ranks.items() for part in ("greater", "equal")
-    }
-    tensors |= {
-        f"exposure.{side}": torch.from_numpy(np.asarray(of, dtype=np.uint8))
-        for side, of in zip(("low", "high"), (split.low, split.high), strict=True)
-    }
-    tensors["exposure.place"] = torch.from_numpy(places)
-    tensors["query.note"] = torch.from_numpy(queries.pool[queries.source])
-    tensors["query.target"] = torch.from_numpy(queries.pool[queries.target])
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata={"pool": str(len(queries.pool))})
 
 
 def _lists(
@@ -174,20 +150,28 @@ def _lists(
     }
 
 
-def _evaluate_generation(run: RunFolder, dataset: Dataset, notes: Notes, bootstrap: Bootstrap) -> Generation:
+def _evaluate_generation(
+    run: RunFolder, dataset: Dataset, chosen: IntArray, bootstrap: Bootstrap
+) -> Generation:
+    notes, prompt = dataset.notes.take(chosen), run.config.prompt
     known = sorted(set(_shown(dataset.notes.categories)) - {""})
     writers = [key for key in WRITERS if key in run.config.evaluation.systems]
     written = systems.generate(run, notes, known, writers)
     by_system = {key: _generated([written[note][key] for note in notes.ids]) for key in writers}
-    prompt = run.config.prompt
+    truth = _shown(notes.categories), [clean_hashtags(topics, prompt) for topics in notes.topics]
+    analyzer, count = run.config.evaluation.analyzer, run.config.generation.hashtag_count
+    values = {
+        key: word_values(own, *truth, known_categories=known, tokenizer=analyzer, hashtag_count=count)[0]
+        for key, own in by_system.items()
+    }
+    save_words(run.file(WORDS), values, chosen)
     return evaluate_generation(
         by_system,
-        _shown(notes.categories),
-        [clean_hashtags(topics, prompt) for topics in notes.topics],
+        *truth,
         known_categories=known,
         known_hashtags={tag for topics in dataset.notes.topics for tag in clean_hashtags(topics, prompt)},
-        analyzer=run.config.evaluation.analyzer,
-        hashtag_count=run.config.generation.hashtag_count,
+        analyzer=analyzer,
+        hashtag_count=count,
         bootstrap=bootstrap,
     )
 

@@ -186,10 +186,10 @@ WORD_INDICES: dict[str, Callable[[Config, Notes], SparseIndex]] = {
 }
 
 
-def evaluated_notes(config: Config, pool: Notes) -> IntArray:
-    """Positions in the pool of the notes that categories and hashtags are generated for, drawn by the split's seed."""
+def evaluated_notes(config: Config, pool: int) -> IntArray:
+    """The notes of a pool of this size that categories and hashtags are generated for: drawn by the split's seed."""
     draw = np.random.default_rng(config.data.split_seed)
-    return np.sort(draw.permutation(len(pool))[: config.evaluation.generation_notes])
+    return np.sort(draw.permutation(pool)[: config.evaluation.generation_notes])
 
 
 def generate(

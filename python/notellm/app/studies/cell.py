@@ -15,7 +15,7 @@ from notellm.io.fingerprints import json_fingerprint
 from notellm.precision import AUTO
 
 TRAINED = tuple(TRAINERS)
-"""The systems that are trained; all others depend neither on a seed nor on options of training."""
+"""The systems that are trained; all others depend on no option of training, and on a seed only where the split does."""
 
 BY_BACKBONE = ("trained", "zero_shot_mean", "zero_shot_last", "zero_shot_prompt")
 """The systems that use the configured backbone; all others do not depend on it."""
@@ -59,7 +59,7 @@ class Cell:
 
     Attributes:
         row: The row.
-        seed: Seed of the training; the split of the data has its own.
+        seed: Seed of the training; the split of the data has its own, which a scale may let follow this one.
         config: The complete configuration.
         searched: The override that a run of a search tries; empty for a cell of the table.
         is_open: Whether the row's search has not found a value yet; then the cell must not be run.
@@ -93,6 +93,11 @@ class Cell:
         """A name for the sources of its data and backbone; cells with equal sources have equal data, if run today."""
         drawn_later = [f"data.{name}" for name in ("queries", "pairs", "train_pairs", "pool_notes", "pool")]
         return json_fingerprint(deciding(self.config, DECIDED_BY["dataset"], without=drawn_later))
+
+    @property
+    def catalogue(self) -> str:
+        """A name for the sources of its notes and log, whatever is held out."""
+        return json_fingerprint(deciding(self.config, DECIDED_BY["catalogue"]))
 
     @property
     def folder(self) -> Path:

@@ -1,4 +1,4 @@
-"""How the rows of a study differ from the row that they are compared with: over the same queries, targets and seeds."""
+"""How the rows of a study differ from the row that they are compared with: over the same queries, notes and seeds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from notellm.app.studies.ranks import CellValues, Column, values_of
+from notellm.app.studies.columns import CellValues, Column
 from notellm.app.studies.runs import Run
+from notellm.app.studies.values import values_of
 from notellm.evaluation import Comparison, Resampled, compare, resample
 
 MARGIN = 0.5
@@ -25,8 +26,8 @@ class Paired:
     """The difference of a row from the one it is compared with, in percentage points.
 
     Attributes:
-        resampled: Its mean over queries, or targets, and seeds, resampled.
-        queries: How many queries each seed has.
+        resampled: Its mean over queries, targets or notes, and seeds, resampled.
+        queries: How many queries, or notes, a seed has; the mean, if they differ.
         knows_targets: Whether the files of ranks say which queries share targets.
     """
 
@@ -36,12 +37,12 @@ class Paired:
 
 
 def differences(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[str]) -> dict[Key, Paired]:
-    """The difference of each row in each column of ranks, where the finished runs of both answer the same queries.
+    """The difference of each row in each column of ranks or words, where both rows have runs on the same queries.
 
     Args:
         runs: By row, its runs.
         base: The row that the others are compared with.
-        columns: Of the table; those that are no metrics of ranks have no difference.
+        columns: Of the table; those that are no means over queries or notes have no difference.
     """
     read = {name: column for name in columns if (column := Column.read(name)) is not None}
     found = {
@@ -65,24 +66,29 @@ def _paired(mine: Sequence[Run], theirs: Sequence[Run], column: Column) -> Paire
         a, b = (values_of(run.cell, column) for run in pair)
         if a is None or b is None or not _fit(pair, a, b) or (column.is_macro and a.targets is None):
             return None
-        values.append(100 * (a.values - b.values))
-        targets.append(a.labels)
-        seeds.append(np.full(len(a.values), seed))
+        off = 100 * (a.values - b.values)
+        counting = np.isfinite(off)
+        values.append(off[counting])
+        targets.append(a.labels[counting])
+        seeds.append(np.full(len(values[-1]), seed))
         knows = knows and a.targets is not None
-    if not values or not len(values[0]):
+    if not sum(map(len, values)):
         return None
     label = [np.concatenate(of) for of in (targets, seeds)]
     resampled = resample(np.concatenate(values), *label, macro=column.is_macro, samples=SAMPLES)
-    return Paired(resampled, len(values[0]), knows)
+    return Paired(resampled, round(np.mean([len(of) for of in values])), knows)
 
 
 def _fit(pair: tuple[Run, Run], a: CellValues, b: CellValues) -> bool:
+    """Whether two runs have the same queries, and so the same pool, of which notes are drawn to write words for."""
     names = {run.entry["queries"] for run in pair if run.entry}
-    return len(names) == 1 and len(a.values) == len(b.values)
+    if len(names) != 1 or len(a.values) != len(b.values):
+        return False
+    return a.targets is None or b.targets is None or np.array_equal(a.targets, b.targets)
 
 
 def _pairs(mine: Sequence[Run], theirs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
-    """The finished runs of two rows with the same seed; a row without seeds fits any."""
+    """The finished runs of two rows with the same seed; a row that has the same numbers with every seed fits any."""
     done = [{run.cell.seed: run for run in of if run.is_done} for of in (mine, theirs)]
     if len(mine) > 1 and len(theirs) > 1:
         yield from ((done[0][seed], done[1][seed]) for seed in sorted(done[0].keys() & done[1].keys()))

@@ -15,8 +15,8 @@ from notellm.io.json_tree import Node
 
 Entry = dict[str, Any]
 """Study, row, seed, scale, key and configuration of a cell; status (``"done"``, ``"failed"``, or ``"begun"`` if a
-finished cell is run again) and error; its metrics, names of its data and queries, commit, seconds, and the time it was
-finished."""
+finished cell is run again) and error; its metrics, names of its data, of the catalogue that these are a split of, of
+its queries and, by system, of its embeddings; commit, seconds, and the time it was finished."""
 
 
 DEFAULTS: Entry = {
@@ -24,7 +24,9 @@ DEFAULTS: Entry = {
     "error": "",
     "metrics": {},
     "data": "",
+    "catalogue": "",
     "queries": "",
+    "embeddings": {},
     "commit": "",
     "seconds": 0.0,
 }
@@ -74,8 +76,10 @@ class Ledger:
 def _checked(line: Node) -> Entry:
     """An entry whose values have the types that studies rely on."""
     entry = Node(DEFAULTS | line.value, line.where)
-    for name in ("key", "status", "searched", "error", "data", "queries", "commit"):
+    for name in ("key", "status", "searched", "error", "data", "catalogue", "queries", "commit"):
         entry.text(name)
+    for system in entry.entries("embeddings"):
+        entry.at("embeddings").text(system)
     entry.at("seconds").number()
     for metric in entry.entries("metrics").values():
         metric.number()

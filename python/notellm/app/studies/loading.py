@@ -7,17 +7,15 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from notellm.app.config import compose, compose_study
+from notellm.app.config import compose, compose_seeds, compose_study
 from notellm.app.pipeline.systems import variants
 from notellm.app.studies.cell import TRAINED, Cell, Row, placed
+from notellm.app.studies.columns import RANKED, RANKED_AT, SIDES
 from notellm.app.studies.ledger import Ledger
 from notellm.app.studies.node import read_node
 from notellm.app.studies.search import Search, SearchOptions
 from notellm.app.studies.study import AT_CUTOFFS, METRICS, Study
 from notellm.errors import ConfigError
-
-RANKED = {"mrr", "log_score"}
-"""Metrics without a cut-off that need no generated words."""
 
 SET_BY_US = ("seed", "name", "run_dir", "evaluation.systems", "experiment", "scale")
 
@@ -88,12 +86,7 @@ def make_study(
     chosen = read.seeds if seeds is None else tuple(seeds)
     if not chosen or len(set(chosen)) < len(chosen):
         raise ConfigError(f"experiment={name}: seeds must be one or more, each once, but are {list(chosen)}")
-    cells = tuple(
-        _cell(root, row, [*common, *row.overrides, f"seed={seed}"], seed)
-        for place, seed in enumerate(chosen)
-        for row in read.rows
-        if place == 0 or row.system in TRAINED
-    )
+    cells = _cells(root, read.rows, common, chosen)
     study = Study(
         name=name,
         scale=scale,
@@ -109,6 +102,19 @@ def make_study(
     _check_distinct(study)
     _check_columns(study)
     return study.settled()
+
+
+def _cells(root: Path, rows: Sequence[Row], common: Sequence[str], seeds: Sequence[int]) -> tuple[Cell, ...]:
+    """All rows with the first seed, then what the next one changes, and so on.
+
+    A row that is not trained has a cell for each seed only where its numbers differ: if the split varies with the seed.
+    """
+    by_row = {row.key: _seeded(root, row, [*common, *row.overrides], seeds) for row in rows}
+    cells: dict[tuple[str, str], Cell] = {}
+    for of_seed in zip(*by_row.values(), strict=True):
+        for cell in of_seed:
+            cells.setdefault((cell.row.key, cell.key), cell)
+    return tuple(cells.values())
 
 
 def _check_distinct(study: Study) -> None:
@@ -127,25 +133,31 @@ def _check_columns(study: Study) -> None:
         _check_metric(study, search)
     for cell in study.cells:
         _check_variant(study, cell)
-        ks = cell.config.evaluation.ks
-        measured = {f"{side}recall@{k}" for k in [*ks, "avg"] for side in ("", "low.", "high.")}
-        measured |= {f"{metric}@{k}" for metric in AT_CUTOFFS for k in ks}
-        measured |= {f"macro.{metric}@{k}" for metric in ("recall", "ndcg") for k in ks}
-        measured |= {"macro.mrr", "macro.log_score"}
+        measured = _measured(cell.config.evaluation.ks)
         for column in study.columns:
-            if column not in measured | set(METRICS):
+            if column not in measured:
                 raise ConfigError(
                     f"experiment={study.name}: columns must be measured, but {column} is not in row {cell.row.key}; "
-                    f"there are recall@K for K of evaluation.ks={ks} and avg, their mean (with low. or high. before "
-                    f"it: by exposure), {', '.join(list(AT_CUTOFFS)[1:])} at K, {', '.join(METRICS)}, and with macro. "
-                    "before them recall and ndcg at K, mrr and log_score: by target"
+                    f"there are recall, ndcg and map at K of evaluation.ks={cell.config.evaluation.ks}, recall@avg, "
+                    f"mrr and log_score (with {', '.join(f'{side}.' for side in SIDES)} before them: of some queries), "
+                    f"{', '.join(list(AT_CUTOFFS)[3:])} at K, {', '.join(list(METRICS)[2:])}, and with macro. before "
+                    "them recall and ndcg at K, mrr and log_score: by target"
                 )
-    written = [column for column in study.columns if column in set(METRICS) - RANKED]
+    written = [column for column in study.columns if column in set(METRICS) - set(RANKED)]
     if written and not any(cell.config.evaluation.generation_notes for cell in study.cells):
         raise ConfigError(
             f"experiment={study.name}: columns must be measured, but {', '.join(written)} need notes to write words "
             "for; try evaluation.generation_notes=200"
         )
+
+
+def _measured(ks: Sequence[int]) -> set[str]:
+    """The columns that a table with these cut-offs may have."""
+    ranked = {f"{metric}@{k}" for metric in RANKED_AT for k in ks} | {"recall@avg", *RANKED}
+    measured = {f"{side}.{metric}".lstrip(".") for side in ("", *SIDES) for metric in ranked}
+    measured |= {f"{metric}@{k}" for metric in AT_CUTOFFS for k in ks}
+    measured |= {f"macro.{metric}@{k}" for metric in ("recall", "ndcg") for k in ks}
+    return measured | {f"macro.{metric}" for metric in RANKED} | set(METRICS)
 
 
 def _check_variant(study: Study, cell: Cell) -> None:
@@ -161,7 +173,9 @@ def _check_variant(study: Study, cell: Cell) -> None:
 def _check_metric(study: Study, search: Search) -> None:
     """Checks that a search measures the metric it maximises, and that higher is better for it."""
     evaluation, by = search.cells[0].config.evaluation, search.options.by
-    known = {f"recall@{k}" for k in [*evaluation.ks, "avg"]} | {f"ndcg@{k}" for k in evaluation.ks} | RANKED
+    known = (
+        {f"recall@{k}" for k in [*evaluation.ks, "avg"]} | {f"ndcg@{k}" for k in evaluation.ks} | set(RANKED)
+    )
     known |= {f"macro.{metric}" for metric in RANKED}
     if evaluation.generation_notes and search.cells[0].row.system == "trained":
         known |= set(METRICS) - {"illusory"}
@@ -209,17 +223,21 @@ def _sets(overrides: Sequence[str], key: str) -> bool:
 
 
 def _search_cells(root: Path, row: Row, options: SearchOptions, common: Sequence[str]) -> list[Cell]:
-    cells = []
+    cells: list[Cell] = []
     for value in options.values:
         tried = f"{options.key}={value}"
         changes = [*common, *row.overrides, *options.set, tried, "data.held_out=validation"]
-        cells.append(_cell(root, row, [*changes, f"seed={options.seed}"], options.seed, tried))
+        cells += _seeded(root, row, changes, [options.seed], tried)
     return cells
 
 
-def _cell(root: Path, row: Row, changes: Sequence[str], seed: int, searched: str = "") -> Cell:
+def _seeded(
+    root: Path, row: Row, changes: Sequence[str], seeds: Sequence[int], searched: str = ""
+) -> list[Cell]:
+    """The cells of a row with these seeds."""
     try:
-        config = compose([*changes, f"evaluation.systems=[{row.system}]"])
+        configs = compose_seeds([*changes, f"evaluation.systems=[{row.system}]"], seeds)
     except ConfigError as error:
         raise ConfigError(f"row {row.key}: {error}") from None
-    return placed(Cell(row, seed, config, searched), root)
+    both = zip(configs, seeds, strict=True)
+    return [placed(Cell(row, seed, config, searched), root) for config, seed in both]

@@ -133,8 +133,9 @@ def plot_recall(study: Study, path: str | Path) -> Path:
 def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
     """Draws Recall@k of every row by tenths of the queries, from the least exposed targets to the most exposed.
 
-    Bars are 95 % bootstrap intervals over queries, of means over seeds. Targets with equal exposure are all put in one
-    tenth (the middle one of those they would fill), so some tenths may be empty.
+    Bars are 95 % bootstrap intervals over queries, of means over seeds; where each seed has queries of its own, over
+    all of them. Targets with equal exposure are all put in one tenth (the middle one of those they would fill), so some
+    tenths may be empty.
 
     Args:
         study: Rows without a finished run are left out.
@@ -148,18 +149,16 @@ def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
         ValueError: If the file has another ending, no row has ranks, or rows have other queries than the first.
         NotSupportedError: If matplotlib is not installed.
     """
-    rows = list(_finished(study).values())
-    column = f"recall@{k}"
-    deciles = [_deciles(cells[0]) for cells in rows]
-    if not all(np.array_equal(of, deciles[0]) for of in deciles):
+    rows = [(cells[0].row.name, *_by_exposure(cells, f"recall@{k}")) for cells in _finished(study).values()]
+    deciles = rows[0][1]
+    if not all(np.array_equal(of, deciles) for _, of, _ in rows):
         raise ValueError("plot_exposure: all rows must have the same queries, but some have others")
-    counts = np.bincount(deciles[0], minlength=DECILES)
+    counts = np.bincount(deciles, minlength=DECILES)
 
     def paint(figure: Any) -> None:
         axes = figure.subplots()
-        for place, cells in enumerate(rows):
-            hits = 100 * np.mean([_hits(cell, column) for cell in cells], axis=0)
-            found = {tenth: bootstrap_mean(hits[deciles[0] == tenth]) for tenth in np.flatnonzero(counts)}
+        for place, (name, _, hits) in enumerate(rows):
+            found = {tenth: bootstrap_mean(hits[deciles == tenth]) for tenth in np.flatnonzero(counts)}
             shift = 0.5 * (place / max(len(rows) - 1, 1) - 0.5)
             values = np.array([interval.value for interval in found.values()])
             low, high = (np.array([getattr(i, side) for i in found.values()]) for side in ("low", "high"))
@@ -170,7 +169,7 @@ def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
                 fmt="o",
                 markersize=4,
                 capsize=2,
-                label=cells[0].row.name,
+                label=name,
             )
         labels = [f"{tenth + 1}\n({count})" for tenth, count in enumerate(counts)]
         axes.set_xticks(range(DECILES), labels)
@@ -183,6 +182,14 @@ def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
         axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
     return draw(path, f"{study.title} (scale: {study.scale})", (11, 4.5), paint)
+
+
+def _by_exposure(cells: Sequence[Cell], column: str) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Tenths and hits, in percent, of a row's queries: means over seeds if all have the same, else one by one."""
+    deciles, hits = [_deciles(cell) for cell in cells], [100 * _hits(cell, column) for cell in cells]
+    if all(np.array_equal(of, deciles[0]) for of in deciles):
+        return deciles[0], np.mean(hits, axis=0)
+    return np.concatenate(deciles), np.concatenate(hits)
 
 
 def _deciles(cell: Cell) -> npt.NDArray[np.int64]:

@@ -35,10 +35,34 @@ class Run:
             return "not finished"
         return "on other data" if self.is_stale else "failed"
 
-    def of_data(self, newest: Mapping[str, str]) -> Run:
+    def of_data(self, newest: _Newest) -> Run:
         """The same run, marked stale if it was run on other data than the newest from its sources."""
         is_done = self.entry is not None and self.entry["status"] == "done"
-        return replace(self, is_stale=is_done and self.entry["data"] != newest[self.cell.sources])  # type: ignore[index]
+        return replace(self, is_stale=is_done and not newest.holds(self))
+
+
+@dataclass(frozen=True)
+class _Newest:
+    """The names of the newest data: by the sources of data, and by those of the catalogue that all splits share."""
+
+    data: Mapping[str, str]
+    catalogues: Mapping[str, str]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> _Newest:
+        done = [(run.cell, run.entry) for run in runs if run.entry and run.entry["status"] == "done"]
+        done.sort(key=lambda pair: str(pair[1]["finished"]))  # the last one of equal sources is kept
+        return cls(
+            {cell.sources: entry["data"] for cell, entry in done},
+            {cell.catalogue: entry["catalogue"] for cell, entry in done if entry.get("catalogue")},
+        )
+
+    def holds(self, run: Run) -> bool:
+        """Whether a finished run is on these data; entries of older versions do not say of which catalogue they are."""
+        entry = run.entry or {}
+        catalogue = entry.get("catalogue") or self.catalogues.get(run.cell.catalogue, "")
+        is_same = catalogue == self.catalogues.get(run.cell.catalogue, "")
+        return is_same and bool(entry["data"] == self.data[run.cell.sources])
 
 
 def runs_of(study: Study, newest: Mapping[str, Entry]) -> dict[str, list[Run]]:
@@ -47,12 +71,5 @@ def runs_of(study: Study, newest: Mapping[str, Entry]) -> dict[str, list[Run]]:
         row.key: [Run(cell, newest.get(cell.key)) for cell in study.cells if cell.row.key == row.key]
         for row in study.rows
     }
-    data = _newest_data([run for of in runs.values() for run in of])
+    data = _Newest.of([run for of in runs.values() for run in of])
     return {key: [run.of_data(data) for run in of] for key, of in runs.items()}
-
-
-def _newest_data(runs: Sequence[Run]) -> dict[str, str]:
-    """By sources: the name of their newest data. If data have changed, a table shows only runs on the newest."""
-    done = [(run.cell.sources, run.entry) for run in runs if run.entry and run.entry["status"] == "done"]
-    done.sort(key=lambda pair: str(pair[1]["finished"]))
-    return {sources: str(entry["data"]) for sources, entry in done}  # the last one of equal sources is kept

@@ -41,7 +41,8 @@ class Study:
         title: Title of the table.
         columns: Metrics of the table, in order; see `notellm.app.studies.METRICS`.
         rows: From top to bottom.
-        seeds: Each row that is trained is run with each of them, others only with the first.
+        seeds: Each row is run with each of them that changes its numbers: a row that is not trained only with the
+            first, unless the split varies with the seed.
         against: The row that the others are compared with, query by query.
         cells: All rows with the first seed, then with the next: an interrupted study has complete tables of fewer
             seeds.

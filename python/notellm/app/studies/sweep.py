@@ -7,20 +7,20 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notellm.app.kept import backbone_key, encoder_key
-from notellm.app.pipeline import Dataset, Queries, load_data, run_steps
-from notellm.app.pipeline.data import fingerprint
+from notellm.app.pipeline import Dataset, Queries, run_steps
 from notellm.app.pipeline.encoder import ENCODER
 from notellm.app.pipeline.metrics import metrics_of
 from notellm.app.pipeline.models import MODEL
-from notellm.app.pipeline.negatives import earlier_model_key
+from notellm.app.pipeline.systems import EMBEDDERS, kept_vectors
 from notellm.app.run import RUN, RunFolder
+from notellm.app.studies.budget import Budget
 from notellm.app.studies.cell import Cell
+from notellm.app.studies.datasets import DataNames, Datasets
 from notellm.app.studies.ledger import DEFAULTS, Entry
 from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
@@ -37,7 +37,12 @@ Say = Callable[[str], None]
 
 
 def sweep(
-    study: Study, *, keep_models: bool = False, again: Collection[str] = (), say: Say = print
+    study: Study,
+    *,
+    keep_models: bool = False,
+    again: Collection[str] = (),
+    say: Say = print,
+    budget: Budget | None = None,
 ) -> list[Entry]:
     """Runs the missing cells of a study; a cell that fails is recorded, and the others go on.
 
@@ -49,11 +54,13 @@ def sweep(
         keep_models: Whether trained models are kept in the run folders; even a small one takes half a GB.
         again: Keys of rows to run again, with their searches, although they are finished.
         say: Called with messages, line by line.
+        budget: How long it may take; a cell that is likely to take longer is left to the next sweep.
 
     Returns:
         The new entries of the ledger.
     """
-    sweeper = _Sweeper(_Datasets(), keep_models, frozenset(again), say)
+    sweeper = _Sweeper(Datasets(), keep_models, frozenset(again), say, budget or Budget())
+    sweeper.budget.learn(study)
     try:
         searched = sweeper.run(study, study.search_cells)
         study = study.settled()
@@ -72,10 +79,11 @@ def is_fault(entry: Entry) -> bool:
 class _Sweeper:
     """The settings of a sweep, the same for all its cells."""
 
-    datasets: _Datasets
+    datasets: Datasets
     keep_models: bool
     again: frozenset[str]
     say: Say
+    budget: Budget
 
     def run(self, study: Study, cells: Sequence[Cell]) -> list[Entry]:
         """Runs the cells that need it; returns the new entries."""
@@ -92,39 +100,45 @@ class _Sweeper:
             with locked(cell.folder, wait=False) as is_ours:
                 if not is_ours:
                     self.say(f"{where}: another sweep is at it")
-                    continue
-                found = study.ledger.newest().get(cell.key)
-                if finished := self._finished(cell, found):
-                    self.say(f"{where}: {finished}")
-                    continue
-                with locked(cell.folder / RUN, wait=False) as is_free:
-                    if not is_free:
-                        self.say(f"{where}: another call works in {cell.folder}")
-                        continue
-                    self.say(where)
-                    entry = self._run_recorded(study, cell, found)
-                self.say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
-                new.append(entry)
-                tried.add(cell.key)
+                elif entry := self._attend(study, cell, where):
+                    new.append(entry)
+                    tried.add(cell.key)
         return new
+
+    def _attend(self, study: Study, cell: Cell, where: str) -> Entry | None:
+        """Runs a cell that is ours; None if it need not be run, or cannot be now."""
+        found = study.ledger.newest().get(cell.key)
+        if reason := self._finished(cell, found) or self.budget.lacks(cell):
+            self.say(f"{where}: {reason}")
+            return None
+        with locked(cell.folder / RUN, wait=False) as is_free:
+            if not is_free:
+                self.say(f"{where}: another call works in {cell.folder}")
+                return None
+            self.say(where)
+            entry = self._run_recorded(study, cell, found)
+        if entry["status"] == "done":
+            self.budget.note(cell, entry["seconds"])
+        self.say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
+        return entry
 
     def _finished(self, cell: Cell, found: Entry | None) -> str:
         """Why a cell need not be run; empty if it must be."""
         if found is None or cell.row.key in self.again or found["status"] == "begun":
             return ""
         is_answer = found["status"] == "done" or (cell.searched and has_diverged(found))
-        if not is_answer or found["data"] != self.datasets.name_of(cell):
+        if not is_answer or found["data"] != self.datasets.names_of(cell).data:
             return ""
         return "done before" if found["status"] == "done" else "has diverged before"
 
     def _run_recorded(self, study: Study, cell: Cell, before: Entry | None) -> Entry:
-        begin, found, error, data = time.perf_counter(), Outcome({}, ""), "", ""
+        begin, found, error, names = time.perf_counter(), Outcome({}, "", {}), "", DataNames("", "")
         try:
-            dataset, data = self.datasets.of(cell), self.datasets.name_of(cell)
-            if _is_outdated(cell, before, data):
+            dataset, names = self.datasets.of(cell), self.datasets.names_of(cell)
+            if _is_outdated(cell, before, names.data):
                 _empty(cell.folder)
             if before and before["status"] == "done":  # its numbers will no longer match its folder
-                study.ledger.append(_entry(study, cell, status="begun", data=data))
+                study.ledger.append(_entry(study, cell, status="begun", **asdict(names)))
             found = run_cell(cell, dataset, _parent_of(study))
             cell.error_file.unlink(missing_ok=True)
         except Exception as failure:  # any error: the other cells go on
@@ -136,9 +150,8 @@ class _Sweeper:
             cell,
             status="failed" if error else "done",
             error=error,
-            metrics=found.metrics,
-            data=data,
-            queries=found.queries,
+            **asdict(names),
+            **found._asdict(),
             seconds=round(time.perf_counter() - begin, 1),
         )
         study.ledger.append(entry)
@@ -175,28 +188,6 @@ def plan(study: Study, *, again: Collection[str] = ()) -> list[tuple[Cell, Entry
         found = None if cell.is_open or cell.row.key in again else finished.get(cell.key)
         planned.append((cell, found, None if found else mean))
     return planned
-
-
-class _Datasets:
-    """The data of cells; equal data are read only once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[Dataset, str]] = {}
-
-    def of(self, cell: Cell) -> Dataset:
-        return self._get(cell)[0]
-
-    def name_of(self, cell: Cell) -> str:
-        """The fingerprint of notes, log and split and, if models are a user's folders, of their files."""
-        return self._get(cell)[1]
-
-    def _get(self, cell: Cell) -> tuple[Dataset, str]:
-        if cell.sources not in self._known:
-            dataset = load_data(cell.config)
-            models = (backbone_key, encoder_key, earlier_model_key)
-            parts = [fingerprint(dataset), *(key(cell.config) for key in models)]
-            self._known[cell.sources] = dataset, "-".join(filter(None, parts))
-        return self._known[cell.sources]
 
 
 def _entry(study: Study, cell: Cell, **found: Any) -> Entry:
@@ -237,10 +228,17 @@ def _empty(folder: Path) -> None:
 
 
 class Outcome(NamedTuple):
-    """The result of a cell: its metrics, and a name for its queries with their pool."""
+    """The result of a cell.
+
+    Attributes:
+        metrics: Fractions in 0..1, by the names used in tables.
+        queries: A name for its queries with their pool.
+        embeddings: By system, a name for the vectors of the pool.
+    """
 
     metrics: dict[str, float]
     queries: str
+    embeddings: dict[str, str]
 
 
 def _parent_of(study: Study) -> Parent:
@@ -255,14 +253,21 @@ def run_cell(cell: Cell, dataset: Dataset, parent: Parent | None = None) -> Outc
         cell: The cell.
         dataset: Its data.
         parent: What it belongs to.
-
-    Returns:
-        Its metrics are fractions in 0..1, by the names used in tables.
     """
     run = RunFolder.open(cell.config, command=["notellm", "sweep"], title=name_of(cell), parent=parent)
     evaluation, queries = run_steps(run, dataset)
-    return Outcome(metrics_of(evaluation, cell.row.system), _name_of(queries))
+    return Outcome(metrics_of(evaluation, cell.row.system), _name_of(queries), _vectors_of(cell))
 
 
 def _name_of(queries: Queries) -> str:
     return Fingerprint(8).add_array(queries.pool).add_array(queries.source).add_array(queries.target).name()
+
+
+def _vectors_of(cell: Cell) -> dict[str, str]:
+    """By system that embeds: the fingerprint of the pool's ids and vectors, as its folder keeps them."""
+    kept = {key: kept_vectors(cell.folder, key) for key in EMBEDDERS}
+    return {
+        key: Fingerprint(8).add_json(found[0]).add_array(found[1].numpy()).name()
+        for key, found in kept.items()
+        if found is not None
+    }

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from notellm.app.studies.cell import Row
+from notellm.app.studies.columns import Column
 from notellm.app.studies.differences import MARGIN, Key, Paired, comparisons, differences
 from notellm.app.studies.ledger import Entry
 from notellm.app.studies.printing import Escape, Grid, Printable
-from notellm.app.studies.ranks import Column, values_of
 from notellm.app.studies.runs import Run, runs_of
 from notellm.app.studies.study import AT_CUTOFFS, METRICS, Study
+from notellm.app.studies.values import values_of
 from notellm.evaluation import Comparison, Verdict
 from notellm.models.backbone import backbone_name
 
@@ -43,8 +44,8 @@ class TableRow:
         seeds: Number of finished runs.
         status: Empty if all are finished.
         scores: By column; None if nothing has been measured.
-        comparisons: By column of ranks: this row minus the row compared with, over the same queries and the seeds that
-            both have, in percentage points; None if runs are missing.
+        comparisons: By column of ranks or words: this row minus the row compared with, over the same queries or notes
+            and the seeds that both have, in percentage points; None if runs are missing, or do not keep it.
         paper: By column.
     """
 
@@ -105,10 +106,10 @@ class Table(Printable):
         count = sum(found is not None for row in self.rows for found in row.comparisons.values())
         return (
             f"Percent; mean \u00b1 standard deviation over seeds. In brackets: difference from {self.against} over the "
-            "same queries and seeds, in points; *: higher or lower, =: within "
+            "same queries, or notes, and seeds, in points; *: higher or lower, =: within "
             f"\u00b1{self.margin:g} points, each beyond doubt: 5 % over all {count} comparisons together (Holm). Whole "
-            "targets and whole seeds are drawn (bootstrap): the luck of training counts where a row has several seeds. "
-            f"{self.remarks}".rstrip()
+            "targets, or notes, and whole seeds are drawn (bootstrap): the luck of training counts where a row has "
+            f"several seeds. {self.remarks}".rstrip()
         )
 
     def grid(self, escape: Escape) -> Grid:
@@ -299,13 +300,13 @@ def _score(runs: Sequence[Run], column: str) -> Score | None:
 
 
 def _value(run: Run, column: str) -> float | None:
-    """From the ledger or, if it is older than the metric, from the ranks."""
+    """From the ledger or, if it lacks the metric, from what is kept query by query."""
     entry, read = run.entry or {"metrics": {}}, Column.read(column)
     kept: float | None = entry["metrics"].get(run.cell.row.metric(column))
     if kept is not None or read is None or read.is_macro:
         return kept
     found = values_of(run.cell, read)
-    return None if found is None or not len(found.values) else float(found.values.mean())
+    return None if found is None else found.mean
 
 
 def column_name(column: str) -> str:

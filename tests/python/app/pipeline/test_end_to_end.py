@@ -29,7 +29,7 @@ def run(folder, overrides):
 def test_demo_leaves_a_complete_run_folder(run):
     expected = {"config.yaml", "run.json", "data.json", "pairs.parquet", "train.jsonl", "model", "embeddings"}
     expected |= {"evaluation.json", "neighbours.json", "generation.jsonl", "report.html", "tensorboard"}
-    expected |= {"ranks.safetensors"}
+    expected |= {"ranks.safetensors", "words.safetensors"}
     assert {entry.name for entry in run.iterdir()} == expected
     document = json.loads((run / "evaluation.json").read_text())
     keys = ["random", "popularity", "tfidf", "tfidf_full", "zero_shot_mean", "zero_shot_prompt", "trained"]

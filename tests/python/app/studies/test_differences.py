@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from notellm.app.cli import main
 from notellm.app.studies import load_study, make_power, make_study, make_table, plot_exposure
+from notellm.errors import DataError
 from notellm.evaluation import Comparison, Verdict, resample
 from notellm.metrics import Interval, bootstrap_difference
 from writing import write_study
@@ -84,17 +85,80 @@ def test_every_column_is_tested_over_targets_and_seeds(tmp_path):
     assert next(line for line in lines if line.startswith("b,log_score")).split(",")[9] == "higher"
 
 
+def mean_of(greater, targets, column):
+    """A metric of one cell, over queries or over targets."""
+    own = values(greater, column)
+    if not column.startswith("macro"):
+        return own.mean()
+    return np.mean([own[targets == target].mean() for target in np.unique(targets)])
+
+
 def test_each_seed_may_have_queries_of_its_own(tmp_path):
     def by_seed(row, seed):
         greater, targets, _ = drawn(row, seed)
         return greater[: 80 - seed], targets[: 80 - seed] + 5 * seed, f"q{seed}"
 
     b, words = make_table(known_study(tmp_path, by_seed)).rows[1:]
-    off = np.concatenate(
-        [values(by_seed("b", s)[0], "mrr") - values(by_seed("a", s)[0], "mrr") for s in range(3)]
-    )
-    assert b.comparisons["mrr"].difference.value == pytest.approx(off.mean())
+    for column in COLUMNS:  # every seed weighs the same, however many queries it has
+        means = [[mean_of(*by_seed(row, seed)[:2], column) for seed in range(3)] for row in "ab"]
+        assert b.comparisons[column].difference.value == pytest.approx(np.mean(means[1]) - np.mean(means[0]))
     assert words.comparisons["mrr"] is None  # its one run has other queries than two of the seeds
+
+
+def with_words(folder, written):
+    """The known study with accuracy of 40 notes, by row and seed; the other rows have written nothing."""
+    study = known_study(folder, drawn, columns=["accuracy", "mrr"])
+    for cell in study.cells:
+        values = written(cell.row.key, cell.seed)
+        if values is not None:
+            tensors = {"trained.accuracy": torch.from_numpy(values), "note": torch.arange(40) * 3}
+            save_file(tensors, cell.folder / "words.safetensors")
+    return study
+
+
+def test_words_are_compared_note_by_note(tmp_path):
+    def written(row, seed):
+        if row == "words":
+            return None
+        right = np.random.default_rng([seed, row == "b"]).random(40) < (0.8 if row == "b" else 0.2)
+        return np.where(np.arange(40) % 4 == 0, np.nan, right)  # every fourth note has no category
+
+    study = with_words(tmp_path, written)
+    a, b, words = make_table(study).rows
+    off = [100 * (written("b", seed) - written("a", seed)) for seed in range(3)]
+    counting = np.arange(40) % 4 != 0
+    labels = np.tile(np.flatnonzero(counting), 3), np.arange(3).repeat(30)
+    expected = resample(np.concatenate([of[counting] for of in off]), *labels, samples=2000)
+    assert b.comparisons["accuracy"].difference == pytest.approx(expected.interval)
+    assert b.comparisons["accuracy"].verdict == "higher"
+    assert b.scores["accuracy"].mean - a.scores["accuracy"].mean == pytest.approx(expected.mean)
+    assert words.comparisons["accuracy"] is None
+    (about,) = (row for row in make_power(study, 4.0).rows if row.column == "accuracy")
+    assert about.paired.queries == 30
+
+
+@pytest.mark.parametrize(
+    ("values", "note"), [([2.0], [1]), ([0.5, 0.5], [1]), ([-1.0], [1])], ids=["above", "lengths", "below"]
+)
+def test_a_damaged_file_of_words_is_refused(values, note, tmp_path):
+    study = known_study(tmp_path, drawn, columns=["accuracy"])
+    tensors = {"trained.accuracy": torch.tensor(values, dtype=torch.float64), "note": torch.tensor(note)}
+    save_file(tensors, study.cells[0].folder / "words.safetensors")
+    with pytest.raises(DataError, match="must hold accuracy of each note, in 0..1, but does not"):
+        make_table(study)
+
+
+def test_tagged_queries_are_a_column_where_the_file_names_them(tmp_path):
+    study = known_study(tmp_path, drawn, columns=["tagged.mrr", "mrr"])
+    assert make_table(study).rows[1].scores["tagged.mrr"] is None  # of an older version
+    for cell in study.cells:
+        path = cell.folder / "ranks.safetensors"
+        tagged = {"query.tagged": (torch.arange(80) < 30).to(torch.uint8)}
+        save_file(load_file(path) | tagged, path, metadata={"pool": str(POOL)})
+    a, b, _ = make_table(study).rows
+    means = {row: np.mean([values(drawn(row, s)[0], "mrr")[:30].mean() for s in range(3)]) for row in "ab"}
+    assert b.scores["tagged.mrr"].mean == pytest.approx(means["b"])
+    assert b.comparisons["tagged.mrr"].difference.value == pytest.approx(means["b"] - means["a"])
 
 
 def test_files_of_older_versions_have_no_targets(tmp_path):
