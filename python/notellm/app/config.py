@@ -27,6 +27,7 @@ __all__ = [
     "Config",
     "compose",
     "compose_study",
+    "compose_tree",
     "config_keys",
     "cost_keys",
     "differences",
@@ -211,7 +212,7 @@ def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None)
         Traceback (most recent call last):
         notellm._core.util.ConfigError: loss.alhpa=0.1: unknown key loss.alhpa; did you mean loss.alpha?
     """
-    return resolve(_compose_tree(overrides, studies))
+    return resolve(compose_tree(overrides, studies))
 
 
 def resolve(tree: Any) -> Config:
@@ -253,7 +254,7 @@ def compose_study(
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        node: Any = _compose_tree(overrides, studies).get("study")
+        node: Any = compose_tree(overrides, studies).get("study")
         plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     except OmegaConfBaseException as error:
         raise ConfigError(of_a_value(error)) from error
@@ -273,7 +274,8 @@ def register_defaults() -> None:
     ConfigStore.instance().store(name="defaults", node=tree, provider="notellm")
 
 
-def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
+def compose_tree(overrides: Sequence[str], studies: str | Path | None = None) -> Any:
+    """What Hydra composes, as an OmegaConf mapping with open interpolations; `resolve` makes a `Config` of it."""
     # Imported here: Hydra takes longer to load than everything else in this module.
     from hydra import compose as hydra_compose
     from hydra import initialize_config_module
