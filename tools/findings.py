@@ -30,6 +30,9 @@ PAGES = {
 """The template of each document, and of what in it."""
 
 WIDTH = 120
+TOGETHER = "\x1f"
+"""A space where no line may end."""
+
 ENVIRONMENT = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -113,7 +116,10 @@ def _wrapped(text: str) -> Iterator[str]:
 
 
 def _filled(lines: list[str]) -> list[str]:
-    return textwrap.wrap(" ".join(lines), WIDTH, break_long_words=False, break_on_hyphens=False)
+    """No line begins as the entry of a list does, such as with ``0.``, which stays with the word before it."""
+    text = re.sub(r"\s(?=(?:\d+[.)]|[-+*])\s)", TOGETHER, " ".join(lines))
+    filled = textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(TOGETHER, " ") for line in filled]
 
 
 def main() -> None:

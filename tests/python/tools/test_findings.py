@@ -257,4 +257,6 @@ def test_only_paragraphs_are_filled(findings, records):
     )
     found = findings.rendered(source, records(), findings.Claims())
     assert found.startswith("# A\nB\nword word")
+    ends = findings.rendered("word " * 23 + "seed 0. For - rows", records(), findings.Claims())
+    assert ends == ("word " * 23).strip() + "\nseed 0. For - rows\n"
     assert "| " + "b" * 130 + " |\n\nC:\n```\nx\n\ny   z\n```\nD" in found
