@@ -85,6 +85,7 @@ lint: setup-test
 format: setup-test ## format C++ and Python sources; write anew what is made of the options' descriptions, and pictures
 	@$(BIN)/python tools/option_stubs.py --write && $(BIN)/notellm options --markdown >docs/options.md
 	@$(BIN)/python tools/memory_table.py --write
+	@$(BIN)/python tools/findings.py --write
 	@$(BIN)/python tools/pictures.py
 	@$(BIN)/clang-format -i $(CLANG_FILES)
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .

@@ -27,8 +27,8 @@ from notellm.training.options import SEED, LossOptions, OptimizationOptions
 __all__ = [
     "Config",
     "compose",
-    "compose_seeds",
     "compose_study",
+    "compose_tree",
     "config_keys",
     "cost_keys",
     "differences",
@@ -216,30 +216,7 @@ def compose(overrides: Sequence[str] = (), *, studies: str | Path | None = None)
         Traceback (most recent call last):
         notellm._core.util.ConfigError: loss.alhpa=0.1: unknown key loss.alhpa; did you mean loss.alpha?
     """
-    return resolve(_compose_tree(overrides, studies))
-
-
-def compose_seeds(
-    overrides: Sequence[str], seeds: Sequence[int], *, studies: str | Path | None = None
-) -> list[Config]:
-    """Composes the configurations of several seeds, which is quicker than one after the other.
-
-    Args:
-        overrides: As in `compose`.
-        seeds: Values of the key ``seed``; what is said by ``${seed}`` follows it.
-        studies: As in `compose`.
-
-    Raises:
-        ConfigError: As in `compose`.
-
-    Example:
-        >>> [config.data.split_seed for config in compose_seeds(["data.split_seed=${seed}"], [0, 7])]
-        [0, 7]
-    """
-    from omegaconf import OmegaConf
-
-    tree = _compose_tree(overrides, studies)
-    return [resolve(OmegaConf.merge(tree, {"seed": seed})) for seed in seeds]
+    return resolve(compose_tree(overrides, studies))
 
 
 def resolve(tree: Any) -> Config:
@@ -281,7 +258,7 @@ def compose_study(
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        node: Any = _compose_tree(overrides, studies).get("study")
+        node: Any = compose_tree(overrides, studies).get("study")
         plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     except OmegaConfBaseException as error:
         raise ConfigError(of_a_value(error)) from error
@@ -301,7 +278,8 @@ def register_defaults() -> None:
     ConfigStore.instance().store(name="defaults", node=tree, provider="notellm")
 
 
-def _compose_tree(overrides: Sequence[str], studies: str | Path | None) -> Any:
+def compose_tree(overrides: Sequence[str], studies: str | Path | None = None) -> Any:
+    """What Hydra composes, as an OmegaConf mapping with open interpolations; `resolve` makes a `Config` of it."""
     register_defaults()
     return composed_tree(overrides, groups(), STUDIES if studies is None else Path(studies))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Cell:
     searched: str = ""
     is_open: bool = False
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A name for everything that decides the numbers: a finished run with this name need not be run again.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -45,8 +46,9 @@ def differences(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[
         columns: Of the table; those that are no means over queries or notes have no difference.
     """
     read = {name: column for name in columns if (column := Column.read(name)) is not None}
+    values = _Values()
     found = {
-        (row, name): _paired(own, runs[base], column)
+        (row, name): _paired(own, runs[base], column, values)
         for row, own in runs.items()
         if row != base
         for name, column in read.items()
@@ -60,10 +62,23 @@ def comparisons(paired: Mapping[Key, Paired], margin: float = MARGIN) -> dict[Ke
     return dict(zip(paired, found, strict=True))
 
 
-def _paired(mine: Sequence[Run], theirs: Sequence[Run], column: Column) -> Paired | None:
+class _Values:
+    """What queries contribute, read once: every row is compared with the same other one."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Path, str, Column], CellValues | None] = {}
+
+    def of(self, run: Run, column: Column) -> CellValues | None:
+        key = (run.cell.folder, run.cell.row.measured, column)
+        if key not in self._found:
+            self._found[key] = values_of(run.cell, column)
+        return self._found[key]
+
+
+def _paired(mine: Sequence[Run], theirs: Sequence[Run], column: Column, kept: _Values) -> Paired | None:
     values, targets, seeds, knows = [], [], [], True
     for seed, pair in enumerate(_pairs(mine, theirs)):
-        a, b = (values_of(run.cell, column) for run in pair)
+        a, b = (kept.of(run, column) for run in pair)
         if a is None or b is None or not _fit(pair, a, b) or (column.is_macro and a.targets is None):
             return None
         off = 100 * (a.values - b.values)

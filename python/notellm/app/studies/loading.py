@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from notellm.app.config import compose, compose_seeds, compose_study
+from notellm.app.config import compose_study
 from notellm.app.pipeline.systems import variants
 from notellm.app.studies.cell import TRAINED, Cell, Row, placed
 from notellm.app.studies.columns import RANKED, RANKED_AT, SIDES
+from notellm.app.studies.composing import Composer
 from notellm.app.studies.ledger import Ledger
 from notellm.app.studies.node import read_node
 from notellm.app.studies.search import Search, SearchOptions
@@ -83,10 +85,11 @@ def make_study(
     common = [f"scale={scale}", *overrides]
     tune = {**(compose_study([f"scale={scale}"]) or {}).get("tune", {}), **read.tune}
     root = Path(folder) / scale
+    made = _Cells(root, Composer())
     chosen = read.seeds if seeds is None else tuple(seeds)
     if not chosen or len(set(chosen)) < len(chosen):
         raise ConfigError(f"experiment={name}: seeds must be one or more, each once, but are {list(chosen)}")
-    cells = _cells(root, read.rows, common, chosen)
+    cells = made.cells(read.rows, common, chosen)
     study = Study(
         name=name,
         scale=scale,
@@ -96,7 +99,7 @@ def make_study(
         seeds=chosen,
         against=read.against,
         cells=cells,
-        searches=_searches(root, name, tune, cells, common),
+        searches=_searches(made, name, tune, cells, common),
         ledger=Ledger(root / "ledger.jsonl"),
     ).in_one_dtype()
     _check_distinct(study)
@@ -104,17 +107,32 @@ def make_study(
     return study.settled()
 
 
-def _cells(root: Path, rows: Sequence[Row], common: Sequence[str], seeds: Sequence[int]) -> tuple[Cell, ...]:
-    """All rows with the first seed, then what the next one changes, and so on.
+@dataclass(frozen=True)
+class _Cells:
+    """Makes the cells of a study: their folder, and what composes their configurations."""
 
-    A row that is not trained has a cell for each seed only where its numbers differ: if the split varies with the seed.
-    """
-    by_row = {row.key: _seeded(root, row, [*common, *row.overrides], seeds) for row in rows}
-    cells: dict[tuple[str, str], Cell] = {}
-    for of_seed in zip(*by_row.values(), strict=True):
-        for cell in of_seed:
-            cells.setdefault((cell.row.key, cell.key), cell)
-    return tuple(cells.values())
+    root: Path
+    composer: Composer
+
+    def cell(self, row: Row, changes: Sequence[str], seed: int, searched: str = "") -> Cell:
+        try:
+            config = self.composer.compose([*changes, f"evaluation.systems=[{row.system}]"])
+        except ConfigError as error:
+            raise ConfigError(f"row {row.key}: {error}") from None
+        return placed(Cell(row, seed, config, searched), self.root)
+
+    def cells(self, rows: Sequence[Row], common: Sequence[str], seeds: Sequence[int]) -> tuple[Cell, ...]:
+        """All rows with the first seed, then what the next one changes, and so on.
+
+        A row that is not trained has a cell for each seed only where its numbers differ: if the split varies with the
+        seed.
+        """
+        cells: dict[tuple[str, str], Cell] = {}
+        for seed in seeds:
+            for row in rows:
+                cell = self.cell(row, [*common, *row.overrides, f"seed={seed}"], seed)
+                cells.setdefault((row.key, cell.key), cell)
+        return tuple(cells.values())
 
 
 def _check_distinct(study: Study) -> None:
@@ -188,7 +206,7 @@ def _check_metric(study: Study, search: Search) -> None:
 
 
 def _searches(
-    root: Path, name: str, tune: Mapping[str, Any], cells: Sequence[Cell], common: Sequence[str]
+    made: _Cells, name: str, tune: Mapping[str, Any], cells: Sequence[Cell], common: Sequence[str]
 ) -> dict[str, Search]:
     """The search of every trained row, by its key; a row that sets the option itself has none."""
     tuned = {cell.row.key: cell.row for cell in cells if cell.row.system in TRAINED}
@@ -196,7 +214,7 @@ def _searches(
     options = {
         key: SearchOptions.read(tune, row.tune, f"experiment={name}, row {key}") for key, row in tuned.items()
     }
-    of_scale = compose([text for text in common if text.startswith("scale=")])
+    of_scale = made.composer.compose([text for text in common if text.startswith("scale=")])
     options = {
         key: own
         for key, own in options.items()
@@ -206,7 +224,7 @@ def _searches(
         and attrgetter(own.key)(configs[key]) == attrgetter(own.key)(of_scale)
     }
     searches = {
-        key: Search(own, key, _search_cells(root, tuned[key], own, common))
+        key: Search(own, key, _search_cells(made, tuned[key], own, common))
         for key, own in options.items()
         if not own.like
     }
@@ -222,22 +240,10 @@ def _sets(overrides: Sequence[str], key: str) -> bool:
     return any(text.lstrip("+").split("=")[0] == key for text in overrides)
 
 
-def _search_cells(root: Path, row: Row, options: SearchOptions, common: Sequence[str]) -> list[Cell]:
-    cells: list[Cell] = []
+def _search_cells(made: _Cells, row: Row, options: SearchOptions, common: Sequence[str]) -> list[Cell]:
+    cells = []
     for value in options.values:
         tried = f"{options.key}={value}"
         changes = [*common, *row.overrides, *options.set, tried, "data.held_out=validation"]
-        cells += _seeded(root, row, changes, [options.seed], tried)
+        cells.append(made.cell(row, [*changes, f"seed={options.seed}"], options.seed, tried))
     return cells
-
-
-def _seeded(
-    root: Path, row: Row, changes: Sequence[str], seeds: Sequence[int], searched: str = ""
-) -> list[Cell]:
-    """The cells of a row with these seeds."""
-    try:
-        configs = compose_seeds([*changes, f"evaluation.systems=[{row.system}]"], seeds)
-    except ConfigError as error:
-        raise ConfigError(f"row {row.key}: {error}") from None
-    both = zip(configs, seeds, strict=True)
-    return [placed(Cell(row, seed, config, searched), root) for config, seed in both]

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from statistics import fmean, stdev
 
 from notellm.app.studies.cell import Row
@@ -31,8 +32,8 @@ class Score:
     deviation: float | None
 
     def __str__(self) -> str:
-        spread = "" if self.deviation is None else f" \u00b1 {self.deviation:.1f}"
-        return f"{self.mean:.1f}{spread}"
+        spread = "" if self.deviation is None else f" \u00b1 {rounded(self.deviation)}"
+        return f"{rounded(self.mean)}{spread}"
 
 
 @dataclass(frozen=True)
@@ -334,4 +335,18 @@ def signed(points: float) -> str:
         >>> signed(0.04), signed(-0.04), signed(-3.21)
         ('+0.0', '+0.0', '-3.2')
     """
-    return f"{round(points, 1) + 0.0:+.1f}"  # no -0.0
+    shown = rounded(points)
+    return shown if shown.startswith("-") else f"+{shown}"
+
+
+def rounded(points: float) -> str:
+    """A number with one decimal: an exact half, such as a share of 400 queries often is, goes to the even digit.
+
+    Halves are told from noise of floating point, so that equal shares are shown alike wherever they come from.
+
+    Example:
+        >>> 100 * 0.2725, rounded(100 * 0.2725), rounded(1.25), rounded(33.75), rounded(-0.04)
+        (27.250000000000004, '27.2', '1.2', '33.8', '0.0')
+    """
+    shown = f"{Decimal(str(round(points, 9))):.1f}"
+    return "0.0" if float(shown) == 0 else shown  # no -0.0

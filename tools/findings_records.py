@@ -1,0 +1,332 @@
+"""What the templates of findings may say: numbers of studies, computed as `notellm table` does, and facts of ledgers.
+
+A number prints itself as tables show it, so a template formats nothing and computes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from findings_ledger import LedgerRecords, Percent
+
+from notellm.app.studies import Ledger, Study, Table, load_study, make_table
+from notellm.app.studies.columns import CellValues, Column
+from notellm.app.studies.differences import MARGIN, SAMPLES
+from notellm.app.studies.runs import Run, runs_of
+from notellm.app.studies.table import Score, TableRow, signed
+from notellm.app.studies.values import values_of
+from notellm.evaluation import Comparison, Resampled, compare, resample
+from notellm.models.backbone import backbone_name
+
+RESULTS = "experiments/results"
+SAME = 1e-12
+"""Two sums of the same numbers differ by less."""
+
+WORDS = {"undecided": "not decided"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A comparison, in points: prints itself with its interval and its verdict.
+
+    Attributes:
+        row: Key of the row that is compared.
+        found: What the table says of it.
+    """
+
+    row: str
+    found: Comparison
+
+    @property
+    def verdict(self) -> str:
+        """``"higher"``, ``"lower"``, ``"equivalent"`` or ``"not decided"``."""
+        return WORDS.get(self.found.verdict.value, self.found.verdict.value)
+
+    @property
+    def points(self) -> str:
+        """The difference with its sign."""
+        return signed(self.found.difference.value)
+
+    @property
+    def interval(self) -> str:
+        """Of 95 %, for this comparison alone."""
+        return f"{signed(self.found.difference.low)} to {signed(self.found.difference.high)}"
+
+    @property
+    def leaves_out_zero(self) -> bool:
+        """Whether the interval does, which says less than the verdict."""
+        return self.found.difference.low > 0 or self.found.difference.high < 0
+
+    @property
+    def could_be_seen(self) -> Percent:
+        """The smallest true difference that had a chance of 80 % to be called higher or lower."""
+        return Percent(self.found.smallest)
+
+    def __str__(self) -> str:
+        return f"{self.points} ({self.interval}; {self.verdict})"
+
+
+class StudyRecords:
+    """What a study's ledger and ranks say.
+
+    Args:
+        study: The study.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._tables: dict[str, Table] = {}
+
+    @cached_property
+    def _runs(self) -> Mapping[str, Sequence[Run]]:
+        return runs_of(self._study, self._study.ledger.newest())
+
+    @cached_property
+    def rows(self) -> list[str]:
+        """Keys of the rows that have been run."""
+        return [key for key, runs in self._runs.items() if any(run.is_done for run in runs)]
+
+    @property
+    def not_run(self) -> list[str]:
+        """Names of the rows that have not been run."""
+        return [row.name for row in self._study.rows if row.key not in self.rows]
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a row has been run."""
+        return bool(self.rows)
+
+    @property
+    def comparisons(self) -> int:
+        """How many comparisons a table makes together."""
+        table = self._table(self._study.against)
+        return sum(found is not None for row in table.rows for found in row.comparisons.values())
+
+    @property
+    def model(self) -> str:
+        """The language model of its runs."""
+        return ", ".join(
+            {backbone_name(c.model.path, c.model.layers): None for c in self._configs(uses_model=True)}
+        )
+
+    def score(self, row: str, column: str) -> Score:
+        """The mean over seeds with, of several seeds, their standard deviation."""
+        found = self._row(row).scores[column]
+        if found is None:
+            raise ValueError(f"findings: {self._study.name}, {row} must have been run, but has not")
+        return found
+
+    def mean(self, row: str, column: str) -> Percent:
+        """The mean over seeds."""
+        return Percent(self.score(row, column).mean)
+
+    def means(self, column: str) -> list[Percent]:
+        """The means of all rows, from top to bottom."""
+        return [self.mean(row, column) for row in self.rows]
+
+    def by_seed(self, row: str, column: str) -> list[Percent]:
+        """The value of each seed."""
+        return [
+            Percent(100 * run.entry["metrics"][run.cell.row.metric(column)])  # type: ignore[index]
+            for run in self._done(row)
+        ]
+
+    def paper(self, row: str, column: str) -> Percent:
+        """The paper's number, from the study's file."""
+        return Percent(self._row(row).paper[column])
+
+    def papers(self, column: str) -> list[Percent]:
+        """The paper's numbers of all rows that have one."""
+        return [Percent(row.paper[column]) for row in self._study.rows if column in row.paper]
+
+    def seeds(self, row: str) -> int:
+        """How many seeds have been run."""
+        return len(self._done(row))
+
+    def difference(self, row: str, column: str, against: str = "") -> Difference:
+        """A row minus another: by default minus the one that the study compares with."""
+        found = self._row(row, against or self._study.against).comparisons.get(column)
+        if found is None:
+            raise ValueError(
+                f"findings: {self._study.name}, {row} must be comparable in {column}, but is not"
+            )
+        return Difference(row, found)
+
+    def differences(self, column: str) -> list[Difference]:
+        """All rows but the one compared with, from top to bottom."""
+        return [self.difference(row, column) for row in self.rows if row != self._study.against]
+
+    def queries(self, row: str, column: str) -> int:
+        """How many queries a run of the row has in a column of ranks."""
+        return len(_values_of(self._done(row)[0], column).values)
+
+    @property
+    def knows_targets(self) -> bool:
+        """Whether all files of ranks say which queries share targets."""
+        found = [_values_of(run, "mrr") for row in self.rows for run in self._done(row)]
+        return all(of.targets is not None for of in found)
+
+    def option(self, key: str) -> Any:
+        """The value of an option, which all runs must share."""
+        return _shared(key, self._configs())
+
+    def searched(self, row: str, key: str) -> Any:
+        """The value of an option in the runs of a row's search."""
+        return _shared(key, [cell.config for cell in self._study.searches[row].cells])
+
+    def rates(self, row: str) -> list[str]:
+        """The values that a row's search tried."""
+        return [f"{value:g}" for value in self._study.searches[row].options.values]
+
+    def rate(self, row: str) -> str:
+        """The value that a row's search found."""
+        return f"{self._study.choices()[row]:g}"
+
+    def at_rate(self, row: str, rate: str) -> Percent:
+        """What a row's search measured at a value."""
+        search, newest = self._study.searches[row], self._study.ledger.newest()
+        cell = search.cells[self.rates(row).index(rate)]
+        return Percent(100 * newest[cell.key]["metrics"][search.options.by])
+
+    def exposure(self, row: str, k: int) -> Difference:
+        """Recall@K of queries with a little seen target minus that with a much seen one, in the same runs."""
+        return self._by_exposure[row, k]
+
+    def exposures(self, k: int) -> list[Difference]:
+        """The same of all rows."""
+        return [self._by_exposure[row, k] for row in self.rows]
+
+    @cached_property
+    def _by_exposure(self) -> dict[tuple[str, int], Difference]:
+        """All rows and cut-offs are tested together."""
+        cutoffs = self.option("evaluation.ks")
+        resampled = {(row, k): _low_minus_high(self._done(row), k) for row in self.rows for k in cutoffs}
+        found = compare(list(resampled.values()), margin=MARGIN)
+        return {key: Difference(key[0], one) for key, one in zip(resampled, found, strict=True)}
+
+    def table_file(self) -> tuple[Path, str]:
+        """The file of the study's table, in Markdown, and what it must hold."""
+        path = self._study.ledger.path.with_name(f"{self._study.name}.md")
+        return path, self._table(self._study.against).markdown()
+
+    def disagreements(self) -> Iterator[str]:
+        """Metrics of the ledger that are not those of the kept ranks: one of the two has been changed."""
+        for run in (run for row in self.rows for run in self._done(row)):
+            for name, kept in run.entry["metrics"].items():  # type: ignore[index]
+                column = name.removeprefix(f"{run.cell.row.variant}.") if run.cell.row.variant else name
+                read = Column.read(column)
+                if run.cell.row.metric(column) != name or read is None or read.is_macro:
+                    continue
+                if read.is_of_words and values_of(run.cell, read) is None:  # older than this file
+                    continue
+                found = _values_of(run, column).mean
+                if found is None or abs(found - kept) > SAME:
+                    yield f"{run.cell.folder}: {name} is {found} by what it keeps and {kept:.6f} in the ledger"
+
+    def _done(self, row: str) -> list[Run]:
+        return [run for run in self._runs[row] if run.is_done]
+
+    def _configs(self, *, uses_model: bool = False) -> list[Any]:
+        done = [run.cell for row in self.rows for run in self._done(row)]
+        return [cell.config for cell in done if cell.uses_model or not uses_model]
+
+    def _row(self, row: str, against: str = "") -> TableRow:
+        table = self._table(against or self._study.against)
+        keys = [of.key for of in self._study.rows]
+        if row not in keys:
+            raise ValueError(f"findings: rows of {self._study.name} are {', '.join(keys)}, but not {row}")
+        return table.rows[keys.index(row)]
+
+    def _table(self, against: str) -> Table:
+        if against not in self._tables:
+            self._tables[against] = make_table(self._study, against=against)
+        return self._tables[against]
+
+
+class Records:
+    """All studies that a template names; each is read once.
+
+    Args:
+        loaded: Studies that are already read, by what names them: their folders may hold other results by now.
+    """
+
+    def __init__(self, loaded: dict[Any, Study] | None = None) -> None:
+        self.loaded = {} if loaded is None else loaded
+        self._found: dict[Any, StudyRecords] = {}
+
+    def study(
+        self,
+        name: str,
+        scale: str = "laptop",
+        folder: str = RESULTS,
+        overrides: Sequence[str] = (),
+        seeds: Sequence[int] | None = None,
+    ) -> StudyRecords | None:
+        """A study of ``experiments/conf``; None as long as its folder has no ledger."""
+        if not (Path(folder) / scale / "ledger.jsonl").exists():
+            return None
+        key = (name, scale, folder, tuple(overrides), None if seeds is None else tuple(seeds))
+        if key not in self.loaded:
+            self.loaded[key] = load_study(name, scale=scale, folder=folder, overrides=overrides, seeds=seeds)
+        if key not in self._found:
+            self._found[key] = StudyRecords(self.loaded[key])
+        return self._found[key]
+
+    def whole_studies(self) -> list[StudyRecords]:
+        """Those that have been asked for with all their seeds, whose tables are files."""
+        return [found for (*_, seeds), found in self._found.items() if seeds is None]
+
+    def ledger(self, folder: str) -> LedgerRecords:
+        """The ledger of a folder."""
+        return LedgerRecords(Ledger(Path(folder) / "ledger.jsonl"))
+
+
+def _shared(key: str, configs: Sequence[Any]) -> Any:
+    """The one value that a key has in configurations."""
+    found: list[Any] = []
+    for value in _values(key, configs):
+        found += [value] if value not in found else []
+    if len(found) != 1:
+        raise ValueError(f"findings: {key} must have one value in all runs, but has {found}")
+    return found[0]
+
+
+def _values(key: str, configs: Sequence[Any]) -> Iterator[Any]:
+    for config in configs:
+        for name in key.split("."):
+            config = getattr(config, name)
+        yield config
+
+
+def _values_of(run: Run, column: str) -> CellValues:
+    """What the queries of a run contribute to a column."""
+    read = Column.read(column)
+    found = None if read is None else values_of(run.cell, read)
+    if found is None:
+        raise ValueError(f"findings: {run.cell.row.key} must have ranks for {column}, but has none")
+    return found
+
+
+def _low_minus_high(runs: Sequence[Run], k: int) -> Resampled:
+    """Recall@K of little seen targets minus that of much seen ones, in points.
+
+    No query is in both groups, so each counts by how far it moves the difference of their means: whole targets and
+    seeds are then drawn as in tables.
+    """
+    sides = [[_values_of(run, f"{side}.recall@{k}") for run in runs] for side in ("low", "high")]
+    means = [100 * float(np.concatenate([of.values for of in side]).mean()) for side in sides]
+    counts = [sum(len(of.values) for of in side) for side in sides]
+    values, targets, seeds = [], [], []
+    for sign, mean, count, side in zip((1, -1), means, counts, sides, strict=True):
+        for seed, found in enumerate(side):
+            values.append(sign * (100 * found.values - mean) * sum(counts) / count)
+            # queries whose targets are not known have numbers of their own, apart from the other group's
+            targets.append(found.labels + (10**9 if found.targets is None and sign < 0 else 0))
+            seeds.append(np.full(len(found.values), seed))
+    moves = np.concatenate(values) + means[0] - means[1]
+    return resample(moves, np.concatenate(targets), np.concatenate(seeds), samples=SAMPLES)
