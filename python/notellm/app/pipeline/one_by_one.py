@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from notellm.app.pipeline.data import Dataset, IntArray, Queries
 from notellm.evaluation import WordValues
@@ -51,11 +52,14 @@ def save_ranks(
         "query.tagged": has_tags[source] & has_tags[target],
     }
     tensors = {
-        f"{key}.{part}": getattr(own, part) for key, own in ranks.items() for part in ("greater", "equal")
+        f"{key}.{part}": _narrow(getattr(own, part))
+        for key, own in ranks.items()
+        for part in ("greater", "equal")
     }
     tensors |= {name: torch.from_numpy(np.asarray(of, dtype=np.uint8)) for name, of in masks.items()}
     tensors["exposure.place"] = torch.from_numpy(places)
-    tensors["query.note"], tensors["query.target"] = torch.from_numpy(source), torch.from_numpy(target)
+    tensors["query.note"] = _narrow(torch.from_numpy(source))
+    tensors["query.target"] = _narrow(torch.from_numpy(target))
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata={"pool": str(len(queries.pool))})
 
@@ -72,4 +76,9 @@ def save_words(path: Path, values: Mapping[str, WordValues], notes: IntArray) ->
         f"{key}.{name}": torch.from_numpy(getattr(own, name)) for key, own in values.items() for name in KEPT
     }
     with atomic_write(path) as temporary:
-        save_file(tensors | {"note": torch.from_numpy(notes)}, temporary)
+        save_file(tensors | {"note": _narrow(torch.from_numpy(notes))}, temporary)
+
+
+def _narrow(whole: Tensor) -> Tensor:
+    """Whole numbers in 4 bytes where they fit: studies keep hundreds of these files."""
+    return whole.int() if whole.numel() == 0 or int(whole.max()) < 2**31 else whole

@@ -39,16 +39,24 @@ class KeptTensors:
         except (OSError, SafetensorError) as error:
             raise DataError(f"{path}: must be a readable safetensors file, but: {error}") from None
 
-    def row(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+    def row(self, name: str, *dtypes: torch.dtype) -> torch.Tensor:
         """A tensor of one dimension.
 
         Raises:
-            DataError: If there is none of this name and dtype.
+            DataError: If there is none of this name and of one of these dtypes.
         """
         found = self.tensors.get(name)
-        if found is None or found.dtype != dtype or found.dim() != 1:
-            kind = str(dtype).removeprefix("torch.")
+        if found is None or found.dtype not in dtypes or found.dim() != 1:
+            kinds = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
             raise DataError(
-                f"{self.path}: must hold {name}, a row of {kind}, but does not; try the row again (--again)"
+                f"{self.path}: must hold {name}, a row of {kinds}, but does not; try the row again (--again)"
             )
         return found
+
+    def whole_numbers(self, name: str) -> torch.Tensor:
+        """A row of whole numbers, as int64; older files have them so wide, too.
+
+        Raises:
+            DataError: If there is none of this name.
+        """
+        return self.row(name, torch.int32, torch.int64).long()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -12,7 +14,7 @@ from notellm.app.studies.cell import Cell
 from notellm.app.studies.columns import SIDES, CellValues, Column
 from notellm.app.studies.kept_tensors import KeptTensors
 from notellm.errors import DataError
-from notellm.evaluation import query_values
+from notellm.evaluation import QueryValues, query_values
 from notellm.evaluation.retrieval import cutoffs_within, log_scores
 from notellm.metrics import Ties
 from notellm.metrics.arrays import FloatArray
@@ -53,10 +55,10 @@ def ranked_values(cell: Cell, column: Column) -> CellValues | None:
         column.side == "tagged" and SIDES["tagged"] not in kept.tensors
     ):
         return None
-    values = _metric(cell, column.name, _ranks(kept, cell.row.measured), pool)
+    values = _metric(cell, column.name, pool)
     targets = None
     if "query.target" in kept.tensors:
-        targets = np.asarray(kept.row("query.target", torch.int64).numpy())
+        targets = np.asarray(kept.whole_numbers("query.target").numpy())
     chosen = np.ones(len(values), np.bool_)
     if column.side:
         chosen = kept.row(SIDES[column.side], torch.uint8).numpy().astype(bool)
@@ -73,21 +75,31 @@ def hits_of(cell: Cell, column: str) -> FloatArray | None:
 
 
 def _ranks(kept: KeptTensors, system: str) -> Ranks:
-    counts = [kept.row(f"{system}.{part}", torch.int64) for part in ("greater", "equal")]
+    counts = [kept.whole_numbers(f"{system}.{part}") for part in ("greater", "equal")]
     if len(counts[0]) != len(counts[1]) or any((own < 0).any() or (own > MOST).any() for own in counts):
         raise DataError(f"{kept.path}: must hold two counts of each query, from 0, but does not")
     return Ranks(*counts)
 
 
-def _metric(cell: Cell, name: str, ranks: Ranks, pool: int) -> FloatArray:
-    evaluation = cell.config.evaluation
+def _metric(cell: Cell, name: str, pool: int) -> FloatArray:
+    evaluation, path = cell.config.evaluation, cell.folder / RANKS
     metric, _, k = name.partition("@")
-    asked = cutoffs_within(evaluation.ks, pool) if pool else evaluation.ks
-    found = query_values(ranks, [int(k)] if k.isdecimal() else asked, cast(Ties, evaluation.ties))
+    asked = tuple(cutoffs_within(evaluation.ks, pool) if pool else evaluation.ks)
+    ks = asked if not k.isdecimal() or int(k) in asked else (int(k),)
+    state = path.stat()
+    found = _values(path, (state.st_mtime_ns, state.st_size), cell.row.measured, ks, evaluation.ties)
     if name == "log_score":
         return log_scores(found.log_rank, pool)
-    at_cutoffs = {"recall": found.recall, "ndcg": found.ndcg, "map": found.ap}
-    return found.reciprocal if name == "mrr" else np.asarray(at_cutoffs[metric].mean(axis=1))
+    if name == "mrr":
+        return found.reciprocal
+    at_cutoffs = {"recall": found.recall, "ndcg": found.ndcg, "map": found.ap}[metric]
+    return np.asarray(at_cutoffs[:, [ks.index(int(k))] if k.isdecimal() else slice(None)].mean(axis=1))
+
+
+@lru_cache(maxsize=64)
+def _values(path: Path, state: tuple[int, int], system: str, ks: tuple[int, ...], ties: str) -> QueryValues:
+    """All metrics of a file in a state: columns of a table ask for one after the other."""
+    return query_values(_ranks(KeptTensors.read(path), system), ks, cast(Ties, ties))
 
 
 def _pool(kept: KeptTensors) -> int:

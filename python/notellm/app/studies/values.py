@@ -33,7 +33,7 @@ def written_values(cell: Cell, name: str) -> CellValues | None:
         return None
     kept = KeptTensors.read(path)
     values = np.asarray(kept.row(f"{cell.row.system}.{name}", torch.float64).numpy())
-    notes = np.asarray(kept.row("note", torch.int64).numpy())
+    notes = np.asarray(kept.whole_numbers("note").numpy())
     counting = values[~np.isnan(values)]
     if len(values) != len(notes) or not ((counting >= 0) & (counting <= 1)).all():
         raise DataError(f"{path}: must hold {name} of each note, in 0..1, but does not")
