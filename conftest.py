@@ -60,6 +60,18 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in gone]
 
 
+def pytest_sessionfinish(session):
+    """One of several processes (pytest-xdist) says what it has left out: each has collected all tests."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """The process that started the others hears it."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", [])
+
+
 def pytest_terminal_summary(terminalreporter, config):
     out = config.stash[LEFT_OUT]
     if out:

@@ -21,6 +21,18 @@ def pytest_runtest_setup(item):
         pytest.skip("no CUDA device")
 
 
+LONG = ("test_notebooks.py", "test_joint.py")
+"""Files whose tests take minutes each: they begin first, and not after each other."""
+
+
+def pytest_collection_modifyitems(items):
+    """Where several processes share the tests (pytest-xdist), all of a file are in one: they share its fixtures."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+    for item in items:
+        if item.path.name not in LONG:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.name)))
+
+
 @pytest.fixture
 def use():
     """Chooses a set of loops for this test; "" is the best that this run's processor has."""

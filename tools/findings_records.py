@@ -226,7 +226,8 @@ class StudyRecords:
                     continue
                 found = _values_of(run, column).mean
                 if found is None or abs(found - kept) > SAME:
-                    yield f"{run.cell.folder}: {name} is {found} by what it keeps and {kept:.6f} in the ledger"
+                    shown = "nothing" if found is None else f"{found:.6f}"
+                    yield f"{run.cell.folder}: {name} is {shown} by what it keeps and {kept:.6f} in the ledger"
 
     def _done(self, row: str) -> list[Run]:
         return [run for run in self._runs[row] if run.is_done]

@@ -120,7 +120,7 @@ CALLS = {
     "loss of an odd number of vectors": (
         lambda _: notellm.gcl_loss(torch.ones(3, 2), torch.tensor(3.0)),
         ValueError,
-        "gcl_loss: embeddings must be (2B, d) with an even number of rows, but are [3, 2]",
+        "gcl_loss: embeddings must be (2B + negatives, d) with an even number of rows in pairs, but are [3, 2]",
     ),
 }
 

@@ -52,8 +52,8 @@ def test_every_library_obeys(processor):
     words = WORDS[processor]
     assert (seen["loops"], seen["LibTorch"], seen["bf16"]) == (processor, words["LibTorch"], False)
     assert words["oneDNN"] in output
-    if seen["MKL is there"]:
-        assert words["MKL"] in output
+    if seen["MKL is there"]:  # on other makers' processors it does not say what it uses
+        assert words["MKL"] in output or "Intel(R) Architecture processors" in output
 
 
 @pytest.fixture

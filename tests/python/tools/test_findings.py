@@ -198,7 +198,7 @@ def test_one_rank_that_was_changed_is_found_though_no_digit_moves(findings, reco
         )
 
     change_ranks("alpha_10", one_further)
-    with pytest.raises(ValueError, match=r"mrr is 0\.\d+ by its ranks and 0\.\d+ in the ledger"):
+    with pytest.raises(ValueError, match=r"mrr is 0\.\d+ by what it keeps and 0\.\d+ in the ledger"):
         page(findings, records)
     found = findings.rendered(PAGE, records(), findings.Claims())
     assert found == before
