@@ -33,13 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Trains and prints where the model is."""
     from notellm.app.pipeline import load_data, prepare, train, training_pairs
+    from notellm.app.pipeline.negatives import FIRST_RUN
     from notellm.errors import DataError
     from notellm.training.checkpoint import CHECKPOINTS, latest_checkpoint
 
     with open_run(arguments) as folder:
         if folder is None:
             return
-        if arguments.resume and latest_checkpoint(folder.file(CHECKPOINTS)) is None:
+        begun = (folder.path, folder.file(FIRST_RUN))
+        if arguments.resume and not any(latest_checkpoint(path / CHECKPOINTS) for path in begun):
             raise DataError(
                 f"{folder.path}: must hold a checkpoint to resume from, but holds none; leave out --resume"
             )

@@ -57,8 +57,9 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
         if processes.is_first:
             _drop_what_led_there(run)
         return folder
-    measure, every_pair = None, (source, target)
+    measure, given, every_pair = None, dataset, (source, target)
     if run.config.train.validate_every:
+        dataset = with_validation(run.config, dataset)
         measure, (source, target) = validation(run.config, dataset, source, target)
     needed = run.config.train.pairs_per_step
     if len(source) < needed:
@@ -68,7 +69,7 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
     negatives = None
     if run.config.negatives.model:
         first = run.config.negatives.model == FIRST
-        earlier = train(_first_run(run), dataset, *every_pair) if first else None
+        earlier = train(_first_run(run), given, *every_pair) if first else None
         negatives = hard_negatives(run, dataset, source, target, earlier)
     model = load_backbone(run.config)
     lora = lora_options(run.config)
@@ -100,11 +101,11 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
 def validation(
     config: Config, dataset: Dataset, source: IntArray, target: IntArray
 ) -> tuple[Measure, tuple[IntArray, IntArray]]:
-    """Holds out some training notes, in groups; the rest of the pairs is trained on.
+    """Recall on notes that are held out, and the pairs without them.
 
     Args:
-        config: Its ``data`` group says how large the share is, and how queries are drawn.
-        dataset: The notes.
+        config: Its ``data`` group says how queries are drawn.
+        dataset: With the notes that are held out on its test side, see `with_validation`.
         source: Shape ``(P,)``: training pairs, positions in the notes.
         target: Shape ``(P,)``.
 
@@ -114,8 +115,7 @@ def validation(
     Raises:
         DataError: If either side has no pair.
     """
-    parts = with_validation(config, dataset)
-    queries = select_queries(config, parts, source, target)
+    queries = select_queries(config, dataset, source, target)
     measure = recall_on(
         dataset.notes.take(queries.pool),
         queries.source,
@@ -124,7 +124,7 @@ def validation(
         dtype=config.dtype,
         options=config.embed.replace(dim=0, weights="same"),
     )
-    return measure, training_pairs(config, parts, source, target)
+    return measure, training_pairs(config, dataset, source, target)
 
 
 def _first_run(run: RunFolder) -> RunFolder:

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 from notellm.app.cli import main
 from notellm.app.config import compose, load_config
 from notellm.app.pipeline import load_data, prepare, read_pairs, training_pairs
+from notellm.app.pipeline.data import with_validation
 from notellm.app.pipeline.negatives import earlier_model_key
 from notellm.app.run import RunFolder
 from notellm.errors import ConfigError
@@ -60,6 +61,18 @@ def test_no_negative_is_related_or_of_the_test_side(run):
     assert not [pair for pair in found if pair in related or pair[0] == pair[1]]
 
 
+def test_no_negative_is_held_out_for_validation(folder, overrides):
+    path = folder / "validated-negatives"
+    changes = ["train.validate_every=2", "data.test_fraction=0.3"]
+    assert train(path, [*overrides, *changes], *FIRST) == 0
+    config = load_config(path / "config.yaml")
+    notes = negatives_of(path)["notes"]
+    learnt_from = with_validation(config, load_data(config)).is_train
+    assert len(notes) > 0
+    assert learnt_from[notes].all()
+    assert not (path / "first").exists()
+
+
 def test_another_run_s_model_may_find_them(run, folder, overrides, capsys):
     changes = [f"negatives.model={run}", "negatives.first_rank=1", "negatives.candidates=20"]
     path = folder / "by-another"
@@ -91,7 +104,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(run, folder, overrides, 
     assert train(path, overrides, *FIRST) == 130
     assert (path / "first" / "checkpoints").exists()
     assert not list(path.glob("hard_negatives*"))
-    assert main(["train", "--run", str(path)]) == 130
+    assert main(["train", "--run", str(path), "--resume"]) == 130
     assert negatives_of(path)["notes"].tolist() == negatives_of(run)["notes"].tolist()
     assert main(["train", "--run", str(path), "--resume"]) == 0
     name = "model/model.safetensors"

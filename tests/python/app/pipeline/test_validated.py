@@ -38,7 +38,7 @@ def test_the_model_is_the_best_one(run):
     assert not (run.path / "checkpoints").exists()
     dataset = load_data(run.config)
     pairs = training_pairs(run.config, dataset, *prepare(run, dataset).train)
-    measure, _ = validation(run.config, dataset, *pairs)
+    measure, _ = validation(run.config, with_validation(run.config, dataset), *pairs)
     assert measure(NoteLLM.from_pretrained(run.path / "model")) == pytest.approx(max(found), abs=1e-12)
 
 
@@ -53,7 +53,7 @@ def test_no_note_is_on_two_sides(run):
             len(set(parts.is_test[dataset.groups == group] & dataset.is_train[dataset.groups == group])) == 1
         )
     before = training_pairs(run.config, dataset, *prepare(run, dataset).train)
-    _, (source, target) = validation(run.config, dataset, *before)
+    _, (source, target) = validation(run.config, parts, *before)
     assert 0 < len(source) < len(before[0])
     assert parts.is_train[source].all()
     assert parts.is_train[target].all()
