@@ -17,7 +17,7 @@ from notellm.app.cli import main
 from notellm.interrupts import answered, finishing, stop_if_wished
 from notellm.loggers.json_lines import read_log
 
-SLACK = 1.0
+SLACK = 4.0
 """Seconds that a busy machine may take longer than promised."""
 
 DEEP_CALL = """
