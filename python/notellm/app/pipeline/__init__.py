@@ -1,9 +1,10 @@
 """The steps of a run, which the verbs of the command line call; every step keeps its result in the run folder.
 
-In the order of the work: `data` (notes, split, pairs, queries), `on_spark` (the pairs, by a Spark job), `models`,
-`negatives` (hard negatives of the pairs, by an earlier model), `training` (a model), `generating` (categories and
-hashtags), `pools` (vectors or generations of millions of notes, in shards), `systems` (vectors and texts of each system
-for the held-out notes), `evaluating` (the tables), `first_step` (one pair in detail). `steps` runs them all.
+In the order of the work: `catalogue` (notes and the log), `data` (split, pairs, queries), `on_spark` (the pairs, by a
+Spark job), `models`, `negatives` (hard negatives of the pairs, by an earlier model), `training` (a model), `generating`
+(categories and hashtags), `pools` (vectors or generations of millions of notes, in shards), `systems` (vectors and
+texts of each system for the held-out notes), `evaluating` (the tables), `one_by_one` (what each query and note adds to
+them), `first_step` (one pair in detail). `steps` runs them all.
 """
 
 from notellm.app.pipeline.data import (

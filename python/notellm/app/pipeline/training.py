@@ -57,7 +57,8 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
         if processes.is_first:
             _drop_what_led_there(run)
         return folder
-    measure, given, every_pair = None, dataset, (source, target)
+    first_model = _first_model(run, dataset, source, target)
+    measure = None
     if run.config.train.validate_every:
         dataset = with_validation(run.config, dataset)
         measure, (source, target) = validation(run.config, dataset, source, target)
@@ -68,9 +69,7 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
         )
     negatives = None
     if run.config.negatives.model:
-        first = run.config.negatives.model == FIRST
-        earlier = train(_first_run(run), given, *every_pair) if first else None
-        negatives = hard_negatives(run, dataset, source, target, earlier)
+        negatives = hard_negatives(run, dataset, source, target, first_model)
     model = load_backbone(run.config)
     lora = lora_options(run.config)
     if lora is not None:
@@ -127,12 +126,15 @@ def validation(
     return measure, training_pairs(config, dataset, source, target)
 
 
-def _first_run(run: RunFolder) -> RunFolder:
-    """The run of the model whose neighbours are hard negatives: the same, without any."""
+def _first_model(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) -> Path | None:
+    """Trains the model whose neighbours are hard negatives, as the run itself but without any; None: none is wanted."""
+    if run.config.negatives.model != FIRST:
+        return None
     path = run.file(FIRST_RUN)
-    config = replace(run.config, {"run_dir": str(path), "negatives.model": ""})
     path.mkdir(parents=True, exist_ok=True)
-    return dataclasses.replace(run, path=path, config=config, title=f"{run.about.name}, first")
+    config = replace(run.config, {"run_dir": str(path), "negatives.model": ""})
+    first = dataclasses.replace(run, path=path, config=config, title=f"{run.about.name}, first")
+    return train(first, dataset, source, target)
 
 
 def _drop_what_led_there(run: RunFolder) -> None:
