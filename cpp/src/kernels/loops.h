@@ -9,6 +9,7 @@ namespace {
 //
 #include "product.h"
 #include "rows.h"
+#include "scores.h"
 //
 #include "attention.h"
 //
@@ -41,6 +42,8 @@ constexpr Table<Scalar> make_table() {
           &round<Scalar>,
           &dequantise<Scalar>,
           &unrotate<Scalar>,
+          &count_scores<Accumulator<Scalar>>,
+          &first_not_below<Accumulator<Scalar>>,
           &gradient_width<Scalar>,
           &AttentionScratch<Accumulator<Scalar>>::size,
           forward_attention<Scalar>(),

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "bf16_filter.h"
+#include "notellm/kernels/table.h"
 
 namespace notellm::internal {
 namespace {
@@ -61,11 +62,9 @@ class ProductCounter {
     const double target_score = comparison_.target_scores[query], bound = bound_(query);
     const T low = std::nextafter(static_cast<T>(target_score - bound), -infinity);
     const T high = std::nextafter(static_cast<T>(target_score + bound), infinity);
-    int32_t greater = 0, smaller = 0;
-    for (const T score : scores) {
-      greater += score > high;
-      smaller += score < low;
-    }
+    int64_t greater = 0, smaller = 0;
+    kernels::tables().of<T>().count_scores(scores.data(), std::ssize(scores), low, high, &greater,
+                                           &smaller);
     counts_[query].greater += greater;
     if (greater + smaller == std::ssize(scores)) return;
     for (size_t i = 0; i < scores.size(); ++i) {

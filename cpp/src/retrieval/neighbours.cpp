@@ -7,10 +7,12 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <span>
 
 #include "best_first.h"
 #include "bf16_filter.h"
 #include "device_search.h"
+#include "notellm/kernels/table.h"
 #include "vectors.h"
 
 namespace notellm {
@@ -116,10 +118,7 @@ class QueryBlock {
       const int64_t width = n1 - n0;
       at::parallel_for(0, q1_ - q0_, 1, [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) {
-          const auto exact = [&](int64_t note) { return search_.exact(q0_ + row, note); };
-          for (int64_t i = 0; i < width; ++i) {
-            candidates_[row].add(scores[row * width + i], n0 + i, exact);
-          }
+          add_row(std::span(scores + row * width, width), row, n0);
         }
       });
     });
@@ -137,6 +136,22 @@ class QueryBlock {
   }
 
  private:
+  template <typename T>
+  void add_row(std::span<const T> scores, int64_t row, int64_t n0) {
+    Candidates& candidates = candidates_[row];
+    const auto exact = [&](int64_t note) { return search_.exact(q0_ + row, note); };
+    // The next score that is not surely below the floor, which in T might be rounded upwards.
+    const auto next = [&](int64_t i) {
+      const T floor =
+          std::nextafter(static_cast<T>(candidates.floor()), -std::numeric_limits<T>::infinity());
+      const int64_t rest = std::ssize(scores) - i;
+      return i + kernels::tables().of<T>().first_not_below(scores.data() + i, rest, floor);
+    };
+    for (int64_t i = next(0); i < std::ssize(scores); i = next(i + 1)) {
+      candidates.add(scores[i], n0 + i, exact);
+    }
+  }
+
   const Search& search_;
   int64_t q0_, q1_;
   std::vector<Candidates> candidates_;

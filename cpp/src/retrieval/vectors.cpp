@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include "notellm/ops/matmul.h"
 #include "ops/tensor_checks.h"
 #include "tensors.h"
 
@@ -174,7 +175,7 @@ at::Tensor score_tile(
     const Vectors& queries, int64_t q0, int64_t q1, const Vectors& pool, int64_t n0, int64_t n1) {
   const auto rows = queries.compute.slice(0, q0, q1);  // (q1 - q0, d)
   const auto columns = pool.compute.slice(0, n0, n1);  // (n1 - n0, d)
-  return at::mm(rows, columns.t()).cpu().contiguous();
+  return matmul_transposed(rows, columns).cpu().contiguous();
 }
 
 void check_tiles(std::string_view where, const TileOptions& tiles) {

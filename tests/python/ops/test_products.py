@@ -105,6 +105,18 @@ def test_products_are_bit_by_bit_those_of_rounded_factors(name, rows, inner, out
         assert by_weight.equal(gradient.bfloat16().float().t() @ small.float())
 
 
+@pytest.mark.parametrize("is_view", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "inner", "out"), [(0, 64, 2048), (1, 64, 2048), (65, 64, 4097), (1025, 64, 2049), (1025, 2050, 2048)]
+)
+def test_wide_products_are_the_sums_by_definition(rows, inner, out, is_view):
+    """Whichever library multiplies, which depends on the processor and the shape."""
+    generator = torch.Generator().manual_seed(rows)
+    x, weight = (torch.randn(*shape, generator=generator) for shape in ((rows, inner), (out, inner)))
+    product = _core.models.matmul_transposed(x, weight.t().contiguous().t() if is_view else weight)
+    torch.testing.assert_close(product.double(), x.double() @ weight.double().t(), rtol=1e-4, atol=2e-4)
+
+
 @pytest.mark.parametrize("name", ["baseline", "avx2"])
 def test_rounded_factors_have_rounded_gradients(name, use):
     """As torch's own rounding has them, to the second derivative."""

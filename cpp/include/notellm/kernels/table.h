@@ -108,6 +108,12 @@ struct Table {
   /// Rotates one head (E) back by its token's angles: the gradient of a rotation.
   void (*unrotate)(const Acc* x, const Acc* cos, const Acc* sin, int64_t head_dim, Scalar* out);
 
+  /// Adds how many of n scores are above `high` and how many are below `low`; NaN is neither.
+  void (*count_scores)(
+      const Acc* scores, int64_t n, Acc low, Acc high, int64_t* greater, int64_t* smaller);
+  /// The first of n scores that is not below `floor`, as NaN is not; n if all are.
+  int64_t (*first_not_below)(const Acc* scores, int64_t n, Acc floor);
+
   /// E rounded up to whole vectors: the row length of `AttentionGradients`' key and value
   /// gradients.
   int64_t (*gradient_width)(int64_t head_dim);
@@ -143,7 +149,8 @@ inline const Table<Bf16>& Tables::of<Bf16>() const {
   return bf16;
 }
 
-/// The loops of the instruction set in use (`instruction_set.h`), which must not be `none`.
+/// The loops of the instruction set in use (`instruction_set.h`); for `none`, those of the
+/// baseline, of which only the comparisons of scores are called then.
 const Tables& tables();
 
 }  // namespace notellm::kernels

@@ -19,9 +19,10 @@ at::Tensor for_products(const at::Tensor& factor, at::ScalarType compute);
 
 /// x W^T, without a graph, by the fastest matrix product of the libraries at hand.
 ///
-/// In fp32 on the CPU this is oneDNN's product on processors with AVX-512 that are not Intel's (the
-/// BLAS behind at::linear, MKL, does not use AVX-512 there), and at::linear everywhere else. In
-/// bf16, on a processor that does not multiply bf16, it is the fp32 product rounded to bf16.
+/// In fp32 on the CPU, on processors that are not Intel's, this is oneDNN's product wherever it is
+/// faster than at::linear's, which is MKL's: always with AVX-512 (which MKL does not use there),
+/// and with AVX2 for wide weights. Everywhere else it is at::linear. In bf16, on a processor that
+/// does not multiply bf16, it is the fp32 product rounded to bf16.
 ///
 /// @param x        (T, in). @param weight  (out, in). Both in the compute dtype or as
 ///                 `for_products` returns them; may be transposed views.
