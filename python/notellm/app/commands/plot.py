@@ -3,6 +3,7 @@
 --kind table      the table's columns: curves over alpha or r, otherwise dots, a line for each row
 --kind recall     Recall@K over K
 --kind exposure   Recall@K (--k) by tenths of the queries, by their target's exposure
+--kind time       Recall@K (--k) over the minutes that a row's training took
 --kind map        embeddings of one row (--row) on a plane, coloured by category
 
 reads:   the ledger that `notellm sweep` left, and its run folders
@@ -21,21 +22,21 @@ from notellm.app.commands.sweep import add_study_arguments, read_study
 
 __all__ = ["add_arguments", "run"]
 
-KINDS = ("table", "recall", "exposure", "map")
+KINDS = ("table", "recall", "exposure", "time", "map")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     add_study_arguments(parser)
     parser.add_argument("--kind", choices=KINDS, default="table")
-    parser.add_argument("--k", type=int, default=10, help="exposure: the cut-off; default: 10")
+    parser.add_argument("--k", type=int, default=10, help="exposure, time: the cut-off; default: 10")
     parser.add_argument("--row", metavar="ROW", help="map: whose embeddings; default: the last row's")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the picture goes")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Draws the picture."""
-    from notellm.app.studies import make_table, plot_exposure, plot_map, plot_recall, plot_table
+    from notellm.app.studies import make_table, plot_exposure, plot_map, plot_recall, plot_table, plot_time
     from notellm.errors import ConfigError
 
     study, path = read_study(arguments), arguments.output
@@ -47,6 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
                 plot_recall(study, path)
             case "exposure":
                 plot_exposure(study, path, k=arguments.k)
+            case "time":
+                plot_time(study, path, k=arguments.k)
             case "map":
                 plot_map(study, arguments.row or study.rows[-1].key, path)
     except ValueError as error:

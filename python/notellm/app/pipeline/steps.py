@@ -6,6 +6,7 @@ from notellm.app.pipeline.data import Dataset, Queries, prepare, select_queries,
 from notellm.app.pipeline.encoder import train_encoder
 from notellm.app.pipeline.evaluating import evaluate
 from notellm.app.pipeline.training import train
+from notellm.app.pipeline.training_time import clocked
 from notellm.app.run import RunFolder
 from notellm.evaluation import Evaluation
 
@@ -30,6 +31,8 @@ def run_steps(run: RunFolder, dataset: Dataset) -> tuple[Evaluation, Queries]:
     mined = prepare(run, dataset)
     for system, trainer in TRAINERS.items():
         if system in run.config.evaluation.systems:
-            trainer(run, dataset, *training_pairs(run.config, dataset, *mined.train))
+            pairs = training_pairs(run.config, dataset, *mined.train)
+            with clocked(run):
+                trainer(run, dataset, *pairs)
     queries = select_queries(run.config, dataset, *mined.test)
     return evaluate(run, dataset, queries), queries

@@ -9,7 +9,7 @@ from notellm.app.studies.cell import Cell
 from notellm.app.studies.embedding_map import plot_map
 from notellm.app.studies.ledger import Ledger
 from notellm.app.studies.loading import load_study, make_study
-from notellm.app.studies.plot import plot_exposure, plot_recall, plot_table
+from notellm.app.studies.plot import plot_exposure, plot_recall, plot_table, plot_time
 from notellm.app.studies.power import PowerTable, make_power
 from notellm.app.studies.study import METRICS, Study
 from notellm.app.studies.sweep import sweep
@@ -30,5 +30,6 @@ __all__ = [
     "plot_map",
     "plot_recall",
     "plot_table",
+    "plot_time",
     "sweep",
 ]

@@ -16,7 +16,8 @@ from notellm.io.json_tree import Node
 Entry = dict[str, Any]
 """Study, row, seed, scale, key and configuration of a cell; status (``"done"``, ``"failed"``, or ``"begun"`` if a
 finished cell is run again) and error; its metrics, names of its data, of the catalogue that these are a split of, of
-its queries and, by system, of its embeddings; commit, seconds, and the time it was finished."""
+its queries and, by system, of its embeddings; commit; seconds in all, and those of its training; and the time it was
+finished."""
 
 
 DEFAULTS: Entry = {
@@ -29,6 +30,7 @@ DEFAULTS: Entry = {
     "embeddings": {},
     "commit": "",
     "seconds": 0.0,
+    "training_seconds": 0.0,
 }
 """What an entry says that lacks one of these."""
 
@@ -80,7 +82,8 @@ def _checked(line: Node) -> Entry:
         entry.text(name)
     for system in entry.entries("embeddings"):
         entry.at("embeddings").text(system)
-    entry.at("seconds").number()
+    for name in ("seconds", "training_seconds"):
+        entry.at(name).number()
     for metric in entry.entries("metrics").values():
         metric.number()
     checked: Entry = entry.value

@@ -1,4 +1,4 @@
-"""A study as pictures: its table as curves, recall by cut-off, and recall by the target's exposure."""
+"""A study as pictures: its table as curves, recall by cut-off, by the target's exposure, and by time of training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from notellm.app.studies.cell import Cell
+from notellm.app.studies.cell import TRAINED, Cell
 from notellm.app.studies.figures import draw, tidy
 from notellm.app.studies.ranks import exposure_of, hits_of
 from notellm.app.studies.runs import runs_of
@@ -182,6 +182,54 @@ def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
         axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
     return draw(path, f"{study.title} (scale: {study.scale})", (11, 4.5), paint)
+
+
+def plot_time(study: Study, path: str | Path, *, k: int = 10) -> Path:
+    """Draws Recall@k of every row over the minutes that its training took; means over seeds.
+
+    Bars are standard deviations over seeds. What is not trained is a line across.
+
+    Args:
+        study: Rows without a finished run are left out.
+        path: The file: ``.svg``, ``.png`` or ``.pdf``.
+        k: The cut-off.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If the file has another ending, no row has ranks, or a trained row is from before times were kept.
+        NotSupportedError: If matplotlib is not installed.
+    """
+    entries, lines, points = study.ledger.newest(), {}, {}
+    for key, cells in _finished(study).items():
+        recalls = [100 * float(_hits(cell, f"recall@{k}").mean()) for cell in cells]
+        if cells[0].row.system not in TRAINED:
+            lines[cells[0].row.name] = np.mean(recalls)
+            continue
+        minutes = [entries[cell.key]["training_seconds"] / 60 for cell in cells]
+        if not all(minutes):
+            raise ValueError(
+                f"plot_time: runs must say how long they trained, but row {key} has an older one; try "
+                f"`notellm sweep --again {key}`"
+            )
+        deviation = np.std(recalls, ddof=1) if len(recalls) > 1 else nan
+        points[cells[0].row.name] = (np.mean(minutes), np.mean(recalls), deviation)
+
+    def paint(figure: Any) -> None:
+        axes = figure.subplots()
+        for place, (name, (minutes, recall, deviation)) in enumerate(points.items()):
+            marker = "os^Dv"[place // 10 % 5]  # there are ten colours
+            axes.errorbar(minutes, recall, deviation, fmt=marker, markersize=5, capsize=2, label=name)
+        for place, (name, recall) in enumerate(lines.items()):
+            style = ("--", ":", "-.")[place % 3]
+            axes.axhline(recall, color="grey", linestyle=style, label=f"{name} (not trained)")
+        axes.set(xscale="log", xlabel="minutes of training", ylabel=f"Recall@{k}, percent", ylim=(0, None))
+        axes.xaxis.set_major_formatter("{x:,g}")
+        tidy(axes)
+        axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+    return draw(path, f"{study.title} (scale: {study.scale})", (9, 4.5), paint)
 
 
 def _by_exposure(cells: Sequence[Cell], column: str) -> tuple[npt.NDArray[np.int64], FloatArray]:

@@ -17,6 +17,7 @@ from notellm.app.pipeline.encoder import ENCODER
 from notellm.app.pipeline.metrics import metrics_of
 from notellm.app.pipeline.models import MODEL
 from notellm.app.pipeline.systems import EMBEDDERS, kept_vectors
+from notellm.app.pipeline.training_time import training_seconds
 from notellm.app.run import RUN, RunFolder
 from notellm.app.studies.budget import Budget
 from notellm.app.studies.cell import Cell
@@ -234,11 +235,13 @@ class Outcome(NamedTuple):
         metrics: Fractions in 0..1, by the names used in tables.
         queries: A name for its queries with their pool.
         embeddings: By system, a name for the vectors of the pool.
+        training_seconds: How long its training took; 0 for what is not trained.
     """
 
     metrics: dict[str, float]
     queries: str
     embeddings: dict[str, str]
+    training_seconds: float = 0.0
 
 
 def _parent_of(study: Study) -> Parent:
@@ -256,7 +259,12 @@ def run_cell(cell: Cell, dataset: Dataset, parent: Parent | None = None) -> Outc
     """
     run = RunFolder.open(cell.config, command=["notellm", "sweep"], title=name_of(cell), parent=parent)
     evaluation, queries = run_steps(run, dataset)
-    return Outcome(metrics_of(evaluation, cell.row.system), _name_of(queries), _vectors_of(cell))
+    return Outcome(
+        metrics_of(evaluation, cell.row.system),
+        _name_of(queries),
+        _vectors_of(cell),
+        round(training_seconds(cell.folder), 1),
+    )
 
 
 def _name_of(queries: Queries) -> str:

@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from notellm.app.cli import main
@@ -67,6 +68,33 @@ def test_curves_show_what_was_measured(swept, place, monkeypatch):
     words = next(c for c in figures[1].axes[0].containers if c.get_label() == "TF-IDF")
     mean = sum(n * y for n, y in zip([n for n in counts if n], words.lines[0].get_ydata(), strict=True)) / 12
     assert mean == pytest.approx(100 * done["words"]["recall@1"])
+
+
+def test_time_is_that_of_training_and_what_is_not_trained_is_a_line(swept, monkeypatch):
+    from matplotlib.figure import Figure
+
+    from notellm.app.studies import plot
+
+    study, entries, _ = swept
+    done = {(entry["row"], entry["seed"]): entry for entry in entries if entry["status"] == "done"}
+    minutes = [done["joint", seed]["training_seconds"] / 60 for seed in (0, 1)]
+    recalls = [100 * done["joint", seed]["metrics"]["recall@10"] for seed in (0, 1)]
+    drawn = []
+    monkeypatch.setattr(plot, "draw", lambda path, title, size, paint: drawn.append(paint))
+    plot.plot_time(study, "time.svg", k=10)
+    figure = Figure()
+    drawn[0](figure)
+    (axes,) = figure.axes
+    points = {of.get_label(): of.lines[0].get_xydata()[0] for of in axes.containers}
+    assert points.keys() == {"Both losses", "gcl"}
+    assert points["Both losses"] == pytest.approx([np.mean(minutes), np.mean(recalls)])
+    lines = {line.get_label(): line.get_ydata()[0] for line in axes.lines}
+    words = 100 * done["words", 0]["metrics"]["recall@10"]
+    assert lines["TF-IDF (not trained)"] == pytest.approx(words)
+    older = [{**entry, "training_seconds": 0.0} for entry in entries]
+    monkeypatch.setattr(study.ledger, "entries", lambda: older)
+    with pytest.raises(ValueError, match="must say how long they trained, but row joint has an older one"):
+        plot.plot_time(study, "time.svg")
 
 
 def test_a_baseline_is_no_point_of_a_scale(tmp_path):

@@ -27,7 +27,7 @@ CELLS = {
     "powered_r": 3 * 12,
     "powered_alpha": 3 * 12,
     "powered_amazon": 6 * 25,
-    "levers": 9 * 2,
+    "levers": 14 * 2,
 }
 OUTCOMES = {
     f"{part}{metric}" for part in ("", "macro.") for metric in ("recall@10", "recall@100", "log_score")
@@ -71,8 +71,10 @@ def test_what_studies_share_is_run_once(powered):
         ("levers", "base", 0),
     }
     shared = [of for of in owners.values() if len(of) > 1]
-    assert len(shared) == 12 + 12 + 12  # random order, popularity and NoteLLM with twelve seeds
-    assert len(owners) == 422
+    assert (
+        len(shared) == 3 * 12 + 2 * 2
+    )  # random order, popularity, NoteLLM; TF-IDF and SentenceBERT of the levers
+    assert len(owners) == 428
     assert len({cell.catalogue for cell in powered["powered_csft"].cells}) == 1
     sources = {cell.sources for name in ("powered_csft", "powered_r") for cell in powered[name].cells}
     assert len(sources) == 25  # data.pairs chooses training pairs alone

@@ -44,6 +44,8 @@ def test_a_sweep_runs_every_cell_and_survives_failures(swept):
     assert (cells["joint", 0].folder / "evaluation.json").exists()
     assert not (cells["joint", 0].folder / "model").exists()
     assert by_row["gcl"]["config"]["loss"]["alpha"] == 0
+    assert by_row["words"]["training_seconds"] == 0
+    assert all(0 < by_row[row]["training_seconds"] < by_row[row]["seconds"] for row in ("joint", "gcl"))
 
 
 def test_what_is_finished_is_not_run_again(swept, place, overrides):
