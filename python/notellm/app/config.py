@@ -3,7 +3,7 @@
 Only the application knows configurations; the library's functions take groups, or plain arguments.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -231,15 +231,31 @@ def resolve(tree: Any) -> Config:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    OmegaConf.set_struct(tree, False)  # so that a node can be removed
-    tree.pop("study", None)  # rows and seeds of a study, not a key of a run
     try:
-        for key in sorted(OmegaConf.missing_keys(tree)):
-            raise ConfigError(f"{key} must be given; try {key}=VALUE")
-        plain: Any = OmegaConf.to_container(tree, resolve=True)
+        plain: Any = OmegaConf.to_container(without_study(tree), resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(of_a_value(error)) from error
+    for key in sorted(_missing(plain)):
+        raise ConfigError(f"{key} must be given; try {key}=VALUE")
     return _made(_core.check(dict(plain), groups()))
+
+
+def without_study(tree: Any) -> Any:
+    """A tree of Hydra's without its node ``study``: rows and seeds of a study, not a key of a run."""
+    from omegaconf import OmegaConf
+
+    OmegaConf.set_struct(tree, False)  # so that a node can be removed
+    tree.pop("study", None)
+    return tree
+
+
+def _missing(plain: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """The keys of a plain configuration whose values must still be given: those that OmegaConf writes as ``???``."""
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from _missing(value, f"{place}{key}.")
+        elif value == "???":
+            yield f"{place}{key}"
 
 
 def compose_study(
@@ -254,11 +270,23 @@ def compose_study(
     Raises:
         ConfigError: As in `compose`.
     """
+    return study_of(compose_tree(overrides, studies))
+
+
+def study_of(tree: Any) -> dict[str, Any] | None:
+    """The node ``study`` of what Hydra has composed, as plain data; None if there is none.
+
+    Args:
+        tree: An OmegaConf mapping.
+
+    Raises:
+        ConfigError: If it is no group of keys, or an interpolation fails.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        node: Any = compose_tree(overrides, studies).get("study")
+        node: Any = tree.get("study")
         plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     except OmegaConfBaseException as error:
         raise ConfigError(of_a_value(error)) from error

@@ -8,7 +8,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from notellm.app.config import compose_study
 from notellm.app.pipeline.systems import variants
 from notellm.app.studies.cell import TRAINED, Cell, Row, placed
 from notellm.app.studies.columns import RANKED, RANKED_AT, SIDES
@@ -45,12 +44,11 @@ def load_study(
     taken = [text for text in overrides if text.lstrip("+~").split("=")[0] in SET_BY_US]
     if taken:
         raise ConfigError(f"{taken[0]}: is set by the study itself; try --seeds, or another row")
-    node = compose_study([f"experiment={name}", f"scale={scale}", *overrides])
+    composer = Composer()
+    node = composer.study([f"scale={scale}", f"experiment={name}", *overrides])
     if node is None or "rows" not in node:
         raise ConfigError(f"experiment={name}: must be a study, but its file has no `study` node with rows")
-    return make_study(
-        name, node, scale=scale, overrides=[f"experiment={name}", *overrides], folder=folder, seeds=seeds
-    )
+    return _made(composer, name, node, scale, [f"experiment={name}", *overrides], folder, seeds)
 
 
 def make_study(
@@ -81,11 +79,23 @@ def make_study(
         >>> [cell.config.model.tau for cell in study.cells]
         [2.0, 3.0, 4.0]
     """
+    return _made(Composer(), name, node, scale, overrides, folder, seeds)
+
+
+def _made(
+    composer: Composer,
+    name: str,
+    node: Mapping[str, Any],
+    scale: str,
+    overrides: Sequence[str],
+    folder: str | Path,
+    seeds: Sequence[int] | None,
+) -> Study:
     read = read_node(name, node)
     common = [f"scale={scale}", *overrides]
-    tune = {**(compose_study([f"scale={scale}"]) or {}).get("tune", {}), **read.tune}
+    tune = {**(composer.study([f"scale={scale}"]) or {}).get("tune", {}), **read.tune}
     root = Path(folder) / scale
-    made = _Cells(root, Composer())
+    made = _Cells(root, composer)
     chosen = read.seeds if seeds is None else tuple(seeds)
     if not chosen or len(set(chosen)) < len(chosen):
         raise ConfigError(f"experiment={name}: seeds must be one or more, each once, but are {list(chosen)}")

@@ -1,11 +1,14 @@
 """Configurations composed together are those that Hydra composes one by one."""
 
+from pathlib import Path
+
 import pytest
 
-from notellm.app.config import compose
+from notellm.app.config import compose, compose_study
 from notellm.app.studies.composing import Composer
 from notellm.errors import ConfigError
 
+ROOT = Path(__file__).parents[4]
 SAME = [
     [],
     ["name=mine"],  # run_dir is made of it
@@ -20,6 +23,22 @@ SAME = [
 def test_they_are_the_same():
     composer = Composer()
     assert [composer.compose(changes) for changes in SAME * 2] == [compose(changes) for changes in SAME * 2]
+
+
+def test_studies_are_the_same(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    composer = Composer()
+    for changes in (
+        ["scale=laptop"],
+        ["scale=laptop", "experiment=table2"],
+        ["experiment=negatives", "seed=1"],
+    ):
+        node = composer.study(changes)
+        assert node == compose_study(changes)
+        assert node == compose_study(list(reversed(changes)))
+        assert ("rows" in node) == (len(changes) > 1)
+    read_before = ["scale=laptop"]
+    assert composer.compose(read_before) == compose(read_before)
 
 
 @pytest.mark.parametrize(
