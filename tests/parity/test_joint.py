@@ -14,6 +14,12 @@ ALPHA = 0.3
 PAIRS = [(1, 2), (3, 4), (11, 5), (1, 6)]
 """Note 1 twice, so that the false-negative mask matters; note 11 is longer than every limit."""
 
+DEPTHS = [6, pytest.param(0, marks=pytest.mark.slow)]
+"""Layers of SmolLM2 whose gradients are compared; 0: all of them."""
+
+FEW = [0, 3, 11]
+"""Notes that all layers of SmolLM2 read; the tiny model reads all notes."""
+
 
 def planned_rows(model, tokenized):
     sampler = model.prompt.sampler(
@@ -108,8 +114,9 @@ def relative_error(actual, expected):
     return float((actual - expected).norm() / expected.norm())
 
 
-def test_smollm2_in_fp32(smollm2_folder, notes, tmp_path):
-    model = NoteLLM.from_pretrained(smollm2_folder)
+@pytest.mark.parametrize("layers", DEPTHS)
+def test_smollm2_in_fp32(layers, smollm2_folder, notes, tmp_path):
+    model = NoteLLM.from_pretrained(smollm2_folder, layers=layers)
     model.save_pretrained(tmp_path / "saved")
 
     def check(name, actual, expected):
@@ -119,6 +126,7 @@ def test_smollm2_in_fp32(smollm2_folder, notes, tmp_path):
 
 
 def test_smollm2_embeddings_in_fp32(smollm2_folder, notes):
+    notes = notes.take(FEW)
     model = NoteLLM.from_pretrained(smollm2_folder)
     ours = model.embed(notes, projected=False, dtype="fp32")
     hf = AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32)
@@ -141,6 +149,7 @@ def test_smollm2_embeddings_in_fp32(smollm2_folder, notes):
 
 @pytest.mark.parametrize("task", ["category", "hashtags"])
 def test_smollm2_greedy_equals_transformers_generate(task, smollm2_folder, notes):
+    notes = notes.take(FEW)
     model = NoteLLM.from_pretrained(smollm2_folder)
     hf = AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32)
     hf.resize_token_embeddings(len(model.model.embed_tokens.weight), mean_resizing=False)

@@ -107,7 +107,8 @@ def test_products_are_bit_by_bit_those_of_rounded_factors(name, rows, inner, out
 
 @pytest.mark.parametrize("is_view", [False, True])
 @pytest.mark.parametrize(
-    ("rows", "inner", "out"), [(0, 64, 2048), (1, 64, 2048), (65, 64, 4097), (1025, 64, 2049), (1025, 2050, 2048)]
+    ("rows", "inner", "out"),
+    [(0, 64, 2048), (1, 64, 2048), (65, 64, 4097), (1025, 64, 2049), (1025, 2050, 2048)],
 )
 def test_wide_products_are_the_sums_by_definition(rows, inner, out, is_view):
     """Whichever library multiplies, which depends on the processor and the shape."""
