@@ -27,6 +27,7 @@ CELLS = {
     "powered_r": 3 * 12,
     "powered_alpha": 3 * 12,
     "powered_amazon": 6 * 25,
+    "powered_pool": 6 * 3,
     "levers": 14 * 2,
 }
 OUTCOMES = {
@@ -74,7 +75,8 @@ def test_what_studies_share_is_run_once(powered):
     assert (
         len(shared) == 3 * 12 + 2 * 2
     )  # random order, popularity, NoteLLM; TF-IDF and SentenceBERT of the levers
-    assert len(owners) == 428
+    assert len(owners) == 446
+    assert {cell.config.data.pool_notes for cell in powered["powered_pool"].cells} == {"all"}
     assert len({cell.catalogue for cell in powered["powered_csft"].cells}) == 1
     sources = {cell.sources for name in ("powered_csft", "powered_r") for cell in powered[name].cells}
     assert len(sources) == 25  # data.pairs chooses training pairs alone
