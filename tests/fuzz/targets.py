@@ -129,6 +129,13 @@ def notellm_folder(folder):
 
 
 @target
+def notellm_weights(folder):
+    """Projection and tau, beside the backbone's own files."""
+    NoteLLM.from_pretrained(tiny(folder), dim=4).save_pretrained(folder / "saved")
+    return in_folder(folder / "saved", EXTRA_WEIGHTS, NoteLLM.from_pretrained)
+
+
+@target
 def dense_module(folder):
     """The projection of a folder that sentence-transformers has saved."""
     export_sentence_transformers(NoteLLM.from_pretrained(tiny(folder), dim=4), folder / "exported")

@@ -120,7 +120,8 @@ def test_smollm2_in_fp32(layers, smollm2_folder, notes, tmp_path):
     model.save_pretrained(tmp_path / "saved")
 
     def check(name, actual, expected):
-        assert relative_error(actual, expected) <= 1e-3, name
+        # tau's gradient is near 0 where all notes look alike to the first layers
+        assert float((actual - expected).norm()) <= 1e-3 * float(expected.norm()) + 1e-5, name
 
     compare_gradients(model, notes, tmp_path / "saved", torch.float32, check)
 
