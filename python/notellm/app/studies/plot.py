@@ -217,15 +217,18 @@ def plot_time(study: Study, path: str | Path, *, k: int = 10) -> Path:
         points[cells[0].row.name] = (np.mean(minutes), np.mean(recalls), deviation)
 
     def paint(figure: Any) -> None:
+        from matplotlib.ticker import LogFormatter
+
         axes = figure.subplots()
         for place, (name, (minutes, recall, deviation)) in enumerate(points.items()):
             marker = "os^Dv"[place // 10 % 5]  # there are ten colours
             axes.errorbar(minutes, recall, deviation, fmt=marker, markersize=5, capsize=2, label=name)
-        for place, (name, recall) in enumerate(lines.items()):
-            style = ("--", ":", "-.")[place % 3]
-            axes.axhline(recall, color="grey", linestyle=style, label=f"{name} (not trained)")
+        for place, (name, recall) in enumerate(lines.items(), len(points)):
+            style = ("--", ":", "-.")[place // 10 % 3]
+            axes.axhline(recall, color=f"C{place % 10}", linestyle=style, label=f"{name} (not trained)")
         axes.set(xscale="log", xlabel="minutes of training", ylabel=f"Recall@{k}, percent", ylim=(0, None))
         axes.xaxis.set_major_formatter("{x:,g}")
+        axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))  # labels where there are few tens
         tidy(axes)
         axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 

@@ -91,6 +91,10 @@ def test_time_is_that_of_training_and_what_is_not_trained_is_a_line(swept, monke
     lines = {line.get_label(): line.get_ydata()[0] for line in axes.lines}
     words = 100 * done["words", 0]["metrics"]["recall@10"]
     assert lines["TF-IDF (not trained)"] == pytest.approx(words)
+    axes.set_xlim(1, 9)
+    figure.draw_without_rendering()
+    named = {label.get_text() for label in axes.get_xticklabels(minor=True)}
+    assert {"2", "3"} <= named  # no formulas, which nobody would set
     older = [{**entry, "training_seconds": 0.0} for entry in entries]
     monkeypatch.setattr(study.ledger, "entries", lambda: older)
     with pytest.raises(ValueError, match="must say how long they trained, but row joint has an older one"):
