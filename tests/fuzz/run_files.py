@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from fuzz.target import Target, of_file, target
 from notellm.app.config import compose
 from notellm.app.pipeline.systems import _written_before
+from notellm.app.pipeline.training_time import training_seconds
 from notellm.app.run import RunFolder
 from notellm.app.studies.cell import Cell, Row
 from notellm.app.studies.ranks import exposure_of, hits_of
@@ -82,6 +83,12 @@ def words(folder):
     path = folder / "words.safetensors"
     save_file({"trained.accuracy": values, "note": torch.tensor([4, 6, 8])}, path)
     return of_file(path, [path.read_bytes()], lambda _: written_values(cell, "accuracy"))
+
+
+@target
+def training_time(folder):
+    path = folder / "training_time.json"
+    return of_file(path, [b'{"seconds": 1.5}'], lambda _: training_seconds(folder))
 
 
 @target

@@ -263,7 +263,7 @@ def run_cell(cell: Cell, dataset: Dataset, parent: Parent | None = None) -> Outc
         metrics_of(evaluation, cell.row.system),
         _name_of(queries),
         _vectors_of(cell),
-        round(training_seconds(cell.folder), 1),
+        round(training_seconds(cell.folder), 3),  # a tiny model's training is no 0
     )
 
 
