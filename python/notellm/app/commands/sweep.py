@@ -2,7 +2,8 @@
 
 All configurations are checked before the first run. A cell that fails is recorded with its error,
 and the others go on; several sweeps may share one folder, and a cell that several studies have is
-run once.
+run once. A model that other cells need as their first one (negatives=first) stays in its run folder
+until they are finished.
 
 reads:   experiment/NAME.yaml with a `study` node, on Hydra's search path (experiments/conf)
 writes:  FOLDER/SCALE/: a run folder for each cell (without its model), and ledger.jsonl

@@ -24,9 +24,13 @@ def clocked(run: RunFolder) -> Iterator[None]:
         yield
     finally:
         if Processes.current().is_first:
-            seconds = training_seconds(run.path) + time.perf_counter() - begin
             with suppress(OSError):  # a full disk ends the training with a message of its own
-                write_json(run.file(_FILE), {"seconds": seconds})
+                add_training_seconds(run.path, time.perf_counter() - begin)
+
+
+def add_training_seconds(folder: Path, seconds: float) -> None:
+    """Adds to the time of training in a run folder."""
+    write_json(folder / _FILE, {"seconds": training_seconds(folder) + seconds})
 
 
 def training_seconds(folder: Path) -> float:

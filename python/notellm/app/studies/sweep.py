@@ -19,6 +19,7 @@ from notellm.app.pipeline.models import MODEL
 from notellm.app.pipeline.systems import EMBEDDERS, kept_vectors
 from notellm.app.pipeline.training_time import training_seconds
 from notellm.app.run import RUN, RunFolder
+from notellm.app.studies import first_models
 from notellm.app.studies.budget import Budget
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.datasets import DataNames, Datasets
@@ -140,7 +141,8 @@ class _Sweeper:
                 _empty(cell.folder)
             if before and before["status"] == "done":  # its numbers will no longer match its folder
                 study.ledger.append(_entry(study, cell, status="begun", **asdict(names)))
-            found = run_cell(cell, dataset, _parent_of(study))
+            lender = first_models.lender_of(cell, study.cells, study.ledger.newest(), names.data)
+            found = run_cell(cell, dataset, _parent_of(study), lender)
             cell.error_file.unlink(missing_ok=True)
         except Exception as failure:  # any error: the other cells go on
             error = f"{type(failure).__name__}: {failure}".splitlines()[0]
@@ -157,12 +159,24 @@ class _Sweeper:
         )
         study.ledger.append(entry)
         if entry["status"] == "done" and not self.keep_models:
-            for name in (MODEL, ENCODER):
-                shutil.rmtree(cell.folder / name, ignore_errors=True)
+            _drop_models(study, cell)
         if has_diverged(entry):  # nothing will resume from there
             for name in (CHECKPOINTS, BEST):
                 shutil.rmtree(cell.folder / name, ignore_errors=True)
         return entry
+
+
+def _drop_models(study: Study, cell: Cell) -> None:
+    """Removes a finished cell's models; first models of cells to come are kept for these, and no longer."""
+    finished = {key for key, entry in study.ledger.newest().items() if entry["status"] == "done"}
+    lenders = first_models.lenders(study.cells)
+    needed = {lender.key for key, lender in lenders.items() if key not in finished}
+    if cell.key in needed:
+        first_models.lend(cell)
+    if cell.key in lenders and lenders[cell.key].key not in needed:
+        first_models.take_back(lenders[cell.key])
+    for name in (MODEL, ENCODER):
+        shutil.rmtree(cell.folder / name, ignore_errors=True)
 
 
 def name_of(cell: Cell) -> str:
@@ -249,15 +263,20 @@ def _parent_of(study: Study) -> Parent:
     return Parent(study.name, study.ledger.path.parent)
 
 
-def run_cell(cell: Cell, dataset: Dataset, parent: Parent | None = None) -> Outcome:
+def run_cell(
+    cell: Cell, dataset: Dataset, parent: Parent | None = None, lender: Path | None = None
+) -> Outcome:
     """Runs one cell in its folder; goes on where an earlier call was interrupted.
 
     Args:
         cell: The cell.
         dataset: Its data.
         parent: What it belongs to.
+        lender: The run folder with its first model; by default it trains that itself.
     """
     run = RunFolder.open(cell.config, command=["notellm", "sweep"], title=name_of(cell), parent=parent)
+    if lender is not None:
+        first_models.borrow(lender, cell.folder)
     evaluation, queries = run_steps(run, dataset)
     return Outcome(
         metrics_of(evaluation, cell.row.system),
