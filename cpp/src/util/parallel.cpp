@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -43,6 +44,14 @@ void work(TaskQueue& queue, int64_t count, const std::function<void(int64_t)>& t
   queue.changed.notify_all();
 }
 
+// OMP_NUM_THREADS is "4", or "4,2", of which the first is for the outermost loops.
+int threads_of_environment() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  const long count = text != nullptr ? std::strtol(text, nullptr, 10) : 0;
+  if (count > 0) return static_cast<int>(std::min(count, 4096L));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
 }  // namespace
 
 void set_num_threads(int count) {
@@ -51,8 +60,9 @@ void set_num_threads(int count) {
 }
 
 int num_threads() {
+  static const int found = threads_of_environment();
   const int wanted = g_threads;
-  return wanted > 0 ? wanted : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return wanted > 0 ? wanted : found;
 }
 
 void run_tasks(int64_t count,

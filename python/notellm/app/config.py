@@ -50,7 +50,11 @@ class Config(Options):
     run_dir: str = option("The folder it writes to.", default="runs/run", not_empty=True)
     seed: int = SEED
     threads: int = option(
-        "Of all computations; 0 = all cores.", default=0, at_least=0, at_most=4096, decides_cost=True
+        "Of all computations; 0 = OMP_NUM_THREADS where it is set, or else all cores.",
+        default=0,
+        at_least=0,
+        at_most=4096,
+        decides_cost=True,
     )
     device: str = option("Where tensors are.", default="cpu", choices=("cpu", "cuda"))
     dtype: str = option(

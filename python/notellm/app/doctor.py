@@ -139,7 +139,9 @@ def _machine() -> Iterator[Finding]:
 def _thread_settings(cores: int) -> str:
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     settings = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
-    return ", ".join([f"threads=0 means {cores}", *settings])
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    means = int(said) if said.isdigit() and int(said) else cores
+    return ", ".join([f"threads=0 means {means}", *settings])
 
 
 def _memory(gib: float) -> Finding:

@@ -7,7 +7,8 @@
 
 namespace notellm {
 
-/// Sets the number of threads of our torch-free loops (`run_tasks`); 0 = all hardware threads.
+/// Sets the number of threads of our torch-free loops (`run_tasks`); 0 = as many as the environment
+/// variable OMP_NUM_THREADS says (schedulers of clusters set it), else all hardware threads.
 /// @throws std::invalid_argument if negative.
 void set_num_threads(int count);
 

@@ -128,3 +128,13 @@ def test_a_long_list_is_wrapped():
     assert len(lines) == 4
     assert max(map(len, lines)) <= doctor.LINE
     assert " ".join(line[len("ok      extra a  ") :] for line in lines) == value
+
+
+@pytest.mark.parametrize(
+    ("said", "means"), [("3", "3"), ("3,2", "3"), ("0", "all"), ("many", "all"), ("", "all")]
+)
+def test_it_says_how_many_threads_compute(monkeypatch, said, means):
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    cores = describe_machine()["cores"]
+    shown = finding("threads").value
+    assert shown.startswith(f"threads=0 means {cores if means == 'all' else means}, OMP_NUM_THREADS={said}")
