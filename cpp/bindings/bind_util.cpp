@@ -4,6 +4,7 @@
 #include "bindings.h"
 #include "notellm/kernels/instruction_set.h"
 #include "notellm/util/check.h"
+#include "notellm/util/cores.h"
 #include "notellm/util/memory.h"
 #include "notellm/util/parallel.h"
 
@@ -57,6 +58,8 @@ void bind_util(py::module_& m) {
       },
       py::arg("count"));
   m.def("num_threads", [] { return num_threads(); });
+  m.def("default_num_threads", &default_num_threads);
+  m.def("available_cores", &available_cores);
   py::class_<KeepsFreedMemory>(m, "KeepsFreedMemory").def(py::init<>());
   m.def("instruction_set", [] { return name_of(instruction_set()); });
   m.def("set_instruction_set", &set_instruction_set, py::arg("name"));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "notellm/util/check.h"
+#include "notellm/util/cores.h"
 
 namespace notellm {
 namespace {
@@ -44,14 +45,6 @@ void work(TaskQueue& queue, int64_t count, const std::function<void(int64_t)>& t
   queue.changed.notify_all();
 }
 
-// OMP_NUM_THREADS is "4", or "4,2", of which the first is for the outermost loops.
-int threads_of_environment() {
-  const char* text = std::getenv("OMP_NUM_THREADS");
-  const long count = text != nullptr ? std::strtol(text, nullptr, 10) : 0;
-  if (count > 0) return static_cast<int>(std::min(count, 4096L));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
 }  // namespace
 
 void set_num_threads(int count) {
@@ -59,8 +52,15 @@ void set_num_threads(int count) {
   g_threads = count;
 }
 
+// OMP_NUM_THREADS is "4", or "4,2", of which the first is for the outermost loops.
+int default_num_threads() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  const long count = text != nullptr ? std::strtol(text, nullptr, 10) : 0;
+  return count > 0 ? static_cast<int>(std::min(count, 4096L)) : available_cores();
+}
+
 int num_threads() {
-  static const int found = threads_of_environment();
+  static const int found = default_num_threads();
   const int wanted = g_threads;
   return wanted > 0 ? wanted : found;
 }

@@ -50,7 +50,7 @@ class Config(Options):
     run_dir: str = option("The folder it writes to.", default="runs/run", not_empty=True)
     seed: int = SEED
     threads: int = option(
-        "Of all computations; 0 = OMP_NUM_THREADS where it is set, or else all cores.",
+        "Of all computations; 0 = OMP_NUM_THREADS where it is set, or else all cores that the process may use.",
         default=0,
         at_least=0,
         at_most=4096,

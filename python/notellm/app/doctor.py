@@ -12,6 +12,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -132,16 +133,18 @@ def _machine() -> Iterator[Finding]:
     if not any(name.endswith("bf16") for name in sets):
         slow = "the gain of dtype=bf16, which works at about fp32's speed; dtype=auto takes fp32"
         yield Finding("bf16 instructions", "missing", "not in this CPU", slow)
-    yield Finding("threads", "ok", _thread_settings(machine["cores"]))
+    yield Finding("threads", "ok", _thread_settings())
     yield _memory(machine["memory_gib"])
 
 
-def _thread_settings(cores: int) -> str:
+def _thread_settings() -> str:
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     settings = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
-    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    means = int(said) if said.isdigit() and int(said) else cores
-    return ", ".join([f"threads=0 means {means}", *settings])
+    with suppress(ExtensionError):
+        from notellm._core.util import default_num_threads
+
+        settings.insert(0, f"threads=0 means {default_num_threads()}")
+    return ", ".join(settings)
 
 
 def _memory(gib: float) -> Finding:

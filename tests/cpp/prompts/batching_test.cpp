@@ -4,16 +4,12 @@
 
 #include <stdexcept>
 
+#include "token_lists.h"
+
 namespace notellm {
 namespace {
 
 using Ids = std::vector<int64_t>;
-
-TokenLists lists(const std::vector<std::vector<int32_t>>& sequences) {
-  TokenLists made;
-  for (const auto& sequence : sequences) made.push_back(sequence);
-  return made;
-}
 
 // The cuts of sequences with nothing in common, by their lengths.
 Ids cuts(const std::vector<int64_t>& lengths, int64_t budget, int64_t room = 0) {
@@ -44,7 +40,7 @@ TEST(PrefixBatches, MakeNothingOfNothing) {
 }
 
 TEST(PrefixBatches, FindEqualSequencesAndKeepPrefixesTogether) {
-  const TokenLists sequences = lists({{7, 8}, {5}, {7, 8}, {7, 1, 1}, {5}, {7, 8}});
+  const TokenLists sequences = token_lists({{7, 8}, {5}, {7, 8}, {7, 1, 1}, {5}, {7, 8}});
   const PrefixBatches made = prefix_batches(sequences, {});
   EXPECT_EQ(made.rows, (Ids{1, 4, 3, 0, 2, 5}));
   EXPECT_EQ(made.groups, (Ids{0, 2, 3, 6}));
@@ -56,14 +52,15 @@ TEST(PrefixBatches, FindEqualSequencesAndKeepPrefixesTogether) {
 }
 
 TEST(PrefixBatches, CountSharedTokensOnce) {
-  const TokenLists sequences = lists({{1, 1, 1, 1, 2}, {1, 1, 1, 1, 3}, {1, 1, 1, 1, 4}});
+  const TokenLists sequences = token_lists({{1, 1, 1, 1, 2}, {1, 1, 1, 1, 3}, {1, 1, 1, 1, 4}});
   EXPECT_EQ(prefix_batches(sequences, {.budget = 7}).batches, (Ids{0, 3}));
   EXPECT_EQ(prefix_batches(sequences, {.budget = 6}).batches, (Ids{0, 2, 3}));
 }
 
 TEST(PrefixBatches, CountWhatIsSharedAndNotWhatCouldBe) {
   // Three tokens in common are too few for a segment: every sequence counts in full.
-  const TokenLists sequences = lists({{1, 1, 1, 2}, {1, 1, 1, 3}, {1, 1, 1, 4}, {1, 1, 1, 5}});
+  const TokenLists sequences =
+      token_lists({{1, 1, 1, 2}, {1, 1, 1, 3}, {1, 1, 1, 4}, {1, 1, 1, 5}});
   EXPECT_EQ(prefix_batches(sequences, {.budget = 8}).batches, (Ids{0, 2, 4}));
   EXPECT_EQ(prefix_batches(sequences, {.budget = 7}).batches, (Ids{0, 1, 2, 3, 4}));
   EXPECT_EQ(prefix_batches(sequences, {.budget = 7, .forest = {.min_shared = 3}}).batches,

@@ -5,17 +5,13 @@
 #include <stdexcept>
 #include <vector>
 
+#include "token_lists.h"
+
 namespace notellm {
 namespace {
 
-TokenLists lists(const std::vector<std::vector<int32_t>>& values) {
-  TokenLists made;
-  for (const auto& value : values) made.push_back(value);
-  return made;
-}
-
 TEST(TokenLists, GivesBackWhatWasPushed) {
-  const TokenLists made = lists({{1, 2}, {}, {3}});
+  const TokenLists made = token_lists({{1, 2}, {}, {3}});
   ASSERT_EQ(made.size(), 3);
   EXPECT_EQ(std::vector<int32_t>(made[0].begin(), made[0].end()), (std::vector<int32_t>{1, 2}));
   EXPECT_TRUE(made[1].empty());
@@ -31,14 +27,17 @@ TEST(CheckOffsets, RefusesWhatDoesNotCutTheArray) {
 }
 
 TEST(TokenizedNotes, MustDescribeTheSameNotesInEveryField) {
-  const TokenizedNotes sound{
-      lists({{1}, {2}}), lists({{}, {}}), lists({{}, {3}}), lists({{4}, {5}, {6}}), {0, 3, 3}};
+  const TokenizedNotes sound{token_lists({{1}, {2}}),
+                             token_lists({{}, {}}),
+                             token_lists({{}, {3}}),
+                             token_lists({{4}, {5}, {6}}),
+                             {0, 3, 3}};
   EXPECT_NO_THROW(validate(sound));
   EXPECT_EQ(sound.hashtag_count(0), 3);
   EXPECT_EQ(sound.hashtag(0, 2).front(), 6);
 
   TokenizedNotes missing_content = sound;
-  missing_content.contents = lists({{}});
+  missing_content.contents = token_lists({{}});
   EXPECT_THROW(validate(missing_content), std::invalid_argument);
   TokenizedNotes orphaned_hashtag = sound;
   orphaned_hashtag.hashtag_offsets = {0, 1, 2};

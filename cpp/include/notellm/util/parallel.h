@@ -7,10 +7,12 @@
 
 namespace notellm {
 
-/// Sets the number of threads of our torch-free loops (`run_tasks`); 0 = as many as the environment
-/// variable OMP_NUM_THREADS says (schedulers of clusters set it), else all hardware threads.
+/// Sets the number of threads of our torch-free loops (`run_tasks`); 0 = `default_num_threads()`.
 /// @throws std::invalid_argument if negative.
 void set_num_threads(int count);
+
+/// As many as the environment variable OMP_NUM_THREADS says, else `available_cores()`.
+int default_num_threads();
 
 /// Threads that `run_tasks` uses when it is given 0.
 int num_threads();

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from notellm._core.util import set_num_threads
+from notellm._core.util import available_cores, set_num_threads
 from notellm.app.config import Config, compose, load_config, override, replace, to_yaml
 from notellm.app.overrides import quoted
 from notellm.app.run import RunFolder, alone_in, settle_dtype
@@ -177,8 +177,17 @@ def prepare_process(config: Config, *, joins: bool = True) -> None:
     if config.device == "cuda":
         _check_cuda()
     (join if joins else take_device)(config.device)
-    fair = max(1, (os.cpu_count() or 1) // local_count()) if local_count() > 1 else 0
-    set_num_threads(config.threads or fair)
+    set_num_threads(config.threads or _fair_threads(local_count()))
+
+
+def _fair_threads(processes: int) -> int:
+    """A process's share of the cores; 0, for the environment to say, if it is alone or OMP_NUM_THREADS was set.
+
+    torchrun sets OMP_NUM_THREADS to 1 where nobody has.
+    """
+    if processes == 1 or os.environ.get("OMP_NUM_THREADS", "1") != "1":
+        return 0
+    return max(1, available_cores() // processes)
 
 
 def _check_cuda() -> None:

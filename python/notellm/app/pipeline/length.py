@@ -1,7 +1,6 @@
 """Tells the user early that a training will take long, and what would make it shorter."""
 
-import os
-
+from notellm._core.util import available_cores
 from notellm.app.config import Config
 from notellm.pace import duration_text, pace_text
 from notellm.precision import resolve_dtype
@@ -58,7 +57,7 @@ def what_shortens(config: Config, layers: int, steps: int) -> str:
         layers: Number of layers of its backbone that are computed.
         steps: Number of steps that take half an hour.
     """
-    train, cores = config.train, len(os.sched_getaffinity(0))
+    train, cores = config.train, available_cores()
     same, other = [], [f"train.max_steps={steps} (half an hour)"]
     if config.device == "cpu" and 0 < config.threads < cores:
         same.append(f"threads={cores}")

@@ -50,7 +50,7 @@ def test_a_run_that_goes_on_is_measured_by_its_own_steps():
 
 def test_only_what_would_help_is_named(native_bf16, monkeypatch):
     native_bf16(False)
-    monkeypatch.setattr(length.os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr(length, "available_cores", lambda: 8)
     config = compose(["experiment=demo", "dtype=bf16", "train.micro_pairs=4", "threads=2"])
     assert what_shortens(config, 30, 12) == (
         "with threads=8, train.micro_pairs=0 (more memory) or in another run_dir with train.max_steps=12 (half an "
