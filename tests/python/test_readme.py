@@ -43,7 +43,7 @@ def test_the_example_runs(tiny_folder, place, capsys):
     run_example(
         "README.md", "## In Python\n", {"smollm2-135m": str(tiny_folder), "max_steps=60": "max_steps=2"}
     )
-    assert (place / "runs" / "first" / "model" / "notellm.json").exists()
+    assert (place / "runs" / "python" / "model" / "notellm.json").exists()
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
@@ -94,7 +94,7 @@ def test_callbacks_run(tiny_folder, place):
     names = run_example("docs/guide.md", "In a script, `callbacks` are called", few)
     assert names["trainer"].step == 2
     assert names["inside"].size > 0
-    lines = (place / "runs/watched/train.jsonl").read_text().splitlines()
+    lines = (place / "runs/patient/train.jsonl").read_text().splitlines()
     assert all('"validation": ' in line and '"waited": ' in line for line in lines)
     assert names["best"].dim == names["trainer"].model.dim
 
@@ -102,7 +102,7 @@ def test_callbacks_run(tiny_folder, place):
 def test_hard_negatives_run(tiny_folder, place):
     few = {
         "smollm2-135m": str(tiny_folder),
-        "runs/watched/best": str(tiny_folder),
+        "runs/patient/best": str(tiny_folder),
         "max_steps=60": "max_steps=2",
         "=24": "=4",
         "first_rank=10": "first_rank=1",

@@ -21,6 +21,10 @@ __all__ = ["CLICK", "VIEW", "Interactions"]
 VIEW, CLICK = 0, 1
 """Codes of ``Interactions.events``."""
 
+_ORDERED_BY_ROWS = (
+    "events without a time, so that their rows' order counts; if it means nothing: ordered=false"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Interactions(GivesRows):
@@ -139,7 +143,7 @@ class Interactions(GivesRows):
                 (``hf://``, ``s3://``), if fsspec and its package for such URLs are installed.
             notes: The notes of the log: indices refer to them, and an unknown id is an error. Without
                 them notes are numbered by their first appearance.
-            ordered: Whether the log has an order; false for baskets.
+            ordered: Whether the log has an order, that of its times or else of its rows; false for baskets.
             columns: The file's names of columns that have another name there, as in ``{"note": "item"}``;
                 ``{"time": ""}`` means that times are not read.
 
@@ -196,6 +200,9 @@ class Interactions(GivesRows):
         columns: Mapping[str, str] | None,
     ) -> "Interactions":
         log = read_log(parts, source, columns or {}, None if notes is None else notes.ids)
+        report = log.report
+        if ordered and log.times is None:
+            report = replace(report, changes={**report.changes, _ORDERED_BY_ROWS: report.rows})
         return cls(
             log.users,
             log.notes,
@@ -205,7 +212,7 @@ class Interactions(GivesRows):
             log.events,
             ordered,
             log.ticks_per_second,
-            log.report,
+            report,
         )
 
     def to_arrow(self) -> pa.Table:

@@ -18,7 +18,8 @@ class DataOptions(Options):
         "files: column of notes; notes that share a value are never split; empty = none.", default=""
     )
     ordered: bool = option(
-        "files: whether events have an order in time; false: a user's notes are a basket, symmetric.",
+        "files: whether events have an order, by their times or else by their rows (data=files says so); false: a "
+        "user's notes are a basket, symmetric.",
         default=False,
     )
     split: str = option(

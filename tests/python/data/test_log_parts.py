@@ -183,3 +183,13 @@ def test_a_folder_without_rows_or_with_folders_is_refused(tmp_path):
         Interactions.read(tmp_path)
     with pytest.raises(FileNotFoundError, match="must be a file or a folder of files, but does not exist"):
         Interactions.read(tmp_path / "none")
+
+
+def test_a_log_without_times_that_counts_as_ordered_says_so(tmp_path):
+    (tmp_path / "log.csv").write_text("user,note\nu,a\nu,b\n")
+    log = Interactions.read(tmp_path / "log.csv")
+    assert log.ordered
+    assert "2 events without a time, so that their rows' order counts" in log.report.describe()
+    assert Interactions.read(tmp_path / "log.csv", ordered=False).report.changes == {}
+    (tmp_path / "log.csv").write_text("user,note,time\nu,a,1\nu,b,2\n")
+    assert Interactions.read(tmp_path / "log.csv").report.changes == {}
