@@ -27,6 +27,10 @@ FIRST = "first"
 _BLOCK = 1024
 """Sources that are searched for at a time: sorted by the number of notes they leave out, whose lists are padded."""
 
+_LARGE_GROUP = 1024
+"""Where a source's group has more notes, it is searched for among other groups' notes; else these are a list to leave
+out."""
+
 
 class HardNegativeOptions(Options):
     """Further negatives of the contrastive loss: near notes that are not related."""
@@ -153,10 +157,8 @@ def mine_hard_negatives(
     pool = np.arange(len(vectors)) if candidates is None else np.asarray(candidates, dtype=np.int64)
     _check_within(pool, len(vectors), "candidates")
     sources, places = np.unique(first, return_inverse=True)
-    left_out = _left_out(
-        sources, known, None if groups is None else np.asarray(groups, np.int64), len(vectors)
-    )
-    found = _nearest(vectors, sources, pool, left_out, options.last_rank, progress)
+    group_of = np.arange(len(vectors)) if groups is None else np.asarray(groups, dtype=np.int64)
+    found = _nearest(vectors, sources, pool, known, group_of, options.last_rank, progress)
     limits = _limits(vectors, first, second, options)
     return _select(found, places, limits, pool, options)
 
@@ -181,58 +183,80 @@ def _check_within(notes: IntArray, count: int, what: str) -> None:
 
 @dataclass(frozen=True)
 class _Lists:
-    """Notes by source: source i has ``notes[offsets[i]:offsets[i + 1]]``."""
+    """Notes by source: source i has ``notes[begins[i]:ends[i]]``."""
 
-    offsets: IntArray
+    begins: IntArray
+    ends: IntArray
     notes: IntArray
+
+    @property
+    def sizes(self) -> IntArray:
+        return self.ends - self.begins
 
     def padded(self, rows: IntArray) -> IntArray:
         """The lists of some sources, shape ``(n, longest)``; -1 where one has fewer."""
-        begins, sizes = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        sizes = self.sizes[rows]
         columns = np.arange(sizes.max(initial=0))
-        places = np.minimum(begins[:, None] + columns, max(len(self.notes) - 1, 0))
+        places = np.minimum(self.begins[rows][:, None] + columns, max(len(self.notes) - 1, 0))
         return np.where(columns < sizes[:, None], self.notes[places], -1)
 
 
-def _left_out(sources: IntArray, known: IntArray, groups: IntArray | None, count: int) -> _Lists:
-    """The notes that are no negatives of each source: itself, what is related to it, and its group."""
-    edges = [np.stack([sources, sources]), known, known[::-1]]
-    if groups is not None:
-        edges.append(_of_one_group(sources, groups))
-    one, other = np.concatenate(edges, axis=1)
+def _related_to(sources: IntArray, known: IntArray, count: int) -> _Lists:
+    """Each source itself, and the notes that are related to it by a pair in either direction."""
+    one, other = np.concatenate([np.stack([sources, sources]), known, known[::-1]], axis=1)
     place = np.full(count, -1)
     place[sources] = np.arange(len(sources))
-    rows, notes = np.unique(np.stack([place[one], other])[:, place[one] >= 0], axis=1)
-    return _Lists(np.searchsorted(rows, np.arange(len(sources) + 1)), notes)
+    is_source = place[one] >= 0
+    rows, notes = np.divmod(np.unique(place[one[is_source]] * count + other[is_source]), count)
+    bounds = np.searchsorted(rows, np.arange(len(sources) + 1))
+    return _Lists(bounds[:-1], bounds[1:], notes)
 
 
-def _of_one_group(sources: IntArray, groups: IntArray) -> IntArray:
-    """Sources with each note of their group: shape ``(2, n)``."""
-    order = np.argsort(groups, kind="stable")
-    begin, end = (np.searchsorted(groups[order], groups[sources], side) for side in ("left", "right"))
-    sizes = end - begin
-    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.stack([np.repeat(sources, sizes), order[np.repeat(begin, sizes) + within]])
+def _of_one_group(sources: IntArray, group_of: IntArray) -> _Lists:
+    """The notes of each source's group."""
+    order = np.argsort(group_of, kind="stable")
+    begins, ends = (np.searchsorted(group_of[order], group_of[sources], side) for side in ("left", "right"))
+    return _Lists(begins, ends, order)
 
 
 def _nearest(
-    vectors: Tensor, sources: IntArray, pool: IntArray, left_out: _Lists, k: int, progress: ProgressFn | None
+    vectors: Tensor,
+    sources: IntArray,
+    pool: IntArray,
+    known: IntArray,
+    group_of: IntArray,
+    k: int,
+    progress: ProgressFn | None,
 ) -> tuple[IntArray, NDArray[np.float64]]:
     """Places in the pool of the ``k`` nearest candidates of each source, best first, and their scores; -1: none."""
     places = np.full((len(sources), k), -1)
     scores = np.full((len(sources), k), -np.inf)
-    at = np.full(len(vectors) + 1, -1)  # one more, so that -1 stays -1
-    at[pool] = np.arange(len(pool))
-    order = np.argsort(np.diff(left_out.offsets), kind="stable")
-    rows = vectors[torch.from_numpy(pool)]
-    for begin in range(0, len(order) if len(pool) else 0, _BLOCK):
-        block = order[begin : begin + _BLOCK]
-        exclude = torch.from_numpy(at[left_out.padded(block)])
-        found = neighbours(vectors[torch.from_numpy(sources[block])], rows, k, exclude=exclude)
-        width = found.indices.shape[1]
-        places[block, :width], scores[block, :width] = found.indices.cpu(), found.scores.double().cpu()
-        if progress is not None:
-            progress(begin + len(block), len(order))
+    related, variants = _related_to(sources, known, len(vectors)), _of_one_group(sources, group_of)
+    is_large, done = variants.sizes > _LARGE_GROUP, 0
+
+    def search(rows: IntArray, among: IntArray, lists: list[_Lists]) -> None:
+        """Searches for some sources in a part of the pool; each leaves out what the lists name."""
+        nonlocal done
+        at = np.full(len(vectors) + 1, -1)  # one more, so that -1 stays -1
+        at[pool[among]] = np.arange(len(among))
+        candidates = vectors[torch.from_numpy(pool[among])]
+        order = rows[np.argsort(sum(of.sizes[rows] for of in lists), kind="stable")]
+        for begin in range(0, len(order) if len(among) else 0, _BLOCK):
+            block = order[begin : begin + _BLOCK]
+            exclude = np.concatenate([at[of.padded(block)] for of in lists], axis=1)
+            queries = vectors[torch.from_numpy(sources[block])]
+            found = neighbours(queries, candidates, k, exclude=torch.from_numpy(exclude))
+            width, indices = found.indices.shape[1], found.indices.cpu().numpy()
+            places[block, :width] = np.where(indices >= 0, among[indices], -1)
+            scores[block, :width] = found.scores.double().cpu()
+            done += len(block)
+            if progress is not None:
+                progress(done, len(sources))
+
+    search(np.flatnonzero(~is_large), np.arange(len(pool)), [related, variants])
+    for group in np.unique(group_of[sources[is_large]]):
+        rows = np.flatnonzero(is_large & (group_of[sources] == group))
+        search(rows, np.flatnonzero(group_of[pool] != group), [related])
     return places, scores
 
 

@@ -17,7 +17,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 TIMEOUT = timedelta(minutes=30)
-"""How long a process waits for the others (which may be mining) before it gives up."""
+"""How long a process waits for the others in an exchange of tensors before it gives up."""
+
+PATIENCE = timedelta(days=7)
+"""How long the others wait for the first process while it works alone: on files, or a validation."""
 
 BUCKET_BYTES = 32 << 20
 """Small tensors are sent together in buckets of this size; a larger one is sent alone."""
@@ -112,10 +115,15 @@ class Processes:
         self.sum_(holds)
         return bool(holds > 0)
 
-    def wait(self) -> None:
-        """Returns once all processes have called it."""
+    def wait(self, *, patiently: bool = False) -> None:
+        """Returns once all processes have called it.
+
+        Args:
+            patiently: Whether one of them may come much later, since it works alone: processes that `join` has joined
+                then wait for `PATIENCE`. torchrun ends them if that one fails.
+        """
         if self.count > 1:
-            dist.barrier()
+            dist.barrier(_patient_group if patiently else None)
 
 
 @contextmanager
@@ -126,10 +134,10 @@ def first_process_first() -> Iterator[None]:
     """
     processes = Processes.current()
     if not processes.is_first:
-        processes.wait()
+        processes.wait(patiently=True)
     yield
     if processes.is_first:
-        processes.wait()
+        processes.wait(patiently=True)
 
 
 def started() -> Processes:
@@ -158,7 +166,9 @@ def take_device(device: str) -> torch.device | None:
     return own
 
 
-_store: Any = None  # torch.distributed.Store; the name exists only if torch was built with it
+# torch.distributed.Store and ProcessGroup; the names exist only if torch was built with them
+_store: Any = None
+_patient_group: Any = None
 
 
 def join(device: str) -> None:
@@ -167,7 +177,7 @@ def join(device: str) -> None:
     Args:
         device: ``"cpu"`` (communicates through gloo) or ``"cuda"`` (nccl; takes the GPU numbered ``LOCAL_RANK``).
     """
-    global _store
+    global _store, _patient_group
     if started().count == 1 or dist.is_initialized():
         return
     from torch.distributed.rendezvous import rendezvous
@@ -177,6 +187,7 @@ def join(device: str) -> None:
     dist.init_process_group(
         "nccl" if own else "gloo", store=_store, rank=rank, world_size=count, timeout=TIMEOUT, device_id=own
     )
+    _patient_group = dist.new_group(backend="gloo", timeout=PATIENCE)
 
 
 _is_apart = False
@@ -194,13 +205,13 @@ def leave() -> bool:
     Returns:
         Whether this is the process that continues alone.
     """
-    global _store
+    global _store, _patient_group
     if _store is None:
         return True
     processes = Processes.current()
     processes.wait()
     dist.destroy_process_group()
-    _store = None
+    _store = _patient_group = None
     return processes.is_first
 
 

@@ -1,5 +1,7 @@
 """Hard negatives: near notes that are not related, found as a loop over all notes finds them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -48,13 +50,16 @@ def by_hand(vectors, source, target, options, candidates, related, groups):
     ],
     ids=str,
 )
-def test_they_are_those_of_the_definition(options, monkeypatch):
+@pytest.mark.parametrize("large", [1024, 5, 0])
+def test_they_are_those_of_the_definition(options, large, monkeypatch):
     monkeypatch.setattr(hard_negatives, "_BLOCK", 16)  # sources and pairs come in several blocks
+    monkeypatch.setattr(hard_negatives, "_LARGE_GROUP", large)  # groups have 4 notes, but one, which has 12
     options, vectors = HardNegativeOptions(**options), unit_rows()
     source, target = some_pairs()
     candidates = np.random.default_rng(2).permutation(NOTES)[:41]
     related = (np.arange(0, 30, 3), np.arange(29, 59, 3))
     groups = np.arange(NOTES) // 4
+    groups[8:16] = 1
     found = mine_hard_negatives(
         vectors, source, target, options=options, candidates=candidates, related=related, groups=groups
     )
@@ -86,6 +91,21 @@ def test_without_candidates_there_are_none(candidates):
 
 def test_without_pairs_there_are_none():
     assert mine_hard_negatives(unit_rows(), [], []).offsets.tolist() == [0]
+
+
+def test_a_group_of_most_notes_costs_no_list_for_each_of_them():
+    """Such as that of an author called "unknown"."""
+    vectors, count = unit_rows(20_000).float(), 20_000
+    source, target = np.arange(0, count - 1), np.arange(1, count)
+    groups = np.where(np.arange(count) < count - 50, 0, np.arange(count))
+    tracemalloc.start()
+    found = mine_hard_negatives(
+        vectors, source, target, groups=groups, options=HardNegativeOptions(last_rank=20)
+    )
+    assert tracemalloc.get_traced_memory()[1] < 200e6  # lists would take 3.2 GB
+    tracemalloc.stop()
+    assert found.covered > 0
+    assert all(note >= count - 50 for note in found.of_pair(7))
 
 
 def test_progress_counts_the_sources(monkeypatch):

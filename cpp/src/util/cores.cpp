@@ -64,7 +64,9 @@ double cpu_quota(const fs::path& root) {
     if (controllers.empty()) {
       found = std::min(found, tightest(mounts, group, limit_of_version_2));
     } else if (("," + controllers + ",").find(",cpu,") != std::string::npos) {
-      found = std::min(found, tightest(mounts / controllers, group, limit_of_version_1));
+      for (const fs::path& mount : {mounts / controllers, mounts / "cpu"}) {  // one may be a link
+        found = std::min(found, tightest(mount, group, limit_of_version_1));
+      }
     }
   }
   return found;

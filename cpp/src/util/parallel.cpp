@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -74,7 +75,19 @@ void run_tasks(int64_t count,
   const int64_t wanted = threads > 0 ? threads : num_threads();
   queue.running = static_cast<int>(std::min<int64_t>(wanted, count));
   std::vector<std::jthread> workers;
-  for (int t = queue.running; t > 0; --t) workers.emplace_back([&] { work(queue, count, task); });
+  for (int missing = queue.running; missing > 0; --missing) {
+    try {
+      workers.emplace_back([&] { work(queue, count, task); });
+    } catch (const std::system_error&) {  // we may have no more: those that there are do it all
+      std::lock_guard lock(queue.mutex);
+      queue.running -= missing;
+      break;
+    }
+  }
+  if (workers.empty()) {
+    queue.running = 1;
+    work(queue, count, task);
+  }
 
   // The caller only waits and reports, so that `progress` never runs on a foreign thread.
   std::unique_lock lock(queue.mutex);

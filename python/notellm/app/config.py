@@ -241,7 +241,9 @@ def resolve(tree: Any) -> Config:
         raise ConfigError(of_a_value(error)) from error
     for key in sorted(_missing(plain)):
         raise ConfigError(f"{key} must be given; try {key}=VALUE")
-    return _made(_core.check(dict(plain), groups()))
+    config = _made(_core.check(dict(plain), groups()))
+    is_of_home = config.run_dir.startswith("~")  # a shell expands it only where it begins a word
+    return replace(config, {"run_dir": str(Path(config.run_dir).expanduser())}) if is_of_home else config
 
 
 def without_study(tree: Any) -> Any:

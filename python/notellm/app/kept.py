@@ -85,9 +85,13 @@ def _is_among(key: str, keys: Collection[str]) -> bool:
     return key in keys or ("." in key and f"{key.partition('.')[0]}." in keys)
 
 
+_MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.model", "vocab.txt", "merges.txt")
+"""Weights, configurations and vocabularies."""
+
+
 def folder_key(folder: Path) -> str:
     """A name for the files of a model's folder, subfolders included; files that have not changed are read once."""
-    files = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")])
+    files = sorted(file for kind in _MODEL_FILES for file in folder.rglob(kind))
     return _key_of_files(tuple((file, _state(file)) for file in files))
 
 

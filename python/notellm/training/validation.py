@@ -90,6 +90,7 @@ class Validation(Callback):
         if training.processes.is_first:
             with torch.no_grad():
                 found.fill_(self.measure(model))
+        training.processes.wait(patiently=True)
         training.processes.copy_from_(0, found)
         value = float(found)
         if not math.isfinite(value):

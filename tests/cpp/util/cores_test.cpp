@@ -58,6 +58,13 @@ TEST_F(CpuQuota, OfVersion1IsThatOfTheCpuController) {
   EXPECT_EQ(cpu_quota(root_), 2);
 }
 
+TEST_F(CpuQuota, OfVersion1IsFoundWhereControllersAreNamedInAnotherOrder) {
+  write("proc/self/cgroup", "4:cpuacct,cpu:/jobs\n");
+  write("sys/fs/cgroup/cpu/jobs/cpu.cfs_quota_us", "300000\n");
+  write("sys/fs/cgroup/cpu/jobs/cpu.cfs_period_us", "100000\n");
+  EXPECT_EQ(cpu_quota(root_), 3);
+}
+
 TEST_F(CpuQuota, OfFilesThatSayNothingIsNone) {
   write("proc/self/cgroup", "nothing\n:\n0::/a\n");
   write("sys/fs/cgroup/cpu.max", "");

@@ -1,9 +1,13 @@
 #include "notellm/util/parallel.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <fstream>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -29,6 +33,27 @@ TEST(RunTasks, RethrowsTheFirstErrorAndStopsHandingOutTasks) {
   };
   EXPECT_THROW(run_tasks(1000000, 2, fail_at_ten), std::out_of_range);
   EXPECT_LT(started, 1000000);
+}
+
+// With memory for the stacks of few threads, or of none.
+void run_with_little_memory(rlim_t stacks) {
+  size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlim_t most = pages * sysconf(_SC_PAGESIZE) + stacks * (rlim_t{8} << 20) + (rlim_t{1} << 20);
+  const rlimit limit{most, most};
+  std::vector<int> runs(1000, 0);
+  if (setrlimit(RLIMIT_AS, &limit) != 0) std::exit(1);
+  run_tasks(1000, 512, [&](int64_t i) { ++runs[i]; });
+  std::exit(runs == std::vector<int>(1000, 1) ? 0 : 2);
+}
+
+TEST(RunTasks, DoesItAllWithTheThreadsThatThereAre) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the sanitizer reserves more memory than such a limit allows";
+#endif
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // other tests' threads are gone in the child
+  EXPECT_EXIT(run_with_little_memory(0), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(run_with_little_memory(3), testing::ExitedWithCode(0), "");
 }
 
 TEST(RunTasks, StopsWhenProgressSaysSo) {

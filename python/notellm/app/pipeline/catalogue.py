@@ -52,7 +52,7 @@ def read_catalogue(config: Config) -> Catalogue:
     """
     data = config.data
     if data.source == "debian":
-        folder = Path(data.folder) if data.folder else cache_folder("debian")
+        folder = Path(data.folder).expanduser() if data.folder else cache_folder("debian")
         with first_process_first(), console_progress("Debian catalogue", "%") as progress:
             found = debian.fetch(folder, progress)
         return Catalogue(found.notes, found.interactions, found.groups)

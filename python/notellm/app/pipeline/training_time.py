@@ -37,3 +37,8 @@ def training_seconds(folder: Path) -> float:
     """Seconds of training in a run folder, with reading the model and writing checkpoints; 0 if none is known."""
     file = folder / _FILE
     return Node(read_json_object(file), str(file)).at("seconds").number() if file.exists() else 0.0
+
+
+def forget_training_time(folder: Path) -> None:
+    """Lets the time of training in a run folder begin anew."""
+    (folder / _FILE).unlink(missing_ok=True)

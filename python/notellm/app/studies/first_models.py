@@ -56,29 +56,41 @@ def lender_of(cell: Cell, cells: Iterable[Cell], newest: Mapping[str, Entry], da
 
 
 def lend(lender: Cell) -> None:
-    """Keeps a finished cell's model for others, until `take_back`."""
+    """Keeps a finished cell's model for others, until `end_loan`."""
     with suppress(FileNotFoundError):  # a failed cell has none
         (lender.folder / MODEL).rename(lender.folder / _LENT)
 
 
 def borrow(lender: Path, folder: Path) -> None:
-    """Copies a first model into a run folder, and counts its training, unless it is being trained there.
+    """Copies a first model into a run folder, and counts its training, unless it is trained there, or needed no longer.
 
     Args:
         lender: The run folder with the model.
         folder: The run folder whose first model it is.
     """
     own, model = folder / FIRST_RUN, _model_in(lender)
-    if model is None or own.exists():
+    if model is None or own.exists() or (folder / MODEL).exists():
         return
     with atomic_folder(own) as temporary:
         shutil.copytree(model, temporary / MODEL)
     add_training_seconds(folder, training_seconds(lender))
 
 
-def take_back(lender: Cell) -> None:
-    """Removes the model that was kept for others."""
-    shutil.rmtree(lender.folder / _LENT, ignore_errors=True)
+def end_loan(lender: Cell, *, keep: bool) -> None:
+    """Ends what `lend` began: the model is a run's own again, or removed.
+
+    Args:
+        lender: The cell.
+        keep: Whether models stay in run folders.
+    """
+    lent = lender.folder / _LENT
+    if not lent.is_dir():
+        return
+    if keep:
+        lent.rename(lender.folder / MODEL)
+    else:
+        # under another name first, so that what a kill leaves is not lent
+        shutil.rmtree(lent.rename(lender.folder / f"{_LENT}-removed"), ignore_errors=True)
 
 
 def _model_in(folder: Path) -> Path | None:

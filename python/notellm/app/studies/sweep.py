@@ -16,8 +16,9 @@ from notellm.app.pipeline import Dataset, Queries, run_steps
 from notellm.app.pipeline.encoder import ENCODER
 from notellm.app.pipeline.metrics import metrics_of
 from notellm.app.pipeline.models import MODEL
+from notellm.app.pipeline.negatives import FIRST_RUN
 from notellm.app.pipeline.systems import EMBEDDERS, kept_vectors
-from notellm.app.pipeline.training_time import training_seconds
+from notellm.app.pipeline.training_time import forget_training_time, training_seconds
 from notellm.app.run import RUN, RunFolder
 from notellm.app.studies import first_models
 from notellm.app.studies.budget import Budget
@@ -28,7 +29,7 @@ from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
 from notellm.io.files import locked
 from notellm.io.fingerprints import Fingerprint
-from notellm.io.json_files import read_json, read_json_object
+from notellm.io.json_files import read_json, read_json_object, write_json
 from notellm.io.json_tree import Node
 from notellm.loggers import Parent, end_parent
 from notellm.machine import versions
@@ -128,10 +129,14 @@ class _Sweeper:
         """Why a cell need not be run; empty if it must be."""
         if found is None or cell.row.key in self.again or found["status"] == "begun":
             return ""
-        is_answer = found["status"] == "done" or (cell.searched and has_diverged(found))
-        if not is_answer or found["data"] != self.datasets.names_of(cell).data:
+        is_done = found["status"] == "done"
+        if not is_done and not (cell.searched and has_diverged(found)):
             return ""
-        return "done before" if found["status"] == "done" else "has diverged before"
+        said = "done before" if is_done else "has diverged before"
+        try:
+            return said if found["data"] == self.datasets.names_of(cell).data else ""
+        except Exception as failure:  # its data are gone: the other cells go on
+            return f"{said}; whether its data are the same cannot be said: {_one_line(failure)}"
 
     def _run_recorded(self, study: Study, cell: Cell, before: Entry | None) -> Entry:
         begin, found, error, names = time.perf_counter(), Outcome({}, "", {}), "", DataNames("", "")
@@ -142,10 +147,11 @@ class _Sweeper:
             if before and before["status"] == "done":  # its numbers will no longer match its folder
                 study.ledger.append(_entry(study, cell, status="begun", **asdict(names)))
             lender = first_models.lender_of(cell, study.cells, study.ledger.newest(), names.data)
-            found = run_cell(cell, dataset, _parent_of(study), lender)
+            run = _opened(cell, _parent_of(study), names, lender)
+            found = run_cell(cell, run, dataset)
             cell.error_file.unlink(missing_ok=True)
         except Exception as failure:  # any error: the other cells go on
-            error = f"{type(failure).__name__}: {failure}".splitlines()[0]
+            error = _one_line(failure)
             with suppress(OSError):
                 cell.error_file.write_text(traceback.format_exc(), encoding="utf-8")
         entry = _entry(
@@ -158,23 +164,31 @@ class _Sweeper:
             seconds=round(time.perf_counter() - begin, 1),
         )
         study.ledger.append(entry)
-        if entry["status"] == "done" and not self.keep_models:
-            _drop_models(study, cell)
+        if entry["status"] == "done":
+            _settle_models(study, cell, keep=self.keep_models)
         if has_diverged(entry):  # nothing will resume from there
-            for name in (CHECKPOINTS, BEST):
+            for name in (CHECKPOINTS, BEST, FIRST_RUN):
                 shutil.rmtree(cell.folder / name, ignore_errors=True)
+            forget_training_time(cell.folder)
         return entry
 
 
-def _drop_models(study: Study, cell: Cell) -> None:
-    """Removes a finished cell's models; first models of cells to come are kept for these, and no longer."""
+def _one_line(failure: Exception) -> str:
+    return f"{type(failure).__name__}: {failure}".splitlines()[0]
+
+
+def _settle_models(study: Study, cell: Cell, *, keep: bool) -> None:
+    """Removes a finished cell's models, unless they are to stay; first models of cells to come are kept for these."""
     finished = {key for key, entry in study.ledger.newest().items() if entry["status"] == "done"}
     lenders = first_models.lenders(study.cells)
     needed = {lender.key for key, lender in lenders.items() if key not in finished}
+    lender = lenders.get(cell.key)
+    if lender is not None and lender.key not in needed:
+        first_models.end_loan(lender, keep=keep)
+    if keep:
+        return
     if cell.key in needed:
         first_models.lend(cell)
-    if cell.key in lenders and lenders[cell.key].key not in needed:
-        first_models.take_back(lenders[cell.key])
     for name in (MODEL, ENCODER):
         shutil.rmtree(cell.folder / name, ignore_errors=True)
 
@@ -223,14 +237,18 @@ def _entry(study: Study, cell: Cell, **found: Any) -> Entry:
     return {**DEFAULTS, **known, **made, **found}
 
 
+_SOURCES = "sources.json"
+"""In a cell's folder: the names of the data that it was begun with."""
+
+
 def _is_outdated(cell: Cell, before: Entry | None, data: str) -> bool:
     """Whether the folder must not be resumed: it has other data, code has changed since, or it is finished."""
-    made, mined = cell.folder / "run.json", cell.folder / "data.json"
-    if not made.exists() or (before is not None and (before["status"] == "done" or before["data"] != data)):
+    made, sources = cell.folder / "run.json", cell.folder / _SOURCES
+    if not made.exists() or not sources.exists() or (before is not None and before["status"] == "done"):
         return True
     if read_json_object(made).get("versions") != versions():
         return True
-    return mined.exists() and not data.startswith(Node(read_json(mined), str(mined)).text("fingerprint"))
+    return Node(read_json(sources), str(sources)).text("data") != data
 
 
 def _empty(folder: Path) -> None:
@@ -263,20 +281,23 @@ def _parent_of(study: Study) -> Parent:
     return Parent(study.name, study.ledger.path.parent)
 
 
-def run_cell(
-    cell: Cell, dataset: Dataset, parent: Parent | None = None, lender: Path | None = None
-) -> Outcome:
+def _opened(cell: Cell, parent: Parent, names: DataNames, lender: Path | None) -> RunFolder:
+    """The run folder of a cell, with the first model that another cell has trained, if there is one."""
+    run = RunFolder.open(cell.config, command=["notellm", "sweep"], title=name_of(cell), parent=parent)
+    write_json(run.file(_SOURCES), asdict(names))
+    if lender is not None:
+        first_models.borrow(lender, run.path)
+    return run
+
+
+def run_cell(cell: Cell, run: RunFolder, dataset: Dataset) -> Outcome:
     """Runs one cell in its folder; goes on where an earlier call was interrupted.
 
     Args:
         cell: The cell.
+        run: Its folder.
         dataset: Its data.
-        parent: What it belongs to.
-        lender: The run folder with its first model; by default it trains that itself.
     """
-    run = RunFolder.open(cell.config, command=["notellm", "sweep"], title=name_of(cell), parent=parent)
-    if lender is not None:
-        first_models.borrow(lender, cell.folder)
     evaluation, queries = run_steps(run, dataset)
     return Outcome(
         metrics_of(evaluation, cell.row.system),

@@ -130,3 +130,9 @@ def test_configurations_cannot_be_changed():
         config.seed = 1
     with pytest.raises(AttributeError):
         config.loss.alpha = 1.0
+
+
+def test_the_home_folder_is_named_by_a_tilde(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert compose(["run_dir='~/runs/a'"]).run_dir == str(tmp_path / "runs/a")
+    assert compose(["run_dir='runs/~a'"]).run_dir == "runs/~a"

@@ -102,3 +102,32 @@ def test_verbs_for_one_process_are_refused(monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
     assert main(["evaluate"]) == 2
     assert capsys.readouterr().err == ""
+
+
+PATIENT = """
+import time
+from datetime import timedelta
+
+from notellm import processes
+
+processes.TIMEOUT = timedelta(seconds=10)
+processes.join("cpu")
+
+
+@processes.first_process_first()
+def work():
+    if processes.Processes.current().is_first:
+        time.sleep(14)
+
+
+work()
+processes.leave()
+print("done", flush=True)
+"""
+
+
+def test_others_wait_for_the_first_process_however_long_it_works_alone(tmp_path):
+    script = tmp_path / "patient.py"
+    script.write_text(PATIENT)
+    done = subprocess.run([*TORCHRUN, str(script)], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["done", "done"], done.stderr

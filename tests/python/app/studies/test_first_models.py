@@ -2,8 +2,10 @@
 
 import pytest
 
-from notellm.app.studies import make_study, sweep
+from notellm.app.pipeline.training_time import add_training_seconds
+from notellm.app.studies import first_models, make_study, sweep
 from notellm.app.studies.budget import Budget
+from notellm.app.studies.search import has_diverged
 from notellm.training import Trainer
 
 HARD = {"set": ["negatives=first", "negatives.first_rank=1"]}
@@ -101,3 +103,58 @@ def test_kept_models_are_used_and_stay(place, overrides, tmp_path, trained):
     run(study, keep_models=True)
     assert trained == [joint.folder, hard.folder]
     assert sorted(models_in(tmp_path)) == sorted([joint.folder / "model", hard.folder / "model"])
+
+
+def test_models_that_are_to_stay_are_a_run_s_own_again(place, overrides, tmp_path):
+    rows = {key: ROWS[key] for key in ("joint", "hard")}
+    study = study_of(rows, tmp_path, overrides)
+    joint, hard = study.cells
+    run(study, budget=Only(joint))
+    run(study, keep_models=True)
+    assert sorted(models_in(tmp_path)) == sorted([joint.folder / "model", hard.folder / "model"])
+
+
+def test_what_a_kill_leaves_of_a_model_is_not_lent(place, overrides, tmp_path, trained, monkeypatch):
+    rows = {key: ROWS[key] for key in ("joint", "hard")}
+    study = study_of(rows, tmp_path, overrides)
+    joint, hard = study.cells
+    run(study, budget=Only(joint))
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            first_models.end_loan(joint, keep=False)
+    run(study)
+    assert trained == [joint.folder, hard.folder / "first", hard.folder]
+
+
+def test_a_borrowed_model_counts_once_however_often_the_cell_is_resumed(
+    place, overrides, tmp_path, monkeypatch
+):
+    rows = {key: ROWS[key] for key in ("joint", "hard")}
+    study = study_of(rows, tmp_path, overrides)
+    joint, hard = study.cells
+    run(study, budget=Only(joint))
+    add_training_seconds(joint.folder, 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr("notellm.app.pipeline.steps.evaluate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(study)
+    (entry,) = run(study)
+    assert 1000 < entry["training_seconds"] < 2000
+    assert not (hard.folder / "first").exists()
+
+
+def test_a_diverged_cell_leaves_nothing_of_its_first_model(place, overrides, tmp_path):
+    node = {
+        "rows": {"hard": {"set": [*HARD["set"], "train.lr=1e30", "train.lr_head=1e30", "train.clip_norm=0"]}}
+    }
+    study = make_study("diverging", node, scale="smoke", overrides=overrides, folder=tmp_path)
+    (entry,) = sweep(study, say=lambda _: None)
+    assert has_diverged(entry)
+    (cell,) = study.cells
+    left = {path.name for path in cell.folder.iterdir()}
+    assert not left & {"first", "checkpoints", "training_time.json"}
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt

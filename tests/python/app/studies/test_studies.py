@@ -220,8 +220,8 @@ def test_an_interrupted_cell_starts_anew_where_data_or_code_have_changed(
     study = make_study("w", node, scale="smoke", overrides=overrides, folder=tmp_path)
     (cell,) = study.cells
 
-    def stop_after(cell, dataset, parent):
-        run_cell(cell, dataset, parent)
+    def stop_after(cell, run, dataset):
+        run_cell(cell, run, dataset)
         raise KeyboardInterrupt
 
     def changed(file, key, value):
@@ -239,7 +239,7 @@ def test_an_interrupted_cell_starts_anew_where_data_or_code_have_changed(
 
     assert not changed("run.json", "seed", 7)
     assert changed("run.json", "versions", {})
-    assert changed("data.json", "fingerprint", "others")
+    assert changed("sources.json", "data", "others")
     assert {entry["status"] for entry in study.ledger.entries()} == {"begun", "done"}
 
 

@@ -1,5 +1,7 @@
 """Cells that cannot be finished now: a full disk, and a folder that another call works in."""
 
+import shutil
+
 import pytest
 
 from notellm.app.run import alone_in
@@ -40,3 +42,21 @@ def test_a_cell_whose_folder_another_call_works_in_is_left_alone(place, override
         assert (cell.folder / "config.yaml").read_text() == "of that call"
     assert said == [f"[1/1] words, seed 0: another call works in {cell.folder}"]
     assert [entry["status"] for entry in sweep(study, say=said.append)] == ["done"]
+
+
+def test_a_finished_cell_whose_data_are_gone_stops_no_other(place, overrides, tmp_path):
+    notes = next(text.partition("=")[2] for text in overrides if text.startswith("data.notes="))
+    mine = tmp_path / "notes.parquet"
+    shutil.copy(notes, mine)
+    node = {
+        "rows": {"mine": {"system": "tfidf_full", "set": [f"data.notes={mine}"]}, "words": {"system": "bm25"}}
+    }
+    study = make_study("gone", node, scale="smoke", overrides=overrides, folder=tmp_path / "runs")
+    assert [entry["status"] for entry in sweep(study, say=lambda _: None)] == ["done", "done"]
+    mine.unlink()
+    said = []
+    (entry,) = sweep(study, say=said.append, again=["words"])
+    assert (entry["row"], entry["status"]) == ("words", "done")
+    assert said[0].startswith(
+        "[1/2] mine, seed 0: done before; whether its data are the same cannot be said: FileNotFound"
+    )
