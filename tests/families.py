@@ -35,15 +35,16 @@ FAMILIES = {
 """The `model_type` of each, and what it has beside `SIZES` of the tiny model; ``...``: it lacks the field."""
 
 
-def write_family(tiny_folder, target, family):
+def write_family(tiny_folder, target, family, **changes):
     """A folder with a random model of a family, and the tokenizer of the tiny one.
 
     Args:
         tiny_folder: What `write_tiny` wrote.
         target: Where to.
-        family: A key of `FAMILIES`.
+        family: A key of `FAMILIES`, or another `model_type` that has the same sizes.
+        changes: Fields that its ``config.json`` has otherwise.
     """
-    fields = {name: TINY[name] for name in SIZES} | {"pad_token_id": 0} | FAMILIES[family]
+    fields = {name: TINY[name] for name in SIZES} | {"pad_token_id": 0} | FAMILIES.get(family, {}) | changes
     fields["vocab_size"] = json.loads((tiny_folder / "config.json").read_text())["vocab_size"]
     config = {name: value for name, value in fields.items() if value is not ...} | {"model_type": family}
     changed(tiny_folder, target, tensors=fitting(config))

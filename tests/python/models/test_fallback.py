@@ -20,6 +20,7 @@ from samples import CATEGORIES, make_notes
 
 NEAR = 1e-5
 NOTES = make_notes(16, seed=3)
+DROPOUT = {"resid_pdrop": 0.3, "embd_pdrop": 0.3, "attn_pdrop": 0.3, "bos_token_id": 0}
 PAIRS = (np.arange(12), np.arange(1, 13))
 
 
@@ -151,6 +152,18 @@ def test_ways_to_save_memory_change_no_gradient(gemma, changes):
     for name, gradient in found[0].items():
         # the norms of transformers are fp32
         torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_family_with_dropout_trains_without_it(tiny_folder, tmp_path):
+    folder = write_family(tiny_folder, tmp_path / "gpt2", "gpt2", **DROPOUT)
+    found = []
+    for asked in ({}, {"micro_pairs": 1}, {}):
+        model = TransformersNoteLLM.from_pretrained(folder, dim=6)
+        found.append(losses(train(model, **asked)))
+    assert found[2] == found[0]
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+    assert model.training is False
+    assert model.train().training is True
 
 
 def test_checkpointing_keeps_less(gemma):

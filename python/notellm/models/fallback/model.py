@@ -67,6 +67,12 @@ class TransformersNoteLLM(NoteModel):
     ) -> Self:
         return cls(found, prompt, dim=dim, tau=tau, pooling=pooling)
 
+    def train(self, mode: bool = True) -> Self:
+        """See `torch.nn.Module.train`; the backbone stays as in evaluation, where its own dropout is off."""
+        super().train(mode)
+        self.model.eval()
+        return self
+
     def save_pretrained(self, path: str | Path, *, card: str = "") -> None:
         """Writes a folder for `from_pretrained`, complete or not at all; adapters are merged in the files.
 
@@ -250,8 +256,11 @@ def _returning(decoder: nn.Module, states: Tensor) -> Iterator[None]:
     from transformers.modeling_outputs import MoeModelOutputWithPast
 
     # of all outputs the one with most fields, as families ask for different ones
+    output = MoeModelOutputWithPast(last_hidden_state=states.unsqueeze(0))
+    output.cross_attentions = None  # GPT-2 asks for these, too
+
     def known(*_: Any, **__: Any) -> Any:
-        return MoeModelOutputWithPast(last_hidden_state=states.unsqueeze(0))
+        return output
 
     decoder.forward = known
     try:
