@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -36,7 +37,6 @@ from notellm.io.json_files import write_json
 from notellm.metrics import Ties, exposure_split
 from notellm.metrics.ranking import mid_ranks
 from notellm.models.backbone import backbone_name
-from notellm.prompts.tokenizing import clean_hashtags, clean_value
 from notellm.retrieval import Ranks, neighbours
 from notellm.text import check_analyzer
 
@@ -154,11 +154,12 @@ def _evaluate_generation(
     run: RunFolder, dataset: Dataset, chosen: IntArray, bootstrap: Bootstrap
 ) -> Generation:
     notes, prompt = dataset.notes.take(chosen), run.config.prompt
-    known = sorted(set(_shown(dataset.notes.categories)) - {""})
+    all_categories, all_hashtags = systems.truth_of(dataset.notes, prompt)
+    known = sorted({*all_categories} - {""})
     writers = [key for key in WRITERS if key in run.config.evaluation.systems]
     written = systems.generate(run, notes, known, writers)
     by_system = {key: _generated([written[note][key] for note in notes.ids]) for key in writers}
-    truth = _shown(notes.categories), [clean_hashtags(topics, prompt) for topics in notes.topics]
+    truth = systems.truth_of(notes, prompt)
     analyzer, count = run.config.evaluation.analyzer, run.config.generation.hashtag_count
     values = {
         key: word_values(own, *truth, known_categories=known, tokenizer=analyzer, hashtag_count=count)[0]
@@ -169,16 +170,11 @@ def _evaluate_generation(
         by_system,
         *truth,
         known_categories=known,
-        known_hashtags={tag for topics in dataset.notes.topics for tag in clean_hashtags(topics, prompt)},
+        known_hashtags={*chain.from_iterable(all_hashtags)},
         analyzer=analyzer,
         hashtag_count=count,
         bootstrap=bootstrap,
     )
-
-
-def _shown(categories: Sequence[str]) -> list[str]:
-    """Categories as the prompt shows them, so that a model can write them; hashtags are cut in the same way."""
-    return [clean_value(category).strip() for category in categories]
 
 
 def _generated(rows: Sequence[Mapping[str, Any]]) -> Generated:

@@ -33,6 +33,7 @@ from notellm.io.json_tree import Node
 from notellm.models.note_model import NoteModel
 from notellm.progress import console_progress
 from notellm.prompts import PromptConfig, load_prompt
+from notellm.prompts.tokenizing import clean_hashtags, clean_value
 
 Written = dict[str, dict[str, Any]]
 """By system: its outputs for one note, see `Describer`."""
@@ -208,9 +209,17 @@ def generate(
     """
     path = run.file("generation.jsonl")
     name = json_fingerprint(_generation_made_by(run, notes, known_categories, writers))
-    kept = _written_before(path, name, notes.ids)
-    if kept is not None:
-        return kept
+    written = _written_before(path, name, notes.ids)
+    if written is None:
+        written = _write(run, notes, known_categories, writers)
+    _keep_written(path, name, notes, run.config.prompt, written)
+    return written
+
+
+def _write(
+    run: RunFolder, notes: Notes, known_categories: Sequence[str], writers: Sequence[str]
+) -> dict[str, Written]:
+    """Lets each writer describe the notes; by note id."""
     systems: dict[str, list[dict[str, Any]]] = {}
     writes = compared(notes)
     for key in writers:
@@ -222,21 +231,32 @@ def generate(
             f"{' and '.join(writes.values())} by {who}", "outputs", part="batch"
         ) as progress:
             systems[key] = describer(notes, progress)
-    written = {
-        note: {key: outputs[i] for key, outputs in systems.items()} for i, note in enumerate(notes.ids)
-    }
+    return {note: {key: outputs[i] for key, outputs in systems.items()} for i, note in enumerate(notes.ids)}
+
+
+def _keep_written(
+    path: Path, name: str, notes: Notes, prompt: PromptConfig, written: dict[str, Written]
+) -> None:
+    """One line a note, with the truth that its metrics compare with; of files by older versions, too."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for i, note in enumerate(notes.ids):
+        for note, title, category, hashtags in zip(
+            notes.ids, notes.titles, *truth_of(notes, prompt), strict=True
+        ):
             row = {
                 "id": note,
-                "title": notes.titles[i],
-                "category": notes.categories[i],
-                "topics": notes.topics[i],
+                "title": title,
+                "category": category,
+                "topics": hashtags,
                 "made_by": name,
                 "systems": written[note],
             }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return written
+
+
+def truth_of(notes: Notes, prompt: PromptConfig) -> tuple[list[str], list[list[str]]]:
+    """The category and the hashtags of each note as the prompt shows them, so that a model can write them."""
+    categories = [clean_value(category).strip() for category in notes.categories]
+    return categories, [clean_hashtags(topics, prompt) for topics in notes.topics]
 
 
 def compared(notes: Notes) -> dict[str, str]:

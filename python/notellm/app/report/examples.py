@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from notellm.app.report.findings import TRAINED, UNTRAINED
 from notellm.app.report.run_results import Generated, NoteExample, QueryExample
+from notellm.text import normalized
 
 SHOWN_NOTES = 10
 
@@ -100,7 +101,8 @@ def note_cards(
     known_hashtags = {*hashtags, *(tag for note in examples for tag in note.hashtags)}
 
     def judged(system: str, written: Generated, note: NoteExample) -> Writing:
-        category = Word(written.category, judge(written.category, {note.category}, known_categories))
+        verdict = judge(normalized(written.category), {note.category}, known_categories)
+        category = Word(written.category, verdict)
         tags = [Word(tag, judge(tag, note.hashtags, known_hashtags)) for tag in written.hashtags]
         return Writing(names.get(system, system), category if written.category else None, tags)
 

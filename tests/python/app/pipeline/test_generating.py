@@ -3,9 +3,12 @@
 import pytest
 
 from notellm.app.config import compose
-from notellm.app.pipeline import generating
+from notellm.app.pipeline import generating, systems
 from notellm.app.pipeline.generating import Describer
 from notellm.app.pipeline.systems import compared
+from notellm.app.report.examples import note_cards
+from notellm.app.report.run_results import read_run_results
+from notellm.app.run import RunFolder
 from notellm.data import Notes
 
 
@@ -47,3 +50,33 @@ def test_only_what_is_asked_for_is_written(tiny, notes, monkeypatch, writes):
         "category": "food" if "category" in writes else "",
         "hashtags": ["tea"] if "hashtags" in writes else [],
     }
+
+
+class Perfect:
+    """Writes the truth as a prompt shows it, with an accent as a separate code point."""
+
+    def __init__(self, *_, **__): ...
+
+    def __call__(self, notes, progress):
+        return [{"category": "cafe\u0301s", "hashtags": ["role-playing-and", "tea"]} for _ in notes.ids]
+
+
+def cards(path):
+    return note_cards(read_run_results(path).notes, {}, [], [])
+
+
+def test_the_report_judges_words_by_the_truth_of_the_metrics(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(systems, "Describer", Perfect)
+    monkeypatch.setattr(systems, "load_backbone", lambda *_: None)
+    run = RunFolder(tmp_path, compose([f"model.path={tiny_folder}", "prompt.max_hashtag_chars=16"]))
+    notes = of([["role-playing-and-adventure", "tea"]], ["caf\u00e9s\n"])
+    written = systems.generate(run, notes, [], ["zero_shot_prompt"])
+    (card,) = cards(tmp_path)
+    truth, own = ([row.category, *row.hashtags] for row in card.rows)
+    assert [word.mark.key for word in own] == ["hit"] * 3
+    assert [word.text for word in truth] == ["caf\u00e9s", "role-playing-and", "tea"]
+
+    path = tmp_path / "generation.jsonl"  # as older versions wrote it
+    path.write_text(path.read_text().replace('"role-playing-and"', '"role-playing-and-adventure"', 1))
+    assert systems.generate(run, notes, [], ["zero_shot_prompt"]) == written
+    assert cards(tmp_path) == [card]
