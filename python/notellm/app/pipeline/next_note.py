@@ -13,7 +13,8 @@ from notellm.app.pipeline import systems
 from notellm.app.pipeline.data import Dataset, IntArray, Queries, shuffled
 from notellm.baselines import CooccurrenceIndex, PopularityIndex, RandomIndex, SparseIndex
 from notellm.data import Interactions
-from notellm.data.histories import NextNotes, next_notes
+from notellm.data.histories import LAST, next_notes, read_moment
+from notellm.data.interactions import CLICK
 from notellm.data.notes import Notes
 from notellm.errors import DataError
 from notellm.evaluation import Bootstrap, Evaluation, evaluate_retrieval
@@ -29,7 +30,8 @@ class UserQueries:
     Attributes:
         histories: Shape ``(Q, H)``, positions in the pool, the most recent note last; -1 where there is none.
         targets: Shape ``(Q,)``, positions in the pool: what came next.
-        known: What may be counted: events of the notes' users without what came next. Its notes are all notes.
+        known: What may be counted: first events of users with notes of the pool, without what came next or, where the
+            log is split at a moment, without anything later. Its notes are all notes.
     """
 
     histories: IntArray
@@ -89,14 +91,31 @@ def select_users(config: Config, dataset: Dataset, queries: Queries) -> UserQuer
     chosen = chosen[: config.data.queries or None]
     histories = found.histories[chosen]
     places = np.where(histories >= 0, np.searchsorted(queries.pool, histories), -1)
-    return UserQueries(places, np.searchsorted(queries.pool, found.targets[chosen]), _known(dataset, found))
+    known = _known(found.known, dataset, queries.pool, measured.next_notes)
+    return UserQueries(places, np.searchsorted(queries.pool, found.targets[chosen]), known)
 
 
-def _known(dataset: Dataset, found: NextNotes) -> Interactions:
+def _known(before: Interactions, dataset: Dataset, pool: IntArray, split: str) -> Interactions:
     """The users' events before what came next, with those of the users who are not held out, as baskets."""
-    logs = [found.known, *([dataset.interactions] if dataset.held_out_interactions is not None else [])]
-    users, notes = (np.concatenate([getattr(log, name) for log in logs]) for name in ("users", "notes"))
-    return replace(found.known, users=users, notes=notes, times=None, events=None, ordered=False)
+    users, notes = before.users, before.notes
+    if dataset.held_out_interactions is not None:
+        more = _first_known(dataset.interactions, pool, split)
+        users, notes = np.concatenate([users, more[0]]), np.concatenate([notes, more[1]])
+    return replace(before, users=users, notes=notes, times=None, events=None, ordered=False)
+
+
+def _first_known(log: Interactions, pool: IntArray, split: str) -> IntArray:
+    """Users and notes, shape ``(2, E)``, of what is known of users without targets, counted as for those with one.
+
+    That is each user's first click on each of the pool's notes; where the log is split at a moment, before it.
+    """
+    counts = np.isin(log.notes, pool)
+    if log.events is not None:
+        counts &= log.events == CLICK
+    if split != LAST:
+        assert log.times is not None  # so has the log of the held-out users, which is a part of the same
+        counts &= log.times < read_moment(split) * log.ticks_per_second
+    return np.unique(np.stack([log.users[counts], log.notes[counts]]).astype(np.int64), axis=1)
 
 
 def _rank(

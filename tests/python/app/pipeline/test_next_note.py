@@ -1,6 +1,7 @@
 """User-to-item retrieval of a run, against dense scores, and on the command line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from notellm.app.config import compose
 from notellm.app.pipeline.data import Dataset, Queries
 from notellm.app.pipeline.next_note import evaluate_next, select_users
 from notellm.data import Interactions
+from notellm.data.interactions import CLICK, VIEW
 from notellm.evaluation import Bootstrap
 from notellm.evaluation.next_note import history_weights, pool_histories
 from samples import make_notes
@@ -87,6 +89,21 @@ def test_ranks_are_those_of_dense_scores(held_out, split):
         "bm25",
         "trained",
     ]
+
+
+@pytest.mark.parametrize("split", ["last", "50"])
+def test_users_who_are_not_held_out_count_as_the_others_do(split):
+    """Once for each note of the pool that they clicked on, and never from the moment on at which the log is split."""
+    dataset, queries = make(held_out=True)
+    log = dataset.interactions
+    clicks = np.arange(len(log)) % 3 > 0
+    dataset = replace(dataset, interactions=replace(log, events=np.where(clicks, CLICK, VIEW)))
+    known = select_users(configured(f"evaluation.next_notes='{split}'"), dataset, queries).known
+    found = [event for event in zip(known.users.tolist(), known.notes.tolist(), strict=True) if event[0] < 25]
+    counts = clicks & np.isin(log.notes, queries.pool) & (split == "last" or log.times < 50)
+    expected = {*zip(log.users[counts].tolist(), log.notes[counts].tolist(), strict=True)}
+    assert sorted(found) == sorted(expected)
+    assert 10 < len(expected) < counts.sum()
 
 
 def test_few_users_are_drawn_by_the_split_s_seed():
