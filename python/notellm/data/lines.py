@@ -6,6 +6,7 @@ scans run only over the first line, or once an error is certain.
 
 import json
 import math
+import mmap
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -50,22 +51,54 @@ def place(path: Path, form: CsvForm | None, row: int) -> str:
     return f"{path}: row {row + 1}"
 
 
-def first_values(path: Path) -> dict[str, Any]:
+def first_values(path: Path, wanted: Iterable[str] = ()) -> dict[str, Any]:
     """Each name in the first objects of a JSON lines file, with its first value that is not null; None if all are.
 
     One object is not enough, as it may leave out nulls. The value decides the type of the column.
+
+    Args:
+        path: The file.
+        wanted: Names that are looked for in the whole file if the first objects lack them.
 
     Raises:
         DataError: If there is no first line, or one of them is not a JSON object.
     """
     values: dict[str, Any] = {}
-    for line, text in islice(_jsonl_rows(path), _HEADER_OBJECTS):
-        for name, value in _object(path, line, text).items():
-            if values.get(name) is None:
-                values[name] = value
+    rows = _jsonl_rows(path)
+    for line, text in islice(rows, _HEADER_OBJECTS):
+        _fill(values, _object(path, line, text))
     if not values:
         raise DataError(f"{path}: must hold at least one row, but is empty")
+    late = {name: _key(name) for name in wanted if name not in values and _occurs(path, name)}
+    for line, text in rows if late else ():
+        if any(key.search(text) for key in late.values()):
+            row = _object(path, line, text)
+            _fill(values, {name: row[name] for name in late if name in row})
+            late = {name: key for name, key in late.items() if values.get(name) is None}
+            if not late:
+                break
     return values
+
+
+def _fill(values: dict[str, Any], row: Mapping[str, Any]) -> None:
+    for name, value in row.items():
+        if values.get(name) is None:
+            values[name] = value
+
+
+def _spellings(name: str) -> set[bytes]:
+    """A name as JSON writes it: in Unicode, and in ASCII."""
+    return {json.dumps(name, ensure_ascii=in_ascii).encode() for in_ascii in (False, True)}
+
+
+def _key(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:" + b"|".join(map(re.escape, sorted(_spellings(name)))) + rb")\s*:")
+
+
+def _occurs(path: Path, name: str) -> bool:
+    """Whether a name is anywhere in a file, as a key or not: much faster than to read all of its objects."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(spelling) >= 0 for spelling in _spellings(name))
 
 
 def diagnose(path: Path, form: CsvForm | None, kinds: Mapping[str, Holds], error: Exception) -> DataError:

@@ -138,8 +138,9 @@ class _File(NamedTuple):
 
 def _opened(path: Path, schema: Mapping[str, Column], columns: Mapping[str, str]) -> _File:
     suffix = suffix_of(path)
-    form = find_form(path, [columns.get(name, name) or name for name in schema]) if suffix == ".csv" else None
-    first = lines.first_values(path) if suffix == ".jsonl" else {}
+    wanted = [there for there in (columns.get(name, name) for name in schema) if there]
+    form = find_form(path, wanted) if suffix == ".csv" else None
+    first = lines.first_values(path, wanted) if suffix == ".jsonl" else {}
     header = form.header if form else list(first) or parquet_header(path)
     there = find_columns(str(path), header, schema, columns, is_csv=form is not None)
     return _File(path, form, first, there, {own: schema[name].kind for name, own in there.items()})

@@ -89,6 +89,24 @@ def test_an_optional_column_that_seems_misspelt_is_not_dropped_in_silence(tmp_pa
     fault(path, r": column 'time' must be there, .*try columns=\{'time': 'timestamp'\}, or 'time': '' if")
 
 
+@pytest.mark.parametrize("before", [999, 1000, 1500])
+@pytest.mark.parametrize(("row", "name"), [({"time": 5}, "time"), ({"event": "view"}, "event")])
+def test_an_optional_column_that_begins_late_is_not_dropped_in_silence(tmp_path, before, row, name):
+    path = tmp_path / "l.jsonl"
+    pair = {"user": "u", "note": "a"}
+    path.write_text("".join(json.dumps(one) + "\n" for one in [*[pair] * before, pair | row]))
+    fault(path, f":1: {name} must be given, but is null")
+    assert Interactions.read(path, columns={name: ""}).times is None
+
+
+def test_a_text_or_an_inner_key_is_no_optional_column(tmp_path):
+    row = {"user": "u", "note": "a", "kind": "time", "inner": {"event": "view"}}
+    path = tmp_path / "l.jsonl"
+    path.write_text((json.dumps(row) + "\n") * 1001)
+    log = Interactions.read(path)
+    assert (len(log), log.times, log.events) == (1001, None, None)
+
+
 def test_an_unknown_note_names_its_row(tmp_path):
     path = csv(tmp_path / "l.csv", "user,note", "u,a", "", "v,zz")
     fault(path, ":4: note must be an id of the notes, but is 'zz'", notes=NOTES)
