@@ -16,7 +16,17 @@ import numpy.typing as npt
 
 from notellm.errors import DataError
 
-__all__ = ["SEPARATORS", "CsvForm", "RowError", "check_quotes", "csv_rows", "find_form", "not_utf8"]
+__all__ = [
+    "QUOTE_REMEDY",
+    "SEPARATORS",
+    "CsvForm",
+    "RowError",
+    "bad_quote",
+    "check_quotes",
+    "csv_rows",
+    "find_form",
+    "not_utf8",
+]
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """The possible separators of columns, and their names."""
@@ -28,6 +38,7 @@ _BAD_QUOTES = {
 }
 """Messages of the csv module, and what is wrong in the file."""
 
+QUOTE_REMEDY = "try to write a quote inside a field twice"
 _REMEDY = "try to save it as UTF-8 (Excel: CSV UTF-8)"
 
 _WINDOW = 16 << 20
@@ -74,12 +85,19 @@ def check_quotes(path: Path, form: CsvForm) -> None:
         for _ in csv_rows(path, form, strict=True):
             pass
     except RowError as error:
-        for said, problem in _BAD_QUOTES.items():
-            if said in str(error):
-                where = f"{path}:{error.line}"
-                raise DataError(f"{where}: {problem}; try to write a quote inside a field twice") from error
+        found = bad_quote(f"{path}:{error.line}", error)
+        if found is not None:
+            raise found from error
     except UnicodeDecodeError:
         return  # pyarrow reports that, too
+
+
+def bad_quote(where: str, error: Exception) -> DataError | None:
+    """The error that says what is wrong with a quote, if that is what the strict csv module refuses."""
+    for said, problem in _BAD_QUOTES.items():
+        if said in str(error):
+            return DataError(f"{where}: {problem}; {QUOTE_REMEDY}")
+    return None
 
 
 class RowError(Exception):

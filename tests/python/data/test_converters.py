@@ -184,6 +184,22 @@ def test_kuairec(tmp_path):
         kuairec(write_kuairec(tmp_path / "c.csv", [["1", "2"]]), None)
 
 
+def test_kuairec_takes_a_text_of_lines_but_no_rows_for_a_text(tmp_path):
+    rows = write_kuairec(tmp_path / "c.csv", [["1", "two\nlines", "", "[]", ""], ["2", "", "", "[]", ""]])
+    assert kuairec(rows, None)[0].ids == ["1", "2"]
+    text = rows.read_text()
+    rows.write_text(text + '3,"open,,[],\n4,,,[],\n5,"a" b,,[],\n')
+    with pytest.raises(
+        DataError, match=r"c\.csv:5: a quote that closes a field must be its end, but text follo"
+    ):
+        kuairec(rows, None)
+    rows.write_text(text + '3,"open,,[],\n4,,,[],\n')
+    with pytest.raises(
+        DataError, match=r"c\.csv:5: a quote that begins a field must be closed, but one of this"
+    ):
+        kuairec(rows, None)
+
+
 TITLES = (
     "item,title\n"
     '1,"Song, gaga &amp; bad. # comic # Two Yuan"\n'
@@ -236,6 +252,11 @@ def test_microlens_100k(tmp_path):
         ("id,name\n1,a\n", r":1: must be the number of an item and a text, but is 'id,name'"),
         ("1\n", r":1: must be the number of an item and a text, but is '1'"),
         ("1,a\n2,b\n1,c\n", r":3: items must be unique, but 1 comes before"),
+        (
+            '1,a\n\n2,"Tea\n3,Mud\n4,"Hot" tea\n',
+            ":3: a row must be one line, but a quote in this one is not closed",
+        ),
+        ('1,a\n2,"Tea\n', ":2: a row must be one line, but a quote in this one is not closed"),
     ],
 )
 def test_microlens_says_what_is_wrong_with_its_titles(tmp_path, titles, message):
@@ -255,6 +276,11 @@ def test_microlens_titles_in_another_encoding_are_one_error(tmp_path):
         ("p.csv", "userID,item\n1,1\n", "must have the columns user, timestamp, but has userID, item"),
         ("p.csv", "user,item,timestamp\n1,1,2\n1,1\n", r"p\.csv:3: must have 3 fields"),
         ("p.csv", "user,item,timestamp\n1,1,soon\n", r"p\.csv:2: timestamp must be a whole .* 'soon'"),
+        (
+            "p.csv",
+            'user,item,timestamp\n1,1,2\n"2,1,3\n3,1,4\n',
+            r"p\.csv:3: a quote that begins a field must be closed",
+        ),
         ("p.csv", "user,item,timestamp\n1,99,2\n", "none of its 1 events is of one"),
         ("p.tsv", "1\t1\n2 1\n", r"p\.tsv:2: must be a user, a tab, and items .* '2 1"),
         ("p.tsv", "1\t\n", r"p\.tsv:1: must be a user, a tab, and items"),

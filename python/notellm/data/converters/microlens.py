@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from notellm.data.converters.reading import as_data_errors, csv_rows, log_of, name, plain, whole
+from notellm.data.csv_form import QUOTE_REMEDY
 from notellm.data.interactions import Interactions
 from notellm.data.notes import Notes
 from notellm.errors import DataError
@@ -103,7 +104,16 @@ def _by_item(rows: Sequence[tuple[int, list[str]]], path: Path) -> dict[str, str
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
+        begin = 1
         try:
-            yield from ((reader.line_num, row) for row in reader if row)
+            for row in reader:
+                if any("\n" in field for field in row):
+                    raise DataError(
+                        f"{path}:{begin}: a row must be one line, but a quote in this one is not closed on it; "
+                        f"{QUOTE_REMEDY}"
+                    )
+                if row:
+                    yield reader.line_num, row
+                begin = reader.line_num + 1
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(f"{path}:{reader.line_num + 1}: must be CSV in UTF-8, but {error}") from error

@@ -14,7 +14,7 @@ from typing import IO, Any, TextIO, cast
 
 import numpy as np
 
-from notellm.data.csv_form import not_utf8
+from notellm.data.csv_form import bad_quote, not_utf8
 from notellm.data.interactions import Interactions
 from notellm.data.tables import parquet_header
 from notellm.errors import DataError
@@ -61,21 +61,32 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     """Line number and fields, by column, of each row of a CSV file with a header.
 
     Raises:
-        DataError: If a column is missing, or a row has a wrong number of fields.
+        DataError: If a column is missing, a row has a wrong number of fields, or a quote is not closed.
     """
     with path.open(encoding="utf-8-sig", newline="") as file, as_data_errors(path):
         lines = (_BARE_RETURN.sub(" ", line) for line in _lines(file))
-        reader = csv.DictReader(lines)
+        reader = csv.DictReader(lines, strict=True)
         missing = [name for name in columns if name not in (reader.fieldnames or [])]
         if missing:
             raise DataError(
                 f"{path}: must have the columns {', '.join(missing)}, but has "
                 f"{', '.join(reader.fieldnames or []) or 'none'}"
             )
-        for row in reader:
+        for row in _with_closed_quotes(path, reader):
             if None in row or None in row.values():
                 raise DataError(f"{path}:{reader.line_num}: must have {len(reader.fieldnames or [])} fields")
             yield reader.line_num, row
+
+
+def _with_closed_quotes(path: Path, reader: "csv.DictReader[str]") -> Iterator[dict[str, str]]:
+    """The rows of a strict reader; without this, an open quote takes the rows behind it for one text."""
+    begin = reader.line_num + 1
+    try:
+        for row in reader:
+            yield row
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise bad_quote(f"{path}:{begin}", error) or error from error
 
 
 @contextmanager
