@@ -34,6 +34,9 @@ __all__ = [
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of system calls that mean that there is no room to write."""
 
+_UNSYNCED = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
+"""Error numbers of folders that cannot be synchronised: their file system, or their permissions, do not allow it."""
+
 _unfinished: set[Path] = set()
 """Files and folders that this process is writing under temporary names."""
 
@@ -334,11 +337,15 @@ def _temporary_name(path: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSYNCED or not path.is_dir():
+            raise
 
 
 def _sweep(path: Path) -> None:
@@ -346,13 +353,17 @@ def _sweep(path: Path) -> None:
     ours = re.compile(
         rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}\.part"
     )
-    for entry in path.parent.iterdir():
-        match = ours.fullmatch(entry.name)
-        if match and not _is_running(int(match[1])):
-            _remove(entry)
+    with suppress(OSError):  # this only tidies up
+        for entry in path.parent.iterdir():
+            match = ours.fullmatch(entry.name)
+            if match and not _is_in_use(entry, int(match[1])):
+                _remove(entry)
 
 
-def _is_running(pid: int) -> bool:
+def _is_in_use(temporary: Path, pid: int) -> bool:
+    """Whether its writer lives; a process in a container is often followed by one of the same number."""
+    if pid == os.getpid():
+        return temporary in _unfinished
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import socket
@@ -151,11 +152,57 @@ def test_what_a_killed_writer_left_goes_with_the_next_success(tmp_path, is_folde
         return entry.name
 
     left(dead_pid())
-    kept = [left(os.getpid()), left(dead_pid(), "elsewhere")]
+    left(
+        os.getpid()
+    )  # of a process with this number before this one, as in a container that was started again
+    kept = [left(os.getppid()), left(dead_pid(), "elsewhere")]
     (tmp_path / ".a.part").write_text("not ours")
     with atomic_write(tmp_path / "a") as temporary:
         temporary.write_text("whole")
     assert names(tmp_path) == sorted([".a.part", "a", *kept])
+
+
+def refuses(monkeypatch, name, number, is_refused):
+    """Lets a function of the system fail for what is to be refused, as other file systems do."""
+    real = getattr(os, name)
+
+    def called(what, *arguments):
+        if is_refused(what):
+            raise OSError(number, os.strerror(number))
+        return real(what, *arguments)
+
+    monkeypatch.setattr(files.os, name, called)
+
+
+def is_folder(descriptor):
+    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.ENOTSUP])
+def test_what_is_complete_stays_where_folders_cannot_be_synchronised(tmp_path, monkeypatch, number):
+    refuses(monkeypatch, "fsync", number, is_folder)
+    fill(tmp_path / "model", lambda path: path.write_text("x"))
+    fill_file(tmp_path / "a", lambda path: path.write_text("x"))
+    assert names(tmp_path) == ["a", "model"]
+    assert names(tmp_path / "model") == ["file"]
+
+
+def test_a_folder_that_may_be_written_but_not_read_is_no_obstacle(tmp_path, monkeypatch):
+    refuses(monkeypatch, "open", errno.EACCES, lambda path: path == tmp_path)
+    monkeypatch.setattr(type(tmp_path), "iterdir", lambda _: (_ for _ in ()).throw(PermissionError(13, "no")))
+    fill_file(tmp_path / "a", lambda path: path.write_text("x"))
+    assert (tmp_path / "a").read_text() == "x"
+
+
+def test_a_file_or_a_folder_that_is_not_on_the_disk_is_an_error(tmp_path, monkeypatch):
+    refuses(monkeypatch, "fsync", errno.EINVAL, lambda descriptor: not is_folder(descriptor))
+    with pytest.raises(OSError, match="Invalid argument"):
+        fill_file(tmp_path / "a", lambda path: path.write_text("x"))
+    monkeypatch.undo()
+    refuses(monkeypatch, "fsync", errno.EIO, is_folder)
+    with pytest.raises(OSError, match="Input/output error"):
+        fill(tmp_path / "model", lambda path: path.write_text("x"))
+    assert names(tmp_path) == []
 
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path):
