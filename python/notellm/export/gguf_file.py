@@ -52,18 +52,27 @@ def export_gguf(model: NoteLLM, folder: str | Path, *, projected: bool = True, c
     Raises:
         NotSupportedError: If llama.cpp has no such tokenizer, part of a block or pooling, or the ``gguf`` package is
             missing.
-        FileExistsError: If there is a folder with other things in it.
+        FileExistsError: If there is a folder with other things in it, or with a model that `save_pretrained` wrote.
     """
     if model.pooling != COMPRESSION:
         raise NotSupportedError(
             f"export_gguf: the pooling must be {COMPRESSION}, but is {pooling_name(model.pooling)}: llama.cpp's mean "
             "counts the instruction's tokens, too"
         )
-    with new_folder(Path(folder), card) as target:
+    _check_spares_weights(Path(folder).expanduser())
+    with new_folder(folder, card) as target:
         _write_model(model, target / MODEL_FILE)
         write_extra(target, model.dim, model.nested_dims, COMPRESSION, model.prompt.config)
         if projected:
             np.save(target / PROJECTION_FILE, model.projection_weight.detach().float().cpu().numpy())
+
+
+def _check_spares_weights(folder: Path) -> None:
+    """Refuses a folder with the only form that can be trained on; an export has a card, and its model elsewhere."""
+    if any(folder.glob("model*.safetensors")) and not (folder / "README.md").exists():
+        raise FileExistsError(
+            f"{folder}: must be absent, empty or an export, but holds a model's weights; try another folder"
+        )
 
 
 def _write_model(model: NoteLLM, path: Path) -> None:

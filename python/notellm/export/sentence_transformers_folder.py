@@ -66,7 +66,7 @@ def export_sentence_transformers(
             f"export_sentence_transformers: for {takes} the pooling must be one of {', '.join(known)}, but is "
             f"{pooling_name(model.pooling)}"
         )
-    with new_folder(Path(folder), card) as target:
+    with new_folder(folder, card) as target:
         model.write_files(target)
         _add(model, target, takes, projected)
 

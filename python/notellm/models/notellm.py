@@ -122,7 +122,7 @@ class NoteLLM(Adapted):
         Raises:
             FileExistsError: If there is a folder with other things in it.
         """
-        with notellm_folder.new_folder(Path(path), card) as target:
+        with notellm_folder.new_folder(path, card) as target:
             self.write_files(target)
 
     def write_files(self, target: Path) -> None:

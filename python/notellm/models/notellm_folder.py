@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
 DENSE = "2_Dense"
 """The projection's folder in a folder of sentence-transformers."""
 
+_WRITTEN = (
+    *model_folder.KEPT,
+    *("config.json", "tokenizer.json", "model.safetensors*", "model-*.safetensors"),
+    *(EXTRA_CONFIG, EXTRA_WEIGHTS, "README.md"),
+    *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    *("1_Pooling", DENSE, "[0-9]_Normalize"),
+    *("model.gguf", "projection.npy"),
+    # where sentence-transformers has saved an export again
+    *("vocab.json", "merges.txt", "added_tokens.json"),
+)
+"""Patterns of what a save or an export has in its folder; nothing else is ever replaced."""
+
 
 def check_new_folder(path: Path) -> None:
     """Refuses a folder with other things in it than a model.
@@ -34,12 +47,33 @@ def check_new_folder(path: Path) -> None:
     Raises:
         FileExistsError: If it is one.
     """
-    if path.is_dir() and any(path.iterdir()) and not (path / EXTRA_CONFIG).exists():
-        raise FileExistsError(f"{path}: must be absent, empty or a saved NoteLLM, but holds other files")
+    check_holds_only(path.expanduser(), _WRITTEN, EXTRA_CONFIG, "a saved NoteLLM")
+
+
+def check_holds_only(path: Path, written: Sequence[str], mark: str, what: str) -> None:
+    """Refuses a folder that is neither absent nor empty, unless all in it is from an earlier save.
+
+    Args:
+        path: The folder.
+        written: Patterns of what a save writes.
+        mark: What every save has.
+        what: What such a folder is called.
+
+    Raises:
+        FileExistsError: If it holds anything else; names it.
+    """
+    names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    is_ours = mark in names
+    others = [name for name in names if not (is_ours and any(fnmatchcase(name, one) for one in written))]
+    if others:
+        listed = ", ".join(others[:3]) + (" and more" if len(others) > 3 else "")
+        raise FileExistsError(
+            f"{path}: must be absent, empty or {what}, but holds other files: {listed}; try another folder"
+        )
 
 
 @contextmanager
-def new_folder(path: Path, card: str = "") -> Iterator[Path]:
+def new_folder(path: str | Path, card: str = "") -> Iterator[Path]:
     """A folder that appears complete or not at all, and may replace one made by an earlier call.
 
     Args:
@@ -52,6 +86,7 @@ def new_folder(path: Path, card: str = "") -> Iterator[Path]:
     Raises:
         FileExistsError: If there is a folder with other things in it.
     """
+    path = Path(path).expanduser()
     check_new_folder(path)
     with atomic_folder(path, replace=True) as target:
         if card:

@@ -21,6 +21,7 @@ from notellm.models import tensors
 from notellm.models.adapter import PARTS, LoraOptions, checked
 from notellm.models.decoder import Decoder
 from notellm.models.lora import linears
+from notellm.models.notellm_folder import check_holds_only
 
 CONFIG, WEIGHTS, EXTRA_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "notellm.safetensors"
 
@@ -58,8 +59,7 @@ def save(
     Raises:
         FileExistsError: If there is a folder with other things in it.
     """
-    if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).exists():
-        raise FileExistsError(f"{path}: must be absent, empty or an adapter's folder, but holds other files")
+    check_holds_only(path, (CONFIG, WEIGHTS, EXTRA_WEIGHTS), CONFIG, "an adapter's folder")
     fields = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

@@ -62,6 +62,17 @@ def test_the_file_becomes_the_same_model_again(tiny, notes, tmp_path):
     assert np.abs(vectors - tiny.embed(notes, dtype="fp32").numpy()).max() < 1e-5
 
 
+def test_it_replaces_exports_but_no_saved_model(tiny, tmp_path):
+    for _ in range(2):
+        export_gguf(tiny, tmp_path / "exported")
+    tiny.save_pretrained(tmp_path / "model")
+    with pytest.raises(
+        FileExistsError, match="or an export, but holds a model's weights; try another folder"
+    ):
+        export_gguf(tiny, tmp_path / "model")
+    assert (tmp_path / "model/model.safetensors").exists()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_tensor_is_there_in_its_order(make, family, tmp_path):
     model = make(family)

@@ -191,6 +191,10 @@ class TestWithoutTraining:
         (tmp_path / "other/data").write_text("x")
         with pytest.raises(FileExistsError, match="must be absent, empty or an adapter's folder"):
             model.save_peft(tmp_path / "other")
+        (tmp_path / "adapter/checkpoint-1").mkdir()
+        with pytest.raises(FileExistsError, match="but holds other files: checkpoint-1; try another folder"):
+            model.save_peft(tmp_path / "adapter")
+        assert (tmp_path / "adapter/checkpoint-1").is_dir()
 
     def test_the_seed_decides_the_adapters(self, tiny_folder):
         models = [NoteLLM.from_pretrained(tiny_folder).add_lora(seed=seed) for seed in (1, 1, 2)]

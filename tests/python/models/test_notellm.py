@@ -118,6 +118,11 @@ def test_saving_spares_folders_with_other_things(tiny, tmp_path):
     assert (tmp_path / "precious.txt").exists()
     for _ in range(2):
         tiny.save_pretrained(tmp_path / "model")
+    (tmp_path / "model/checkpoints").mkdir()
+    (tmp_path / "model/train.jsonl").touch()
+    with pytest.raises(FileExistsError, match=r"other files: checkpoints, train\.jsonl; try another folder"):
+        tiny.save_pretrained(tmp_path / "model")
+    assert (tmp_path / "model/checkpoints").is_dir()
 
 
 def test_the_seed_decides_the_projection(tiny_folder):

@@ -87,7 +87,7 @@ class TransformersNoteLLM(NoteModel):
         weights = self.model.state_dict()
         if self._adapters is not None:
             weights |= dict(self._adapters.merged())
-        with notellm_folder.new_folder(Path(path), card) as target:
+        with notellm_folder.new_folder(path, card) as target:
             with quietly():
                 self.model.save_pretrained(target, state_dict=weights)
             self._save_own(target, backbone.text_part(self.model.config.to_dict()))
