@@ -102,7 +102,8 @@ def generate_hashtags(
             banned=[sorted(numbers[tag] for tag in own if tag in numbers) for own in bans] if closed else [],
             progress=progress,
         )
-    written = [[names.get(tag, tag) for tag in model.prompt.parse_hashtags(output)] for output in outputs]
+    read = (model.prompt.parse_hashtags(output, count=count) for output in outputs)
+    written = [[names.get(tag, tag) for tag in tags] for tags in read]
     if vocabulary is None and ban_in_text:
         for i, tags in enumerate(written):
             bans[i] |= hashtags_in_text(notes.take([i]), tags)[0]

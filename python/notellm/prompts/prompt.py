@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import numpy as np
@@ -228,15 +229,22 @@ class Prompt:
         """Reads a generated category: removes the text that follows the slot, and surrounding space."""
         return self._strip_tail(output, "category")
 
-    def parse_hashtags(self, output: str) -> list[str]:
-        """Reads generated hashtags from one text with separators; cleans them like those that prompts show."""
-        return clean_hashtags([self._strip_tail(output, "hashtags")], hashtag_rule(self.config))
+    def parse_hashtags(self, output: str, *, count: int = 1) -> list[str]:
+        """Reads generated hashtags from one text with separators; cleans them like those that prompts show.
 
-    def _strip_tail(self, output: str, task: str) -> str:
-        pieces = self.config.pieces(task)
+        Args:
+            output: What was written.
+            count: How many were asked for, which the text that follows the slot may say, too.
+        """
+        written = self._strip_tail(output, "hashtags", count=count)
+        return clean_hashtags([written], hashtag_rule(self.config))
+
+    def _strip_tail(self, output: str, task: str, *, count: int = 1) -> str:
+        pieces = self.config.pieces(task, count=count)
         slot = next(i for i, (kind, _) in enumerate(pieces) if kind.name == task)
-        tail = "".join(text for _, text in pieces[slot + 1 :])
-        return output.strip().removesuffix(tail).strip()
+        following = (text for _, text in pieces[slot + 1 :])
+        tail = "".join(takewhile(lambda text: text != END_MARK, following))  # there an output ends
+        return output.strip().removesuffix(tail.strip()).strip()
 
     def _compile(self, task: str, *, count: int = 1) -> list[tuple[core.PieceKind, list[int]]]:
         return [(kind, self._fixed_ids(kind, text)) for kind, text in self.config.pieces(task, count=count)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from notellm._core.prompts import NotePrompt, Task
 from notellm.errors import ConfigError
 from notellm.models.notellm import NoteLLM
-from notellm.prompts import load_prompt
+from notellm.prompts import PromptConfig, load_prompt
 from samples import make_notes
 
 CONFIGS = ["paper", "release_zh"]
@@ -267,6 +267,33 @@ def test_output_is_read_as_it_was_asked_for(paper, release_zh):
     assert paper.parse_category(" games") == "games"
     assert paper.parse_hashtags(" games, role, games,, x11") == ["games", "role", "x11"]
     assert release_zh.parse_hashtags("a，b。") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("behind", "output"),
+    [
+        ([".\n"], " games.\n"),
+        ([".\n"], " games."),
+        (['"} '], ' games"}'),
+        ([".", "<eos>"], " games."),
+        ([".", "<eos>", "<eos>", "!"], " games."),
+        (["\n", " end "], "games\n end"),
+        (["."], "games"),
+    ],
+)
+def test_what_follows_the_slot_is_not_read(compile_prompt, behind, output):
+    pieces = {task: ["<title>", "a", "<emb>", f"<{task}>", *behind] for task in ("category", "hashtags")}
+    prompt = compile_prompt(PromptConfig(name="closed", **pieces))
+    assert prompt.parse_category(output) == "games"
+    assert prompt.parse_hashtags(output) == ["games"]
+
+
+def test_the_number_behind_hashtags_is_not_read(compile_prompt):
+    pieces = ["<title>", "a", "<emb>", "<hashtags>", " (<j> topics)"]
+    prompt = compile_prompt(
+        PromptConfig(name="counted", category=["<title>", "a", "<emb>", "<category>"], hashtags=pieces)
+    )
+    assert prompt.parse_hashtags(" rock, pop (2 topics)", count=2) == ["rock", "pop"]
 
 
 def test_values_are_encoded_as_in_a_slot(paper, notes):
