@@ -14,7 +14,10 @@ __all__ = ["Codebooks", "Codes", "fit_codebooks", "last_codes"]
 Codes = npt.NDArray[np.int64]
 
 _BLOCK = 16_384
-"""Rows that are encoded at once."""
+"""Rows that are encoded at once, at most."""
+
+_BLOCK_BYTES = 64 << 20
+"""About the most bytes of what all lengthened beginnings of a block's rows leave; one row may have more."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Codebooks:
                 f"Codebooks.encode: vectors must be of width {width} and beam at least 1, but are "
                 f"{rows.shape[1]} and {beam}"
             )
-        blocks = [rows[first : first + _BLOCK] for first in range(0, len(rows), _BLOCK)]
+        tried = beam * min(beam, max(map(len, self.levels)))  # of each row, on each level
+        size = max(1, min(_BLOCK, _BLOCK_BYTES // max(1, rows.itemsize * width * tried)))
+        blocks = [rows[first : first + size] for first in range(0, len(rows), size)]
         none = np.zeros((0, len(self.levels)), np.int64)
         return np.concatenate([none, *(self._encode(block, beam) for block in blocks)])
 

@@ -13,7 +13,7 @@ from notellm._core.util import set_num_threads
 from notellm.app.cli import main
 from notellm.data import Notes
 from notellm.embedding import save_embeddings
-from notellm.semantic import Codebooks, check_layout, describe, fit_codebooks, last_codes, write_ids
+from notellm.semantic import Codebooks, check_layout, describe, fit_codebooks, last_codes, residual, write_ids
 from notellm.semantic.kmeans import kmeans, nearest
 
 
@@ -115,6 +115,22 @@ def test_a_wide_beam_finds_the_best_of_all_sums():
         np.square(vectors.numpy() - books.decode(books.encode(vectors, beam=b))).sum() for b in (1, 4, 16)
     ]
     assert errors[0] > errors[1] >= errors[2]
+
+
+def test_a_wide_beam_takes_fewer_rows_at_a_time_and_the_codes_stay(monkeypatch):
+    vectors = torch.from_numpy(rows(60, 5, seed=2))
+    books = fit_codebooks(vectors, levels=3, codes=8)
+    whole, sizes, encode = books.encode(vectors, beam=6), [], Codebooks._encode
+    monkeypatch.setattr(
+        Codebooks, "_encode", lambda self, block, beam: sizes.append(len(block)) or encode(self, block, beam)
+    )
+    books.encode(vectors, beam=6)
+    assert sizes == [60]
+    monkeypatch.setattr(residual, "_BLOCK_BYTES", 10_000)
+    assert books.encode(vectors, beam=6).tolist() == whole.tolist()
+    assert max(sizes[1:]) * 6 * 6 * 5 * 8 <= 10_000  # bytes of what is left after each lengthened beginning
+    books.encode(vectors, beam=100)
+    assert sizes[-1] == 1
 
 
 def test_beams_go_beyond_the_codes_of_a_level():
