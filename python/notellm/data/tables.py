@@ -4,6 +4,7 @@ Every message names the file and, where it can be known, the row: the line (coun
 header) of CSV and JSON lines, the row (counted from 1) of Parquet.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,7 +53,7 @@ def read_table(
         ValueError: If the file's suffix or a name in ``columns`` is not known.
         FileNotFoundError: If there is no such file.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: must be a file, but {'is a folder' if path.is_dir() else 'does not exist'}"
@@ -86,7 +87,7 @@ def read_parts(
         ValueError: As in `read_table`.
         FileNotFoundError: If there is neither such a file nor such a folder.
     """
-    path, rows, first = Path(path).expanduser(), 0, None
+    path, rows, first = Path(os.path.expanduser(path)), 0, None
     for one in _files_of(path):
         if path.is_dir() and one.stat().st_size == 0:
             continue

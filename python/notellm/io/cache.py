@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from notellm.errors import ConfigError
+
 __all__ = ["cache_folder"]
 
 
@@ -12,9 +14,14 @@ def cache_folder(name: str = "") -> Path:
     Args:
         name: Name of the data or model, for example ``"debian"``; empty for the folder of all.
 
+    Raises:
+        ConfigError: If nothing says where home is.
+
     Example:
         >>> cache_folder("debian").parts[-2:]
         ('notellm', 'debian')
     """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if base.startswith("~"):
+        raise ConfigError("cache: a home folder must be known, but is not; try to set XDG_CACHE_HOME")
     return Path(base) / "notellm" / name

@@ -1,5 +1,6 @@
 """Checks an output before the work that it is for: it can be written, and it is nothing that the work reads."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> N
         return
     there = path.resolve()
     for read in reads:
-        if read is not None and there.is_relative_to(Path(read).expanduser().resolve()):
+        if read is not None and there.is_relative_to(Path(os.path.expanduser(read)).resolve()):
             raise ValueError(
                 f"{path}: must be another file than those read, but is one of them; try another name"
             )
