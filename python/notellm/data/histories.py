@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
+from notellm.data.digit_dates import YEARS
 from notellm.data.interactions import CLICK, Interactions
+from notellm.errors import DataError
 
 __all__ = ["LAST", "NextNotes", "next_notes", "read_moment"]
 
@@ -16,6 +18,11 @@ IntArray = npt.NDArray[np.int64]
 
 LAST = "last"
 """Leave the last note of each user out."""
+
+_DIGITS = len("20240131")
+
+_LARGEST_SECOND = 10**11
+"""A time beyond this is counted in smaller units than seconds: it would be after the year 5000."""
 
 LONGEST = 50
 """Notes of a history that count, by default: the most recent ones."""
@@ -59,6 +66,7 @@ def next_notes(
 
     Raises:
         ValueError: If the log has no order, ``split`` is a moment but the log has no times, or ``longest`` is below 1.
+        DataError: If ``split`` is a date but the log's times are parts of seconds.
 
     Example:
         >>> log = Interactions([0, 0, 0, 0, 1], [2, 0, 2, 1, 1], ["ann", "bo"], ["a", "b", "c"])
@@ -80,7 +88,7 @@ def next_notes(
         is_known, is_target = ~is_last, is_last
     else:
         assert firsts.times is not None
-        is_known = firsts.times < read_moment(split) * log.ticks_per_second
+        is_known = firsts.times < _split_moment(log, split) * log.ticks_per_second
         is_first_known = np.concatenate([[True], is_known[:-1] & (np.diff(firsts.users) == 0)])
         is_target = ~is_known & is_first_known  # the first one behind a known one
     before = np.diff(firsts.users, prepend=-1) == 0
@@ -97,26 +105,64 @@ def next_notes(
 def read_moment(text: str) -> float:
     """A moment in seconds since 1970: a date, also with a time and a zone (without one: UTC), or a number.
 
-    Numbers are in the unit of the log's times.
+    Eight digits that are a date, as 20240131 is, are this date. Other numbers are in the unit of the log's times.
 
     Raises:
         ValueError: If it is neither.
 
     Example:
-        >>> read_moment("1970-01-02"), read_moment("12.5")
-        (86400.0, 12.5)
+        >>> read_moment("1970-01-02"), read_moment("19700102"), read_moment("12.5")
+        (86400.0, 86400.0, 12.5)
     """
-    try:
-        return float(text)
-    except ValueError:
-        pass
+    moment = _date(text)
+    if moment is not None:
+        return moment
+    if not _is_number(text):
+        raise ValueError(f"next_notes: a moment must be a date or a number, but is {text!r}; try 2024-01-31")
+    return float(text)
+
+
+def _date(text: str) -> float | None:
+    """A date's moment; None if the text is a number, or nothing at all."""
+    is_of_digits = text.isdecimal() and len(text) == _DIGITS
+    if _is_number(text) and not is_of_digits:
+        return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(
-            f"next_notes: a moment must be a date or a number, but is {text!r}; try 2024-01-31"
-        ) from None
+        return None
+    if is_of_digits and not YEARS[0] <= moment.year <= YEARS[1]:
+        return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _split_moment(log: Interactions, split: str) -> float:
+    """The moment of a split; a date needs times that are seconds, since all are before it, or behind it, otherwise.
+
+    Raises:
+        DataError: If most times are too large for seconds.
+    """
+    moment = read_moment(split)
+    if log.times is None or not len(log) or log.ticks_per_second != 1 or _date(split) is None:
+        return moment
+    middle = int(np.median(log.times))
+    factor = next(
+        (factor for factor in (10**9, 10**6, 10**3) if middle > _LARGEST_SECOND * factor // 1000), 1
+    )
+    if factor > 1:
+        raise DataError(
+            f"next_notes: times must be seconds to be split at a date, but the middle one is {middle}; try "
+            f"{moment * factor:.0f}"
+        )
+    return moment
 
 
 def _first_events(log: Interactions, among: npt.ArrayLike | None) -> Interactions:

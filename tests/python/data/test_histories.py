@@ -5,6 +5,7 @@ import pytest
 
 from notellm.data import Interactions
 from notellm.data.histories import next_notes, read_moment
+from notellm.errors import DataError
 
 
 def random_log(seed, *, events=True):
@@ -71,6 +72,36 @@ def test_moments():
     fine = Interactions([0, 0], [0, 1], ["a"], ["x", "y"], times=np.array([1.5, 2.5]))
     assert next_notes(fine, "2").targets.tolist() == [1]
     assert len(next_notes(fine, "1.5")) == 0  # the first note is not before it
+
+
+def test_a_split_at_a_date_in_digits_is_that_at_the_date(tmp_path):
+    (tmp_path / "l.csv").write_text("user,note,time\nu,a,20240131\nu,b,20240202\nu,c,20240203\n")
+    log = Interactions.read(tmp_path / "l.csv")
+    for split in ("20240202", "2024-02-02"):
+        assert next_notes(log, split).targets.tolist() == [1]
+    assert read_moment("20240202") == read_moment("2024-02-02")
+
+
+@pytest.mark.parametrize(
+    "text", ["20240230", "00010101", "99990101", "2024001", "1706659200", "20240131235959", "20240131.10"]
+)
+def test_digits_that_are_no_date_are_a_number(text):
+    assert read_moment(text) == float(text)
+
+
+@pytest.mark.parametrize("unit", [10**3, 10**6, 10**9])
+def test_smaller_units_than_seconds_are_not_split_at_a_date(unit):
+    day = read_moment("2024-02-02")
+    log = Interactions([0, 0], [0, 1], ["a"], ["x", "y"], times=np.array([day - 1, day], np.int64) * unit)
+    problem = (
+        rf"times must be seconds to be split at a date, but the middle one is 17068\d+; try {day * unit:.0f}$"
+    )
+    for split in ("2024-02-02", "20240202"):
+        with pytest.raises(DataError, match=problem):
+            next_notes(log, split)
+    assert next_notes(log, f"{day * unit:.0f}").targets.tolist() == [1]
+    fine = Interactions(log.users, log.notes, ["a"], ["x", "y"], times=log.times, ticks_per_second=unit)
+    assert next_notes(fine, "2024-02-02").targets.tolist() == [1]
 
 
 @pytest.mark.parametrize(
