@@ -156,7 +156,7 @@ def completed(
         end_tokens: Ids that end an output.
     """
     ids = {name: hf.get(f"{name}_token_id") for name in ("bos", "pad")}
-    known = {name: number for name, number in ids.items() if isinstance(number, int)}
+    known = {name: number for name, number in ids.items() if _is_token(number, tokenizer)}
     named = {name: tokenizer.id_to_token(number) for name, number in ({"eos": end_tokens[0]} | known).items()}
     most = hf.get("max_position_embeddings")
     files: dict[str, dict[str, Any]] = {
@@ -173,6 +173,12 @@ def completed(
     }
     made = {name: json.dumps(fields, indent=2).encode() for name, fields in files.items()}
     return made | kept
+
+
+def _is_token(number: object, tokenizer: Tokenizer) -> bool:
+    """Whether it is an id of the tokenizer; some checkpoints say -1 where they have no such token."""
+    count = tokenizer.get_vocab_size(with_added_tokens=True)
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

@@ -43,6 +43,15 @@ def test_its_files_stay_with_it(saved, tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.parametrize("number", [-1, True, 1 << 40])
+def test_an_id_that_is_no_token_is_not_written_for_transformers(tiny_folder, tmp_path, number):
+    folder = changed(tiny_folder, tmp_path / "backbone", config={"pad_token_id": number, "bos_token_id": 3})
+    NoteLLM.from_pretrained(folder).save_pretrained(tmp_path / "saved")
+    generation = json.loads((tmp_path / "saved/generation_config.json").read_text())
+    assert generation == {"eos_token_id": 0, "bos_token_id": 3}
+    assert "pad_token" not in json.loads((tmp_path / "saved/tokenizer_config.json").read_text())
+
+
 def test_what_transformers_needs_is_written_where_the_folder_had_it_not(tiny, tmp_path):
     tiny.save_pretrained(tmp_path / "saved")
     assert {path.name for path in (tmp_path / "saved").iterdir()} == {
