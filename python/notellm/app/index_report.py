@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from rich.console import JustifyMethod
 from rich.table import Table
 from torch import Tensor
 
@@ -194,7 +195,8 @@ def table_of(report: Report) -> Table:
         "bytes/note",
         "built in s",
     ):
-        table.add_column(column, justify="left" if column in ("index", "parameters") else "right")
+        side: JustifyMethod = "left" if column in ("index", "parameters") else "right"
+        table.add_column(column, justify=side, overflow="fold")
     speed, size = report["exact"]["queries_per_second"], 4 * report["width"]  # bytes of a vector
     mib = f"{size * report['notes'] / 2**20:,.1f}"
     table.add_row("exact search", "", "1.000", f"{speed:,.0f}", mib, f"{size:,.0f}", "")

@@ -187,10 +187,9 @@ def _refuse_missing(path: Path, ids: list[str], rows: "Tensor") -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from notellm.app.index_report import check_picture, compare, draw_report, table_of
     from notellm.app.stored import StoredVectors
+    from notellm.app.studies.printing import show
     from notellm.io.json_files import write_json
 
     if arguments.plot is not None:
@@ -203,7 +202,7 @@ def _report(arguments: argparse.Namespace) -> None:
         arguments.parameters,
         candidates=arguments.candidates,
     )
-    Console(width=None if Console().is_terminal else 160).print(table_of(report))
+    show(table_of(report))
     if arguments.json is not None:
         write_json(arguments.json, report)
         print(f"the numbers are {arguments.json}")

@@ -30,9 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Makes the table and prints it."""
-    from rich.console import Console
-
     from notellm.app.studies import make_power
+    from notellm.app.studies.printing import show
     from notellm.errors import ConfigError
 
     try:
@@ -40,6 +39,6 @@ def run(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if arguments.format == "terminal":
-        Console(width=None if Console().is_terminal else 160).print(table.terminal())
+        show(table.terminal())
     else:
         print(table.markdown() if arguments.format == "markdown" else table.latex(), end="")

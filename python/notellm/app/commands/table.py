@@ -44,9 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Makes the table and prints or writes it."""
-    from rich.console import Console
-
     from notellm.app.studies import make_table
+    from notellm.app.studies.printing import show
     from notellm.errors import ConfigError
     from notellm.io.files import atomic_write
 
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(str(error)) from error
     shown = table.verdicts() if arguments.verdicts else table
     if arguments.format == "terminal" and arguments.output is None:
-        Console(width=None if Console().is_terminal else 160).print(shown.terminal())
+        show(shown.terminal())
         return
     render = {"terminal": shown.markdown, "markdown": shown.markdown, "latex": shown.latex, "csv": table.csv}
     text = render[arguments.format]()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from rich import box
@@ -26,7 +26,10 @@ from notellm.evaluation.results import Evaluation
 from notellm.metrics import Interval
 
 PLAIN_WIDTH = 100
-"""Columns if the output is not a terminal, such as a log file."""
+"""Columns of sentences if the output is not a terminal, such as a log file."""
+
+ANY_WIDTH = 10_000
+"""Columns of tables there: they take what they need."""
 
 
 def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> None:
@@ -36,24 +39,28 @@ def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> No
         evaluation: What to show.
         stream: Where to print; standard output by default. In colour only on a terminal.
     """
-    console = Console(file=stream, highlight=False)
+    console, width = Console(file=stream, highlight=False), None
     if not console.is_terminal:
-        console = Console(file=stream, highlight=False, width=PLAIN_WIDTH, color_system=None)
+        console = Console(file=stream, highlight=False, width=ANY_WIDTH, color_system=None)
+        width = PLAIN_WIDTH
     for table in _tables(evaluation, box.SIMPLE_HEAD if console.is_terminal else box.ASCII2):
         console.print(table)
         console.print()
-    console.print(
-        Text("Percent (MRR: 0 to 1), with 95 % bootstrap intervals over targets or notes.\n", "dim")
-    )
+    for text in _sentences(evaluation):
+        console.print(text, width=width)
+
+
+def _sentences(evaluation: Evaluation) -> Iterator[Text]:
+    """What the numbers are, and the findings."""
+    yield Text("Percent (MRR: 0 to 1), with 95 % bootstrap intervals over targets or notes.\n", "dim")
     if evaluation.language_model:
-        console.print(Text(f"Language model: {evaluation.language_model}.\n", "dim"))
+        yield Text(f"Language model: {evaluation.language_model}.\n", "dim")
     for note in (cutoffs_left_out(evaluation), cutting(evaluation), undefined_metrics(evaluation)):
         if note is not None:
-            console.print(Text(f"{note}\n", "dim"))
-    verdict = training_verdict(evaluation)
-    for sentence in (verdict, *tfidf_verdicts(evaluation)):
+            yield Text(f"{note}\n", "dim")
+    for sentence in (training_verdict(evaluation), *tfidf_verdicts(evaluation)):
         if sentence is not None:
-            console.print(Text(f"{sentence}"))
+            yield Text(f"{sentence}")
 
 
 def _tables(evaluation: Evaluation, edges: box.Box) -> list[Table]:
@@ -135,9 +142,9 @@ def _generation(evaluation: Evaluation, edges: box.Box) -> tuple[Table, Table]:
 
 def _table(title: str, columns: Sequence[str], edges: box.Box) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=edges)
-    table.add_column("System", no_wrap=True)
+    table.add_column("System", overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", overflow="fold")
     return table
 
 

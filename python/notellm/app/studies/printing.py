@@ -7,13 +7,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.markup import escape as for_rich
+from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from notellm.app.studies.escaping import for_latex, for_markdown
 
 Escape = Callable[[str], str]
 """Makes a name from a configuration or a folder one that is shown as it is."""
+
+ANY_WIDTH = 10_000
+"""Columns where the output is no terminal: tables take what they need."""
+
+
+def show(table: RichTable) -> None:
+    """Prints a table: folded to the width of a terminal; elsewhere, such as in a file, as wide as it is."""
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(markup=False, emoji=False, width=ANY_WIDTH)
+    console.print(table)
 
 
 @dataclass(frozen=True)
@@ -41,13 +53,14 @@ class Printable(ABC):
         """The table, with names from configurations and folders escaped; numbers and fixed texts are not."""
 
     def terminal(self) -> RichTable:
-        """For `rich.print`."""
-        shown = self.grid(for_rich)
-        table = RichTable(title=shown.title, title_justify="left", box=box.SIMPLE_HEAD, caption=shown.note)
+        """For `show`, or `rich.print`: a narrow terminal folds cells, and none loses a digit."""
+        shown = self.grid(str)
+        title, note = Text(shown.title, "table.title"), Text(shown.note, "table.caption")
+        table = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, caption=note)
         for place, name in enumerate(shown.header):
-            table.add_column(name, justify="right" if place else "left", no_wrap=True)
+            table.add_column(Text(name), justify="right" if place else "left", overflow="fold")
         for line in shown.lines:
-            table.add_row(*line, style="dim" if shown.is_dim(line[0]) else "")
+            table.add_row(*map(Text, line), style="dim" if shown.is_dim(line[0]) else "")
         return table
 
     def markdown(self) -> str:

@@ -32,6 +32,21 @@ def test_plain_text_fits_the_page_and_holds_no_colour_codes(evaluation):
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_tables_are_as_wide_as_their_cells_where_there_is_no_terminal(evaluation):
+    name = "a system:x: with a name that takes many columns, such as that of a study's longest row"
+    evaluation["systems"][0]["name"] = name
+    text = printed(evaluation)
+    assert "\u2026" not in text
+    row = next(line for line in text.splitlines() if name in line)
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["5.5", "19.2", "43.8", "70.7", "0.104"]
+
+
+def test_a_narrow_terminal_folds_what_does_not_fit(evaluation, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert "\u2026" not in printed(evaluation)
+
+
 def test_the_sentences_follow_the_tables(evaluation):
     text = " ".join(printed(evaluation).split())
     assert "Training raises Recall@100 from 32.0 % to 56.0 %" in text
@@ -111,7 +126,7 @@ def test_a_cut_off_that_is_left_out_is_said(evaluation):
 
 def test_the_order_the_lists_and_what_came_next_have_tables(evaluation, with_more):
     lines = printed(with_more(evaluation)).splitlines()
-    assert max(map(len, lines)) <= 100
+    assert not any("\u2026" in line for line in lines)
     assert "User to item, what came next: 321 users, 900 notes" in " ".join(lines)
     order = lines[next(n for n, line in enumerate(lines) if "averages over 270 targets" in line) :]
     row = next(line for line in order if "NoteLLM trained" in line)

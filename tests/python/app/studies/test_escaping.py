@@ -6,7 +6,10 @@ import pytest
 from rich.console import Console
 
 from notellm.app.studies import Table
-from notellm.app.studies.table import TableRow
+from notellm.app.studies.printing import show
+from notellm.app.studies.table import Score, TableRow
+from notellm.evaluation import Comparison, Verdict
+from notellm.metrics import Interval
 
 NAME = r"[a|b](c) \ *d* _e_ ~f~ `g` <h> $x^2$ {i} #1 50 % & j_k"
 
@@ -52,3 +55,30 @@ def test_on_a_terminal(table):
     shown = " ".join(out.getvalue().split())
     assert f" [red]{NAME} (1 not run)" in shown
     assert shown.count(NAME) == 5  # title, two rows, twice in the note
+
+
+@pytest.fixture
+def wide():
+    """Twelve columns of long cells, and a name that rich would read as a picture."""
+    columns = [f"recall@{k}" for k in range(1, 13)]
+    scores = {column: Score(12.5, 0.8) for column in columns}
+    found = Comparison(Interval(1.2, 1.0, 1.5), 0.001, 0.9, 0.5, Verdict.HIGHER)
+    return Table("T", columns, [TableRow("a:b:c", 3, "", scores, dict.fromkeys(columns, found), {})], "base")
+
+
+CELL = "12.5 \u00b1 0.8 (+1.2*)"
+
+
+def test_where_there_is_no_terminal_nothing_is_cut(wide, capsys):
+    show(wide.terminal())
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "a:b:c" in line]
+    assert row.count(CELL) == 12
+
+
+def test_on_a_narrow_terminal_cells_are_folded(wide):
+    out = io.StringIO()
+    Console(file=out, width=80).print(wide.terminal())
+    shown = out.getvalue()
+    assert "\u2026" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count("*") > 12  # one in the note
