@@ -5,8 +5,10 @@ extension; ``notellm doctor`` works without them, too.
 """
 
 import argparse
+import codecs
 import contextlib
 import importlib
+import io
 import os
 import re
 import shlex
@@ -63,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cannot be used (with one line on standard error); 130 after Ctrl-C, see `notellm.interrupts`.
     """
     is_whole_process = arguments is None
+    _escape_what_has_no_bytes()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if is_whole_process:  # a warning is one line for the user, not a place in the code
         warnings.formatwarning = lambda message, *_, **__: f"notellm: {message}\n"
@@ -87,6 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"notellm: {_message(error)}", file=sys.stderr)
         return WRONG_INPUT
+
+
+def _escape_what_has_no_bytes() -> None:
+    """A terminal or file that is not in UTF-8 gets other characters as escapes, instead of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not codecs.lookup(stream.encoding).name.startswith("utf"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _message(error: Exception) -> str:
@@ -116,8 +126,8 @@ def _run_together(verb: str, arguments: list[str]) -> int:
             f"notellm {verb} must run in one process, but torchrun started {started().count}; "
             f"the verbs for several are {', '.join(TOGETHER)}"
         )
-    silence = contextlib.nullcontext() if started().is_first else open(os.devnull, "w")  # noqa: SIM115
-    with silence as output, contextlib.redirect_stdout(output or sys.stdout):
+    silence = None if started().is_first else open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    with silence or contextlib.nullcontext() as output, contextlib.redirect_stdout(output or sys.stdout):
         code = _run(verb, arguments)
     leave()
     return code

@@ -101,7 +101,8 @@ def _write_one(
     with console_progress(title, "notes", part="batch") as progress:
         if path is None:
             rows = label(describer, notes, progress)
-            sys.stdout.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            escapes = sys.stdout.errors == "backslashreplace"  # whose escapes would be none of JSON's
+            sys.stdout.writelines(json.dumps(row, ensure_ascii=escapes) + "\n" for row in rows)
             return
         before = write_pool(
             path,

@@ -1,7 +1,9 @@
 import importlib
+import io
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -152,6 +154,40 @@ def test_doctor_speaks_json():
     findings = {finding["name"]: finding for finding in json.loads(result.stdout)}
     assert findings["PyTorch"]["state"] == "ok"
     assert findings["OpenMP"]["value"].startswith("1 loaded: ")
+
+
+def in_latin_1(monkeypatch):
+    """Standard output in an encoding that has bytes for few characters; reads what was written to it."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", stream)
+
+    def written():
+        stream.flush()
+        return stream.buffer.getvalue().decode("latin-1")
+
+    return written
+
+
+def test_characters_that_an_output_has_no_bytes_for_are_escaped(monkeypatch):
+    from notellm.app.commands import doctor
+
+    monkeypatch.setattr(doctor, "run", lambda _: print("53.0\u201359.3 caf\u00e9"))
+    written = in_latin_1(monkeypatch)
+    assert cli.main(["doctor"]) == 0
+    assert written() == "53.0\\u201359.3 caf\u00e9\n"
+
+
+def test_lines_of_json_are_json_in_any_encoding(monkeypatch):
+    from notellm.app import pipeline
+    from notellm.app.commands import doctor
+
+    row = {"id": "n", "title": "\u9762\u6761 caf\u00e9", "category": "", "hashtags": []}
+    monkeypatch.setattr(pipeline, "label", lambda *_: [row])
+    workshop = SimpleNamespace(describer=lambda: None)
+    monkeypatch.setattr(doctor, "run", lambda _: generate._write_one(None, [], workshop, {}, ""))
+    written = in_latin_1(monkeypatch)
+    assert cli.main(["doctor"]) == 0
+    assert json.loads(written()) == row
 
 
 def test_options_and_overrides_may_come_in_any_order(capsys):
