@@ -111,6 +111,7 @@ def embed_in_batches(
         with torch.no_grad():
             states = model(packed, how.compute, pooling=how.pooling)
         found = states.embeddings if how.projected else states.pooled
+        _check_norms(found, [notes[i] for i in members])
         vectors[members] = torch.nn.functional.normalize(found, dim=1, eps=1e-12).float().cpu()
         computed += len(packed.tokens)
     if how.progress is not None:
@@ -118,6 +119,13 @@ def embed_in_batches(
     if how.options.dim:
         vectors = truncated(vectors, how.options.dim)
     return Embedded(vectors, computed, len(laid_out.ids), len(rows) - (len(groups) - 1), weight_bytes=0)
+
+
+def _check_norms(vectors: Tensor, notes: Sequence[int]) -> None:
+    """Refuses vectors that cannot be normalised, as the core does."""
+    row = row_not_finite(vectors.norm(dim=1, keepdim=True))
+    if row is not None:
+        raise DataError(f"embed: vectors must be finite, but that of note {notes[row]} is not")
 
 
 def truncated(vectors: Tensor, dim: int) -> Tensor:
@@ -288,19 +296,19 @@ def _matrix(vectors: Tensor) -> Tensor:
         raise ValueError(
             f"save_embeddings: vectors must be a matrix of floating-point numbers, but are {what}"
         )
-    row = _row_not_finite(matrix)
+    row = row_not_finite(matrix)
     if row is not None:
         raise ValueError(f"save_embeddings: vectors must be finite, but that of row {row} is not")
     return matrix
 
 
 def _check_finite(path: Path, ids: Sequence[str], vectors: Tensor) -> None:
-    row = _row_not_finite(vectors)
+    row = row_not_finite(vectors)
     if row is not None:
         raise DataError(f"{path}: vectors must be finite, but that of {ids[row]!r} (row {row}) is not")
 
 
-def _row_not_finite(vectors: Tensor) -> int | None:
+def row_not_finite(vectors: Tensor) -> int | None:
     """The first row with a number that is not finite."""
     for first in range(0, len(vectors), _ROWS):
         is_finite = torch.isfinite(vectors[first : first + _ROWS]).all(1)

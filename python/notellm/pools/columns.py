@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from notellm.embedding import row_not_finite
 from notellm.int8 import from_int8, to_int8
 from notellm.io.files import atomic_write
 
@@ -60,8 +61,11 @@ def write_shard(
         ``{"width", "dtype"}``.
 
     Raises:
-        ValueError: If an id is not Unicode text, or a number that is to become int8 is not finite.
+        ValueError: If an id is not Unicode text, or a number is not finite.
     """
+    row = row_not_finite(vectors)
+    if row is not None:
+        raise ValueError(f"write_shard: vectors must be finite, but that of {ids[row]!r} (row {row}) is not")
     width, scales = vectors.shape[1], {}
     if storage == "int8":
         vectors, own = to_int8(vectors)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from notellm import _core
+from notellm import TransformersNoteLLM, _core
+from notellm.embedding import embed
 from notellm.errors import DataError
 from notellm.generation import score_categories
 from notellm.pools import making
@@ -26,6 +27,23 @@ def test_vectors(overflowing, notes):
     call, right, _ = models.embed_notes(overflowing, overflowing.prompt.tokenize(notes))
     with pytest.raises(DataError, match="embed: vectors must be finite, but that of note 3 is not"):
         call(**(right | {"indices": [3]}))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_vectors_of_a_pooling_function(wrong, tiny, notes):
+    tiny.pooling = lambda states, lengths: torch.full((len(lengths), states.shape[1]), wrong)
+    with pytest.raises(
+        DataError, match=f"embed: vectors must be finite, but that of note '{notes.ids[2]}' is"
+    ):
+        tiny.embed(notes.take([2]))
+
+
+def test_vectors_of_a_family_of_transformers(tiny_folder, notes):
+    model = TransformersNoteLLM.from_pretrained(tiny_folder, dim=4)
+    model.projection.weight.data.fill_(3e38)
+    tokenized = model.prompt.tokenize(notes)
+    with pytest.raises(DataError, match="embed: vectors must be finite, but that of note 5 is not"):
+        embed(model, tokenized, [5])
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,12 @@ def test_an_empty_pool_in_int8(tmp_path, vectors):
     assert [len(rows) for _, rows in found.blocks] == [0]
 
 
-def test_what_is_not_finite_does_not_become_int8(tmp_path):
-    with pytest.raises(ValueError, match="numbers must be finite to become int8"):
-        write_shard(tmp_path / "s.arrow", ["a"], torch.tensor([[1.0, torch.nan]]), storage="int8")
+@pytest.mark.parametrize("storage", ["fp32", "int8"])
+def test_what_is_not_finite_is_not_kept(tmp_path, storage):
+    with pytest.raises(ValueError, match=r"vectors must be finite, but that of 'b' \(row 1\) is not"):
+        write_shard(
+            tmp_path / "s.arrow", ["a", "b"], torch.tensor([[1.0, 2], [1, torch.nan]]), storage=storage
+        )
     assert list(tmp_path.iterdir()) == []
 
 
