@@ -128,7 +128,8 @@ class _Driver:
         waiting = [(-self._letters(index), index) for index in missing]
         heapq.heapify(waiting)
         try:
-            for _ in range(min(len(missing), self.actors.count or self._room())):
+            room = self._room()  # asked in any case: actors that fit nowhere would be waited for without end
+            for _ in range(min(len(missing), self.actors.count or room)):
                 self._start()
             while waiting or self.working:
                 while waiting and self.idle:

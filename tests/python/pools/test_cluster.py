@@ -193,6 +193,16 @@ def test_a_lost_shard_is_handed_out_again(tmp_path, monkeypatch):
     assert content(tmp_path / "p") == content(tmp_path / "one")
 
 
+def test_actors_that_fit_nowhere_are_not_waited_for(tmp_path, monkeypatch):
+    ray = Refs({})
+    monkeypatch.setattr(cluster, "_ray", lambda: ray)
+    notes = make_notes(3)
+    shards = making.begin(tmp_path / "p", "generations", notes, made_by={})
+    with pytest.raises(ValueError, match="must have 7 of CPU and 0 of GPU for an actor, but has 2 of CPU"):
+        cluster.make_on_ray(shards, notes, lines, actors=cluster.Actors(count=2, cpus=7), threads=1)
+    assert ray.begun == 0
+
+
 def test_a_shard_that_loses_every_actor_is_named(tmp_path, monkeypatch):
     ray = Refs({1: 99})
     monkeypatch.setattr(cluster, "_ray", lambda: ray)
