@@ -218,7 +218,7 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor, *, st
             the numbers of ids and rows differ, or `load_embeddings` would refuse the vectors. What was in the file
             stays.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     check_ids(path, ids)
     check_storage(path, storage)
     if len(ids) != len(vectors):
@@ -253,7 +253,7 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
     Raises:
         DataError: If a file is missing, damaged, or does not fit its ids, or a number is not finite.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise DataError(
             f"{path}: must be a file of save_embeddings, but {'is a folder' if path.is_dir() else 'does not exist'}"

@@ -52,7 +52,7 @@ def write_pool(
         DataError: If another process writes the same file; says which.
         OSError: If there is no room for the lines; those of earlier chunks are kept.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     check_output(path)
     with locked(path, wait=False) as is_ours:
         if not is_ours:

@@ -106,7 +106,8 @@ def gguf_to_folder(gguf_path: str | Path, folder: str | Path, *, progress: Progr
             here, or the ``gguf`` package is not installed.
         FileExistsError: If ``folder`` holds files.
     """
-    source = _Source(Path(gguf_path))
+    folder = Path(folder).expanduser()
+    source = _Source(Path(gguf_path).expanduser())
     config = _model_config(source)
     source.refuse_unknown(config["head_dim"])
     tokenizer = _tokenizer(source)
@@ -116,7 +117,7 @@ def gguf_to_folder(gguf_path: str | Path, folder: str | Path, *, progress: Progr
         _write_json(out / "generation_config.json", _special_ids(source) | _end_ids(source))
         _write_json(out / "tokenizer_config.json", _tokenizer_config(source, config))
         tokenizer.save(str(out / "tokenizer.json"))
-    return Path(folder)
+    return folder
 
 
 class _Source:

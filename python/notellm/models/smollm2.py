@@ -49,7 +49,7 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
         NotSupportedError: If the ``gguf`` package is not installed.
         FileExistsError: If ``folder`` holds other files.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     make_once(folder, partial(_is_complete, folder), partial(_make, folder, progress))
     return folder
 

@@ -138,7 +138,7 @@ class Embeddings:
         plan, about, files = read_manifest(path, "embeddings")
         width, dtype = _width(about), _dtype(about)
         shards = [EmbeddingShard(file, width, dtype, verify) for file in files]
-        return cls(Path(path), shards, width, dtype, plan.made_by)
+        return cls(Path(path).expanduser(), shards, width, dtype, plan.made_by)
 
     def __len__(self) -> int:
         return self.shards[-1].first + len(self.shards[-1])

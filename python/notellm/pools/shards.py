@@ -137,7 +137,7 @@ class Shards:
         Raises:
             DataError: If the folder holds something else, or shards of another model, other options or other notes.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         if path.exists() and not path.is_dir():
             raise DataError(f"{path}: must be a folder, but is a file; try another name")
         with locked(path / MANIFEST):
@@ -271,7 +271,7 @@ def read_manifest(path: str | Path, kind: str) -> tuple[Plan, Node, list[ShardFi
     Raises:
         DataError: If the manifest is missing, damaged or not complete, or a file is missing or has another size.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     manifest = path / MANIFEST
     node = Node(read_json_object(manifest), str(manifest))
     if node.count("version") != _VERSION:

@@ -108,7 +108,7 @@ class Trainer:
         asked = options or TrainOptions()
         self.options = replace(asked, dtype=resolve_dtype(asked.dtype, model.device))
         self._takes_saved_dtype = asked.dtype == AUTO
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else Path(folder).expanduser()
         first, last = chosen_callbacks(self.options, self.folder, validate, about)
         self.callbacks = [*first, *callbacks, *last]
         check_distinct(self.callbacks)

@@ -3,11 +3,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from model_folders import changed
+from notellm import LoraOptions, Trainer, TrainOptions
+from notellm.export import export_sentence_transformers
 from notellm.models.notellm import NoteLLM
 
 FILES = {
@@ -50,6 +53,19 @@ def test_an_id_that_is_no_token_is_not_written_for_transformers(tiny_folder, tmp
     generation = json.loads((tmp_path / "saved/generation_config.json").read_text())
     assert generation == {"eos_token_id": 0, "bos_token_id": 3}
     assert "pad_token" not in json.loads((tmp_path / "saved/tokenizer_config.json").read_text())
+
+
+def test_a_tilde_is_the_home_folder(tiny, notes, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    tiny.save_pretrained("~/model")
+    export_sentence_transformers(tiny, "~/exported")
+    tiny.add_lora(LoraOptions(r=1)).save_peft("~/adapter")
+    NoteLLM.from_pretrained("~/model").load_peft("~/adapter")
+    pairs = np.array([0]), np.array([1])
+    Trainer(tiny, notes, *pairs, TrainOptions(pairs_per_step=1, max_steps=1), folder="~/run").train()
+    names = {"model", "exported", "adapter", "run"}
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == names
 
 
 def test_what_transformers_needs_is_written_where_the_folder_had_it_not(tiny, tmp_path):

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from notellm import DataError, Embeddings
+from notellm import DataError, Embeddings, load_embeddings, save_embeddings
 from notellm.int8 import from_int8, to_int8
 from notellm.pools import embeddings
 from notellm.pools.columns import write_shard
@@ -84,6 +84,17 @@ def test_an_empty_pool_in_int8(tmp_path, vectors):
     found = Embeddings.open(save(tmp_path / "v", vectors[:0], ids=[], storage="int8"))
     assert found.vectors.shape == found.rows(0, 0).shape == (0, 5)
     assert [len(rows) for _, rows in found.blocks] == [0]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, vectors, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    save("~/folder", vectors)
+    save_embeddings("~/one.npy", ["a"], vectors[:1])
+    assert len(load_embeddings("~/one.npy")[0]) == 1
+    assert Embeddings.open("~/folder").path == tmp_path / "folder"
+    assert {path.name for path in tmp_path.iterdir()} >= {"folder", "one.npy", "one.ids.txt"}
+    assert not (tmp_path / "~").exists()
 
 
 @pytest.mark.parametrize("storage", ["fp32", "int8"])
