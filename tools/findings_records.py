@@ -16,7 +16,7 @@ from findings_ledger import LedgerRecords, Percent
 
 from notellm.app.studies import Ledger, Study, Table, load_study, make_table
 from notellm.app.studies.columns import CellValues, Column
-from notellm.app.studies.differences import MARGIN, SAMPLES
+from notellm.app.studies.differences import MARGIN, POINTS, SAMPLES
 from notellm.app.studies.runs import Run, runs_of
 from notellm.app.studies.table import Score, TableRow, signed
 from notellm.app.studies.values import values_of
@@ -206,7 +206,8 @@ class StudyRecords:
         """All rows and cut-offs are tested together."""
         cutoffs = self.option("evaluation.ks")
         resampled = {(row, k): _low_minus_high(self._done(row), k) for row in self.rows for k in cutoffs}
-        found = compare(list(resampled.values()), margin=MARGIN)
+        systems = sum(self.seeds(row) > 1 for row in self.rows)
+        found = compare(list(resampled.values()), margin=MARGIN, unit=POINTS, systems=systems)
         return {key: Difference(key[0], one) for key, one in zip(resampled, found, strict=True)}
 
     def table_file(self) -> tuple[Path, str]:

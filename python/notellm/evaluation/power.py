@@ -59,7 +59,7 @@ def needed(
     Example:
         >>> found = needed(Variance(0.5, 0.5, 0.1, 3, 400), effect=2.0)
         >>> round(found.now, 1), found.seeds, found.times, found.both
-        (3.1, 15, None, (6, 2.0))
+        (4.1, 16, None, (7, 2.0))
     """
     if not effect > 0:
         raise ValueError(f"needed: effect must be above 0, but is {effect:g}")

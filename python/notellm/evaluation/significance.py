@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from notellm.evaluation.moderation import moderated
 from notellm.evaluation.resampling import LEVEL, Resampled, Variance
+from notellm.evaluation.tails import critical, upper_tail
 from notellm.metrics.bootstrap import Interval
 
 ALPHA = 1 - LEVEL
@@ -51,7 +53,12 @@ class Comparison:
 
 
 def compare(
-    resampled: Sequence[Resampled], *, margin: float = MARGIN, alpha: float = ALPHA
+    resampled: Sequence[Resampled],
+    *,
+    margin: float = MARGIN,
+    alpha: float = ALPHA,
+    unit: float = 1.0,
+    systems: int = 1,
 ) -> list[Comparison]:
     """Compares systems with another one: all comparisons of a table at once, since each one more is a chance to err.
 
@@ -62,6 +69,9 @@ def compare(
         margin: The largest difference that does not matter, in the metric's unit.
         alpha: The chance that any verdict of the table is wrong: of all claims of a difference together, and of all
             claims of equivalence together.
+        unit: The most by which two systems can differ at a query, in the metric's unit.
+        systems: How many of the systems compared were trained with several seeds, see `moderated`; by default each
+            comparison's seeds speak for themselves alone, which with few of them is hardly anything.
 
     Raises:
         ValueError: If the margin or alpha is not above 0.
@@ -77,7 +87,10 @@ def compare(
         raise ValueError(
             f"compare: margin must be above 0 and alpha in (0, 1), but are {margin:g} and {alpha:g}"
         )
-    apart, near = holm([_p(of) for of in resampled]), holm([_p_apart(of, margin) for of in resampled])
+    variances = moderated([of.variance for of in resampled], systems)
+    own = [replace(of, variance=variance) for of, variance in zip(resampled, variances, strict=True)]
+    apart = holm([chance_of_none(of) for of in own])
+    near = holm([_chance_of_more(of, margin, unit) for of in own])
     return [
         Comparison(
             difference=of.interval,
@@ -86,7 +99,7 @@ def compare(
             smallest=smallest_seen(of.variance, comparisons=len(resampled), alpha=alpha),
             verdict=_verdict(of.mean, p <= alpha, p_apart <= alpha),
         )
-        for of, p, p_apart in zip(resampled, apart, near, strict=True)
+        for of, p, p_apart in zip(own, apart, near, strict=True)
     ]
 
 
@@ -131,27 +144,33 @@ def smallest_seen(
     """
     if variance.targets < 2:
         return float("inf")
-    freedom = variance.freedom
-    quantiles = stats.t.ppf(1 - alpha / 2 / max(comparisons, 1), freedom) + stats.t.ppf(power, freedom)
-    return float(quantiles * np.sqrt(variance.total))
+    seen = critical(alpha / 2 / max(comparisons, 1), variance)
+    return float(seen + stats.t.ppf(power, variance.freedom) * np.sqrt(variance.total))
 
 
-def _p(of: Resampled) -> float:
-    """Two-sided, of no difference: how often draws are as far from the mean as 0 is; one target alone says nothing."""
+def chance_of_none(of: Resampled) -> float:
+    """The chance of a mean as far from 0 or farther, on either side, if the true one is 0 (p, not corrected).
+
+    One target alone says nothing. Where all targets agree nothing is known of the variance, but that their signs agree
+    by chance is as rare as it is for a coin.
+    """
+    targets = of.variance.targets
+    if targets < 2 or of.mean == 0:
+        return 1.0
+    return min(1.0, max(2 * upper_tail(abs(of.mean), of.variance), 2.0 ** (1 - min(targets, 1000))))
+
+
+def _chance_of_more(of: Resampled, margin: float, unit: float) -> float:
+    """The chance of a mean so near to 0, if the true one is outside of the margin; one target alone says nothing.
+
+    Where no target differs, a share of them may differ by a unit: that none of those drawn does is as rare as that.
+    """
+    inside = margin - abs(of.mean)
     if of.variance.targets < 2:
         return 1.0
-    return _share(np.abs(of.draws - of.mean) >= abs(of.mean))
-
-
-def _p_apart(of: Resampled, margin: float) -> float:
-    if of.variance.targets < 2:
-        return 1.0
-    off = of.draws - of.mean
-    return max(_share(off <= of.mean - margin), _share(off >= of.mean + margin))
-
-
-def _share(are: npt.NDArray[np.bool_]) -> float:
-    return float((1 + are.sum()) / (1 + len(are)))
+    if of.variance.total == 0 and inside > 0:
+        return float((1 - min(inside / unit, 1.0)) ** of.variance.targets)
+    return upper_tail(inside, of.variance)
 
 
 def _verdict(mean: float, is_apart: bool, is_near: bool) -> Verdict:

@@ -1,11 +1,17 @@
 """Intervals and tests that know of shared targets and seeds: by simulation of what is claimed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from notellm.evaluation import Verdict, compare, holm, resample
+from notellm.evaluation.moderation import moderated
 from notellm.evaluation.power import needed
-from notellm.evaluation.significance import smallest_seen
+from notellm.evaluation.resampling import Variance
+from notellm.evaluation.significance import chance_of_none, smallest_seen
+from notellm.evaluation.tails import critical, upper_tail
 from notellm.metrics import bootstrap_mean
 
 TRIALS = 300
@@ -107,6 +113,45 @@ def test_no_claim_of_a_table_is_wrong_too_often():
     assert wrong / (TRIALS // 2) < 0.09
 
 
+@pytest.mark.parametrize("of_seed", [0.3, 1.0])
+def test_nor_with_three_seeds_however_much_they_differ(of_seed):
+    """Corrected for 24 comparisons, a claim looks far out into the tails, where three seeds say little."""
+    wrong = 0
+    for trial in range(TRIALS // 2):
+        random = np.random.default_rng(trial)
+        values = [drawn(random, 3, 60, of_seed=of_seed, of_target=1, rest=1) for _ in range(24)]
+        wrong += min(holm([chance_of_none(resample(*of, samples=1)) for of in values])) <= 0.05
+    assert wrong / (TRIALS // 2) < 0.09
+
+
+def test_tails_are_those_of_two_variables_of_student_s():
+    random, variance = np.random.default_rng(0), Variance(0.5, 0.4, 0.1, 3, 61)
+    drawn_ones = np.sqrt(0.5) * random.standard_t(2, 400_000) + np.sqrt(0.3) * random.standard_t(60, 400_000)
+    for distance in (-1.0, 0.0, 0.7, 3.0, 9.0):
+        expected = (drawn_ones >= distance).mean()
+        assert upper_tail(distance, variance) == pytest.approx(expected, rel=0.03, abs=1e-4)
+    for chance in (0.2, 0.01, 1e-6):
+        assert upper_tail(critical(chance, variance), variance) == pytest.approx(chance, rel=1e-3)
+    for freedom, alone in ((60, Variance(0.0, 0.3, 0.0, 1, 61)), (2, Variance(0.3, 0.3, 0.3, 3, 61))):
+        assert upper_tail(1.1, alone) == pytest.approx(stats.t.sf(1.1 / np.sqrt(0.3), freedom))
+
+
+def test_a_large_table_decides_what_is_clear():
+    """However many comparisons it has: no number of resamples limits what can be told."""
+    noise = np.random.default_rng(1).normal(size=900)
+    found = compare([resample(0.5 + 0.03 * noise, np.arange(900), samples=10)] * 200)
+    assert {one.verdict for one in found} == {"higher"}
+
+
+@pytest.mark.parametrize(
+    ("values", "p"), [([1.0] * 2, 0.5), ([1.0] * 5, 0.0625), ([1.0] * 8, 2**-7), ([0.0] * 5, 1.0)]
+)
+def test_a_few_targets_that_agree_are_no_certainty(values, p):
+    (found,) = compare([resample(values, np.arange(len(values)))])
+    assert found.p == pytest.approx(p)
+    assert found.verdict == ("higher" if p < 0.05 else "undecided")
+
+
 def test_verdicts():
     random = np.random.default_rng(1)
     noise = random.normal(size=900)
@@ -170,3 +215,48 @@ def test_needed_seeds_and_targets_suffice_and_fewer_do_not():
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def table(random, of_seed, *, untrained=3, columns=4, targets=60):
+    """Differences of trained systems and untrained ones from a trained one, with three seeds each; none is better."""
+
+    def system(spread, common):
+        seeds = 0.6 * spread * random.normal(size=3) + 0.8 * common
+        return of_target[len(made)] + seeds[:, None] + 0.5 * random.normal(size=(3, targets))
+
+    of_target, resampled = random.normal(size=(len(of_seed) + untrained, targets)), []
+    commons = [spread * random.normal(size=3) for spread in of_seed]
+    for _ in range(columns):
+        made = []
+        for spread, common in zip(of_seed, commons, strict=True):
+            made.append(system(spread, common))
+        for row in of_target[len(of_seed) :]:
+            made.append(np.repeat(row[None], 3, axis=0))
+        rows, places = np.repeat(np.arange(3), targets), np.tile(np.arange(targets), 3)
+        resampled += [resample((other - made[0]).ravel(), places, rows, samples=1) for other in made[1:]]
+    return resampled
+
+
+@pytest.mark.parametrize("of_seed", [[0.1] * 4, [0.1, 0.3, 0.1, 0.1], [1.0] * 4], ids=str)
+def test_nor_where_seeds_are_taken_together(of_seed):
+    wrong, known = 0, []
+    for trial in range(TRIALS // 3):
+        resampled = table(np.random.default_rng(trial), of_seed)
+        variances = moderated([of.variance for of in resampled], len(of_seed))
+        chances = [
+            chance_of_none(replace(of, variance=v)) for of, v in zip(resampled, variances, strict=True)
+        ]
+        wrong += min(holm(chances)) <= 0.05
+        known.append(np.median([of.seed_freedom for of in variances]))
+    assert wrong / (TRIALS // 3) < 0.09
+    assert np.median(known) > 4  # of one row's seeds alone: 2
+
+
+def test_what_seeds_do_is_never_taken_for_less_than_they_show():
+    calm, wild = Variance(0.011, 0.5, 0.01, 3, 60), Variance(0.4, 0.5, 0.01, 3, 60)
+    found = moderated([calm] * 6 + [wild], 4)
+    assert found[0].of_seeds >= calm.of_seeds
+    assert found[-1].of_seeds == wild.of_seeds
+    assert all(2 < of.seed_freedom <= 8 for of in found)
+    assert moderated([calm, wild], 4) == [calm, wild]  # too few to tell
+    assert moderated([calm] * 6, 1) == [calm] * 6

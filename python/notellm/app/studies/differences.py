@@ -16,6 +16,9 @@ from notellm.evaluation import Comparison, Resampled, compare, resample
 MARGIN = 0.5
 """Percentage points: the default of what does not matter."""
 
+POINTS = 100.0
+"""Of a fraction of 1: the most by which a query can differ."""
+
 SAMPLES = 2000
 
 Key = tuple[str, str]
@@ -30,11 +33,15 @@ class Paired:
         resampled: Its mean over queries, targets or notes, and seeds, resampled.
         queries: How many queries, or notes, a seed has; the mean, if they differ.
         knows_targets: Whether the files of ranks say which queries share targets.
+        own_seeds: Seeds of the row itself.
+        base_seeds: Seeds of the row it is compared with.
     """
 
     resampled: Resampled
     queries: int
     knows_targets: bool
+    own_seeds: int
+    base_seeds: int
 
 
 def differences(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[str]) -> dict[Key, Paired]:
@@ -58,8 +65,16 @@ def differences(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[
 
 def comparisons(paired: Mapping[Key, Paired], margin: float = MARGIN) -> dict[Key, Comparison]:
     """Tests all differences of a table at once."""
-    found = compare([of.resampled for of in paired.values()], margin=margin)
+    found = compare(
+        [of.resampled for of in paired.values()], margin=margin, unit=POINTS, systems=systems(paired)
+    )
     return dict(zip(paired, found, strict=True))
+
+
+def systems(paired: Mapping[Key, Paired]) -> int:
+    """How many rows of a table have several seeds, the one that all are compared with included."""
+    rows = {row for (row, _), of in paired.items() if of.own_seeds > 1}
+    return len(rows) + any(of.base_seeds > 1 for of in paired.values())
 
 
 class _Values:
@@ -91,7 +106,8 @@ def _paired(mine: Sequence[Run], theirs: Sequence[Run], column: Column, kept: _V
         return None
     label = [np.concatenate(of) for of in (targets, seeds)]
     resampled = resample(np.concatenate(values), *label, macro=column.is_macro, samples=SAMPLES)
-    return Paired(resampled, round(np.mean([len(of) for of in values])), knows)
+    queries = round(np.mean([len(of) for of in values]))
+    return Paired(resampled, queries, knows, *(sum(run.is_done for run in of) for of in (mine, theirs)))
 
 
 def _fit(pair: tuple[Run, Run], a: CellValues, b: CellValues) -> bool:

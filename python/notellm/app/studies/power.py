@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from notellm.app.studies.differences import Paired, differences
+from notellm.app.studies.differences import Paired, differences, systems
 from notellm.app.studies.printing import Escape, Grid, Printable
 from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
 from notellm.app.studies.table import MISSING, column_name
+from notellm.evaluation.moderation import moderated
 from notellm.evaluation.power import MOST_SEEDS, MOST_TIMES, Needed, needed
 
 
@@ -91,13 +92,9 @@ def make_power(study: Study, effect: float, *, against: str | None = None) -> Po
             f"make_power: {base} and another row must have been run, on the same queries, but have not; try notellm "
             "sweep, with a few seeds"
         )
+    variances = moderated([of.resampled.variance for of in found.values()], systems(found))
     rows = [
-        PowerRow(
-            names[row],
-            column,
-            paired,
-            needed(paired.resampled.variance, effect=effect, comparisons=len(found)),
-        )
-        for (row, column), paired in found.items()
+        PowerRow(names[row], column, paired, needed(variance, effect=effect, comparisons=len(found)))
+        for ((row, column), paired), variance in zip(found.items(), variances, strict=True)
     ]
     return PowerTable(f"{study.title} (scale: {study.scale})", names[base], effect, rows)

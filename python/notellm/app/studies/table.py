@@ -110,7 +110,8 @@ class Table(Printable):
             "same queries, or notes, and seeds, in points; *: higher or lower, =: within "
             f"\u00b1{self.margin:g} points, each beyond doubt: 5 % over all {count} comparisons together (Holm). Whole "
             "targets, or notes, and whole seeds are drawn (bootstrap): the luck of training counts where a row has "
-            f"several seeds. {self.remarks}".rstrip()
+            "several seeds. How much seeds differ is estimated from all rows together, since a few of one row say "
+            f"little of it. {self.remarks}".rstrip()
         )
 
     def grid(self, escape: Escape) -> Grid:
