@@ -1,5 +1,6 @@
 """Means with bootstrap intervals, computed, and read from an ``evaluation.json``."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,12 @@ from notellm.metrics.bootstrap import RESAMPLES
 
 Values = npt.NDArray[np.float64]
 
+Range = tuple[float, float]
+"""The least and the largest value that a metric can have."""
+
+ANYWHERE: Range = (-math.inf, math.inf)
+RATE: Range = (0.0, 1.0)
+
 
 @dataclass(frozen=True)
 class Bootstrap:
@@ -21,11 +28,23 @@ class Bootstrap:
     samples: int = RESAMPLES
     seed: int = 0
 
-    def mean(self, values: Values, targets: npt.ArrayLike | None = None) -> Interval:
-        """The mean of one value per query, with its interval; whole targets are drawn, if queries share some."""
+    def mean(
+        self, values: Values, targets: npt.ArrayLike | None = None, *, within: Range = ANYWHERE
+    ) -> Interval:
+        """The mean of one value per query, with its interval; whole targets are drawn, if queries share some.
+
+        Args:
+            values: Shape ``(Q,)``.
+            targets: Shape ``(Q,)``: the target of each query.
+            within: Where a value, and so the mean, can be: an interval of few targets could reach beyond.
+        """
         if targets is None or len(np.unique(np.asarray(targets))) == len(values):
             return bootstrap_mean(values, samples=self.samples, seed=self.seed)
-        return self.resample(values, targets).interval
+        return self.resample(values, targets).interval.within(*within)
+
+    def macro_mean(self, values: Values, targets: npt.ArrayLike, *, within: Range = ANYWHERE) -> Interval:
+        """The same, but every target weighs the same."""
+        return self.resample(values, targets, macro=True).interval.within(*within)
 
     def resample(self, values: Values, targets: npt.ArrayLike, *, macro: bool = False) -> Resampled:
         """The mean of values, or of their targets, as other targets might have given it."""

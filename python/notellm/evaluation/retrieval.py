@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from notellm.evaluation.intervals import Bootstrap, Values
+from notellm.evaluation.intervals import RATE, Bootstrap, Values
 from notellm.evaluation.options import NAMES, EvaluationOptions
 from notellm.evaluation.query_values import QueryValues, query_values
 from notellm.evaluation.results import Evaluation
@@ -177,7 +177,7 @@ def _check_systems(systems: Mapping[str, Ranks], queries: int) -> None:
 
 @dataclass(frozen=True)
 class _Means:
-    """Means over queries that share targets."""
+    """Means of rates over queries that share targets."""
 
     ks: Sequence[int]
     targets: npt.NDArray[np.int64]
@@ -185,14 +185,14 @@ class _Means:
 
     def of(self, values: Values, chosen: BoolArray | None = None) -> Interval:
         rows = slice(None) if chosen is None else chosen
-        return self.bootstrap.mean(np.ascontiguousarray(values[rows]), self.targets[rows])
+        return self.bootstrap.mean(np.ascontiguousarray(values[rows]), self.targets[rows], within=RATE)
 
     def at_cutoffs(self, values: Values, chosen: BoolArray | None = None) -> dict[int, Interval]:
         return {int(k): self.of(values[:, column], chosen) for column, k in enumerate(self.ks)}
 
     def by_target(self, own: QueryValues, score: Values) -> ByTarget:
         def macro(values: Values) -> Interval:
-            return self.bootstrap.resample(values, self.targets, macro=True).interval
+            return self.bootstrap.macro_mean(values, self.targets, within=RATE)
 
         recall, ndcg = (
             {int(k): macro(values[:, column]) for column, k in enumerate(self.ks)}

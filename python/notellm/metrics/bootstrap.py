@@ -1,5 +1,7 @@
 """Bootstrap intervals: how much a mean could change with another sample of queries or notes."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,15 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+    def within(self, least: float, most: float) -> Interval:
+        """The part of it where the mean can be.
+
+        Example:
+            >>> Interval(0.9, 0.5, 1.1).within(0, 1)
+            Interval(value=0.9, low=0.5, high=1)
+        """
+        return Interval(*(min(max(one, least), most) for one in self))
 
 
 def bootstrap_mean(

@@ -54,6 +54,19 @@ def test_exposure_is_that_of_the_target_at_quantiles_of_the_pool():
     assert sides["high"].recall[10].value == 0
 
 
+def test_intervals_of_few_shared_targets_stay_where_rates_can_be():
+    """Nine queries, one of which misses; two share a target, so that whole targets are drawn."""
+    targets = [0, 0, *range(1, 8)]
+    for hits in ([0] * 8 + [15], [15] * 8 + [0]):
+        found = evaluate_retrieval({"trained": ranks(hits)}, targets, EXPOSURE, ks=[10], bootstrap=FEW)
+        (own,) = found.systems
+        macro = own.by_target
+        intervals = [own.recall[10], own.ndcg[10], own.map[10], own.mrr, own.log_score]
+        intervals += [macro.recall[10], macro.ndcg[10], macro.mrr, macro.log_score]
+        assert all(0 <= one.low < one.value < one.high <= 1 for one in intervals)
+        assert {own.recall[10].low, own.recall[10].high} & {0, 1}
+
+
 def test_a_side_without_queries_is_left_out():
     tree = evaluate_retrieval({"trained": ranks([0])}, [10], EXPOSURE, ks=[1], bootstrap=FEW)
     assert tree.systems[0].exposure == {}
