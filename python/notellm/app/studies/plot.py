@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from notellm.app.studies.cell import TRAINED, Cell
+from notellm.app.studies.columns import Column
 from notellm.app.studies.figures import draw, tidy
-from notellm.app.studies.ranks import exposure_of, hits_of
+from notellm.app.studies.ranks import exposure_of, hits_of, ranked_values
 from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
 from notellm.app.studies.table import Table, TableRow, column_name
-from notellm.metrics import bootstrap_mean
+from notellm.evaluation import resample
+from notellm.metrics import Interval
 from notellm.metrics.ranking import mid_ranks
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 DECILES = 10
 
@@ -133,8 +137,8 @@ def plot_recall(study: Study, path: str | Path) -> Path:
 def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
     """Draws Recall@k of every row by tenths of the queries, from the least exposed targets to the most exposed.
 
-    Bars are 95 % bootstrap intervals over queries, of means over seeds; where each seed has queries of its own, over
-    all of them. Targets with equal exposure are all put in one tenth (the middle one of those they would fill), so some
+    Bars are 95 % bootstrap intervals of means over seeds: whole targets, and whole seeds if there are several, are
+    drawn. Targets with equal exposure are all put in one tenth (the middle one of those they would fill), so some
     tenths may be empty.
 
     Args:
@@ -149,27 +153,28 @@ def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
         ValueError: If the file has another ending, no row has ranks, or rows have other queries than the first.
         NotSupportedError: If matplotlib is not installed.
     """
-    rows = [(cells[0].row.name, *_by_exposure(cells, f"recall@{k}")) for cells in _finished(study).values()]
-    deciles = rows[0][1]
-    if not all(np.array_equal(of, deciles) for _, of, _ in rows):
+    rows = [
+        _by_exposure(cells, Column(f"recall@{k}", "", is_macro=False)) for cells in _finished(study).values()
+    ]
+    if not all(np.array_equal(row.queries, rows[0].queries) for row in rows):
         raise ValueError("plot_exposure: all rows must have the same queries, but some have others")
-    counts = np.bincount(deciles, minlength=DECILES)
+    counts = np.bincount(rows[0].queries, minlength=DECILES)
 
     def paint(figure: Any) -> None:
         axes = figure.subplots()
-        for place, (name, _, hits) in enumerate(rows):
-            found = {tenth: bootstrap_mean(hits[deciles == tenth]) for tenth in np.flatnonzero(counts)}
+        for place, row in enumerate(rows):
+            found = {tenth: row.recall(int(tenth)) for tenth in np.flatnonzero(counts)}
             shift = 0.5 * (place / max(len(rows) - 1, 1) - 0.5)
             values = np.array([interval.value for interval in found.values()])
             low, high = (np.array([getattr(i, side) for i in found.values()]) for side in ("low", "high"))
             axes.errorbar(
                 np.array(list(found)) + shift,
                 values,
-                [values - low, high - values],
+                np.maximum(0, [values - low, high - values]),  # they are rounded
                 fmt="o",
                 markersize=4,
                 capsize=2,
-                label=name,
+                label=row.name,
             )
         labels = [f"{tenth + 1}\n({count})" for tenth, count in enumerate(counts)]
         axes.set_xticks(range(DECILES), labels)
@@ -235,15 +240,46 @@ def plot_time(study: Study, path: str | Path, *, k: int = 10) -> Path:
     return draw(path, f"{study.title} (scale: {study.scale})", (9, 4.5), paint)
 
 
-def _by_exposure(cells: Sequence[Cell], column: str) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Tenths and hits, in percent, of a row's queries: means over seeds if all have the same, else one by one."""
-    deciles, hits = [_deciles(cell) for cell in cells], [100 * _hits(cell, column) for cell in cells]
-    if all(np.array_equal(of, deciles[0]) for of in deciles):
-        return deciles[0], np.mean(hits, axis=0)
-    return np.concatenate(deciles), np.concatenate(hits)
+@dataclass(frozen=True)
+class _ByExposure:
+    """A row's recall, query by query and seed by seed: shape ``(n,)`` each.
+
+    Attributes:
+        name: Of the row.
+        queries: The tenth of each query, counted once if all seeds have the same.
+        tenths: The tenth of each value.
+        values: In 0..1. targets: A number for the target of each. seeds: Likewise.
+    """
+
+    name: str
+    queries: IntArray
+    tenths: IntArray
+    values: FloatArray
+    targets: IntArray
+    seeds: IntArray
+
+    def recall(self, tenth: int) -> Interval:
+        """Of the queries in a tenth, in percent."""
+        chosen = self.tenths == tenth
+        values, targets, seeds = (of[chosen] for of in (self.values, self.targets, self.seeds))
+        return resample(100 * values, targets, seeds).interval.within(0, 100)
 
 
-def _deciles(cell: Cell) -> npt.NDArray[np.int64]:
+def _by_exposure(cells: Sequence[Cell], column: Column) -> _ByExposure:
+    deciles = [_deciles(cell) for cell in cells]
+    found = [one for cell in cells if (one := ranked_values(cell, column))]  # a finished cell has them
+    is_same = all(np.array_equal(of, deciles[0]) for of in deciles)
+    return _ByExposure(
+        cells[0].row.name,
+        deciles[0] if is_same else np.concatenate(deciles),
+        np.concatenate(deciles),
+        np.concatenate([one.values for one in found]),
+        np.concatenate([one.labels for one in found]),
+        np.repeat(np.arange(len(cells)), [len(one.values) for one in found]),
+    )
+
+
+def _deciles(cell: Cell) -> IntArray:
     """Shape ``(Q,)``: 0 for the tenth of the queries whose targets are least exposed, ... 9; equal ones together."""
     places = exposure_of(cell)
     assert places is not None  # a cell with ranks has them

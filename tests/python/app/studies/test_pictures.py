@@ -70,6 +70,18 @@ def test_curves_show_what_was_measured(swept, place, monkeypatch):
     assert mean == pytest.approx(100 * done["words"]["recall@1"])
 
 
+def test_bars_by_exposure_are_of_whole_targets_and_seeds():
+    """Ten queries of two targets, one of which both seeds find: more than two targets say is not known."""
+    from notellm.app.studies.plot import _ByExposure
+
+    tenths, values = np.zeros(20, np.int64), np.repeat([1.0, 0.0, 1.0, 0.0], 5)
+    targets, seeds = np.repeat([7, 8, 7, 8], 5), np.repeat([0, 1], 10)
+    found = _ByExposure("r", tenths[:10], tenths, values, targets, seeds).recall(0)
+    assert found == (50, 0, 100)
+    alone = _ByExposure("r", tenths, tenths, values, np.arange(20), np.zeros(20, np.int64)).recall(0)
+    assert 20 < alone.low < alone.high < 80
+
+
 def test_time_is_that_of_training_and_what_is_not_trained_is_a_line(swept, monkeypatch):
     from matplotlib.figure import Figure
 
