@@ -39,6 +39,7 @@ class Variance:
         of_both: The part that both of these contain: what differs from one seed to the other at single targets.
         seeds: Number of seeds.
         targets: Number of targets.
+        seed_freedom: Degrees of freedom of the part of seeds; by default their number less one.
     """
 
     of_seeds: float
@@ -46,6 +47,11 @@ class Variance:
     of_both: float
     seeds: int
     targets: int
+    seed_freedom: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.seed_freedom:
+            object.__setattr__(self, "seed_freedom", float(self.seeds - 1))
 
     @property
     def total(self) -> float:
@@ -55,8 +61,8 @@ class Variance:
     @property
     def freedom(self) -> float:
         """Degrees of freedom of the total (Satterthwaite)."""
-        parts = ((self.of_seeds, self.seeds), (self.of_targets, self.targets))
-        below = sum(part**2 / (count - 1) for part, count in parts if count > 1)
+        parts = ((self.of_seeds, self.seed_freedom), (self.of_targets, self.targets - 1))
+        below = sum(part**2 / freedom for part, freedom in parts if freedom > 0)
         return float(max(1.0, self.total**2 / below)) if below > 0 else float("inf")
 
     def of_design(self, seeds: int, share: float) -> Variance:
@@ -67,7 +73,8 @@ class Variance:
         both = self.of_both * self.seeds / seeds / share
         if seeds == 1:
             return Variance(0.0, by_target + both, 0.0, 1, targets)
-        return Variance(by_seed + both, by_target + both, both, seeds, targets)
+        known = self.seed_freedom * (seeds - 1) / (self.seeds - 1) if self.seeds > 1 else 0.0
+        return Variance(by_seed + both, by_target + both, both, seeds, targets, known)
 
 
 @dataclass(frozen=True)
