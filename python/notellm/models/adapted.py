@@ -43,7 +43,9 @@ class Adapted(NoteModel):
             ValueError: If it has LoRA already, or merged LoRA that `unmerge_lora` could restore.
         """
         if self._unmerged is not None:
-            raise ValueError("add_lora: the model must be without LoRA, but has it; try merge_lora() first")
+            raise ValueError(
+                "add_lora: the model must be without LoRA, but keeps what it has merged; try unmerge_lora() first"
+            )
         self.lora = self._new_lora(options)
         lora.add(self.model, self.lora, self.emb_token_id, seed)
         self._freeze_head()

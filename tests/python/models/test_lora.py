@@ -211,7 +211,7 @@ class TestWithoutTraining:
         with pytest.raises(ValueError, match="unmerge_lora: there must be kept weights, but are none"):
             tiny.unmerge_lora()
         tiny.add_lora().merge_lora(keep=True)
-        with pytest.raises(ValueError, match="add_lora: the model must be without LoRA, but has it"):
+        with pytest.raises(ValueError, match=r"but keeps what it has merged; try unmerge_lora\(\) first"):
             tiny.add_lora()
         with pytest.raises(ValueError, match="add_lora: the model must be without LoRA, but has it"):
             tiny.unmerge_lora().add_lora()
