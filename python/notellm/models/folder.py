@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -175,7 +175,7 @@ def completed(
     return made | kept
 
 
-def _is_token(number: object, tokenizer: Tokenizer) -> bool:
+def _is_token(number: object, tokenizer: Tokenizer) -> TypeGuard[int]:
     """Whether it is an id of the tokenizer; some checkpoints say -1 where they have no such token."""
     count = tokenizer.get_vocab_size(with_added_tokens=True)
     return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count
