@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from notellm.errors import ConfigError
-
 __all__ = ["cache_folder"]
 
 
@@ -23,5 +21,7 @@ def cache_folder(name: str = "") -> Path:
     """
     base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     if base.startswith("~"):
+        from notellm.errors import ConfigError  # of the core, without which the doctor reads this, too
+
         raise ConfigError("cache: a home folder must be known, but is not; try to set XDG_CACHE_HOME")
     return Path(base) / "notellm" / name
