@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import IO
 
 from notellm.interrupts import before_a_hard_end, finishing
+from notellm.io.targets import behind_links, check_file, check_folder
 
 __all__ = [
     "append_whole",
     "atomic_folder",
     "atomic_write",
+    "hold",
     "holder_of",
     "locked",
     "make_once",
@@ -53,13 +55,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     new file, even if the body's writer sets others.
 
     Args:
-        path: The file to write; missing parent folders are created.
+        path: The file to write; missing parent folders are created. Of a link, what it leads to is written.
 
     Yields:
         The temporary path to write to, an empty file.
 
     Raises:
         OSError: If it cannot be written (the disk is full, the folder is read-only); names ``path``.
+        ValueError: If ``path`` is a device or a pipe.
 
     Example:
         >>> folder = getfixture("tmp_path")
@@ -68,10 +71,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         >>> [file.name for file in folder.iterdir()]
         ['a.txt']
     """
-    path = Path(path)
+    check_file(path)
+    given, path = path, behind_links(path)
     _make_folder(path.parent)
-    with finishing("file", then_stop=True), _temporary(path) as temporary, _named(path):
-        with _named(path, is_ours=True):
+    with finishing("file", then_stop=True), _temporary(path) as temporary, _named(given):
+        with _named(given, is_ours=True):
             temporary.touch()
         mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
@@ -88,7 +92,7 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """Fills a folder under a temporary name beside it, then renames it into place.
 
     Args:
-        path: The folder to create; missing parent folders are created, too.
+        path: The folder to create; missing parent folders are created, too. Of a link, what it leads to is created.
         replace: Whether an existing folder that is not empty is replaced by the new one. Two folders
             cannot be swapped in one call, so for an instant between two renames there is none.
 
@@ -98,13 +102,15 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         FileExistsError: If ``path`` is a non-empty folder and ``replace`` is false.
         OSError: As `atomic_write`.
+        ValueError: If ``path`` is a folder that cannot be replaced.
     """
-    path = Path(path)
+    check_folder(path)
+    given, path = path, behind_links(path)
     if not replace and path.is_dir() and any(path.iterdir()):
-        raise FileExistsError(f"{path}: must be empty or absent, but holds files; try another folder")
+        raise FileExistsError(f"{given}: must be empty or absent, but holds files; try another folder")
     _make_folder(path.parent)
-    with finishing("file", then_stop=True), _temporary(path) as temporary, _named(path):
-        with _named(path, is_ours=True):
+    with finishing("file", then_stop=True), _temporary(path) as temporary, _named(given):
+        with _named(given, is_ours=True):
             temporary.mkdir()
         mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
@@ -204,16 +210,22 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
 
     Yields:
         Whether this process has the lock: false only if another process has it and ``wait`` is false.
+
+    Raises:
+        OSError: If there can be no lock: the folder is read-only, or its file system has none.
     """
     name = _lock_of(Path(path))
     _make_folder(name.parent)
     while True:
         with _opened(name) as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                hold(lock.fileno(), name, wait=wait)
             except BlockingIOError:
                 yield False
                 return
+            except OSError:
+                name.unlink(missing_ok=True)
+                raise
             if not _is_file_of(lock.fileno(), name):  # its last holder has removed it meanwhile
                 continue
             try:
@@ -222,6 +234,28 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
             finally:
                 name.unlink(missing_ok=True)
             return
+
+
+def hold(descriptor: int, path: str | Path, *, wait: bool = True) -> None:
+    """Locks an open file until it is closed.
+
+    Args:
+        descriptor: The file.
+        path: Its name, for the error.
+        wait: Whether to wait until no other process holds it.
+
+    Raises:
+        BlockingIOError: If another process holds it and ``wait`` is false.
+        OSError: If its file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise OSError(
+            f"{path}: must be locked, but: {error.strerror}; try a folder on another file system, or a mount with flock"
+        ) from error
 
 
 def holder_of(path: str | Path) -> str:
@@ -286,10 +320,10 @@ def scratch_folder(path: str | Path) -> Iterator[Path]:
     Yields:
         The folder, empty; it is removed at the end.
     """
-    path = Path(path)
+    given, path = path, behind_links(path)
     _make_folder(path.parent)
     with _temporary(path) as scratch:
-        with _named(path, is_ours=True):
+        with _named(given, is_ours=True):
             scratch.mkdir()
         yield scratch
 
@@ -308,7 +342,7 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from notellm.io.files import scratch_folder
+from notellm.io.targets import behind_links, check_file, check_folder
 
 __all__ = ["check_output", "check_output_folder"]
 
@@ -18,7 +19,8 @@ def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> N
 
     Raises:
         OSError: If no file can be written there; names it.
-        ValueError: If there is a folder of this name, or the file is one of those read, or in a folder that is read.
+        ValueError: If there is a folder, a device or a pipe of this name, or the file is one of those read, or in a
+            folder that is read.
 
     Example:
         >>> folder = getfixture("tmp_path")
@@ -28,17 +30,13 @@ def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> N
         Traceback (most recent call last):
         ValueError: ...notes.jsonl: must be another file than those read, but is one of them; try another name
     """
-    path = Path(path)
-    folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
-    with scratch_folder(folder / path.name):  # fails where nothing can be written
-        pass
+    path, there = Path(path), behind_links(path)
+    check_file(path)
+    _check_writable(there)
     if path.is_dir():
         raise ValueError(f"{path}: must be a file, but is a folder; try another name")
     if not path.exists():
         return
-    there = path.resolve()
     for read in reads:
         if read is not None and there.is_relative_to(Path(os.path.expanduser(read)).resolve()):
             raise ValueError(
@@ -55,16 +53,26 @@ def check_output_folder(path: str | Path, reads: Iterable[str | Path]) -> None:
 
     Raises:
         OSError: If nothing can be written there.
-        ValueError: If there is a file of this name, or the folder is one of those read, in one, or around one.
+        ValueError: If there is a file of this name, or the folder cannot be replaced, or is one of those read, in one,
+            or around one.
     """
-    path = Path(path)
+    path, there = Path(path), behind_links(path)
     if path.is_file():
         raise ValueError(f"{path}: must be a folder, but is a file; try another name")
-    check_output(path / "README.md")
-    there = path.resolve()
+    check_folder(path)
+    _check_writable(there)
     for read in (Path(read).resolve() for read in reads):
         if there.is_relative_to(read) or read.is_relative_to(there):
             raise ValueError(
                 f"{path}: must be another folder than {read}, which is read, but is in it or around it; try another "
                 "name"
             )
+
+
+def _check_writable(path: Path) -> None:
+    """Fails where nothing can be written beside a path, or where its folder would be."""
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    with scratch_folder(folder / path.name):
+        pass

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from notellm.app.studies.ledger import Ledger
 from notellm.io import files
 from notellm.io.files import append_whole, atomic_folder, atomic_write, holder_of, locked, scratch_folder
 
@@ -244,6 +246,59 @@ def test_a_folder_with_files_is_kept_unless_it_may_be_replaced(tmp_path):
     assert names(tmp_path) == ["model"]
 
 
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path):
+    (tmp_path / "far").mkdir()
+    for name in ("a", "model", "new"):
+        (tmp_path / name).symlink_to(f"far/{name}")
+    for _ in range(2):
+        fill_file(tmp_path / "a", lambda path: path.write_text("x"))
+        fill(tmp_path / "model", lambda path: path.write_text("x"))
+        with scratch_folder(tmp_path / "new"):
+            fill(tmp_path / "new", lambda path: path.write_text("x"))
+            assert len(names(tmp_path / "far")) == 4
+    assert all((tmp_path / name).is_symlink() for name in ("a", "model", "new"))
+    assert names(tmp_path) == ["a", "far", "model", "new"]
+    assert names(tmp_path / "far") == ["a", "model", "new"]
+    assert names(tmp_path / "far" / "model") == ["file"]
+
+
+def test_a_link_that_a_killed_writer_left_is_removed_alone(tmp_path):
+    (tmp_path / "far").mkdir()
+    left = tmp_path / f".a.{socket.gethostname()}-{dead_pid()}-0123abcd.part"
+    left.symlink_to("far")
+    fill_file(tmp_path / "a", lambda path: path.write_text("x"))
+    assert names(tmp_path) == ["a", "far"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_device_or_a_pipe_is_no_file_to_replace(tmp_path, kind):
+    path = tmp_path / "out"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to(os.devnull)
+    with pytest.raises(ValueError, match="out: must be a file, but is a device or a pipe; try another name"):
+        fill_file(path, lambda _: pytest.fail("no work must begin"))
+    assert names(tmp_path) == ["out"]
+    assert not path.is_file()
+
+
+def test_a_folder_that_cannot_be_replaced_is_refused_before_the_work(tmp_path, monkeypatch):
+    def refused(path, what):
+        with pytest.raises(
+            ValueError, match=f"must be a folder that can be replaced, but is {what}; try a folder"
+        ):
+            fill(path, lambda _: pytest.fail("no work must begin"))
+
+    monkeypatch.chdir(tmp_path)
+    refused(".", "the current one")
+    refused(tmp_path / "none" / "..", "the current one")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    monkeypatch.setattr(os.path, "ismount", lambda path: os.fspath(path) == os.fspath(tmp_path / "disk"))
+    refused(tmp_path / "disk", "a mount point")
+    refused(tmp_path / "link", "a mount point")
+    fill(tmp_path / "link" / "model", lambda path: path.write_text("x"))
+    assert names(tmp_path / "disk") == ["model"]
+
+
 def test_a_scratch_folder_is_gone_afterwards(tmp_path):
     with scratch_folder(tmp_path / "deep" / "model") as scratch:
         (scratch / "download").write_text("x")
@@ -290,6 +345,19 @@ def test_a_lock_says_who_holds_it(tmp_path):
     with locked(tmp_path / "model", wait=False) as is_ours:
         assert is_ours
         assert f"process {os.getpid()} on" in holder_of(tmp_path / "model")
+
+
+def test_a_file_system_without_locks_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    message = "model.lock: must be locked, but: Function not implemented; try a folder on another file system"
+    with pytest.raises(OSError, match=message), locked(tmp_path / "model"):
+        pass
+    assert names(tmp_path) == []
+    with pytest.raises(OSError, match=r"ledger\.jsonl: must be locked, but: Function not implemented; try"):
+        Ledger(tmp_path / "ledger.jsonl").append({"key": "a"})
 
 
 def abandoned_amid(path):

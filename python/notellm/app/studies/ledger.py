@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from notellm.io.files import append_whole
+from notellm.io.files import append_whole, hold
 from notellm.io.json_files import read_complete_lines
 from notellm.io.json_tree import Node
 
@@ -49,13 +48,13 @@ class Ledger:
         """Adds an entry, completely or not at all.
 
         Raises:
-            OSError: If there is no room for it, or the folder is read-only.
+            OSError: If there is no room for it, the folder is read-only, or its file system has no locks.
             ValueError: If a number is not finite.
         """
         line = json.dumps(dict(entry), ensure_ascii=False, allow_nan=False) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            hold(file.fileno(), self.path)
             _cut_torn_line(file.fileno())
             append_whole(file.fileno(), line.encode(), self.path)
             os.fsync(file.fileno())
