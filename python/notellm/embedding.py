@@ -1,7 +1,7 @@
 """Notes to vectors, and vectors to files."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,18 +95,32 @@ def embed_in_batches(
     tokenized: "_core.prompts.TokenizedNotes",
     notes: Sequence[int],
     how: EmbedCall,
+    *,
+    cut: Callable[[Sequence[int], int], list[list[int]]] | None = None,
 ) -> Embedded:
-    """Embeds by calling the model: in the same batches as the core's, but equal prompts are pooled one by one."""
+    """Embeds by calling the model; equal prompts are in one batch, but pooled one by one.
+
+    Args:
+        model: The model.
+        tokenized: The notes.
+        notes: Which of them.
+        how: The options.
+        cut: Makes batches of different prompts, of their lengths and the budget, for a model that pads them. Default:
+            the core's batches, in which common prefixes count once.
+
+    Raises:
+        DataError: If a vector is not finite.
+    """
     prompt = model.prompt
     rows = prompt.rows(tokenized, notes, mode="embed")
     laid_out = _core.prompts.lay_out(prompt.core, tokenized, rows, _core.prompts.PackMode.embed)
-    order, groups, batches = _core.prompts.prefix_batches(laid_out, budget=how.options.batch_tokens)
+    copies, batches = _batches(laid_out, how.options.batch_tokens, cut)
     vectors = torch.empty(len(rows), model.dim if how.projected else model.width)
-    computed = 0
-    for first, end in pairwise(groups[batches].tolist()):
+    computed = done = 0
+    for batch in batches:
         if how.progress is not None:
-            how.progress(first, len(rows))
-        members = order[first:end].tolist()
+            how.progress(done, len(rows))
+        members = [i for one in batch for i in copies[one]]
         packed = prompt.pack_rows(tokenized, [rows[i] for i in members], mode="embed")
         with torch.no_grad():
             states = model(packed, how.compute, pooling=how.pooling)
@@ -114,11 +128,26 @@ def embed_in_batches(
         _check_norms(found, [notes[i] for i in members])
         vectors[members] = torch.nn.functional.normalize(found, dim=1, eps=1e-12).float().cpu()
         computed += len(packed.tokens)
+        done += len(members)
     if how.progress is not None:
         how.progress(len(rows), len(rows))
     if how.options.dim:
         vectors = truncated(vectors, how.options.dim)
-    return Embedded(vectors, computed, len(laid_out.ids), len(rows) - (len(groups) - 1), weight_bytes=0)
+    return Embedded(vectors, computed, len(laid_out.ids), len(rows) - len(copies), weight_bytes=0)
+
+
+def _batches(
+    laid_out: "_core.prompts.TokenLists",
+    budget: int,
+    cut: Callable[[Sequence[int], int], list[list[int]]] | None,
+) -> tuple[list[list[int]], Sequence[Sequence[int]]]:
+    """The rows of each different prompt, and the prompts of each batch."""
+    order, groups, batches = _core.prompts.prefix_batches(laid_out, budget=budget)
+    copies = [order[first:end].tolist() for first, end in pairwise(groups.tolist())]
+    if cut is None:
+        return copies, [range(first, end) for first, end in pairwise(batches.tolist())]
+    lengths = np.diff(laid_out.offsets)[[own[0] for own in copies]]
+    return copies, cut(lengths.tolist(), budget)
 
 
 def _check_norms(vectors: Tensor, notes: Sequence[int]) -> None:

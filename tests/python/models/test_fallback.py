@@ -209,6 +209,52 @@ def test_drawn_tokens_follow_their_probabilities(gemma):
     assert np.abs(shares - p)[likely].max() < 4 * np.sqrt(p[likely].max() / count)
 
 
+@pytest.mark.parametrize("pooling", ["compression", "mean"])
+def test_batches_of_notes_are_within_the_budget_however_unlike_their_lengths(gemma, monkeypatch, pooling):
+    model = TransformersNoteLLM.from_pretrained(gemma, dim=6)
+    notes = make_notes(24, seed=4)
+    notes.contents[:] = ["word " * (1 + 3 * (i % 12)) for i in range(len(notes))]
+    expected = embed(model, notes, pooling=pooling)
+    computed, forward = [], model.model.base_model.forward
+
+    def counted(input_ids, **given):
+        computed.append(input_ids.numel())
+        return forward(input_ids=input_ids, **given)
+
+    monkeypatch.setattr(model.model.base_model, "forward", counted)
+    found = embed(model, notes, pooling=pooling, batch_tokens=700)
+    torch.testing.assert_close(found, expected, rtol=0, atol=NEAR)
+    assert len(computed) > 1
+    assert max(computed) <= 700
+
+
+@pytest.mark.parametrize("family", ["gpt2", "opt"])
+def test_positions_that_were_learned_are_not_exceeded(tiny_folder, tmp_path, family):
+    few = {"max_position_embeddings": 40, "bos_token_id": 0}
+    model = TransformersNoteLLM.from_pretrained(
+        write_family(tiny_folder, tmp_path / "m", family, **few), dim=6
+    )
+    with pytest.raises(
+        ValueError, match=r"a prompt must have at most 40 tokens, the positions .* has up to \d+; try"
+    ):
+        embed(model)
+    with pytest.raises(ValueError, match="must have at most 40 tokens"):
+        train(model)
+
+
+def test_positions_that_are_computed_may_be_exceeded(tiny_folder, tmp_path):
+    folder = write_family(tiny_folder, tmp_path / "gemma", "gemma3_text", max_position_embeddings=40)
+    assert embed(TransformersNoteLLM.from_pretrained(folder, dim=6)).isfinite().all()
+
+
+def test_a_closed_set_is_not_stopped_by_other_tokens(gemma):
+    model = TransformersNoteLLM.from_pretrained(gemma, dim=6)
+    asked = {"categories": CATEGORIES, "dtype": "fp32"}
+    expected = model.generate_category(NOTES, **asked)
+    starts = {model.prompt.encode_values([name])[0][-1] for name in CATEGORIES}
+    assert model.generate_category(NOTES, stop=sorted(starts), **asked) == expected
+
+
 def test_the_core_names_the_way_out(gemma):
     with pytest.raises(
         NotSupportedError, match=r"model_type must be one of llama.*; try model.backend=transformers"

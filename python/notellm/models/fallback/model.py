@@ -17,7 +17,13 @@ from notellm.losses import LossTerm, csft_term
 from notellm.models import backbone, notellm_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.fallback.lora import HookedLora
-from notellm.models.fallback.padding import padded, states_of
+from notellm.models.fallback.padding import (
+    batches_by_length,
+    check_positions,
+    learned_positions,
+    padded,
+    states_of,
+)
 from notellm.models.fallback.reading import Read, quietly, read
 from notellm.models.fallback.writing import score, write
 from notellm.models.language_model import EmbedCall, Embedded, ScoreCall, ScoredValues, WriteCall
@@ -52,6 +58,7 @@ class TransformersNoteLLM(NoteModel):
         super().__init__()
         self.model = found.model
         self._kept = found.kept
+        self._most_tokens = learned_positions(found.model)
         self._adapters: HookedLora | None
         self.register_module("_adapters", None)
         outline = found.outline
@@ -150,7 +157,9 @@ class TransformersNoteLLM(NoteModel):
         """See `NoteModel.token_states`; whole sequences are computed, padded to one length."""
         keeping = _recomputing(self.model) if checkpoint and torch.is_grad_enabled() else nullcontext()
         with self._products_in(dtype), keeping:
-            states = states_of(self.model.base_model, padded(batch, rows), self.device)
+            wanted = padded(batch, rows)
+            check_positions(wanted, self._most_tokens)
+            states = states_of(self.model.base_model, wanted, self.device)
         return self._wide(states)
 
     def logits(self, labelled: Tensor, dtype: Dtype = "fp32") -> Tensor:
@@ -181,7 +190,7 @@ class TransformersNoteLLM(NoteModel):
             raise NotSupportedError(
                 f"embed: weights must be 'same' with model.backend=transformers, but are {how.options.weights!r}"
             )
-        return embed_in_batches(self, tokenized, notes, how)
+        return embed_in_batches(self, tokenized, notes, how, cut=batches_by_length)
 
     def write_tokens(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from notellm import _core
 from notellm.errors import NotSupportedError
+from notellm.models.fallback.padding import batches_by_length
 from notellm.models.language_model import ScoredValues
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt
@@ -39,7 +40,7 @@ def write(
         decoding: How outputs are found.
         closed: The tokens of each allowed category; None: any text.
         seed: Of sampling; a draw depends on it, the prompt and the place alone.
-        stop_tokens: What ends an output.
+        stop_tokens: What ends an output; not used with a closed set.
         progress: Called with (prompts done, prompts).
 
     Raises:
@@ -57,9 +58,9 @@ def write(
                 "try vocabulary=None"
             )
         sequences, limit = _short_enough(_outputs(prompt, closed), limit), limit + 1  # and the end token
-        allowed = _Trie(sequences)
+        allowed, stop_tokens = _Trie(sequences), [prompt.eos_token_id]  # the set says where an output may end
     written: dict[int, list[int]] = {}
-    for members in _batches(prompts, decoding.batch_tokens, limit):
+    for members in batches_by_length([len(own) + limit for own in prompts], decoding.batch_tokens):
         if progress is not None:
             progress(len(written), len(prompts))
         own = [prompts[i] for i in members]
@@ -172,17 +173,6 @@ def _check_length(model: Any, prompts: Sequence[Sequence[int]], more: int) -> No
             f"generate: a prompt with its output must have at most {context} tokens, the model's context, but has up "
             f"to {longest + more}; try fewer max_new_tokens"
         )
-
-
-def _batches(prompts: Sequence[Sequence[int]], budget: int, limit: int) -> list[list[int]]:
-    """Prompts of about the same length together, in batches of so many tokens, what is filled in included."""
-    batches: list[list[int]] = []
-    for i in sorted(range(len(prompts)), key=lambda i: -len(prompts[i])):
-        longest = len(prompts[batches[-1][0]]) if batches else 0
-        if not batches or (len(batches[-1]) + 1) * (longest + limit) > budget:
-            batches.append([])
-        batches[-1].append(i)
-    return batches
 
 
 def _write_batch(
