@@ -7,11 +7,14 @@ own. Each panel is drawn at its reading size, so that a phone stacks panels inst
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from notellm.app.drawing import load_matplotlib
 from notellm.app.report.findings import TRAINED, interval_text, percent
@@ -52,6 +55,9 @@ STYLE: dict[Any, Any] = {
 }
 WIDTH = 360
 """Width of a panel in SVG units; one unit is one CSS pixel at full size."""
+
+NAMES = 124
+"""Room for the names of bars; a longer one makes its panel wider."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +105,31 @@ def bars(title: str, rows: Sequence[Bar]) -> Drawing:
         rows: From top to bottom.
 
     Returns:
-        ``WIDTH`` units wide.
+        ``WIDTH`` units wide, or as much wider as the longest name needs.
 
     Raises:
         NotSupportedError: If matplotlib is not installed.
     """
     summary = "; ".join(f"{r.name} {percent(r.interval.value)} ({interval_text(r.interval)})" for r in rows)
     description = f"{title}, percent, with 95 % intervals: {summary}."
-    margins = Margins(left=124, right=44, bottom=22)
-    return _draw(title, description, 42 + 25 * len(rows), margins, partial(_paint_bars, rows=rows))
+    more = max(0, math.ceil(_widest(rows)) + 10 - NAMES)
+    margins = Margins(left=NAMES + more, right=44, bottom=22)
+    return _draw(
+        title, description, 42 + 25 * len(rows), margins, partial(_paint_bars, rows=rows), WIDTH + more
+    )
+
+
+def _widest(rows: Sequence[Bar]) -> float:
+    """The width of the longest name, in SVG units."""
+    matplotlib = load_matplotlib("report")
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(dpi=72)
+        names = [figure.text(0, 0, row.name, weight=_weight(row)) for row in rows]
+        return max((float(name.get_window_extent().width) for name in names), default=0.0)
+
+
+def _weight(row: Bar) -> str:
+    return "bold" if row.key == TRAINED else "normal"
 
 
 def curve(
@@ -187,24 +209,23 @@ def running_mean(values: Sequence[float], share: float = 0.05) -> list[float]:
         >>> running_mean([4.0, 2.0, 3.0], share=0.34)
         [4.0, 3.0, 3.0]
     """
-    reach = int(share * len(values))
-    means = []
-    for step in range(len(values)):
-        side = min(reach, step, len(values) - 1 - step)
-        window = values[step - side : step + side + 1]
-        means.append(sum(window) / len(window))
+    steps = np.arange(len(values))
+    side = np.minimum(int(share * len(values)), np.minimum(steps, steps[::-1]))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    begin, end = steps - side, steps + side + 1
+    means: list[float] = ((sums[end] - sums[begin]) / (end - begin)).tolist()
     return means
 
 
 def _paint_bars(axes: Any, rows: Sequence[Bar]) -> None:
     reach = max((row.interval.high for row in rows), default=0.0)
     for place, row in enumerate(rows):
-        shares, weight = row.interval, "bold" if row.key == TRAINED else "normal"
+        shares = row.interval
         colour = COLOURS.get(row.key, COLOURS["other"])
         axes.barh(place, shares.value, height=0.62, color=colour, linewidth=0)
         for name, width in (("card", 3.6), ("ink", 1.4)):  # a halo keeps the line visible on its bar
             axes.plot([shares.low, shares.high], [place, place], color=COLOURS[name], linewidth=width)
-        edges = {"va": "center_baseline", "weight": weight, "transform": axes.get_yaxis_transform()}
+        edges = {"va": "center_baseline", "weight": _weight(row), "transform": axes.get_yaxis_transform()}
         axes.text(-0.03, place, row.name, ha="right", **edges)
         axes.text(1.16, place, percent(shares.value), ha="right", **edges)
     axes.set(xlim=(0, min(1.0, 1.05 * reach) or 1.0), ylim=(len(rows) - 0.4, -0.6), yticks=[])
@@ -270,18 +291,23 @@ def _locator(count: int, *, integer: bool = False) -> Any:
 
 
 def _draw(
-    title: str, description: str, height: int, margins: Margins, paint: Callable[[Any], None]
+    title: str,
+    description: str,
+    height: int,
+    margins: Margins,
+    paint: Callable[[Any], None],
+    width: int = WIDTH,
 ) -> Drawing:
-    """Axes in a figure of ``WIDTH`` x ``height`` units, painted and written in our style."""
+    """Axes in a figure of ``width`` x ``height`` units, painted and written in our style."""
     matplotlib = load_matplotlib("report")
     buffer = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
-        figure = matplotlib.figure.Figure(figsize=(WIDTH / 72, height / 72))
-        across, up = WIDTH - margins.left - margins.right, height - margins.bottom - margins.top
-        paint(figure.add_axes((margins.left / WIDTH, margins.bottom / height, across / WIDTH, up / height)))
+        figure = matplotlib.figure.Figure(figsize=(width / 72, height / 72))
+        across, up = width - margins.left - margins.right, height - margins.bottom - margins.top
+        paint(figure.add_axes((margins.left / width, margins.bottom / height, across / width, up / height)))
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
-    return Drawing(title, description, WIDTH, height, _content(buffer.getvalue()))
+    return Drawing(title, description, width, height, _content(buffer.getvalue()))
 
 
 def _content(svg: str) -> str:

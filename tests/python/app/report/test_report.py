@@ -2,14 +2,17 @@
 
 import json
 import re
+import time
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from html_page import Page
 from notellm import DataError
 from notellm.app.report import write_report
-from notellm.app.report.figures import COLOURS, histogram
+from notellm.app.report.figures import COLOURS, WIDTH, Bar, bars, histogram, running_mean
+from notellm.metrics import Interval
 
 SYMBOLS = {"hit": "\u2713", "near": "\u2248", "invention": "\u2717"}
 
@@ -325,3 +328,26 @@ def test_a_histogram_names_its_last_edge_in_full():
     drawn = histogram("Scores", [2.0**power for power in range(-7, 9)], [1] * 15)
     labels = re.findall(r">([0-9.,e+]+)</text>", drawn.content)
     assert labels[:6] == ["0.0078", "0.062", "0.5", "4", "32", "256"]  # every third edge
+
+
+def test_a_long_name_makes_its_panel_wider_and_is_there_from_its_beginning():
+    """Names end left of the axes, at the place of their text; an SVG has nothing left of 0."""
+    names = ["NoteLLM trained", "NoteLLM trained, 16 numbers, int8", "$x_1$ " * 12]
+    for name, least in zip(names, (0, 70, 200), strict=True):
+        drawn = bars("Recall@10", [Bar("other", name, Interval(0.5, 0.4, 0.6))])
+        end = re.search(r'x="([\d.]+)"[^>]*>' + re.escape(name.rstrip()), drawn.content)
+        assert end is not None
+        assert drawn.width - WIDTH >= least
+        assert float(end[1]) > 5.5 * len(name)
+    assert bars("Recall@10", [Bar("trained", names[0], Interval(0.5, 0.4, 0.6))]).width == WIDTH
+
+
+def test_the_running_mean_of_a_long_training_is_that_of_its_windows_and_takes_no_time():
+    values = np.random.default_rng(0).normal(2.0, 1.0, 400).tolist()
+    means = running_mean(values, share=0.1)
+    for step in (0, 1, 39, 200, 398, 399):
+        side = min(40, step, 399 - step)
+        assert means[step] == pytest.approx(np.mean(values[step - side : step + side + 1]))
+    begin = time.process_time()
+    assert len(running_mean(values * 500)) == 200_000
+    assert time.process_time() - begin < 5  # a window of 20,000 steps each took minutes
