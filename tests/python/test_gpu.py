@@ -26,6 +26,16 @@ def test_embeddings_equal_the_cpu_s(dtype, tolerance, tiny, on_gpu, notes):
     torch.testing.assert_close(actual, tiny.embed(notes, dtype="fp32"), rtol=0, atol=tolerance)
 
 
+def test_what_memory_cannot_hold_is_torch_s_own_error(on_gpu, notes):
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        with pytest.raises(torch.OutOfMemoryError):
+            on_gpu.embed(notes)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
 def test_generation_equals_the_cpu_s(tiny, on_gpu, notes):
     options = {"max_new_tokens": 5, "dtype": "fp32"}
     assert on_gpu.generate_category(notes, **options) == tiny.generate_category(notes, **options)

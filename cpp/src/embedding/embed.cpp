@@ -7,6 +7,7 @@
 #include <cmath>
 #include <future>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -90,9 +91,14 @@ class Passes {
  private:
   void begin_next() {
     if (begun_ == batches_.size()) return;
-    next_ = std::async(std::launch::async, [this, batch = begun_++] {
+    const auto make = [this, batch = begun_++] {
       return make_pass(prompts_, batches_, batch, pooling_);
-    });
+    };
+    try {
+      next_ = std::async(std::launch::async, make);
+    } catch (const std::system_error&) {  // we may have no further thread
+      next_ = std::async(std::launch::deferred, make);
+    }
   }
 
   const PromptSequences& prompts_;
