@@ -165,6 +165,28 @@ def test_a_category_and_the_other_view_are_chosen(address):
         )
 
 
+def test_a_map_is_dragged_only_while_a_button_is_pressed(address):
+    """Released outside of the map, of which it hears nothing."""
+    with browsing(1200) as browser:
+        browser.get(address)
+        all_of(browser, "#left .zoom button")[0].click()
+        send = """
+            const canvas = document.querySelector("#left canvas"), { x, y } = canvas.getBoundingClientRect();
+            const [type, away, buttons] = arguments;
+            canvas.setPointerCapture = () => {};  // there is no such pointer
+            canvas.dispatchEvent(new PointerEvent(type, { clientX: x + 200 + away, clientY: y + 200, buttons }));
+        """
+        begin = picture(browser, "left")
+        browser.execute_script(send, "pointerdown", 0, 1)
+        browser.execute_script(send, "pointermove", 40, 1)
+        dragged = picture(browser, "left")
+        assert dragged != begin
+        browser.execute_script(send, "pointermove", 80, 0)
+        assert picture(browser, "left") == dragged
+        browser.execute_script(send, "pointermove", 120, 1)
+        assert picture(browser, "left") == dragged
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_usable_at_400_pixels(address, scheme):
     with browsing(400) as browser:

@@ -61,6 +61,7 @@ class NoteMap {
     let pressed = null;
     this.canvas.addEventListener("pointerdown", (event) => { pressed = { x: event.clientX, y: event.clientY, moved: false }; });
     this.canvas.addEventListener("pointermove", (event) => {
+      if (pressed && !event.buttons) pressed = null; // released outside of the map, which did not hear of it
       if (!pressed) return this.hover(event);
       const [dx, dy] = [event.clientX - pressed.x, event.clientY - pressed.y];
       if (!pressed.moved && Math.hypot(dx, dy) < 5) return undefined;
