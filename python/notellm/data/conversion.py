@@ -37,6 +37,19 @@ def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     )
 
 
+def _decoded_lists(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lists of dictionary items as lists of their values, built anew: pyarrow casts none whose values are views."""
+    chunks = []
+    for chunk in column.chunks:
+        items = _decoded(pa.chunked_array([chunk.flatten()])).combine_chunks()
+        ends = np.cumsum(pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(), dtype=np.int32)
+        begins = pa.array(np.concatenate([np.zeros(1, np.int32), ends]))
+        chunks.append(pa.ListArray.from_arrays(begins, items, mask=chunk.is_null()))
+    item = column.type.value_type.value_type
+    kind = pa.list_(pa.large_string() if pa.types.is_string_view(item) else item)
+    return pa.chunked_array(chunks, kind)
+
+
 def _wrong_type(table: Table, there: str, kind: Kind, actual: pa.DataType) -> DataError:
     return DataError(f"{table.source}: column {there!r} must hold {kind.value}, but holds {actual}")
 
@@ -119,9 +132,11 @@ def _topics(table: Table, there: str, column: pa.ChunkedArray) -> pa.ChunkedArra
     if pa.types.is_null(kind):
         return column.cast(pa.list_(pa.large_string()))
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if is_list:
-        item = kind.value_type
-        kind = pa.list_(item.value_type if pa.types.is_dictionary(item) else item)
+    if is_list and pa.types.is_dictionary(kind.value_type):
+        column = _decoded_lists(column)
+        kind = column.type
+    elif is_list:
+        kind = pa.list_(kind.value_type)
         column = column.cast(kind)
     if not is_list or not (_is_text(kind.value_type) or pa.types.is_null(kind.value_type)):
         raise _wrong_type(table, there, Kind.TOPICS, kind)

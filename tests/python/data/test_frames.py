@@ -74,6 +74,33 @@ def test_categories_and_enumerations_of_polars(polars):
     assert same(Interactions.from_frame(polars.concat([log[:2], log[2:]]), notes=NOTES), LOG)
 
 
+def test_topics_of_categories_of_polars(polars):
+    column = polars.Series("topics", [["b", "a"], None, [], ["a", "c"]], polars.List(polars.Categorical))
+    frame = polars.DataFrame(column).with_columns(id=polars.Series(["1", "2", "3", "4"]))
+    absent = dict.fromkeys(("title", "content", "category"), "")
+    topics = [["b", "a"], [], [], ["a", "c"]]
+    assert Notes.from_frame(frame, columns=absent).topics == topics
+    assert Notes.from_frame(frame[1:], columns=absent).topics == topics[1:]
+    assert Notes.from_frame(polars.concat([frame[3:], frame[:1]]), columns=absent).topics == [
+        topics[3],
+        topics[0],
+    ]
+
+
+@pytest.mark.parametrize("make", [pa.list_, pa.large_list, lambda item: pa.list_(item, 2)])
+@pytest.mark.parametrize("text", [pa.string(), pa.string_view()])
+def test_topics_of_a_dictionary_in_pieces_of_any_list(make, text):
+    items = pa.DictionaryArray.from_arrays(pa.array([2, 0, None, 1, 1, 0]), pa.array(["a", "b", "c"], text))
+    pairs = pa.FixedSizeListArray.from_arrays(items, 2)
+    if make(text) != pa.list_(text, 2):
+        kind = pa.ListArray if make is pa.list_ else pa.LargeListArray
+        pairs = kind.from_arrays([0, 2, 4, 6], items)
+    table = pa.table({"id": ["1", "2", "3"], "topics": pairs})
+    absent = dict.fromkeys(("title", "content", "category"), "")
+    assert Notes.from_frame(table, columns=absent).topics == [["c", "a"], ["b"], ["b", "a"]]
+    assert Notes.from_frame(table[1:], columns=absent).topics == [["b"], ["b", "a"]]
+
+
 def test_rows_that_a_dataset_has_chosen(datasets):
     whole = datasets.Dataset.from_dict(NOTES.to_arrow().to_pydict())
     assert Notes.from_frame(whole.select([1])) == NOTES.take([1])
