@@ -70,10 +70,9 @@ def first_values(path: Path, wanted: Iterable[str] = ()) -> dict[str, Any]:
     if not values:
         raise DataError(f"{path}: must hold at least one row, but is empty")
     late = {name: _key(name) for name in wanted if name not in values and _occurs(path, name)}
-    for line, text in rows if late else ():
+    for _, text in rows if late else ():
         if any(key.search(text) for key in late.values()):
-            row = _object(path, line, text)
-            _fill(values, {name: row[name] for name in late if name in row})
+            _fill(values, _fields(text, late))
             late = {name: key for name, key in late.items() if values.get(name) is None}
             if not late:
                 break
@@ -84,6 +83,15 @@ def _fill(values: dict[str, Any], row: Mapping[str, Any]) -> None:
     for name, value in row.items():
         if values.get(name) is None:
             values[name] = value
+
+
+def _fields(text: bytes, names: Iterable[str]) -> dict[str, Any]:
+    """Some fields of an object; none of a damaged one, which pyarrow refuses."""
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return {name: row[name] for name in names if name in row} if isinstance(row, dict) else {}
 
 
 def _spellings(name: str) -> set[bytes]:
