@@ -1,5 +1,6 @@
 """Every metric of ranks at every cut-off, for all queries and for parts of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from notellm.evaluation.intervals import Bootstrap, Values
+from notellm.evaluation.intervals import RATE, Bootstrap, Range, Values
 from notellm.evaluation.query_values import QueryValues, query_values, with_target
 from notellm.metrics import Interval, Ties
 from notellm.retrieval import Ranks
@@ -124,11 +125,11 @@ class _Rows:
     def _row(self, split: str, part: str, chosen: npt.NDArray[np.bool_], over: str) -> RankRow:
         targets = None if self.targets is None else self.targets[chosen]
 
-        def mean(of_queries: Values) -> Interval:
+        def mean(of_queries: Values, within: Range = RATE) -> Interval:
             own = np.ascontiguousarray(of_queries[chosen])
             if over == "targets" and targets is not None:
-                return self.bootstrap.resample(own, targets, macro=True).interval
-            return self.bootstrap.mean(own, targets)
+                return self.bootstrap.macro_mean(own, targets, within=within)
+            return self.bootstrap.mean(own, targets, within=within)
 
         def at_cutoffs(of_queries: Values) -> dict[int, Interval]:
             return {int(k): mean(of_queries[:, column]) for column, k in enumerate(self.ks)}
@@ -143,7 +144,7 @@ class _Rows:
             at_cutoffs(values.ndcg),
             at_cutoffs(values.ap),
             mean(values.reciprocal),
-            mean(values.log_rank),
+            mean(values.log_rank, (0.0, math.inf)),
             float(values.tied[chosen].mean()),
             over,
         )

@@ -58,4 +58,4 @@ def _weights(freedom: float) -> FloatArray:
     below = np.concatenate([[0.0], stats.t.cdf(between, freedom), [1.0]])
     above = np.concatenate([[1.0], stats.t.sf(between, freedom), [0.0]])
     # far out on the right the differences of what is above are exact, and those of what is below are rounding
-    return np.where(_GRID > 0, above[:-1] - above[1:], below[1:] - below[:-1])
+    return np.asarray(np.where(_GRID > 0, above[:-1] - above[1:], below[1:] - below[:-1]))

@@ -145,3 +145,13 @@ def test_equal_values_are_in_one_part():
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_intervals_stay_where_a_metric_can_be():
+    """Few targets, of which some are shared: Student's width would reach beyond."""
+    ranks = Ranks(torch.tensor([0] * 8 + [5]), torch.zeros(9, dtype=torch.int64))
+    targets = [0, 0, 1, 2, 3, 4, 5, 6, 7]
+    for row in evaluate_ranks(ranks, [1], targets=targets):
+        for found in (row.recall[1], row.ndcg[1], row.mrr):
+            assert 0 <= found.low <= found.value <= found.high <= 1
+        assert row.log_rank.low >= 0
