@@ -39,7 +39,8 @@ TEST(RunTasks, RethrowsTheFirstErrorAndStopsHandingOutTasks) {
 void run_with_little_memory(rlim_t stacks) {
   size_t pages = 0;
   std::ifstream("/proc/self/statm") >> pages;
-  const rlim_t most = pages * sysconf(_SC_PAGESIZE) + stacks * (rlim_t{8} << 20) + (rlim_t{1} << 20);
+  const rlim_t most =
+      pages * sysconf(_SC_PAGESIZE) + stacks * (rlim_t{8} << 20) + (rlim_t{1} << 20);
   const rlimit limit{most, most};
   std::vector<int> runs(1000, 0);
   if (setrlimit(RLIMIT_AS, &limit) != 0) std::exit(1);
