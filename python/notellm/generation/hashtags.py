@@ -81,9 +81,8 @@ def generate_hashtags(
         numbers = _numbered(model, vocabulary)
         ids, tokens = tokens_of_values(model, list(numbers), "generate_hashtags", "hashtags")
         names = _as_written(model, ids, numbers)
-        grammar = _core.generation.OutputGrammar(
-            model.prompt.core, tokens, _core.prompts.Task.hashtags, count
-        )
+        task = _core.prompts.Task.hashtags
+        grammar = _core.generation.OutputGrammar(model.prompt.core, tokens, task, count)
         closed = ClosedSet(ids, grammar)
     given = [()] * len(notes) if banned is None else banned
     present = _present(model, notes, vocabulary) if ban_in_text and vocabulary is not None else given

@@ -237,16 +237,10 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 def hold(descriptor: int, path: str | Path, *, wait: bool = True) -> None:
-    """Locks an open file until it is closed.
-
-    Args:
-        descriptor: The file.
-        path: Its name, for the error.
-        wait: Whether to wait until no other process holds it.
+    """Locks an open file until it is closed; ``path`` is its name, for the error.
 
     Raises:
-        BlockingIOError: If another process holds it and ``wait`` is false.
-        OSError: If its file system has no locks.
+        OSError: If its file system has no locks; a BlockingIOError if another holds it and ``wait`` is false.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -384,9 +378,8 @@ def _sync(path: Path) -> None:
 
 def _sweep(path: Path) -> None:
     """Removes what killed writers of ``path`` left behind; called when ``path`` is complete."""
-    ours = re.compile(
-        rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}\.part"
-    )
+    host = re.escape(socket.gethostname())
+    ours = re.compile(rf"\.{re.escape(path.name)}\.{host}-(\d+)-[0-9a-f]{{8}}\.part")
     with suppress(OSError):  # this only tidies up
         for entry in path.parent.iterdir():
             match = ours.fullmatch(entry.name)

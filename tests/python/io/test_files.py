@@ -154,9 +154,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_success(tmp_path, is_folde
         return entry.name
 
     left(dead_pid())
-    left(
-        os.getpid()
-    )  # of a process with this number before this one, as in a container that was started again
+    left(os.getpid())  # of a process with this number before this one: a container was started again
     kept = [left(os.getppid()), left(dead_pid(), "elsewhere")]
     (tmp_path / ".a.part").write_text("not ours")
     with atomic_write(tmp_path / "a") as temporary:
