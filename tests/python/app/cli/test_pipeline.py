@@ -257,7 +257,9 @@ def test_what_reading_changed_is_kept_with_the_data(tmp_path):
     found = json.loads(run.file("data.json").read_text())["reading"]
     assert found == {
         "notes": {"hashtags split at a separator": 6, "hashtags left out as repeated": 6},
-        "interactions": {},
+        "interactions": {
+            "events without a time, so that their rows' order counts; if it means nothing: ordered=false": 6
+        },
     }
 
 

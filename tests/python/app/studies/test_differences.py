@@ -168,10 +168,14 @@ def test_files_of_older_versions_have_no_targets(tmp_path):
     assert "their queries count as independent" in table.note()
 
 
-def test_equal_rows_are_equivalent(tmp_path):
-    table = make_table(known_study(tmp_path, lambda row, seed: drawn("a", seed)))
+def test_equal_rows_are_equivalent_where_targets_suffice(tmp_path):
+    """Twenty targets without a difference exclude that a third of all have one, but not that one in 200 has."""
+    study = known_study(tmp_path, lambda row, seed: drawn("a", seed))
+    table = make_table(study, margin=33)
     assert {found.verdict for found in table.rows[1].comparisons.values()} == {"equivalent"}
     assert " (+0.0=) |" in table.markdown()
+    narrow = make_table(study, margin=0.5)
+    assert {found.verdict for found in narrow.rows[1].comparisons.values()} == {"undecided"}
 
 
 def test_power_says_what_an_effect_needs(tmp_path):
