@@ -1,4 +1,4 @@
-"""The README's section on speed and memory, from records."""
+"""Speed and memory from records: all of it for benchmarks/README.md, the main rows for the README."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,27 +6,52 @@ from typing import Any
 from cells import Record, Records, duration, listed, machine, memory, rate, table, wrapped
 
 Cell = Callable[[Record], str]
+Row = tuple[str, str, Cell]
 GCL_PAIRS = (16, 64, 512, 4096)
 
 INTRODUCTION = """
 SmolLM2-135M-Instruct, dequantised from Q4_1, on Debian notes; each figure is beside the strongest baseline in the
 same record that computed the same numbers (int8, which does not, has rows of its own), and a ratio goes from its
 smallest to its largest round and links the record. An empty cell has no record made beside no other work.
-[benchmarks/README.md](benchmarks/README.md) says what the baselines are and how to make the records again.
 """
+
+ALL = """
+[benchmarks/README.md](benchmarks/README.md) has all rows, says what the baselines are, and how to make the
+records again.
+"""
+
+MAIN = (
+    "embedding, fp32, notes/s",
+    "embedding, fp32, notes/s, against int8 matrices",
+    "embedding, bf16, notes/s",
+    "joint training step, notes/s",
+    "its peak memory above weights and optimizer, MiB",
+    f"contrastive loss, {GCL_PAIRS[-1]:,} pairs, forward and backward",
+    "greedy hashtags, fp32, notes/s",
+)
+"""Titles of the README's rows."""
 
 
 def speed_section(records: Records) -> list[str]:
-    """Its lines, without the heading."""
-    sets = records.sets(sorted({name for _, name, _ in rows()}))
-    return [*wrapped(INTRODUCTION), "", *(speed_table(records, sets) if sets else [])]
+    """All rows, without the heading."""
+    return _section(records, INTRODUCTION, list(rows()))
 
 
-def speed_table(records: Records, sets: list[str]) -> list[str]:
-    """A column by instruction set; rows without any record are left out."""
+def main_speed_section(records: Records) -> list[str]:
+    """The main rows, without the heading."""
+    return _section(records, INTRODUCTION + ALL, [row for row in rows() if row[0] in MAIN])
+
+
+def _section(records: Records, introduction: str, chosen: list[Row]) -> list[str]:
+    sets = records.sets(sorted({name for _, name, _ in chosen}))
+    return [*wrapped(introduction), "", *(speed_table(records, sets, chosen) if sets else [])]
+
+
+def speed_table(records: Records, sets: list[str], chosen: list[Row] | None = None) -> list[str]:
+    """A column by instruction set; rows without any record are left out, and all are taken unless some are chosen."""
     heads = [f"{one} ({_machine_of(records, one)})" for one in sets]
     lines = []
-    for title, name, cell in rows():
+    for title, name, cell in chosen or rows():
         found = [_cell(records, name, one, cell) for one in sets]
         if any(found):
             lines.append([title, *found])
@@ -48,7 +73,7 @@ def _cell(records: Records, name: str, instruction_set: str, cell: Cell) -> str:
     return f"{before}[**{ratio}**]({link}){after}" if text else ""
 
 
-def rows() -> Iterator[tuple[str, str, Cell]]:
+def rows() -> Iterator[Row]:
     """Title, record and cell of each row."""
     for dtype in ("fp32", "bf16"):
         name = f"embedding_{dtype}"

@@ -232,7 +232,8 @@ def _entry(study: Study, cell: Cell, **found: Any) -> Entry:
     made = {
         "commit": versions().get("commit", ""),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": cell.config.to_dict(),
+        # its run folder stands beside the ledger, which may be moved or shared
+        "config": cell.config.to_dict() | {"run_dir": cell.folder.name},
     }
     return {**DEFAULTS, **known, **made, **found}
 

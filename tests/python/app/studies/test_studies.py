@@ -48,6 +48,11 @@ def test_a_sweep_runs_every_cell_and_survives_failures(swept):
     assert all(0 < by_row[row]["training_seconds"] < by_row[row]["seconds"] for row in ("joint", "gcl"))
 
 
+def test_the_ledger_names_run_folders_as_they_stand_beside_it(swept):
+    _, entries, _ = swept
+    assert all(entry["config"]["run_dir"] == entry["key"] for entry in entries)
+
+
 def test_what_is_finished_is_not_run_again(swept, place, overrides):
     study, _, _ = swept
     said = []
