@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from notellm.io.files import make_once
+from notellm.io.locks import make_once
 from notellm.models.decoder import Decoder
 
 COMMON = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True}

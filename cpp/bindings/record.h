@@ -37,6 +37,12 @@ void def_fields(py::class_<Struct> cls, std::pair<const char*, Members>... field
     return made;
   }));
   (cls.def_readonly(fields.first, fields.second), ...);
+  cls.def("__reduce__", [fields...](const py::object& self) {  // copies and pickles
+    py::dict state;
+    ((state[fields.first] = self.attr(fields.first)), ...);
+    const auto partial = py::module_::import("functools").attr("partial");
+    return py::make_tuple(partial(py::type::of(self), **state), py::tuple());
+  });
 }
 
 }  // namespace notellm::python

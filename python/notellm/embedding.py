@@ -19,6 +19,7 @@ from notellm.errors import DataError
 from notellm.int8 import from_int8, to_int8
 from notellm.interrupts import finishing
 from notellm.io.files import atomic_write
+from notellm.io.home import expanded
 from notellm.io.json_files import read_text
 from notellm.models.language_model import EmbedCall, Embedded, LanguageModel
 from notellm.precision import Dtype, compute_dtype
@@ -247,7 +248,7 @@ def save_embeddings(path: str | Path, ids: Sequence[str], vectors: Tensor, *, st
             the numbers of ids and rows differ, or `load_embeddings` would refuse the vectors. What was in the file
             stays.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     check_ids(path, ids)
     check_storage(path, storage)
     if len(ids) != len(vectors):
@@ -282,7 +283,7 @@ def load_embeddings(path: str | Path) -> tuple[list[str], Tensor]:
     Raises:
         DataError: If a file is missing, damaged, or does not fit its ids, or a number is not finite.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise DataError(
             f"{path}: must be a file of save_embeddings, but {'is a folder' if path.is_dir() else 'does not exist'}"

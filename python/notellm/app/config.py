@@ -16,6 +16,7 @@ from notellm.data.options import DataOptions
 from notellm.errors import ConfigError
 from notellm.evaluation.options import EvaluationOptions
 from notellm.hard_negatives import HardNegativeOptions
+from notellm.io.home import expanded
 from notellm.io.json_tree import shortened
 from notellm.losses import nested_dims_fault
 from notellm.models.adapter import LoraOptions
@@ -243,7 +244,7 @@ def resolve(tree: Any) -> Config:
         raise ConfigError(f"{key} must be given; try {key}=VALUE")
     config = _made(_core.check(dict(plain), groups()))
     is_of_home = config.run_dir.startswith("~")  # a shell expands it only where it begins a word
-    return replace(config, {"run_dir": str(Path(config.run_dir).expanduser())}) if is_of_home else config
+    return replace(config, {"run_dir": str(expanded(config.run_dir))}) if is_of_home else config
 
 
 def without_study(tree: Any) -> Any:

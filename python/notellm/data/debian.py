@@ -22,7 +22,7 @@ from notellm.data.split import union_groups
 from notellm.data.tables import Column, Kind, read_table
 from notellm.data.writing import write_table
 from notellm.errors import DataError
-from notellm.io.files import make_once
+from notellm.io.locks import make_once
 from notellm.progress import ProgressFn
 
 __all__ = ["DebianCatalogue", "fetch", "from_stanzas", "read"]

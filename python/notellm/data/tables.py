@@ -4,7 +4,6 @@ Every message names the file and, where it can be known, the row: the line (coun
 header) of CSV and JSON lines, the row (counted from 1) of Parquet.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from notellm.data.headers import find_columns
 from notellm.data.schema import Column, Kind, Table
 from notellm.data.writing import suffix_of
 from notellm.errors import DataError
+from notellm.io.home import expanded
 
 __all__ = ["PART_ROWS", "Column", "Kind", "Table", "parquet_header", "read_parts", "read_table"]
 
@@ -53,7 +53,7 @@ def read_table(
         ValueError: If the file's suffix or a name in ``columns`` is not known.
         FileNotFoundError: If there is no such file.
     """
-    path = Path(os.path.expanduser(path))
+    path = expanded(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: must be a file, but {'is a folder' if path.is_dir() else 'does not exist'}"
@@ -87,7 +87,7 @@ def read_parts(
         ValueError: As in `read_table`.
         FileNotFoundError: If there is neither such a file nor such a folder.
     """
-    path, rows, first = Path(os.path.expanduser(path)), 0, None
+    path, rows, first = expanded(path), 0, None
     for one in _files_of(path):
         if path.is_dir() and one.stat().st_size == 0:
             continue

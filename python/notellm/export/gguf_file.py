@@ -16,6 +16,7 @@ from torch import Tensor
 from notellm import _core
 from notellm.errors import NotSupportedError
 from notellm.export.gguf_tokenizer import gguf_tokenizer
+from notellm.io.home import expanded
 from notellm.models import tensors
 from notellm.models.gguf import paired
 from notellm.models.lora import merged_parameters
@@ -59,7 +60,7 @@ def export_gguf(model: NoteLLM, folder: str | Path, *, projected: bool = True, c
             f"export_gguf: the pooling must be {COMPRESSION}, but is {pooling_name(model.pooling)}: llama.cpp's mean "
             "counts the instruction's tokens, too"
         )
-    _check_spares_weights(Path(folder).expanduser())
+    _check_spares_weights(expanded(folder))
     with new_folder(folder, card) as target:
         _write_model(model, target / MODEL_FILE)
         write_extra(target, model.dim, model.nested_dims, COMPRESSION, model.prompt.config)

@@ -8,10 +8,12 @@ from typing import Any
 
 from notellm.data.notes import Notes
 from notellm.errors import DataError
-from notellm.io.files import append_whole, holder_of, locked
 from notellm.io.fingerprints import Fingerprint
+from notellm.io.home import expanded
 from notellm.io.json_files import write_text
+from notellm.io.locks import holder_of, locked
 from notellm.io.outputs import check_output
+from notellm.io.write_errors import append_whole
 from notellm.progress import ProgressFn
 
 Describe = Callable[[Notes, ProgressFn], Sequence[Mapping[str, Any]]]
@@ -52,7 +54,7 @@ def write_pool(
         DataError: If another process writes the same file; says which.
         OSError: If there is no room for the lines; those of earlier chunks are kept.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     check_output(path)
     with locked(path, wait=False) as is_ours:
         if not is_ours:

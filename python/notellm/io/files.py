@@ -1,40 +1,22 @@
 """Files and folders that appear complete or not at all."""
 
 import errno
-import fcntl
-import json
 import os
 import re
 import secrets
-import shlex
 import shutil
 import socket
 import stat
-import sys
-import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from notellm.interrupts import before_a_hard_end, finishing
 from notellm.io.targets import behind_links, check_file, check_folder
+from notellm.io.write_errors import make_folder, named
 
-__all__ = [
-    "append_whole",
-    "atomic_folder",
-    "atomic_write",
-    "hold",
-    "holder_of",
-    "locked",
-    "make_once",
-    "scratch_folder",
-]
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Error numbers of system calls that mean that there is no room to write."""
+__all__ = ["atomic_folder", "atomic_write", "scratch_folder"]
 
 _UNSYNCED = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
 """Error numbers of folders that cannot be synchronised: their file system, or their permissions, do not allow it."""
@@ -73,9 +55,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     check_file(path)
     given, path = path, behind_links(path)
-    _make_folder(path.parent)
-    with finishing("file", then_stop=True), _temporary(path) as temporary, _named(given):
-        with _named(given, is_ours=True):
+    make_folder(path.parent)
+    with finishing("file", then_stop=True), _temporary(path) as temporary, named(given):
+        with named(given, is_ours=True):
             temporary.touch()
         mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
@@ -108,9 +90,9 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     given, path = path, behind_links(path)
     if not replace and path.is_dir() and any(path.iterdir()):
         raise FileExistsError(f"{given}: must be empty or absent, but holds files; try another folder")
-    _make_folder(path.parent)
-    with finishing("file", then_stop=True), _temporary(path) as temporary, _named(given):
-        with _named(given, is_ours=True):
+    make_folder(path.parent)
+    with finishing("file", then_stop=True), _temporary(path) as temporary, named(given):
+        with named(given, is_ours=True):
             temporary.mkdir()
         mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
@@ -122,67 +104,6 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         _place_folder(temporary, path)
         _sync(path.parent)
         _sweep(path)
-
-
-def append_whole(descriptor: int, data: bytes, path: str | Path) -> None:
-    """Appends to a file, completely or not at all.
-
-    Args:
-        descriptor: The file, open for appending; no other writer may use it during the call.
-        data: What to write.
-        path: Its name, for the error.
-
-    Raises:
-        OSError: If there is no room: the file is as it was.
-    """
-    before = os.fstat(descriptor).st_size
-    left = memoryview(data)
-    with _named(path, is_ours=True):
-        try:
-            while left:  # a call may write only a part
-                left = left[os.write(descriptor, left) :]
-        except BaseException:
-            os.ftruncate(descriptor, before)
-            raise
-
-
-@contextmanager
-def _named(path: str | Path, *, is_ours: bool = False) -> Iterator[None]:
-    """Tells in one sentence that there is no room for ``path``, or, where the fault can only be of that, any other.
-
-    Raises:
-        OSError: Of the kind that it is.
-    """
-    try:
-        yield
-    except Exception as error:
-        number = _number(error)
-        if number is None or not (is_ours or number in (*FULL, errno.EROFS)):
-            raise
-        raise _unwritable(path, number) from error
-
-
-def _unwritable(path: str | Path, number: int) -> OSError:
-    remedy = "free some space" if number in FULL else "try another folder"
-    kind = type(OSError(number, ""))  # PermissionError, say
-    found = kind(f"{path}: must be written, but: {os.strerror(number)}; nothing is half-written; {remedy}")
-    found.errno = number
-    return found
-
-
-def _number(error: Exception) -> int | None:
-    """The system's number of a fault, unless it is told already; safetensors has it in its text alone."""
-    if isinstance(error, OSError):
-        return error.errno if error.strerror else None
-    match = (
-        re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
-    )
-    return int(match[1]) if match else None
-
-
-def _make_folder(path: Path) -> None:
-    with _named(path, is_ours=True):
-        path.mkdir(parents=True, exist_ok=True)
 
 
 def _place_folder(temporary: Path, path: Path) -> None:
@@ -201,109 +122,6 @@ def _place_folder(temporary: Path, path: Path) -> None:
 
 
 @contextmanager
-def locked(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
-    """Keeps other processes from creating the same thing; the lock ends with the process that holds it.
-
-    Args:
-        path: What is being created; while held, the lock is a file beside it that says who holds it (`holder_of`).
-        wait: Whether to wait until no other process holds the lock.
-
-    Yields:
-        Whether this process has the lock: false only if another process has it and ``wait`` is false.
-
-    Raises:
-        OSError: If there can be no lock: the folder is read-only, or its file system has none.
-    """
-    name = _lock_of(Path(path))
-    _make_folder(name.parent)
-    while True:
-        with _opened(name) as lock:
-            try:
-                hold(lock.fileno(), name, wait=wait)
-            except BlockingIOError:
-                yield False
-                return
-            except OSError:
-                name.unlink(missing_ok=True)
-                raise
-            if not _is_file_of(lock.fileno(), name):  # its last holder has removed it meanwhile
-                continue
-            try:
-                _sign(lock.fileno(), name)
-                yield True
-            finally:
-                name.unlink(missing_ok=True)
-            return
-
-
-def hold(descriptor: int, path: str | Path, *, wait: bool = True) -> None:
-    """Locks an open file until it is closed; ``path`` is its name, for the error.
-
-    Raises:
-        OSError: If its file system has no locks; a BlockingIOError if another holds it and ``wait`` is false.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        raise OSError(
-            f"{path}: must be locked, but: {error.strerror}; try a folder on another file system, or a mount with flock"
-        ) from error
-
-
-def holder_of(path: str | Path) -> str:
-    """Who holds the lock, in words; empty if that is no longer known."""
-    try:
-        known = json.loads(_lock_of(Path(path)).read_text(encoding="utf-8"))
-        return f"`{known['command']}`, process {known['pid']} on {known['host']}, since {known['since']}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.lock")
-
-
-def _opened(name: Path) -> IO[bytes]:
-    with _named(name, is_ours=True):
-        return name.open("ab", buffering=0)
-
-
-def _sign(descriptor: int, name: Path) -> None:
-    os.ftruncate(descriptor, 0)
-    known = {
-        "command": textwrap.shorten(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), 200),
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    append_whole(descriptor, json.dumps(known).encode(), name)
-
-
-def make_once(path: str | Path, is_complete: Callable[[], bool], make: Callable[[], object]) -> None:
-    """Creates something that does not exist yet; one of several processes creates it, and the others wait.
-
-    Args:
-        path: What is being created, for the lock.
-        is_complete: Whether it exists.
-        make: Creates it.
-    """
-    if is_complete():
-        return
-    with locked(path):
-        if not is_complete():  # no other process was faster
-            make()
-
-
-def _is_file_of(descriptor: int, name: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), name.stat())
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
 def scratch_folder(path: str | Path) -> Iterator[Path]:
     """A temporary folder beside ``path``, on the same disk, for files needed while ``path`` is created.
 
@@ -315,9 +133,9 @@ def scratch_folder(path: str | Path) -> Iterator[Path]:
         The folder, empty; it is removed at the end.
     """
     given, path = path, behind_links(path)
-    _make_folder(path.parent)
+    make_folder(path.parent)
     with _temporary(path) as scratch:
-        with _named(given, is_ours=True):
+        with named(given, is_ours=True):
             scratch.mkdir()
         yield scratch
 

@@ -1,10 +1,10 @@
 """Checks an output before the work that it is for: it can be written, and it is nothing that the work reads."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from notellm.io.files import scratch_folder
+from notellm.io.home import expanded
 from notellm.io.targets import behind_links, check_file, check_folder
 
 __all__ = ["check_output", "check_output_folder"]
@@ -38,7 +38,7 @@ def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> N
     if not path.exists():
         return
     for read in reads:
-        if read is not None and there.is_relative_to(Path(os.path.expanduser(read)).resolve()):
+        if read is not None and there.is_relative_to(expanded(read).resolve()):
             raise ValueError(
                 f"{path}: must be another file than those read, but is one of them; try another name"
             )

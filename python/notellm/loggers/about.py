@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from notellm.io.files import locked
 from notellm.io.json_files import read_json_object, write_json
 from notellm.io.json_tree import Node
+from notellm.io.locks import locked
 
 IDS = "loggers.json"
 """A run folder's file with the run's id in each package that has one; so a run that goes on is the same run there."""

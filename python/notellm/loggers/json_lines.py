@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import IO, Any
 
-from notellm.io.files import append_whole, atomic_write
+from notellm.io.files import atomic_write
 from notellm.io.json_files import read_complete_lines
+from notellm.io.write_errors import append_whole
 from notellm.loggers.about import About
 from notellm.loggers.logger import Logger, Record
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from notellm.io.files import locked
+from notellm.io.locks import locked
 from notellm.loggers.about import About, Parent
 from notellm.loggers.logger import Logger, Record, numbers_of, package
 

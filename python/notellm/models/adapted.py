@@ -5,6 +5,7 @@ from typing import Self
 
 from torch import nn
 
+from notellm.io.home import expanded
 from notellm.models import lora, peft_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.decoder import Decoder
@@ -93,11 +94,11 @@ class Adapted(NoteModel):
     def save_peft(self, path: str | Path, *, base_model: str | None = None) -> None:
         """Writes adapters, projection, tau and [EMB]'s row; see `notellm.models.peft_folder.save`."""
         options, own = self._with_lora("save_peft"), self.own_parameters()
-        peft_folder.save(self.model, own, options, Path(path).expanduser(), base_model=base_model)
+        peft_folder.save(self.model, own, options, expanded(path), base_model=base_model)
 
     def load_peft(self, path: str | Path) -> Self:
         """Adds the adapters of a folder that `save_peft` or `peft` made; see `notellm.models.peft_folder.load`."""
-        peft_folder.load(self.model, self.own_parameters(), Path(path).expanduser(), add=self.add_lora)
+        peft_folder.load(self.model, self.own_parameters(), expanded(path), add=self.add_lora)
         return self
 
     def _freeze_head(self) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from notellm.errors import ConfigError, DataError, NotSupportedError
 from notellm.io.cache import cache_folder
+from notellm.io.home import expanded
 from notellm.io.json_files import read_json_object
 from notellm.io.json_tree import shortened
 from notellm.models import folder as model_folder
@@ -178,7 +179,7 @@ def resolve(path: str | Path, progress: ProgressFn | None) -> Path:
     """The folder of a model; ``FETCHED`` is downloaded and converted first if needed."""
     if str(path) == FETCHED:
         return smollm2.prepare(cache_folder(FETCHED), progress)
-    return Path(path).expanduser()
+    return expanded(path)
 
 
 def backbone_name(path: str | Path, layers: int = 0) -> str:
@@ -213,7 +214,7 @@ def backbone_licence(path: str | Path) -> str:
     """
     if str(path) == FETCHED:
         return smollm2.LICENCE
-    card = Path(path).expanduser() / "README.md"
+    card = expanded(path) / "README.md"
     if not card.is_file():
         return ""
     text = card.read_text(encoding="utf-8", errors="replace")

@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from notellm.errors import DataError, NotSupportedError
 from notellm.io.files import atomic_folder
+from notellm.io.home import expanded
 from notellm.models.folder import check_tensor
 from notellm.progress import ProgressFn
 
@@ -106,8 +107,8 @@ def gguf_to_folder(gguf_path: str | Path, folder: str | Path, *, progress: Progr
             here, or the ``gguf`` package is not installed.
         FileExistsError: If ``folder`` holds files.
     """
-    folder = Path(folder).expanduser()
-    source = _Source(Path(gguf_path).expanduser())
+    folder = expanded(folder)
+    source = _Source(expanded(gguf_path))
     config = _model_config(source)
     source.refuse_unknown(config["head_dim"])
     tokenizer = _tokenizer(source)

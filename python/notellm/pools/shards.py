@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from notellm.errors import DataError
-from notellm.io.files import holder_of, locked
+from notellm.io.home import expanded
 from notellm.io.json_files import read_json_object, write_json
 from notellm.io.json_tree import Node, shortened
+from notellm.io.locks import holder_of, locked
 
 __all__ = ["MANIFEST", "Plan", "ShardFile", "Shards", "read_manifest"]
 
@@ -137,7 +138,7 @@ class Shards:
         Raises:
             DataError: If the folder holds something else, or shards of another model, other options or other notes.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         if path.exists() and not path.is_dir():
             raise DataError(f"{path}: must be a folder, but is a file; try another name")
         with locked(path / MANIFEST):
@@ -271,7 +272,7 @@ def read_manifest(path: str | Path, kind: str) -> tuple[Plan, Node, list[ShardFi
     Raises:
         DataError: If the manifest is missing, damaged or not complete, or a file is missing or has another size.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     manifest = path / MANIFEST
     node = Node(read_json_object(manifest), str(manifest))
     if node.count("version") != _VERSION:

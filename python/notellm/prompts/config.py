@@ -7,6 +7,7 @@ from pathlib import Path
 
 from notellm._core.prompts import PieceKind, Task, check_pieces
 from notellm.errors import ConfigError
+from notellm.io.home import expanded
 from notellm.options import Options, made, option, read_options
 
 SLOTS = {f"<{kind.name}>": kind for kind in PieceKind if kind is not PieceKind.text}
@@ -126,7 +127,7 @@ def load_prompt(name_or_path: str | Path) -> PromptConfig:
         >>> load_prompt("paper").title_tokens
         20
     """
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if not path.suffix:
         path = _PACKAGED / f"{name_or_path}.yaml"
     if not path.is_file():

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 from typing import Any, TypeVar
 
@@ -73,6 +74,11 @@ class Prompt:
             eos=eos_token_id,
             reads_emb=config.state == "at",
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles compile the configuration again."""
+        again = partial(type(self), bos_token_ids=self.bos_token_ids)
+        return again, (self.config, self.piece_tokenizer.tokenizer, self.emb_token_id, self.eos_token_id)
 
     def tokenize(self, notes: NoteTexts, *, progress: ProgressFn | None = None) -> core.TokenizedNotes:
         """Tokenises and truncates every field of every note, once for all prompts.

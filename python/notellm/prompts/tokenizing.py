@@ -46,28 +46,28 @@ class PieceTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer, self._plain = plain_tokenizer(tokenizer), plain_tokenizer(tokenizer)
+        self.tokenizer, self._plain = plain_tokenizer(tokenizer), plain_tokenizer(tokenizer)
         self._plain.encode_special_tokens = True  # names of special tokens are read as plain text
 
     def bos(self) -> list[int]:
         """The special tokens that the tokenizer's own configuration puts before a text."""
         with _refusals():
-            probe = self._tokenizer.encode("a")
+            probe = self.tokenizer.encode("a")
         marked = zip(probe.ids, probe.special_tokens_mask, strict=True)
         return [token for token, _ in takewhile(lambda pair: pair[1], marked)]
 
     def has_token(self, token_id: int) -> bool:
         """Whether the tokenizer knows the id."""
-        return self._tokenizer.id_to_token(token_id) is not None
+        return self.tokenizer.id_to_token(token_id) is not None
 
     def size(self) -> int:
         """The number of tokens, added ones included."""
-        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+        return int(self.tokenizer.get_vocab_size(with_added_tokens=True))
 
     def encode_text(self, text: str) -> list[int]:
         """The ids of a fixed piece; names of special tokens in it become those tokens."""
         with _refusals():
-            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+            return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_values(self, values: Sequence[str], lead: str, limit: int | None = None) -> list[list[int]]:
         """The ids of slot values, each after ``lead``; newlines become spaces, empty values have no tokens.
@@ -116,12 +116,12 @@ class PieceTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens included."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def token_text(self, token_id: int) -> str:
         """The text of one token; its spelling in the vocabulary if it is only a part of a character."""
         text = self.decode([token_id])
-        return text if text and "\ufffd" not in text else str(self._tokenizer.id_to_token(token_id))
+        return text if text and "\ufffd" not in text else str(self.tokenizer.id_to_token(token_id))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.hard_negatives import HardNegatives
+from notellm.io.home import expanded
 from notellm.loggers import About
 from notellm.losses import LossTerm, nested_dims_fault
 from notellm.models.note_model import NoteModel
@@ -108,7 +109,7 @@ class Trainer:
         asked = options or TrainOptions()
         self.options = replace(asked, dtype=resolve_dtype(asked.dtype, model.device))
         self._takes_saved_dtype = asked.dtype == AUTO
-        self.folder = None if folder is None else Path(folder).expanduser()
+        self.folder = None if folder is None else expanded(folder)
         first, last = chosen_callbacks(self.options, self.folder, validate, about)
         self.callbacks = [*first, *callbacks, *last]
         check_distinct(self.callbacks)

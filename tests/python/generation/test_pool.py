@@ -6,7 +6,7 @@ import pytest
 
 from notellm.errors import DataError
 from notellm.generation import write_pool
-from notellm.io.files import locked
+from notellm.io.locks import locked
 from samples import make_notes
 
 

@@ -15,7 +15,9 @@ from safetensors.torch import save_file
 
 from notellm.app.studies.ledger import Ledger
 from notellm.io import files
-from notellm.io.files import append_whole, atomic_folder, atomic_write, holder_of, locked, scratch_folder
+from notellm.io.files import atomic_folder, atomic_write, scratch_folder
+from notellm.io.locks import holder_of, locked
+from notellm.io.write_errors import append_whole
 
 
 def dead_pid():

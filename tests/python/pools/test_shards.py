@@ -5,7 +5,7 @@ import json
 import pytest
 
 from notellm.errors import DataError
-from notellm.io.files import locked
+from notellm.io.locks import locked
 from notellm.pools.shards import MANIFEST, Plan, Shards, read_manifest
 
 

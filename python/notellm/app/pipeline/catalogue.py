@@ -1,7 +1,6 @@
 """All notes of a run and what people did with them, before anything is held out."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from notellm.data.tables import Column, Kind, read_table
 from notellm.hashtags import HashtagRule
 from notellm.io.cache import cache_folder
 from notellm.io.fingerprints import Fingerprint
+from notellm.io.home import expanded
 from notellm.processes import first_process_first
 from notellm.progress import console_progress
 
@@ -52,7 +52,7 @@ def read_catalogue(config: Config) -> Catalogue:
     """
     data = config.data
     if data.source == "debian":
-        folder = Path(data.folder).expanduser() if data.folder else cache_folder("debian")
+        folder = expanded(data.folder) if data.folder else cache_folder("debian")
         with first_process_first(), console_progress("Debian catalogue", "%") as progress:
             found = debian.fetch(folder, progress)
         return Catalogue(found.notes, found.interactions, found.groups)

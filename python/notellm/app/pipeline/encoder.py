@@ -14,6 +14,7 @@ from notellm.baselines.sentence_bert import SentenceBert, prepare
 from notellm.data.notes import Notes
 from notellm.errors import DataError
 from notellm.io.cache import cache_folder
+from notellm.io.home import expanded
 from notellm.progress import console_progress
 
 ENCODER = "sentence_bert"
@@ -45,7 +46,7 @@ def encoder_name(config: Config) -> str:
         >>> encoder_name(compose()), encoder_name(compose(["model.encoder=models/e5-base"]))
         ('MiniLM', 'e5-base')
     """
-    return Path(config.model.encoder).expanduser().resolve().name if config.model.encoder else "MiniLM"
+    return expanded(config.model.encoder).resolve().name if config.model.encoder else "MiniLM"
 
 
 def train_encoder(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) -> Path:

@@ -17,6 +17,7 @@ from notellm.embedding import embed
 from notellm.hard_negatives import FIRST, HardNegatives, mine_hard_negatives
 from notellm.io.files import atomic_write
 from notellm.io.fingerprints import Fingerprint, json_fingerprint
+from notellm.io.home import expanded
 from notellm.processes import first_process_first
 from notellm.progress import console_progress
 
@@ -73,7 +74,7 @@ def _said_of(found: HardNegatives) -> str:
 
 def earlier_model(config: Config) -> Path:
     """The folder of ``negatives.model``, which may be that of a run."""
-    folder = Path(config.negatives.model).expanduser()
+    folder = expanded(config.negatives.model)
     return folder / MODEL if (folder / MODEL).is_dir() else folder
 
 

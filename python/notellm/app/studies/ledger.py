@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from notellm.io.files import append_whole, hold
 from notellm.io.json_files import read_complete_lines
 from notellm.io.json_tree import Node
+from notellm.io.locks import hold
+from notellm.io.write_errors import append_whole
 
 Entry = dict[str, Any]
 """Study, row, seed, scale, key and configuration of a cell; status (``"done"``, ``"failed"``, or ``"begun"`` if a

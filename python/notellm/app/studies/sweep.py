@@ -27,10 +27,10 @@ from notellm.app.studies.datasets import DataNames, Datasets
 from notellm.app.studies.ledger import DEFAULTS, Entry
 from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
-from notellm.io.files import locked
 from notellm.io.fingerprints import Fingerprint
 from notellm.io.json_files import read_json, read_json_object, write_json
 from notellm.io.json_tree import Node
+from notellm.io.locks import locked
 from notellm.loggers import Parent, end_parent
 from notellm.machine import versions
 from notellm.training.checkpoint import CHECKPOINTS
