@@ -1,10 +1,12 @@
 """The index: training, adding, searching, files."""
 
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -90,7 +92,8 @@ class NeighbourIndex:
     def _begin(self, index: _core.NeighbourIndex, factory: str, training: Training) -> None:
         self.factory, self.training = factory, training
         self._index = index
-        self._ids: IdColumn | None = None
+        self._ids: IdColumn | None = None  # of the rows; what is beyond them is of an `add` that ended early
+        self._lock = threading.Lock()  # of rows together with ids
 
     @classmethod
     def build(
@@ -167,6 +170,8 @@ class NeighbourIndex:
         Only the links of HNSW depend on which thread comes first: where each build must give the same graph, add with
         ``torch.set_num_threads(1)``, which is slower by the number of cores.
 
+        If it ends early (Ctrl-C), ``len(index)`` says how many of the rows are there, and these have their ids.
+
         Args:
             rows: Shape ``(n, d)``, floating point; kept as float32.
             ids: ``n`` texts that nobody else has, for all rows of an index or for none.
@@ -178,16 +183,23 @@ class NeighbourIndex:
             raise ValueError(
                 f"NeighbourIndex: ids and rows must be as many, but are {len(ids)} and {len(rows)}"
             )
-        if len(self) and (ids is None) != (self._ids is None):
+        column, begin = None if ids is None else as_column(ids), time.perf_counter()
+        with self._lock:
+            self._take_ids(column)
+            self._index.add(as_tensor(rows))
+            seconds = self.training.seconds + time.perf_counter() - begin
+            self.training = self.training._replace(seconds=seconds)
+
+    def _take_ids(self, column: pa.LargeStringArray | None) -> None:
+        """Keeps ids of the rows that come next: before the rows, so that none can be there without its id."""
+        if not len(self):
+            self._ids = None if column is None else IdColumn()
+        elif (column is None) != (self._ids is None):
             raise ValueError(
                 "NeighbourIndex: all rows must have ids, or none, but some have and some have not"
             )
-        column, begin = None if ids is None else as_column(ids), time.perf_counter()
-        self._index.add(as_tensor(rows))
-        seconds = self.training.seconds + time.perf_counter() - begin
-        self.training = self.training._replace(seconds=seconds)
-        if column is not None:
-            self._ids = self._ids or IdColumn()
+        if self._ids is not None:
+            self._ids.cut(len(self))
             self._ids.extend(column)
 
     def set_parameters(self, parameters: str) -> None:
@@ -247,7 +259,8 @@ class NeighbourIndex:
             ValueError: If the index has no ids.
         """
         found = [[row for row in rows if row >= 0] for rows in indices.tolist()]
-        named = iter(self._known_ids().take(row for rows in found for row in rows))
+        with self._lock:
+            named = iter(self._known_ids().take(row for rows in found for row in rows))
         return [[next(named) for _ in rows] for rows in found]
 
     def rows_of(self, ids: Sequence[str]) -> Tensor:
@@ -256,7 +269,8 @@ class NeighbourIndex:
         Raises:
             ValueError: If the index has no ids.
         """
-        return torch.tensor(self._known_ids().positions(ids), dtype=torch.int64)
+        with self._lock:
+            return torch.tensor(self._known_ids().positions(ids), dtype=torch.int64)
 
     def stored(self, rows: Tensor) -> Tensor:
         """Shape ``(n, d)`` float32: vectors as the index keeps them, which for all but Flat and HNSW is not exactly.
@@ -276,10 +290,11 @@ class NeighbourIndex:
             ValueError: If two rows have the same id.
             OSError: If it cannot be written.
         """
-        if self._ids is not None and (twice := self._ids.repeated()) is not None:
-            raise ValueError(f"NeighbourIndex: ids must be unique, but {twice!r} is there twice")
-        with written_envelope(path, KIND) as envelope:
-            for part in self._ids.buffers() if self._ids is not None else ():
+        with self._lock, written_envelope(path, KIND) as envelope:
+            ids = None if self._ids is None else self._known_ids()
+            if ids is not None and (twice := ids.repeated()) is not None:
+                raise ValueError(f"NeighbourIndex: ids must be unique, but {twice!r} is there twice")
+            for part in ids.buffers() if ids is not None else ():
                 envelope.write(part)
             id_bytes = envelope.size
             self._index.write(envelope.write)
@@ -289,7 +304,7 @@ class NeighbourIndex:
                 "count": len(self),
                 "training": self.training._asdict(),
                 "faiss": _core.faiss_version(),
-                "id_bytes": id_bytes if self._ids is not None else None,
+                "id_bytes": None if ids is None else id_bytes,
                 "faiss_bytes": envelope.size - id_bytes,
             }
 
@@ -338,4 +353,5 @@ class NeighbourIndex:
     def _known_ids(self) -> IdColumn:
         if self._ids is None:
             raise ValueError("NeighbourIndex: rows must have ids, but were added without")
+        self._ids.cut(len(self))
         return self._ids

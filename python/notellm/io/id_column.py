@@ -22,18 +22,24 @@ class IdColumn:
     """
 
     def __init__(self) -> None:
-        self._parts: list[pa.LargeStringArray] = []
+        self._parts: list[tuple[int, pa.LargeStringArray]] = []  # how many ids there are with it, and it
 
     def __len__(self) -> int:
-        return sum(map(len, self._parts))
+        return self._parts[-1][0] if self._parts else 0
 
-    def extend(self, ids: Sequence[str]) -> None:
+    def extend(self, ids: Sequence[str] | pa.LargeStringArray) -> None:
         """Appends ids.
 
         Raises:
             ValueError: If one is not Unicode text.
         """
-        self._parts.append(as_column(ids))
+        column = as_column(ids)
+        self._parts.append((len(self) + len(column), column))
+
+    def cut(self, count: int) -> None:
+        """Leaves the first ``count`` ids, where there are more."""
+        if len(self) > count:
+            self._parts = [(count, self._whole()[:count])]
 
     def take(self, positions: Iterable[int]) -> list[str]:
         """The ids at positions."""
@@ -83,14 +89,15 @@ class IdColumn:
         column = pa.LargeStringArray.from_buffers(count, *parts)
         column.validate(full=True)  # pyarrow's error is a ValueError
         ids = cls()
-        ids._parts.append(column)
+        ids.extend(column)
         return ids
 
     def _whole(self) -> pa.LargeStringArray:
         if len(self._parts) != 1:
-            whole = pa.concat_arrays(self._parts) if self._parts else pa.array([], pa.large_string())
-            self._parts = [whole]
-        return self._parts[0]
+            parts = [part for _, part in self._parts]
+            whole = pa.concat_arrays(parts) if parts else pa.array([], pa.large_string())
+            self._parts = [(len(whole), whole)]
+        return self._parts[0][1]
 
 
 def as_column(ids: Sequence[str] | pa.LargeStringArray) -> pa.LargeStringArray:

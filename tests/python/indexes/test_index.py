@@ -278,6 +278,69 @@ def test_no_two_rows_may_have_one_id(pool, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+class Interrupted:
+    """The core's index, of which `add` ends in Ctrl-C: after so many rows, for FAISS gets them block by block."""
+
+    def __init__(self, index, rows):
+        self._index, self._rows = index, rows
+
+    def add(self, rows):
+        self._index.add(rows[: self._rows])
+        raise KeyboardInterrupt
+
+    def __getattr__(self, name):
+        return getattr(self._index, name)
+
+    def __len__(self):
+        return len(self._index)
+
+
+@pytest.mark.parametrize("rows", [0, 40, 100], ids=["before", "within", "behind"])
+@pytest.mark.parametrize("first", [0, 50])
+def test_an_interrupted_add_leaves_each_row_its_id(pool, tmp_path, rows, first):
+    index = NeighbourIndex.build(16, "Flat")
+    if first:
+        index.add(pool[:first], IDS[:first])
+    core, index._index = index._index, Interrupted(index._index, rows)
+    with pytest.raises(KeyboardInterrupt):
+        index.add(pool[first : first + 100], IDS[first : first + 100])
+    index._index, there = core, first + rows
+    assert len(index) == there
+    assert index.rows_of(IDS[:200]).tolist() == [*range(there), *[-1] * (200 - there)]
+    index.add(pool[there:300], IDS[there:300])
+    index.save(tmp_path / "a.index")
+    for one in (index, NeighbourIndex.load(tmp_path / "a.index")):
+        assert one.ids_of(torch.arange(300)[None]) == [IDS[:300]]
+
+
+def test_rows_that_failed_do_not_decide_whether_there_are_ids(pool, tmp_path):
+    index = NeighbourIndex.build(16, "Flat")
+    index.add(pool[:0], [])
+    with pytest.raises(ValueError, match="rows must be finite"):
+        index.add(pool[:1] * math.inf, ["x"])
+    index.add(pool[:5])
+    with pytest.raises(ValueError, match="added without"):
+        index.rows_of(["x"])
+    index.save(tmp_path / "a.index")
+    assert len(NeighbourIndex.load(tmp_path / "a.index")) == 5
+
+
+def test_threads_may_add_rows_with_ids(pool):
+    index = NeighbourIndex.build(16, "Flat")
+
+    def add(begin):
+        for row in range(begin, 400, 4):
+            index.add(pool[row : row + 1], [IDS[row]])
+            index.rows_of([IDS[row]])
+
+    threads = [threading.Thread(target=add, args=(begin,)) for begin in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert index.stored(index.rows_of(IDS[:400])).equal(pool[:400])
+
+
 def test_an_index_without_ids_is_saved_without(pool, tmp_path):
     NeighbourIndex(pool, "Flat").save(tmp_path / "a.index")
     again = NeighbourIndex.load(tmp_path / "a.index")
