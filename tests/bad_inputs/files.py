@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bad_inputs import case, jsonl
-from notellm.embedding import save_embeddings
+from notellm.vector_files import save_embeddings
 
 HEADER = "id,title,content,topics,category"
 
@@ -170,6 +170,22 @@ VECTORS = [
     case(
         "semantic-ids --vectors v.safetensors --output i.csv",
         "write_ids: the file must end in .parquet, .pt, .index.json, but is i.csv",
+        v__safetensors=vectors(1.0),
+    ),
+    case(
+        "semantic-ids --vectors v.npy --output i.pt --report v.ids.txt",
+        "v.ids.txt: must be another file than those read, but is one of them; try another name",
+        v__npy=lambda path: save_embeddings(path, ["a", "b"], torch.eye(2)),
+    ),
+    case(
+        "semantic-ids --vectors v.safetensors --output i.pt --notes i.items.txt",
+        "i.items.txt: must be another file than those read, but is one of them; try another name",
+        v__safetensors=vectors(1.0),
+        i__items__txt="a\n",
+    ),
+    case(
+        "semantic-ids --vectors v.safetensors --output b.index.json --report b.item.json",
+        "b.item.json: must be written once, but is two of the outputs; try another name",
         v__safetensors=vectors(1.0),
     ),
     case(

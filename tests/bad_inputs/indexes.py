@@ -5,6 +5,7 @@ import torch
 from bad_inputs import case
 from bad_inputs.files import vectors
 from notellm import NeighbourIndex
+from notellm.vector_files import save_embeddings
 
 BUILD = "index build --vectors v.safetensors --output o.index --factory"
 SEARCH = "index search --index i.index"
@@ -39,6 +40,17 @@ INDEXES = [
     case(f"{BUILD} Flat --seed x", "invalid int value: 'x'", **PAIR),
     case(f"{BUILD} Flat --seed -1", "seed must be at least 0, but is -1", **PAIR),
     case("index build --vectors v.safetensors --factory Flat", "required: --output", **PAIR),
+    case(
+        "index build --vectors v.safetensors --factory Flat --output v.safetensors",
+        "v.safetensors: must be another file than those read, but is one of them; try another name",
+        **PAIR,
+    ),
+    case(
+        "index build --vectors v.npy --factory Flat --output v.ids.txt",
+        "v.ids.txt: must be another file than those read",
+        v__npy=lambda path: save_embeddings(path, ["a", "b"], torch.eye(2)),
+    ),
+    case(f"{BUILD} Tree9 --output saved", "saved: must be a file, but is a folder; try another name", **PAIR),
     case("index", "required: build|search|report"),
     case("index merge", "invalid choice: 'merge'"),
     case(f"{SEARCH} --id a", "i.index: must be an index of NeighbourIndex.save, but: No such file"),
@@ -66,6 +78,12 @@ INDEXES = [
     case(f"{REPORT} --parameters nprobe=2", "FAISS must accept the search parameter 'nprobe=2'", **BOTH),
     case(f"{REPORT} --parameters speed=2", "search parameters must be among nprobe", **BOTH),
     case(f"{REPORT} -k 0", "k must be at least 1, but is 0", **BOTH),
+    case(f"{REPORT} --json v.safetensors", "v.safetensors: must be another file than those read", **BOTH),
+    case(f"{REPORT} --json i.index -k 0", "i.index: must be another file than those read", **BOTH),
+    case(
+        f"{REPORT} --plot v.svg", "v.svg: must be a file, but is a folder", v__svg=lambda p: p.mkdir(), **BOTH
+    ),
+    case(f"{REPORT} --plot r.svg --json ./r.svg", "r.svg: must be written once, but is two of", **BOTH),
     case(f"{REPORT} --plot r.txt", "--plot must end in .svg, .png, .pdf, but is r.txt", **BOTH),
     case(
         REPORT,

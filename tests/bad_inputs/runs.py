@@ -204,6 +204,11 @@ RUNS = [
     case("explore --run none --seed -1", "explore: seed must be at least 0, but is -1"),
     case("explore --run none --map umap", "explore: map must be one of tsne, pca, but is 'umap'"),
     case("explore --run none --output log.csv/page.html", "log.csv: must be written, but: File exists"),
+    case(
+        "explore --run other --output other/config.yaml",
+        "other/config.yaml: must be another file than those read, but is one of them; try another name",
+        other=lambda path: (path.mkdir(), (path / "config.yaml").write_text("seed: 1\n")),
+    ),
     case("report --run log.csv", "report: log.csv must be a run folder, but is a file"),
     case(
         "report --run r9",

@@ -9,14 +9,14 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from notellm.interrupts import before_a_hard_end, finishing
 from notellm.io.targets import behind_links, check_file, check_folder
 from notellm.io.write_errors import make_folder, named
 
-__all__ = ["atomic_folder", "atomic_write", "scratch_folder"]
+__all__ = ["atomic_folder", "atomic_together", "atomic_write", "scratch_folder"]
 
 _UNSYNCED = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
 """Error numbers of folders that cannot be synchronised: their file system, or their permissions, do not allow it."""
@@ -44,7 +44,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Raises:
         OSError: If it cannot be written (the disk is full, the folder is read-only); names ``path``.
-        ValueError: If ``path`` is a device or a pipe.
+        ValueError: If ``path`` is a folder, a device or a pipe.
 
     Example:
         >>> folder = getfixture("tmp_path")
@@ -53,20 +53,48 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         >>> [file.name for file in folder.iterdir()]
         ['a.txt']
     """
-    check_file(path)
-    given, path = path, behind_links(path)
-    make_folder(path.parent)
-    with finishing("file", then_stop=True), _temporary(path) as temporary, named(given):
-        with named(given, is_ours=True):
-            temporary.touch()
-        mode = stat.S_IMODE(temporary.stat().st_mode)
+    with atomic_together(path) as (temporary,):
         yield temporary
-        temporary.chmod(mode)
-        _sync(temporary)
+
+
+@contextmanager
+def atomic_together(*paths: str | Path) -> Iterator[list[Path]]:
+    """Writes files that mean something only together, as `atomic_write` each: all are complete before one is in place.
+
+    Args:
+        paths: The last is the one that readers begin with. It is removed first and renamed into place last, so it
+            never stands beside another's companions.
+
+    Yields:
+        The temporary paths.
+
+    Raises:
+        OSError: As `atomic_write`; names the last path.
+        ValueError: If one is a folder, a device or a pipe.
+    """
+    for path in paths:
+        check_file(path)
+    given, files = paths[-1], [behind_links(path) for path in paths]
+    for path in files:
+        make_folder(path.parent)
+    with finishing("file", then_stop=True), ExitStack() as stack, named(given):
+        temporaries = [stack.enter_context(_temporary(path)) for path in files]
+        for temporary in temporaries:
+            with named(given, is_ours=True):
+                temporary.touch()
+        mode = stat.S_IMODE(temporaries[0].stat().st_mode)
+        yield temporaries
+        for temporary in temporaries:
+            temporary.chmod(mode)
+            _sync(temporary)
         with _placing:
-            temporary.replace(path)
-        _sync(path.parent)
-        _sweep(path)
+            if len(files) > 1:
+                files[-1].unlink(missing_ok=True)
+            for temporary, path in zip(temporaries, files, strict=True):
+                temporary.replace(path)
+        for path in files:
+            _sync(path.parent)
+            _sweep(path)
 
 
 @contextmanager

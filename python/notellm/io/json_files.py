@@ -12,6 +12,7 @@ from notellm.io.json_tree import Node, shortened
 __all__ = [
     "LARGEST_LINE",
     "bounded_lines",
+    "json_text",
     "read_complete_lines",
     "read_json",
     "read_json_lines",
@@ -31,7 +32,16 @@ def write_json(path: str | Path, value: Any) -> None:
     Raises:
         ValueError: If a number is not finite.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Plain data as `write_json` writes it.
+
+    Raises:
+        ValueError: If a number is not finite.
+    """
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_text(path: str | Path, text: str) -> None:

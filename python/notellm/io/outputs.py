@@ -7,7 +7,7 @@ from notellm.io.files import scratch_folder
 from notellm.io.home import expanded
 from notellm.io.targets import behind_links, check_file, check_folder
 
-__all__ = ["check_output", "check_output_folder"]
+__all__ = ["check_output", "check_output_folder", "check_outputs"]
 
 
 def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> None:
@@ -33,8 +33,6 @@ def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> N
     path, there = Path(path), behind_links(path)
     check_file(path)
     _check_writable(there)
-    if path.is_dir():
-        raise ValueError(f"{path}: must be a file, but is a folder; try another name")
     if not path.exists():
         return
     for read in reads:
@@ -42,6 +40,21 @@ def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> N
             raise ValueError(
                 f"{path}: must be another file than those read, but is one of them; try another name"
             )
+
+
+def check_outputs(paths: Iterable[str | Path], reads: Iterable[str | Path | None] = ()) -> None:
+    """Checks all files that a call writes, by `check_output`, and that they are different ones.
+
+    Raises:
+        OSError: As `check_output`.
+        ValueError: As `check_output`, or if two are one file.
+    """
+    reads, before = list(reads), set()
+    for path in paths:
+        check_output(path, reads)
+        if behind_links(path) in before:
+            raise ValueError(f"{path}: must be written once, but is two of the outputs; try another name")
+        before.add(behind_links(path))
 
 
 def check_output_folder(path: str | Path, reads: Iterable[str | Path]) -> None:

@@ -15,10 +15,11 @@ def check_file(path: str | Path) -> None:
     """Refuses what `atomic_write` would replace by a file although it is none.
 
     Raises:
-        ValueError: If ``path`` is a device or a pipe, also as a link to one.
+        ValueError: If ``path`` is a folder, a device or a pipe, also as a link to one.
     """
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        raise ValueError(f"{path}: must be a file, but is a device or a pipe; try another name")
+    if os.path.exists(path) and not os.path.isfile(path):
+        kind = "folder" if os.path.isdir(path) else "device or a pipe"
+        raise ValueError(f"{path}: must be a file, but is a {kind}; try another name")
 
 
 def check_folder(path: str | Path) -> None:

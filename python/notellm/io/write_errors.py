@@ -38,9 +38,13 @@ def _unwritable(path: str | Path, number: int) -> OSError:
 
 
 def _number(error: Exception) -> int | None:
-    """The system's number of a fault, unless it is told already; safetensors has it in its text alone."""
+    """The system's number of a fault, unless it is told already; safetensors has it in its text alone.
+
+    NumPy says of what was not written only how much that is.
+    """
     if isinstance(error, OSError):
-        return error.errno if error.strerror else None
+        is_numpy_s = error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error))
+        return errno.ENOSPC if is_numpy_s else error.errno if error.strerror else None
     match = (
         re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
     )

@@ -6,6 +6,7 @@ Those two name items by their row number, so a list of ids, or of items with the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -15,11 +16,11 @@ import torch
 
 from notellm.data.notes import Notes
 from notellm.data.writing import write_table
-from notellm.io.files import atomic_write
-from notellm.io.json_files import write_json, write_text
+from notellm.io.files import atomic_together
+from notellm.io.json_files import json_text
 from notellm.semantic.residual import Codes, last_codes
 
-__all__ = ["check_layout", "write_ids"]
+__all__ = ["check_layout", "files_of", "write_ids"]
 
 
 def write_ids(path: str | Path, ids: Sequence[str], codes: Codes, notes: Notes | None = None) -> None:
@@ -28,7 +29,7 @@ def write_ids(path: str | Path, ids: Sequence[str], codes: Codes, notes: Notes |
     - ``.parquet``: columns ``id`` and ``codes``, lists of L + 1: the last one tells equal ids apart, see `last_codes`.
     - ``.pt``: what GRID (github.com/snap-research/GRID, 63e19a8) reads as ``semantic_id_path``: a tensor ``(L + 1, N)``
       of int64, whose last row is 0 for an id that is unique and counts from 1 where several notes share one
-      (``num_hierarchies`` is L + 1). Column i is item i, the note in line i of ``*.ids.txt``.
+      (``num_hierarchies`` is L + 1). Column i is item i, the note in line i of ``*.items.txt``.
     - ``.index.json``: what MiniOneRec (github.com/AkaliKong/MiniOneRec, 81b4ba9) reads: an object with a list of tokens
       for each item, ``"0": ["<a_60>", "<b_159>", "<c_203>"]``; where several notes share an id, they have one token
       more, which counts from 1. Its tasks about titles read the first three tokens, so L is 3 there.
@@ -70,8 +71,11 @@ def _ending(path: Path) -> str:
     return next((ending for ending in _WRITERS if path.name.endswith(ending)), "")
 
 
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name.removesuffix(_ending(path)) + ending)
+def files_of(path: str | Path) -> list[Path]:
+    """All files that a layout has: the one of this name, and the list of items beside it."""
+    path = Path(path)
+    beside = _BESIDE.get(_ending(path))
+    return [path, path.with_name(path.name.removesuffix(_ending(path)) + beside)] if beside else [path]
 
 
 def _write_table(path: Path, ids: Sequence[str], codes: Codes, notes: Notes | None) -> None:
@@ -84,9 +88,11 @@ def _write_table(path: Path, ids: Sequence[str], codes: Codes, notes: Notes | No
 
 def _write_grid(path: Path, ids: Sequence[str], codes: Codes, notes: Notes | None) -> None:
     whole = np.column_stack([codes, last_codes(codes, first=1)])
-    write_text(_beside(path, ".ids.txt"), "".join(f"{name}\n" for name in ids))
-    with atomic_write(path) as temporary:
-        torch.save(torch.from_numpy(whole).t().contiguous(), temporary)
+    data = BytesIO()  # torch does not say why it cannot write a file
+    torch.save(torch.from_numpy(whole).t().contiguous(), data)
+    with atomic_together(*reversed(files_of(path))) as (items, temporary):
+        items.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+        temporary.write_bytes(data.getbuffer())
 
 
 def _write_minionerec(path: Path, ids: Sequence[str], codes: Codes, notes: Notes | None) -> None:
@@ -105,9 +111,12 @@ def _write_minionerec(path: Path, ids: Sequence[str], codes: Codes, notes: Notes
         str(row): [f"<{ascii_lowercase[level]}_{code}>" for level, code in enumerate(numbers)]
         for row, numbers in enumerate(lists)
     }
-    write_json(_beside(path, ".item.json"), items)
-    write_json(path, tokens)
+    with atomic_together(*reversed(files_of(path))) as (listed, temporary):
+        listed.write_text(json_text(items), encoding="utf-8")
+        temporary.write_text(json_text(tokens), encoding="utf-8")
 
+
+_BESIDE = {".pt": ".items.txt", ".index.json": ".item.json"}
 
 _WRITERS: dict[str, Callable[[Path, Sequence[str], Codes, Notes | None], None]] = {
     ".parquet": _write_table,

@@ -5,11 +5,12 @@ from safetensors.torch import load_file, save_file
 
 from notellm import _core
 from notellm.data.notes import Notes
-from notellm.embedding import check_ids, embed, load_embeddings, save_embeddings, truncated
+from notellm.embedding import embed, truncated
 from notellm.errors import DataError
 from notellm.int8 import from_int8, to_int8
 from notellm.models.notellm import NoteLLM
 from notellm.prompts import explain_prompt
+from notellm.vector_files import check_ids, load_embeddings, save_embeddings
 from samples import make_notes
 
 pytestmark = pytest.mark.instruction_set
@@ -223,12 +224,6 @@ def test_ids_are_no_part_of_the_header(tmp_path):
     assert load_embeddings(tmp_path / "e.safetensors")[0] == ids
 
 
-def test_files_with_ids_in_the_header_are_read(tmp_path):
-    save_file({"embeddings": torch.ones(2, 3)}, tmp_path / "e.safetensors", metadata={"ids": "a\nb b"})
-    ids, rows = load_embeddings(tmp_path / "e.safetensors")
-    assert (ids, rows.shape) == (["a", "b b"], (2, 3))
-
-
 def test_an_editor_s_mark_is_no_part_of_an_id(tmp_path):
     save_embeddings(tmp_path / "e.npy", ["a", "b"], torch.zeros(2, 2))
     (tmp_path / "e.ids.txt").write_bytes(b"\xef\xbb\xbfa\nb")
@@ -282,6 +277,41 @@ def test_vectors_of_any_dtype_or_with_a_graph_are_saved(name, given, tmp_path):
     np.testing.assert_array_equal(
         load_embeddings(tmp_path / name)[1].float().numpy(), torch.as_tensor(given).detach().float().numpy()
     )
+
+
+@pytest.mark.parametrize("rows", [300, 5000])
+def test_a_full_disk_leaves_the_old_vectors_with_their_ids(rows, tmp_path, file_size_limit):
+    """The ids of the fewer rows fit, those of the more do not."""
+    path = tmp_path / "e.npy"
+    save_embeddings(path, ["old"], torch.ones(1, 2))
+    with (
+        file_size_limit(5000),
+        pytest.raises(OSError, match=r"e\.npy: must be written, but: .*; nothing is half-written; free some"),
+    ):
+        save_embeddings(path, [f"n{row}" for row in range(rows)], torch.ones(rows, 15))
+    assert load_embeddings(path)[0] == ["old"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["e.ids.txt", "e.npy"]
+
+
+def test_of_links_to_vectors_what_they_lead_to_is_written(tmp_path):
+    (tmp_path / "far").mkdir()
+    for name in ("e.npy", "e.ids.txt"):
+        (tmp_path / name).symlink_to(f"far/{name}")
+    for ids in (["a"], ["b"]):
+        save_embeddings(tmp_path / "e.npy", ids, torch.ones(1, 2))
+        assert load_embeddings(tmp_path / "e.npy")[0] == ids
+    assert load_embeddings(tmp_path / "far" / "e.npy")[0] == ["b"]
+    assert all((tmp_path / name).is_symlink() for name in ("e.npy", "e.ids.txt"))
+
+
+def test_vectors_stay_where_their_ids_have_no_place(tmp_path):
+    save_embeddings(tmp_path / "e.npy", ["a"], torch.ones(1, 2))
+    (tmp_path / "e.ids.txt").unlink()
+    (tmp_path / "e.ids.txt").mkdir()
+    before = (tmp_path / "e.npy").read_bytes()
+    with pytest.raises(ValueError, match=r"e\.ids\.txt: must be a file, but is a folder; try another name"):
+        save_embeddings(tmp_path / "e.npy", ["b"], torch.zeros(1, 2))
+    assert (tmp_path / "e.npy").read_bytes() == before
 
 
 def test_ids_that_are_no_text_are_a_type_error(tmp_path):

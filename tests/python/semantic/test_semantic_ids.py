@@ -12,9 +12,9 @@ import torch
 from notellm._core.util import set_num_threads
 from notellm.app.cli import main
 from notellm.data import Notes
-from notellm.embedding import save_embeddings
 from notellm.semantic import Codebooks, check_layout, describe, fit_codebooks, last_codes, residual, write_ids
 from notellm.semantic.kmeans import kmeans, nearest
+from notellm.vector_files import load_embeddings, save_embeddings
 
 
 def rows(count, width, seed=0):
@@ -220,7 +220,7 @@ def test_grid_finds_an_item_s_codes(tmp_path):
     ]  # as its pre-processing looks up
     assert semantic_id_map.dtype == torch.int64
     assert semantic_id_map[2].tolist() == [1, 0, 2, 0]  # as its own de-duplication numbers
-    assert (tmp_path / "ids.ids.txt").read_text(encoding="utf-8").splitlines() == IDS
+    assert (tmp_path / "ids.items.txt").read_text(encoding="utf-8").splitlines() == IDS
 
 
 def test_minionerec_finds_an_item_s_tokens(tmp_path):
@@ -235,6 +235,23 @@ def test_minionerec_finds_an_item_s_tokens(tmp_path):
     items = json.loads((tmp_path / "Books.item.json").read_text(encoding="utf-8"))
     assert items["0"] == {"title": "A title", "description": "x", "id": "a"}
     assert items["2"]["title"] == "c"
+
+
+def test_a_list_of_items_and_the_ids_of_vectors_are_two_files(tmp_path):
+    save_embeddings(tmp_path / "v.npy", IDS, torch.eye(4))
+    write_ids(tmp_path / "v.pt", IDS, CODES)
+    assert load_embeddings(tmp_path / "v.npy")[0] == IDS
+
+
+@pytest.mark.parametrize(("name", "limit"), [("v.pt", 5000), ("v.pt", 700_000), ("v.index.json", 5000)])
+def test_a_full_disk_leaves_both_files_of_a_layout(name, limit, tmp_path, file_size_limit):
+    """Of GRID's the list fits with the higher limit, the codes with none."""
+    write_ids(tmp_path / name, IDS, CODES)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    ids = [f"note {row}" for row in range(30_000)]
+    with file_size_limit(limit), pytest.raises(OSError, match=f"{name}: must be written, but: .* free some"):
+        write_ids(tmp_path / name, ids, np.zeros((len(ids), 3), np.int64))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(

@@ -83,13 +83,14 @@ def _embed_into_file(arguments: argparse.Namespace, config: "Config") -> None:
     from notellm.app.pipeline import load_trained
     from notellm.data import Notes
     from notellm.data.named_notes import naming_notes
-    from notellm.embedding import check_ids, check_storage, embed, save_embeddings
-    from notellm.io.outputs import check_output
+    from notellm.embedding import embed
+    from notellm.io.outputs import check_outputs
     from notellm.progress import console_progress
+    from notellm.vector_files import check_ids, check_storage, files_of, save_embeddings
 
     check_is_alone(arguments, "embed")
     path, folder = arguments.output.path, arguments.model or Path(config.run_dir) / "model"
-    check_output(path, [arguments.notes, folder])  # before doing work that could not be saved
+    check_outputs(files_of(path), [arguments.notes, folder])  # before doing work that could not be saved
     notes = Notes.read(arguments.notes)
     check_ids(path, notes.ids)
     check_storage(path, config.embed.storage)

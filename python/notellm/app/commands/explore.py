@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     options = ExploreOptions(arguments.notes, arguments.k, arguments.map, arguments.seed)
     path = arguments.output or arguments.run / "explore.html"
-    check_output(path, [])  # before the maps are computed
+    runs = [run for run in (arguments.run, arguments.other) if run is not None]
+    check_output(path, [entry for run in runs for entry in run.glob("*") if entry.suffix != ".html"])
     write_explorer(path, arguments.run, arguments.other, options)
     print(f"the page is {path}")

@@ -125,9 +125,12 @@ def run(arguments: argparse.Namespace) -> None:
 def _build(arguments: argparse.Namespace) -> None:
     from notellm.app.stored import StoredVectors
     from notellm.indexes.index import SAMPLE, NeighbourIndex
+    from notellm.io.outputs import check_output
     from notellm.pace import duration_text
     from notellm.progress import console_progress
+    from notellm.vector_files import files_of
 
+    check_output(arguments.output, files_of(arguments.vectors))
     blocks = StoredVectors(arguments.vectors).blocks()
     sample = SAMPLE if arguments.sample is None else arguments.sample
     with console_progress("building", "notes", part="block") as progress:
@@ -191,9 +194,13 @@ def _report(arguments: argparse.Namespace) -> None:
     from notellm.app.stored import StoredVectors
     from notellm.app.studies.printing import show
     from notellm.io.json_files import write_json
+    from notellm.io.outputs import check_outputs
+    from notellm.vector_files import files_of
 
     if arguments.plot is not None:
         check_picture(arguments.plot)
+    reads = [*arguments.index, *files_of(arguments.vectors), *files_of(arguments.queries)]
+    check_outputs([path for path in (arguments.plot, arguments.json) if path is not None], reads)
     report = compare(
         arguments.index,
         StoredVectors(arguments.vectors),

@@ -38,8 +38,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Draws the picture."""
     from notellm.app.studies import make_table, plot_exposure, plot_map, plot_recall, plot_table, plot_time
     from notellm.errors import ConfigError
+    from notellm.io.outputs import check_output
 
     study, path = read_study(arguments), arguments.output
+    check_output(path)  # before a map is computed
     try:
         match arguments.kind:
             case "table":

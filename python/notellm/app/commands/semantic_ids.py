@@ -2,7 +2,7 @@
 
 --output may be repeated; the ending says the layout:
   .parquet      id, and codes: one for each level, and a last one that tells notes with equal codes apart
-  .pt           for GRID (semantic_id_path): a tensor, a column for each note of *.ids.txt
+  .pt           for GRID (semantic_id_path): a tensor, a column for each note of *.items.txt
   .index.json   for MiniOneRec: tokens such as <a_60>, by number of the note, with *.item.json
 
 reads:   vectors made by `notellm embed` (a file, or a folder of shards), and --notes for titles and categories
@@ -54,22 +54,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Computes the ids, writes them and prints the report."""
+    from notellm import vector_files
     from notellm.app.stored import StoredVectors
     from notellm.data import Notes
     from notellm.errors import ConfigError
     from notellm.io.json_files import write_json
-    from notellm.io.outputs import check_output
+    from notellm.io.outputs import check_outputs
     from notellm.progress import console_progress
-    from notellm.semantic import check_layout, describe, fit_codebooks, write_ids
+    from notellm.semantic import check_layout, describe, fit_codebooks, layouts, write_ids
 
     if arguments.beam < 1:
         raise ConfigError(f"notellm semantic-ids: beam must be at least 1, but is {arguments.beam}")
+    written = [file for path in arguments.output for file in layouts.files_of(path)]
+    written += [arguments.report] if arguments.report else []
+    check_outputs(written, [*vector_files.files_of(arguments.vectors), arguments.notes])  # before any work
     stored = StoredVectors(arguments.vectors)
     ids, vectors = stored.ids(), stored.matrix()
-    for path in arguments.output:  # before any work
+    for path in arguments.output:
         check_layout(path, ids, arguments.levels)
-    for path in [*arguments.output, *([arguments.report] if arguments.report else [])]:
-        check_output(path, [arguments.vectors, arguments.notes])
     notes = None
     if arguments.notes is not None:
         every = Notes.read(arguments.notes)
