@@ -6,8 +6,8 @@ import torch
 from notellm.app.config import compose, to_yaml
 from notellm.app.pipeline import write_pairs
 from notellm.data import Interactions, Notes
-from notellm.embedding import save_embeddings
 from notellm.mining import mine_pairs
+from notellm.vector_files import save_embeddings
 
 TITLES = [
     "a </script><b>bold</b> title",

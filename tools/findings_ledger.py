@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from notellm.app.numbers import one_decimal
 from notellm.app.studies import Ledger
 from notellm.app.studies.cell import TRAINED
 from notellm.app.studies.ledger import Entry
-from notellm.app.studies.table import rounded
 
 
 class Percent(float):
     """A number in percent or in points, which prints itself with one decimal."""
 
     def __str__(self) -> str:
-        return rounded(self)
+        return one_decimal(self)
 
 
 class LedgerRecords:

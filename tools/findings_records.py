@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from findings_ledger import LedgerRecords, Percent
 
+from notellm.app.numbers import signed_points
 from notellm.app.studies import Ledger, Study, Table, load_study, make_table
 from notellm.app.studies.columns import CellValues, Column
 from notellm.app.studies.differences import MARGIN, POINTS, SAMPLES
 from notellm.app.studies.runs import Run, runs_of
-from notellm.app.studies.table import Score, TableRow, signed
+from notellm.app.studies.table import Score, TableRow
 from notellm.app.studies.values import values_of
 from notellm.evaluation import Comparison, Resampled, compare, resample
 from notellm.models.backbone import backbone_name
@@ -50,12 +51,12 @@ class Difference:
     @property
     def points(self) -> str:
         """The difference with its sign."""
-        return signed(self.found.difference.value)
+        return signed_points(self.found.difference.value)
 
     @property
     def interval(self) -> str:
         """Of 95 %, for this comparison alone."""
-        return f"{signed(self.found.difference.low)} to {signed(self.found.difference.high)}"
+        return f"{signed_points(self.found.difference.low)} to {signed_points(self.found.difference.high)}"
 
     @property
     def leaves_out_zero(self) -> bool:

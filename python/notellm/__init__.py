@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from notellm._core import __version__ as __version__
     from notellm._core.util import instruction_set, num_threads, set_instruction_set, set_num_threads
     from notellm.data import Interactions, Notes, select_pairs, split_by_group
-    from notellm.embedding import EmbedOptions, load_embeddings, save_embeddings, truncated
+    from notellm.embedding import EmbedOptions, truncated
     from notellm.errors import ConfigError, DataError, NotSupportedError
     from notellm.generation import Decoding
     from notellm.losses import csft_head_loss, csft_loss, gcl_loss, joint_loss
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from notellm.prompts import Prompt, PromptConfig, explain_prompt, load_prompt
     from notellm.retrieval import NeighbourIndex, Ranks, neighbours, ranks_in_part, target_ranks
     from notellm.training import Trainer, TrainOptions
+    from notellm.vector_files import load_embeddings, save_embeddings
 
 __all__ = [
     "ConfigError",
@@ -80,7 +81,8 @@ _NAMES = {
     "_core": "__version__",
     "_core.util": "instruction_set num_threads set_instruction_set set_num_threads",
     "data": "Interactions Notes select_pairs split_by_group",
-    "embedding": "EmbedOptions load_embeddings save_embeddings truncated",
+    "embedding": "EmbedOptions truncated",
+    "vector_files": "load_embeddings save_embeddings",
     "errors": "ConfigError DataError NotSupportedError",
     "generation": "Decoding",
     "losses": "csft_head_loss csft_loss gcl_loss joint_loss",

@@ -30,6 +30,25 @@ LINE_SECONDS = 10.0
 """Seconds between two lines if there is no terminal to draw a bar on."""
 
 
+def part_of(progress: ProgressFn | None, before: int, total: int) -> ProgressFn:
+    """The progress of a call that does a part of the whole.
+
+    Args:
+        progress: Of the whole; None for nobody.
+        before: Units done before this part.
+        total: Units of the whole.
+
+    Returns:
+        For the part: what it has done is added to ``before``.
+    """
+
+    def report(done: int, _: int) -> None:
+        if progress is not None:
+            progress(before + done, total)
+
+    return report
+
+
 class Display(ABC):
     """Shows the progress of one long call; it is the call's `ProgressFn`.
 

@@ -5,10 +5,11 @@ import torch
 import notellm
 from notellm.app.studies import make_study
 from notellm.data import Interactions, Notes
-from notellm.embedding import embed, save_embeddings
+from notellm.embedding import embed
 from notellm.errors import ConfigError, DataError
 from notellm.models.notellm import NoteLLM
 from notellm.prompts import load_prompt
+from notellm.vector_files import save_embeddings
 from samples import make_notes
 
 CALLS = {

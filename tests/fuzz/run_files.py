@@ -8,13 +8,13 @@ from safetensors.torch import save_file
 
 from fuzz.target import Target, of_file, target
 from notellm.app.config import compose
-from notellm.app.pipeline.systems import _written_before
 from notellm.app.pipeline.training_time import training_seconds
+from notellm.app.pipeline.written_words import _written_before
 from notellm.app.run import RunFolder
 from notellm.app.studies.cell import Cell, Row
 from notellm.app.studies.ranks import exposure_of, hits_of
 from notellm.app.studies.values import written_values
-from notellm.generation import write_pool
+from notellm.pools.lines import write_pool
 from notellm.io.json_files import read_json
 from notellm.io.json_tree import Node
 from notellm.io.locks import holder_of, locked

@@ -13,8 +13,8 @@ from notellm.app.config import compose, groups, override
 from notellm.app.overrides import parsed_overrides
 from notellm.app.studies import load_study
 from notellm.data import apt, debian
-from notellm.embedding import load_embeddings, save_embeddings
 from notellm.indexes.index import NeighbourIndex
+from notellm.vector_files import load_embeddings, save_embeddings
 
 
 @target

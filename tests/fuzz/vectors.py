@@ -3,10 +3,10 @@
 import torch
 
 from fuzz.target import in_folder, of_file, target
-from notellm.embedding import load_embeddings, save_embeddings
 from notellm.pools.columns import write_shard
 from notellm.pools.embeddings import Embeddings, EmbeddingShard
 from notellm.pools.shards import Plan, ShardFile, Shards
+from notellm.vector_files import load_embeddings, save_embeddings
 
 
 @target

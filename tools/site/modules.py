@@ -7,8 +7,7 @@ from pathlib import Path
 
 import notellm
 
-NOT_THE_LIBRARY = {"app", "cli"}
-"""The application, but for its studies, which scripts use, and its former name."""
+APPLICATION = "app"
 SCRIPTED = "app/studies"
 
 
@@ -35,7 +34,7 @@ def public_modules(library: Path) -> Iterator[str]:
     for path in library.rglob("*.py"):
         parts = path.relative_to(library).with_suffix("").parts
         is_scripted = "/".join(parts).startswith(SCRIPTED)
-        if (parts[0] in NOT_THE_LIBRARY and not is_scripted) or any(part.startswith("_") for part in parts):
+        if (parts[0] == APPLICATION and not is_scripted) or any(part.startswith("_") for part in parts):
             continue
         if definitions(path):
             yield ".".join(("notellm", *parts))

@@ -8,12 +8,12 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from notellm.embedding import load_embeddings
 from notellm.errors import DataError
 from notellm.indexes.blocks import Vectors, rows_of
 from notellm.indexes.index import NeighbourIndex
 from notellm.io.id_column import as_column
 from notellm.pools.embeddings import Embeddings
+from notellm.vector_files import load_embeddings
 
 __all__ = ["StoredVectors"]
 

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 
-_FORMER_NAMES = {"word": "words", "char": "characters"}
-
-
 class TfidfIndex(SparseIndex):
     """TF-IDF vectors of a pool of texts by scikit-learn: sublinear tf, smoothed idf, L2 norm; case is ignored.
 
@@ -28,8 +25,7 @@ class TfidfIndex(SparseIndex):
         texts: The ``N`` texts of the pool; queries and targets are positions in it.
         analyzer: How texts are cut into terms, a name of `notellm.text.ANALYZERS`. By default chosen by script: words
             of two or more characters, or, in scripts without spaces, characters and pairs of them. The index's
-            ``analyzer`` names what was found. (``"word"`` and ``"char"`` are old names of ``"words"`` and
-            ``"characters"``.)
+            ``analyzer`` names what was found.
         stop_words: ``"english"`` leaves out scikit-learn's English list; by default nothing is left out
             (the idf gives common words a low weight).
 
@@ -121,7 +117,6 @@ def _fit(
         raise NotSupportedError(
             f"{where}: scikit-learn must be installed, but is not; try `pip install scikit-learn`"
         ) from error
-    analyzer = _FORMER_NAMES.get(analyzer, analyzer)
     check_analyzer(analyzer, where)
     cut = TERMS[analyzer]
     if stop_words not in (None, "english"):

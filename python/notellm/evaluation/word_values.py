@@ -60,10 +60,6 @@ class WordValues(NamedTuple):
     hashtag_f1: FloatArray
 
 
-KEPT = tuple(name for name in WordValues._fields if name not in ("hashtag_precision", "hashtag_recall"))
-"""Those that tables of studies have as columns."""
-
-
 def word_values(
     written: Generated,
     categories: Sequence[str],

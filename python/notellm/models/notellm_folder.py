@@ -19,7 +19,7 @@ from notellm.losses import nested_dims_fault
 from notellm.models import folder as model_folder
 from notellm.models.fields import Fields
 from notellm.models.options import CORE, LARGEST_DIM, TRANSFORMERS, ModelOptions
-from notellm.models.pooling import COMPRESSION, check_pooling
+from notellm.models.pooling import check_pooling
 from notellm.prompts import PromptConfig
 
 FORMAT = 2
@@ -113,20 +113,18 @@ def write_extra(
 
 
 def read_extra(path: Path) -> dict[str, Any]:
-    """The fields that `save_pretrained` wrote beside the backbone, converted to the newest format.
+    """The fields that `save_pretrained` wrote beside the backbone.
 
     Raises:
-        DataError: If it is missing, damaged, newer than this code, or lacks a field.
+        DataError: If it is missing, damaged, of another format, or lacks a field.
     """
     file = path / EXTRA_CONFIG
     extra = dict(read_json_object(file))
     prompt = Node(extra, str(file)).at("prompt")
     if not isinstance(prompt.value, dict):
         raise DataError(f"{prompt.where} must be an object, but is {shortened(prompt.value)}")
-    if extra.get("format") == 1:
-        extra |= {"pooling": COMPRESSION, "prompt": {"state": "before", **prompt.value}}
-    elif extra.get("format") != FORMAT:
-        raise DataError(f"{file}: format must be at most {FORMAT}, but is {shortened(extra.get('format'))}")
+    if extra.get("format") != FORMAT:
+        raise DataError(f"{file}: format must be {FORMAT}, but is {shortened(extra.get('format'))}")
     dim = Fields(extra, str(file)).whole("dim", most=LARGEST_DIM)
     extra["nested_dims"] = [
         one.whole() for one in Node(extra, str(file)).list("nested_dims")

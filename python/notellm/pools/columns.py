@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from notellm.embedding import row_not_finite
+from notellm.finite import row_not_finite
 from notellm.int8 import from_int8, to_int8
 from notellm.io.files import atomic_write
 

@@ -13,12 +13,13 @@ import torch
 from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.embedding import EmbedOptions, embed
-from notellm.generation.pool import NOTES_PER_CHUNK, Describe, notes_fingerprint, write_pool
+from notellm.data.fingerprint import notes_fingerprint
+from notellm.pools.lines import NOTES_PER_CHUNK, Describe, write_pool
 from notellm.models.language_model import LanguageModel
 from notellm.pools.columns import write_shard
 from notellm.pools.shards import Plan, Shards
 from notellm.precision import Dtype
-from notellm.progress import ProgressFn
+from notellm.progress import ProgressFn, part_of
 
 __all__ = ["BLOCKS", "ROWS_PER_SHARD", "MakeShard", "Workshop", "begin", "embedder", "generator", "make_all"]
 
@@ -98,7 +99,7 @@ def make_all(
     to_make = [index for index in own if index in missing]
     for index in to_make:
         span = shards.plan.span(index)
-        make(shards, index, notes.take(span), _shifted(progress, done, total))
+        make(shards, index, notes.take(span), part_of(progress, done, total))
         done += len(span)
     shards.finish()
     return len(to_make)
@@ -154,16 +155,8 @@ def _vectors(
     parts = []
     for first in range(0, max(1, len(notes)), block):
         some = notes.take(range(first, min(first + block, len(notes))))
-        report = _shifted(progress, first, len(notes))
+        report = part_of(progress, first, len(notes))
         with naming_notes(some.ids):
             found = embed(model, model.prompt.tokenize(some), dtype=dtype, options=options, progress=report)
         parts.append(found.vectors)
     return torch.cat(parts)
-
-
-def _shifted(progress: ProgressFn | None, before: int, total: int) -> ProgressFn:
-    def report(done: int, _: int) -> None:
-        if progress is not None:
-            progress(before + done, total)
-
-    return report

@@ -12,7 +12,7 @@ from torch import Tensor
 from notellm._core import retrieval as _core
 from notellm.pools.embeddings import Embeddings
 from notellm.processes import Processes
-from notellm.progress import ProgressFn
+from notellm.progress import ProgressFn, part_of
 
 
 def neighbours(
@@ -37,7 +37,7 @@ def neighbours(
             k,
             None if exclude is None else _local(exclude, first, len(rows)),
             on_device=on_device,
-            progress=_of_block(progress, len(queries), first, len(pool)),
+            progress=part_of(progress, len(queries) * first, len(queries) * len(pool)),
         )
         found = own[0], torch.where(own[1] >= 0, own[1] + first, -1)
         best = found if best is None else _best([best, found], k)
@@ -78,7 +78,7 @@ def target_ranks(
             rows.to(queries.device),
             _left_out(targets, exclude, first, len(rows)),
             on_device=on_device,
-            progress=_of_block(progress, len(queries), first, len(pool)),
+            progress=part_of(progress, len(queries) * first, len(queries) * len(pool)),
         )
         counts += torch.stack(found)
     counts = counts.to(queries.device)
@@ -166,13 +166,3 @@ def _check_within(
         raise ValueError(
             f"{where}: {name} must be in [0, {size}){least}, but one is {int(wrong.flatten()[0])}"
         )
-
-
-def _of_block(progress: ProgressFn | None, queries: int, first: int, pool: int) -> ProgressFn:
-    """The progress of a piece as part of the whole."""
-
-    def report(done: int, _: int) -> None:
-        if progress is not None:
-            progress(queries * first + done, queries * pool)
-
-    return report

@@ -7,7 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from notellm.app.config import Config
-from notellm.app.report.findings import interval_text, main_cutoff, percent
+from notellm.app.numbers import interval_text, percent
+from notellm.app.report.findings import main_cutoff
 from notellm.app.report.run_results import RunResults
 from notellm.export import TextForm, text_form
 from notellm.export.gguf_file import MODEL_FILE, PROJECTION_FILE

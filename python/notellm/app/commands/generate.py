@@ -94,7 +94,7 @@ def _write_one(
 ) -> None:
     """Writes the lines into one file, or prints them."""
     from notellm.app.pipeline import label
-    from notellm.generation import write_pool
+    from notellm.pools.lines import write_pool
     from notellm.progress import console_progress
 
     describer = workshop.describer()

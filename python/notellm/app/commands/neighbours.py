@@ -72,9 +72,9 @@ def print_table(
 
 def _read(path: Path, asked: Sequence[str]) -> "tuple[Sequence[str], Tensor | Embeddings, list[int]]":
     """All ids, the pool, and the rows of the notes that are asked about."""
-    from notellm.embedding import load_embeddings
     from notellm.errors import DataError
     from notellm.pools.embeddings import Embeddings
+    from notellm.vector_files import load_embeddings
 
     if path.is_dir():
         embeddings = Embeddings.open(path)

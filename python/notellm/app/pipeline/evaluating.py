@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from notellm.app.config import Config
-from notellm.app.pipeline import systems
+from notellm.app.pipeline import systems, written_words
 from notellm.app.pipeline.data import Dataset, IntArray, Queries
 from notellm.app.pipeline.metrics import log_metrics
 from notellm.app.pipeline.models import MODEL, check_trained
@@ -125,8 +125,8 @@ def _generation(
     """What the systems write for some notes of the pool, if that is wanted and there is something to compare with."""
     config, pool = run.config, queries.pool
     is_wanted = config.evaluation.generation_notes and set(WRITERS) & set(config.evaluation.systems)
-    chosen = pool[systems.evaluated_notes(config, len(pool))] if is_wanted else pool[:0]
-    if systems.compared(dataset.notes.take(chosen)):
+    chosen = pool[written_words.evaluated_notes(config, len(pool))] if is_wanted else pool[:0]
+    if written_words.compared(dataset.notes.take(chosen)):
         return _evaluate_generation(run, dataset, chosen, bootstrap)
     for name in ("generation.jsonl", WORDS):
         run.file(name).unlink(missing_ok=True)
@@ -154,12 +154,12 @@ def _evaluate_generation(
     run: RunFolder, dataset: Dataset, chosen: IntArray, bootstrap: Bootstrap
 ) -> Generation:
     notes, prompt = dataset.notes.take(chosen), run.config.prompt
-    all_categories, all_hashtags = systems.truth_of(dataset.notes, prompt)
+    all_categories, all_hashtags = written_words.truth_of(dataset.notes, prompt)
     known = sorted({*all_categories} - {""})
     writers = [key for key in WRITERS if key in run.config.evaluation.systems]
-    written = systems.generate(run, notes, known, writers)
+    written = written_words.generate(run, notes, known, writers)
     by_system = {key: _generated([written[note][key] for note in notes.ids]) for key in writers}
-    truth = systems.truth_of(notes, prompt)
+    truth = written_words.truth_of(notes, prompt)
     analyzer, count = run.config.evaluation.analyzer, run.config.generation.hashtag_count
     values = {
         key: word_values(own, *truth, known_categories=known, tokenizer=analyzer, hashtag_count=count)[0]

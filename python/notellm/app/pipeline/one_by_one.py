@@ -13,7 +13,7 @@ from torch import Tensor
 
 from notellm.app.pipeline.data import Dataset, IntArray, Queries
 from notellm.evaluation import WordValues
-from notellm.evaluation.word_values import KEPT
+from notellm.evaluation.metric_names import WRITTEN
 from notellm.io.files import atomic_write
 from notellm.metrics import ExposureSplit
 from notellm.metrics.arrays import FloatArray
@@ -73,7 +73,9 @@ def save_words(path: Path, values: Mapping[str, WordValues], notes: IntArray) ->
         notes: Shape ``(n,)``, positions of the notes in all notes.
     """
     tensors = {
-        f"{key}.{name}": torch.from_numpy(getattr(own, name)) for key, own in values.items() for name in KEPT
+        f"{key}.{name}": torch.from_numpy(getattr(own, name))
+        for key, own in values.items()
+        for name in WRITTEN
     }
     with atomic_write(path) as temporary:
         save_file(tensors | {"note": _narrow(torch.from_numpy(notes))}, temporary)

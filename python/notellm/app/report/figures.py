@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from notellm.app.drawing import load_matplotlib
-from notellm.app.report.findings import TRAINED, interval_text, percent
+from notellm.app.numbers import interval_text, percent
+from notellm.app.report.findings import TRAINED
 from notellm.evaluation.generation_results import CalibrationBin
 from notellm.metrics import Interval
 

@@ -4,42 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from notellm.app.numbers import percent, signed_percent
+from notellm.evaluation.metric_names import METRICS
 from notellm.evaluation.results import Evaluation
 from notellm.evaluation.retrieval_results import Difference
 from notellm.evaluation.significance import Verdict as Significance
-from notellm.metrics import Interval
 
 TRAINED, UNTRAINED = "trained", "zero_shot_prompt"
-
-
-def percent(fraction: float) -> str:
-    """A fraction as a percentage with one decimal, without the % sign.
-
-    Example:
-        >>> percent(0.2304)
-        '23.0'
-    """
-    return f"{100 * fraction:.1f}"
-
-
-def interval_text(interval: Interval) -> str:
-    """The bounds of an interval of fractions, in percent.
-
-    Example:
-        >>> interval_text(Interval(0.23, 0.188, 0.271))
-        '18.8\u201327.1'
-    """
-    return f"{percent(interval.low)}\u2013{percent(interval.high)}"
-
-
-def signed(fraction: float) -> str:
-    """A change of a fraction in percentage points, with its sign.
-
-    Example:
-        >>> signed(0.0412), signed(-0.0151)
-        ('+4.1', '\u22121.5')
-    """
-    return f"{100 * fraction:+.1f}".replace("-", "\u2212")
 
 
 def main_cutoff(evaluation: Evaluation) -> int:
@@ -50,9 +21,6 @@ def main_cutoff(evaluation: Evaluation) -> int:
 def list_length(evaluation: Evaluation) -> int:
     """The length of lists that are looked at as such: 10, or the smallest cut-off if 10 was not evaluated."""
     return 10 if 10 in evaluation.ks else min(evaluation.ks)
-
-
-METRIC_NAMES = {"bleu4": "BLEU-4", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 
 
 def cutting(evaluation: Evaluation) -> str | None:
@@ -83,7 +51,7 @@ def undefined_metrics(evaluation: Evaluation) -> str | None:
             counts[metric] = max(notes, counts.get(metric, 0))
     if not counts:
         return None
-    parts = [f"{METRIC_NAMES.get(metric, metric)} {notes:,} notes" for metric, notes in counts.items()]
+    parts = [f"{METRICS.get(metric, metric)} {notes:,} notes" for metric, notes in counts.items()]
     return f"Left out, since their own hashtags are too short or hold no word: by {', by '.join(parts)}."
 
 
@@ -186,4 +154,5 @@ def _listing(differences: list[Difference]) -> str:
 
 def _change(difference: Difference) -> str:
     interval = difference.interval
-    return f"{signed(interval.value)} points, 95 %: {signed(interval.low)} to {signed(interval.high)}"
+    value, low, high = (signed_percent(fraction) for fraction in interval)
+    return f"{value} points, 95 %: {low} to {high}"

@@ -9,9 +9,10 @@ from datetime import datetime
 
 from jinja2 import Environment
 
+from notellm.app.numbers import interval_text, percent, signed_percent
 from notellm.app.page_templates import environment
 from notellm.app.report.figures import COLOURS
-from notellm.app.report.findings import TRAINED, UNTRAINED, interval_text, main_cutoff, percent, signed
+from notellm.app.report.findings import TRAINED, UNTRAINED, main_cutoff
 from notellm.app.report.run_results import RunResults
 from notellm.app.report.sections import gather_sections
 from notellm.evaluation.results import Evaluation
@@ -47,7 +48,7 @@ def render(run: RunResults, now: datetime) -> str:
 def _templates() -> Environment:
     """The report's templates, with its filters."""
     templates = environment("notellm.app.report")
-    templates.filters.update(percent=percent, bounds=interval_text, signed=signed, anchor=_anchor)
+    templates.filters.update(percent=percent, bounds=interval_text, signed=signed_percent, anchor=_anchor)
     return templates
 
 

@@ -10,14 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from notellm.app.numbers import interval_text, percent
 from notellm.app.report.findings import (
     TRAINED,
     cutoffs_left_out,
     cutting,
-    interval_text,
     list_length,
     main_cutoff,
-    percent,
     tfidf_verdicts,
     training_verdict,
     undefined_metrics,

@@ -11,12 +11,11 @@ from notellm.app.studies.ledger import Ledger
 from notellm.app.studies.loading import load_study, make_study
 from notellm.app.studies.plot import plot_exposure, plot_recall, plot_table, plot_time
 from notellm.app.studies.power import PowerTable, make_power
-from notellm.app.studies.study import METRICS, Study
+from notellm.app.studies.study import Study
 from notellm.app.studies.sweep import sweep
 from notellm.app.studies.table import Table, make_table
 
 __all__ = [
-    "METRICS",
     "Cell",
     "Ledger",
     "PowerTable",

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from notellm.evaluation.word_values import KEPT
+from notellm.evaluation.metric_names import RANKED, RANKED_AT, WRITTEN
 from notellm.metrics.arrays import FloatArray
 
 SIDES = {"low": "exposure.low", "high": "exposure.high", "tagged": "query.tagged"}
 """Some of the queries: those whose target is seldom or often seen, and those whose two notes have hashtags; by what
 stands before a column, where the file of ranks says which they are."""
-
-RANKED, RANKED_AT = ("mrr", "log_score"), ("recall", "ndcg", "map")
-"""Metrics of ranks, without and with a cut-off."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Column:
             >>> Column.read("macro.recall@10"), Column.read("bleu4")
             (Column(name='recall@10', side='', is_macro=True, is_of_words=False), None)
         """
-        if text in KEPT:
+        if text in WRITTEN:
             return cls(text, "", False, is_of_words=True)
         part, _, name = text.rpartition(".")
         is_known = name in RANKED or name.partition("@")[0] in RANKED_AT

@@ -10,13 +10,14 @@ from typing import Any
 
 from notellm.app.pipeline.systems import variants
 from notellm.app.studies.cell import TRAINED, Cell, Row, placed
-from notellm.app.studies.columns import RANKED, RANKED_AT, SIDES
+from notellm.app.studies.columns import SIDES
 from notellm.app.studies.composing import Composer
 from notellm.app.studies.ledger import Ledger
 from notellm.app.studies.node import read_node
 from notellm.app.studies.search import Search, SearchOptions
-from notellm.app.studies.study import AT_CUTOFFS, METRICS, Study
+from notellm.app.studies.study import Study
 from notellm.errors import ConfigError
+from notellm.evaluation.metric_names import AT_CUTOFFS, CORPUS, LISTS_AT, METRICS, RANKED, RANKED_AT, WRITTEN
 
 SET_BY_US = ("seed", "name", "run_dir", "evaluation.systems", "experiment", "scale")
 
@@ -168,10 +169,10 @@ def _check_columns(study: Study) -> None:
                     f"experiment={study.name}: columns must be measured, but {column} is not in row {cell.row.key}; "
                     f"there are recall, ndcg and map at K of evaluation.ks={cell.config.evaluation.ks}, recall@avg, "
                     f"mrr and log_score (with {', '.join(f'{side}.' for side in SIDES)} before them: of some queries), "
-                    f"{', '.join(list(AT_CUTOFFS)[3:])} at K, {', '.join(list(METRICS)[2:])}, and with macro. before "
+                    f"{', '.join(LISTS_AT)} at K, {', '.join([*WRITTEN, *CORPUS])}, and with macro. before "
                     "them recall and ndcg at K, mrr and log_score: by target"
                 )
-    written = [column for column in study.columns if column in set(METRICS) - set(RANKED)]
+    written = [column for column in study.columns if column in {*WRITTEN, *CORPUS}]
     if written and not any(cell.config.evaluation.generation_notes for cell in study.cells):
         raise ConfigError(
             f"experiment={study.name}: columns must be measured, but {', '.join(written)} need notes to write words "

@@ -13,23 +13,6 @@ from notellm.app.studies.ledger import Entry, Ledger
 from notellm.app.studies.search import Search
 from notellm.precision import AUTO, resolve_dtype
 
-AT_CUTOFFS = {"recall": "R", "ndcg": "NDCG", "map": "MAP", "coverage": "Coverage", "popularity": "Popularity"}
-"""Metrics at cut-offs, as in ``recall@10``, and their names in tables."""
-
-METRICS = {
-    "mrr": "MRR",
-    "log_score": "Log-rank",
-    "accuracy": "Acc.",
-    "illusory": "Ill.",
-    "closed_set": "Closed-set Acc.",
-    "bleu4": "BLEU-4",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "hashtag_f1": "Hashtag F1",
-}
-"""Metrics without a cut-off, and their names in tables."""
-
 
 @dataclass(frozen=True)
 class Study:
@@ -39,7 +22,7 @@ class Study:
         name: As in ``experiment=NAME``.
         scale: The sizes: they change cost and certainty, never the method.
         title: Title of the table.
-        columns: Metrics of the table, in order; see `notellm.app.studies.METRICS`.
+        columns: Metrics of the table, in order; see `notellm.evaluation.metric_names`.
         rows: From top to bottom.
         seeds: Each row is run with each of them that changes its numbers: a row that is not trained only with the
             first, unless the split varies with the seed.

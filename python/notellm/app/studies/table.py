@@ -6,18 +6,19 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from statistics import fmean, stdev
 
+from notellm.app.numbers import one_decimal, signed_points
 from notellm.app.studies.cell import Row
 from notellm.app.studies.columns import Column
 from notellm.app.studies.differences import MARGIN, Key, Paired, comparisons, differences
 from notellm.app.studies.ledger import Entry
 from notellm.app.studies.printing import Escape, Grid, Printable
 from notellm.app.studies.runs import Run, runs_of
-from notellm.app.studies.study import AT_CUTOFFS, METRICS, Study
+from notellm.app.studies.study import Study
 from notellm.app.studies.values import values_of
 from notellm.evaluation import Comparison, Verdict
+from notellm.evaluation.metric_names import AT_CUTOFFS, METRICS
 from notellm.models.backbone import backbone_name
 
 PAPER = "paper (private data, 7B)"
@@ -32,8 +33,8 @@ class Score:
     deviation: float | None
 
     def __str__(self) -> str:
-        spread = "" if self.deviation is None else f" \u00b1 {rounded(self.deviation)}"
-        return f"{rounded(self.mean)}{spread}"
+        spread = "" if self.deviation is None else f" \u00b1 {one_decimal(self.deviation)}"
+        return f"{one_decimal(self.mean)}{spread}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Table(Printable):
         if found is None:
             return str(score)
         mark = {Verdict.EQUIVALENT: "=", Verdict.UNDECIDED: ""}.get(found.verdict, "*")
-        return f"{score} ({signed(found.difference.value)}{mark})"
+        return f"{score} ({signed_points(found.difference.value)}{mark})"
 
     def note(self) -> str:
         """Explains the numbers in brackets and the star."""
@@ -180,7 +181,7 @@ class Verdicts(Printable):
         for row in self.table.rows:
             for column, found in row.comparisons.items():
                 if found is not None:
-                    value, low, high = (signed(bound) for bound in found.difference)
+                    value, low, high = (signed_points(bound) for bound in found.difference)
                     about = [
                         f"{low} to {high}",
                         f"{found.p:.3f}",
@@ -327,27 +328,3 @@ def column_name(column: str) -> str:
     else:
         name = METRICS.get(metric, metric)
     return f"{name}, {'by target' if side == 'macro' else side}" if side else name
-
-
-def signed(points: float) -> str:
-    """A difference in points, with its sign.
-
-    Example:
-        >>> signed(0.04), signed(-0.04), signed(-3.21)
-        ('+0.0', '+0.0', '-3.2')
-    """
-    shown = rounded(points)
-    return shown if shown.startswith("-") else f"+{shown}"
-
-
-def rounded(points: float) -> str:
-    """A number with one decimal: an exact half, such as a share of 400 queries often is, goes to the even digit.
-
-    Halves are told from noise of floating point, so that equal shares are shown alike wherever they come from.
-
-    Example:
-        >>> 100 * 0.2725, rounded(100 * 0.2725), rounded(1.25), rounded(33.75), rounded(-0.04)
-        (27.250000000000004, '27.2', '1.2', '33.8', '0.0')
-    """
-    shown = f"{Decimal(str(round(points, 9))):.1f}"
-    return "0.0" if float(shown) == 0 else shown  # no -0.0

@@ -13,9 +13,9 @@ from notellm.app.cli import main
 from notellm.app.commands import generate
 from notellm.app.config import load_config
 from notellm.data import Notes
-from notellm.embedding import save_embeddings
 from notellm.errors import DataError
 from notellm.io.json_files import read_json
+from notellm.vector_files import save_embeddings
 
 NOTES = "id,title,content,topics,category,family\n" + "".join(
     f"n{i},Title {i},Content {i},{'tag|x' if i % 2 else ''},{'even' if i % 2 == 0 else 'odd'},f{i // 2}\n"

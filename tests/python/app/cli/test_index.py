@@ -7,11 +7,11 @@ import torch
 
 from notellm import _core
 from notellm.app import cli
-from notellm.embedding import save_embeddings
 from notellm.indexes.index import NeighbourIndex
 from notellm.pools.columns import write_shard
 from notellm.pools.shards import Plan, Shards
 from notellm.retrieval import neighbours
+from notellm.vector_files import save_embeddings
 
 pytestmark = pytest.mark.skipif(not _core.has_faiss, reason="built without FAISS")
 

@@ -13,7 +13,8 @@ from notellm import ConfigError, DataError, NotSupportedError
 from notellm.app.cli import main
 from notellm.app.explore import ExploreOptions, write_explorer
 from notellm.app.plane import on_a_plane, turned
-from notellm.embedding import load_embeddings, save_embeddings, truncated
+from notellm.embedding import truncated
+from notellm.vector_files import load_embeddings, save_embeddings
 
 PCA = ExploreOptions(map="pca", k=5)
 

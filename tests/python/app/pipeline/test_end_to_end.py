@@ -11,8 +11,9 @@ from notellm._core.retrieval import faiss_version
 from notellm.app.cli import main
 from notellm.app.config import load_config
 from notellm.data import Notes
-from notellm.embedding import load_embeddings, truncated
+from notellm.embedding import truncated
 from notellm.models.notellm import NoteLLM
+from notellm.vector_files import load_embeddings
 
 NOTES = 60
 
@@ -143,7 +144,7 @@ def test_generate_from_known_categories_and_hashtags(run, folder, capsys):
 
 def test_generate_goes_on_where_it_was_interrupted(run, folder, monkeypatch, capsys):
     from notellm.app.pipeline import Describer
-    from notellm.generation import pool
+    from notellm.pools import lines
 
     output = folder / "pool.jsonl"
     command = [
@@ -155,7 +156,7 @@ def test_generate_goes_on_where_it_was_interrupted(run, folder, monkeypatch, cap
         "--output",
         str(output),
     ]
-    monkeypatch.setattr(pool, "NOTES_PER_CHUNK", 40)
+    monkeypatch.setattr(lines, "NOTES_PER_CHUNK", 40)
     whole, calls = Describer.__call__, []
 
     def interrupt(self, notes, progress):

@@ -10,8 +10,8 @@ from notellm.app.cli import main
 from notellm.app.config import compose
 from notellm.app.kept import made_by
 from notellm.app.pipeline import load_backbone, load_trained
-from notellm.embedding import load_embeddings
 from notellm.models.fallback import TransformersNoteLLM
+from notellm.vector_files import load_embeddings
 
 
 @pytest.fixture(scope="module")

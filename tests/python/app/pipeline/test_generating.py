@@ -3,9 +3,9 @@
 import pytest
 
 from notellm.app.config import compose
-from notellm.app.pipeline import generating, systems
+from notellm.app.pipeline import generating, written_words
 from notellm.app.pipeline.generating import Describer
-from notellm.app.pipeline.systems import compared
+from notellm.app.pipeline.written_words import compared
 from notellm.app.report.examples import note_cards
 from notellm.app.report.run_results import read_run_results
 from notellm.app.run import RunFolder
@@ -66,11 +66,11 @@ def cards(path):
 
 
 def test_the_report_judges_words_by_the_truth_of_the_metrics(tiny_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(systems, "Describer", Perfect)
-    monkeypatch.setattr(systems, "load_backbone", lambda *_: None)
+    monkeypatch.setattr(written_words, "Describer", Perfect)
+    monkeypatch.setattr(written_words, "load_backbone", lambda *_: None)
     run = RunFolder(tmp_path, compose([f"model.path={tiny_folder}", "prompt.max_hashtag_chars=16"]))
     notes = of([["role-playing-and-adventure", "tea"]], ["caf\u00e9s\n"])
-    written = systems.generate(run, notes, [], ["zero_shot_prompt"])
+    written = written_words.generate(run, notes, [], ["zero_shot_prompt"])
     (card,) = cards(tmp_path)
     truth, own = ([row.category, *row.hashtags] for row in card.rows)
     assert [word.mark.key for word in own] == ["hit"] * 3
@@ -78,5 +78,5 @@ def test_the_report_judges_words_by_the_truth_of_the_metrics(tiny_folder, tmp_pa
 
     path = tmp_path / "generation.jsonl"  # as older versions wrote it
     path.write_text(path.read_text().replace('"role-playing-and"', '"role-playing-and-adventure"', 1))
-    assert systems.generate(run, notes, [], ["zero_shot_prompt"]) == written
+    assert written_words.generate(run, notes, [], ["zero_shot_prompt"]) == written
     assert cards(tmp_path) == [card]

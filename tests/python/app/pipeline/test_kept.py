@@ -10,7 +10,15 @@ import torch
 
 from notellm.app.config import compose, config_keys, cost_keys, groups, replace
 from notellm.app.pipeline import data as data_module
-from notellm.app.pipeline import evaluate, load_data, prepare, run_steps, select_queries, systems
+from notellm.app.pipeline import (
+    evaluate,
+    load_data,
+    prepare,
+    run_steps,
+    select_queries,
+    systems,
+    written_words,
+)
 from notellm.app.run import AFTER_TRAINING, RunFolder
 from notellm.app.studies.cell import Cell, Row
 from notellm.data import Interactions
@@ -120,11 +128,12 @@ def play(patch):
     save_embeddings, mine_pairs = systems.save_embeddings, data_module.mine_pairs
     patch.setattr(systems, "save_embeddings", save)
     patch.setattr(data_module, "mine_pairs", mine)
-    patch.setattr(systems, "Describer", describer)
+    patch.setattr(written_words, "Describer", describer)
     patch.setattr(systems, "_embed", lambda config, model, notes, *_, **__: vectors(notes))
     patch.setattr(systems, "encode", lambda config, notes, *_: vectors(notes))
-    patch.setattr(systems, "load_backbone", lambda *_: None)
-    patch.setattr(systems, "load_trained", lambda *_: None)
+    for module in (systems, written_words):
+        patch.setattr(module, "load_backbone", lambda *_: None)
+        patch.setattr(module, "load_trained", lambda *_: None)
     return made
 
 
@@ -252,7 +261,7 @@ def test_what_depends_on_a_content_is_made_anew_and_nothing_else(
     evaluate(run, dataset, queries)
     made.clear()
     if file == "title":
-        dataset.notes.titles[queries.pool[systems.evaluated_notes(config, len(queries.pool))[0]]] += "x"
+        dataset.notes.titles[queries.pool[written_words.evaluated_notes(config, len(queries.pool))[0]]] += "x"
     elif file == "backbone":
         (tmp_path / "backbone" / "more.json").write_text("{}")
     else:

@@ -10,6 +10,7 @@ import pytest
 
 from html_page import Page
 from notellm import DataError
+from notellm.app.numbers import percent
 from notellm.app.report import write_report
 from notellm.app.report.figures import COLOURS, WIDTH, Bar, bars, histogram, running_mean
 from notellm.metrics import Interval
@@ -62,7 +63,7 @@ def test_ids_are_unique_and_links_lead_somewhere(page):
 def test_every_number_of_the_evaluation_is_there(page, evaluation):
     def percents(*intervals):
         for interval in intervals:
-            yield from (f"{100 * interval[bound]:.1f}" for bound in ("value", "low", "high"))
+            yield from (percent(interval[bound]) for bound in ("value", "low", "high"))
 
     expected = set()
     for system in evaluation["systems"]:
@@ -74,7 +75,7 @@ def test_every_number_of_the_evaluation_is_there(page, evaluation):
         scores = ("category_accuracy", "illusory", "bleu4", "rouge1", "rouge2", "rougeL")
         expected |= set(percents(*(writer[score] for score in scores)))
         expected |= set(percents(writer["closed_set"]["accuracy"], *writer["hashtags"].values()))
-        expected |= {f"{100 * writer['macro_f1']:.1f}", "6.2"}
+        expected |= {percent(writer["macro_f1"]), "6.2"}
     expected |= {number.removeprefix("-") for number in percents(*evaluation["differences"])}
     expected |= {"400", "2,938", "131", "38", "200", "71"}
     assert expected - set(re.findall(r"\d[\d,.]*\d|\d", page.text)) == set()

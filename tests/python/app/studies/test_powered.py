@@ -14,8 +14,8 @@ from notellm.app.studies import Ledger, datasets, load_study, make_study, make_t
 from notellm.app.studies.budget import Budget
 from notellm.app.studies.columns import Column
 from notellm.app.studies.values import values_of
-from notellm.embedding import load_embeddings
 from notellm.io.fingerprints import Fingerprint
+from notellm.vector_files import load_embeddings
 from writing import write_study
 
 ROOT = Path(__file__).parents[4]

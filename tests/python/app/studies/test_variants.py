@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import load_file
 
 from notellm.app.studies import make_study, make_table, sweep
-from notellm.embedding import load_embeddings, truncated
+from notellm.embedding import truncated
 from notellm.errors import ConfigError
 from notellm.int8 import from_int8, to_int8
+from notellm.vector_files import load_embeddings
 
 CHANGES = ["evaluation.dims=[2,4]", "evaluation.generation_notes=0"]
 NODE = {

@@ -1,4 +1,4 @@
-"""Whole pools: one JSON line per note, written step by step; a call goes on where an interrupted one stopped."""
+"""A pool as JSON lines, one for each note, written step by step; a call goes on where an interrupted one stopped."""
 
 import json
 import os
@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from notellm.data.fingerprint import notes_fingerprint
 from notellm.data.notes import Notes
 from notellm.errors import DataError
-from notellm.io.fingerprints import Fingerprint
 from notellm.io.home import expanded
 from notellm.io.json_files import write_text
 from notellm.io.locks import holder_of, locked
 from notellm.io.outputs import check_output
 from notellm.io.write_errors import append_whole
-from notellm.progress import ProgressFn
+from notellm.progress import ProgressFn, part_of
 
 Describe = Callable[[Notes, ProgressFn], Sequence[Mapping[str, Any]]]
 """Makes one JSON object per note, and reports (notes done, notes) for the notes it was given."""
@@ -78,7 +78,7 @@ def _write(
     before = done = _lines_kept(part, origin, wanted)
     while done < len(notes):
         some = notes.take(range(done, min(done + chunk, len(notes))))
-        rows = describe(some, _shifted(progress, done, len(notes)))
+        rows = describe(some, part_of(progress, done, len(notes)))
         if len(rows) != len(some):
             raise ValueError(
                 f"write_pool: describe must give an object for each of {len(some)} notes, but gave {len(rows)}"
@@ -111,19 +111,3 @@ def _lines_kept(part: Path, origin: Path, wanted: Mapping[str, Any]) -> int:
         whole = content.rfind(b"\n") + 1
         file.truncate(whole)
     return content.count(b"\n")
-
-
-def _shifted(progress: ProgressFn | None, before: int, total: int) -> ProgressFn:
-    def report(done: int, _: int) -> None:
-        if progress is not None:
-            progress(before + done, total)
-
-    return report
-
-
-def notes_fingerprint(notes: Notes) -> str:
-    """A fingerprint of what a model sees of the notes, and of their ids."""
-    found = Fingerprint()
-    for fields in zip(notes.ids, notes.titles, notes.contents, notes.topics, strict=True):
-        found.add_json(fields)
-    return found.name()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from notellm.errors import DataError
-from notellm.generation import write_pool
+from notellm.pools.lines import write_pool
 from notellm.io.locks import locked
 from samples import make_notes
 
