@@ -1,5 +1,6 @@
 """Small training runs that tests do in this process and in several; in fp64, so that what remains is rounding."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -226,9 +227,36 @@ def validate_together(model_folder: str, results: str) -> None:
         assert all(torch.equal(last[n], value) for n, value in weights[3].items())
 
 
+def use_the_whole_model(model_folder: str, results: str) -> None:
+    """In one of several processes: weights stay whole where they were, and a failure in between changes no bit."""
+
+    class Use(Callback):
+        def after_step(self, training: Training, record: dict[str, Any]) -> None:
+            with suppress(RuntimeError), training.whole_model():
+                raise RuntimeError("as it should")
+
+        def after_checkpoint(self, training: Training, path: Path) -> None:
+            assert (path / "state.json").exists()
+
+        def after_training(self, training: Training, error: BaseException | None) -> None:
+            with training.whole_model() as outer, training.whole_model() as inner:
+                assert outer is inner
+
+    options = {"max_steps": 3, "shard_weights": True, "checkpoint_every": 1}
+    plain, used = (
+        make_trainer(Path(model_folder), Run(name, options, folder=f"{results}/{name}"), callbacks=callbacks)
+        for name, callbacks in (("plain", ()), ("used", (Use(),)))
+    )
+    plain.train()
+    used.train()
+    theirs = dict(used.model.named_parameters())
+    assert all(torch.equal(theirs[name], value) for name, value in plain.model.named_parameters())
+
+
 def disagree_and_share(model_folder: str, results: str) -> None:
     """All of the above, for one start of processes."""
     validate_together(model_folder, results)
+    use_the_whole_model(model_folder, results)
     disagree(model_folder)
     keep_a_share(model_folder)
     keep_rows(model_folder)

@@ -30,7 +30,7 @@ _CUT = tuple(f"prompt.{name}" for name in CUT)
 
 DECIDED_BY: dict[str, tuple[str, ...]] = {
     "pairs": ("mining.",),
-    "negatives": (*_COMPUTED, "negatives.", "data.split_seed", "embed.weights"),
+    "negatives": (*_COMPUTED, "negatives.", "data.split_seed"),
     "zero_shot_mean": (*_COMPUTED, *_BACKBONE, *_CUT, "embed.weights"),
     "zero_shot_last": (*_COMPUTED, *_BACKBONE, *_CUT, "embed.weights"),
     "zero_shot_prompt": (*_COMPUTED, *_BACKBONE, "model.pooling", "prompt.", "embed.weights"),
@@ -38,7 +38,7 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "sentence_bert": ("device", "model.path", "prompt.", *_ENCODER),
     "trained": (*_COMPUTED, "loss.contrastive", "embed.weights"),
     "generation": (*_COMPUTED, *_BACKBONE, "seed", "prompt.", "generation."),
-    "vectors": (*_COMPUTED, "embed."),
+    "vectors": (*_COMPUTED, "loss.contrastive", "embed."),
     "labels": (*_COMPUTED, "seed", "generation."),
     "catalogue": (*_CATALOGUE, "prompt.hashtag_separator"),
     "dataset": ("data.", "prompt.hashtag_separator", "model.path", "model.encoder", "negatives.model"),

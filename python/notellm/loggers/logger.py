@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from notellm.errors import NotSupportedError
+from notellm.loggers.about import About
 
 Record = Mapping[str, Any]
 """The numbers of a step, by name, with its number ``step``; None where there is none."""
@@ -16,6 +17,14 @@ class Logger:
 
     is_ours = False
     """Whether its failures are ours: a package that fails is left out from then on, and the training goes on."""
+
+    def __init__(self, about: About, first_step: int | None) -> None:
+        """Opens it for a run.
+
+        Args:
+            about: The run.
+            first_step: Number of the first step that it is to get; None: it gets a summary alone.
+        """
 
     def step(self, record: Record) -> None:
         """Takes the numbers of a step."""

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
+from notellm.errors import NotSupportedError
 from notellm.loggers import mlflow
 from notellm.loggers.about import About, Parent
 from notellm.loggers.json_lines import JsonLines
@@ -12,7 +13,7 @@ from notellm.loggers.tensorboard import TensorBoard
 from notellm.loggers.trackio import Trackio
 from notellm.loggers.wandb import WeightsAndBiases
 
-LOGGERS: dict[str, Callable[[About, int | None], Logger]] = {
+LOGGERS: dict[str, type[Logger]] = {
     "jsonl": JsonLines,
     "tensorboard": TensorBoard,
     "mlflow": mlflow.MlFlow,
@@ -53,7 +54,7 @@ class Loggers:
     """Loggers of a run, until they are closed.
 
     A package that fails, for example since its server is away, is left out from then on: its failure is said once, and
-    the work goes on. Only opening fails.
+    the work goes on.
 
     Args:
         names: Keys of `LOGGERS`.
@@ -68,10 +69,20 @@ class Loggers:
         self._open: list[Logger] = []
         try:
             for name in names:
-                self._open.append(LOGGERS[name](about, first_step))
+                self._add(name, about, first_step)
         except BaseException:
             self.close(failed=True)
             raise
+
+    def _add(self, name: str, about: About, first_step: int | None) -> None:
+        try:
+            self._open.append(LOGGERS[name](about, first_step))
+        except NotSupportedError:
+            raise
+        except Exception as error:
+            if LOGGERS[name].is_ours:
+                raise
+            print(f"{name} gets nothing of this run, since it cannot be opened: {error}", file=sys.stderr)
 
     def step(self, record: Record) -> None:
         """Gives them the numbers of a step."""

@@ -21,7 +21,7 @@ def chosen_callbacks(
         about: What loggers are told of the run.
 
     Raises:
-        ValueError: If there is no measure or no folder, but options need it.
+        ValueError: If there is no measure or no folder, but options need it, or a measure that they do not.
         NotSupportedError: If a logger's package is not installed.
     """
     return _validation(options, measure), _logging(options, folder, about)
@@ -29,6 +29,9 @@ def chosen_callbacks(
 
 def _validation(options: TrainOptions, measure: Measure | None) -> list[Callback]:
     if not options.validate_every:
+        if measure is not None or options.patience:
+            what = "validate is given" if measure is not None else f"patience is {options.patience}"
+            raise ValueError(f"Trainer: validate_every must be at least 1 where {what}, but is 0")
         return []
     if measure is None:
         raise ValueError(

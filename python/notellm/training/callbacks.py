@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from notellm.errors import DataError
+from notellm.io.plain import plain
 from notellm.models.note_model import NoteModel
 from notellm.processes import Processes
 from notellm.training.options import TrainOptions
@@ -54,7 +55,8 @@ class Callback:
 
         Args:
             training: The trainer. Its ``step`` is still this step's number.
-            record: The numbers of the step. What is added to it, plain data by new names, is logged, too.
+            record: The numbers of the step. What is added to it by new names is logged, too: plain data, or numbers of
+                NumPy or torch.
         """
 
     def after_checkpoint(self, training: Training, path: Path) -> None:
@@ -74,7 +76,10 @@ class Callback:
         """
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the callback: plain data, under the name of its class."""
+        """What a checkpoint keeps of the callback: plain data, under the name of its class.
+
+        Numbers and arrays of NumPy and torch are kept as plain ones.
+        """
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -96,8 +101,16 @@ def _end(callback: Callback, training: Training, kind: Any, error: BaseException
 
 
 def states(callbacks: Sequence[Callback]) -> dict[str, dict[str, Any]]:
-    """The states of those callbacks that have one, by the names of their classes."""
-    return {type(callback).__name__: state for callback in callbacks if (state := callback.state())}
+    """The states of those callbacks that have one, by the names of their classes.
+
+    Raises:
+        TypeError: If one is not plain data, which a checkpoint could not keep.
+    """
+    return {
+        name: plain(state, f"{name}.state")
+        for callback in callbacks
+        if (state := callback.state()) and (name := type(callback).__name__)
+    }
 
 
 def load_states(callbacks: Sequence[Callback], saved: Mapping[str, Mapping[str, Any]], path: Path) -> None:

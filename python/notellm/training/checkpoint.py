@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from notellm.errors import DataError
 from notellm.io.files import atomic_folder
@@ -84,24 +84,31 @@ def save_checkpoint(
         callbacks: The states of callbacks.
 
     Returns:
-        Its folder.
+        Its folder, complete on every process.
     """
     moments, shards = optimizer.state(), optimizer.shards
     weights = (
         {name: p.detach() for name, p in model.named_parameters()} if shards is None else shards.weights()
     )
     target = folder / f"step-{step:07d}"
-    if not optimizer.processes.is_first:
-        return target
+    if optimizer.processes.is_first:
+        state = {"step": step, "options": options.to_dict(), "data": data, "callbacks": callbacks or {}}
+        _write(target, weights, moments, state)
+    optimizer.processes.wait(patiently=True)  # until it is there for all
+    return target
+
+
+def _write(
+    target: Path, weights: dict[str, Tensor], moments: dict[str, Tensor], state: dict[str, Any]
+) -> None:
+    """Writes a checkpoint, then removes older ones."""
     with atomic_folder(target, replace=True) as temporary:
         save_file(weights, temporary / model_folder.SINGLE)
         save_file(moments, temporary / OPTIMIZER)
-        state = {"step": step, "options": options.to_dict(), "data": data, "callbacks": callbacks or {}}
         (temporary / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
-    for entry in checkpoints(folder):
+    for entry in checkpoints(target.parent):
         if entry < target:
             shutil.rmtree(entry)
-    return target
 
 
 def saved_callbacks(path: Path) -> dict[str, dict[str, Any]]:
@@ -157,8 +164,8 @@ def load_checkpoint(
     _check_same(path, _defaults_of_later_options(options) | saved, options.to_dict())
     if state.text("data") != data:
         raise DataError(
-            f"{path}: must be of a run on the same notes, pairs, prompt and losses, but is of another; train in "
-            "another folder"
+            f"{path}: must be of a run on the same notes, pairs, hard negatives, prompt, pooling, layers, LoRA and "
+            "extra losses, but is of another; train in another folder"
         )
     weights = model_folder.read_weights(path)
     for name, parameter in model.named_parameters():

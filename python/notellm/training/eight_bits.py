@@ -54,4 +54,4 @@ def narrowed(
     if isinstance(optimizer, torch.optim.AdamW):
         return moment.to(parameter.device, parameter.dtype, copy=True)
     kept: Tensor = optimizer._new_buffer(parameter.detach(), is_signed)  # type: ignore[attr-defined]
-    return kept.copy_(moment)
+    return kept.copy_(moment.to(parameter.device))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from notellm.io.plain import plain
 from notellm.loggers import About, Loggers
 from notellm.training.callbacks import Callback, Training
 
@@ -26,7 +27,7 @@ class StepLogging(Callback):
     def after_step(self, training: Training, record: dict[str, Any]) -> None:
         """Gives them the record."""
         if self._loggers is not None:
-            self._loggers.step(record)
+            self._loggers.step(plain(record, "after_step: record"))
 
     def after_training(self, training: Training, error: BaseException | None) -> None:
         """Closes them."""

@@ -22,28 +22,6 @@ the list of pairs. Must depend only on the step, or an interrupted run could not
 drawn as usual.
 """
 
-RECORD_KEYS = (
-    *("step", "contrastive", "generative", "loss", "tau", "scale", "lr", "lr_head"),
-    *("grad_norm", "grad_norm_contrastive", "grad_norm_generative", "validation"),
-    *("tokens", "notes", "negatives", "hashtag_shortfall", "seconds", "tokens_per_second"),
-)
-"""Keys that a step's record may have without extra losses."""
-
-
-def check_extra_losses(losses: ExtraLosses) -> None:
-    """Refuses names that records have already, and weights that are not finite numbers.
-
-    Raises:
-        ValueError: If there is such a name or weight.
-    """
-    for name, (weight, _) in losses.items():
-        if name in RECORD_KEYS:
-            raise ValueError(
-                f"Trainer: an extra loss must have a name of its own, but {name!r} is a key of records"
-            )
-        if not np.isfinite(weight):
-            raise ValueError(f"Trainer: the weight of {name!r} must be finite, but is {weight}")
-
 
 def chosen_pairs(choose: PairChooser, step: int) -> NDArray[np.int64]:
     """The pairs that a chooser returns for a step, in the form that the core takes.

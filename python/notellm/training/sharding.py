@@ -48,6 +48,7 @@ class Shards:
     Attributes:
         twin: The model to train: of FSDP modules, whose parameters have the same names.
         names: Names of the parameters that are divided.
+        is_whole: Whether the model has its whole weights, not the twin its rows.
     """
 
     def __init__(self, model: NoteModel, processes: Processes) -> None:
@@ -74,7 +75,7 @@ class Shards:
             name: cast("DTensor", p) for name, p in self.twin.named_parameters() if p not in scalars
         }
         self.names = frozenset(self._divided)
-        self._is_whole = True
+        self.is_whole = True
 
     @torch.no_grad()
     def divide(self) -> None:
@@ -83,17 +84,17 @@ class Shards:
             if name in self.names:
                 self._rows(name).copy_(self.own_rows(parameter))
                 parameter.data = parameter.new_empty(0)
-        self._is_whole = False
+        self.is_whole = False
 
     @torch.no_grad()
     def gather(self) -> None:
         """Gives the model whole weights on every process; does nothing if it has them."""
-        if self._is_whole:
+        if self.is_whole:
             return
         for name, parameter in self.model.named_parameters():
             if name in self.names:
                 parameter.data = self.whole(name, self._rows(name))
-        self._is_whole = True
+        self.is_whole = True
 
     def pieces(self) -> dict[str, nn.Parameter]:
         """What this process updates of each trained parameter, by name: its rows, or all of a scalar."""
@@ -128,7 +129,7 @@ class Shards:
         """All parameters, by name, on the CPU; for the first process, nothing on the others."""
         found = {}
         for name, parameter in self.model.named_parameters():
-            is_divided = name in self.names and not self._is_whole
+            is_divided = name in self.names and not self.is_whole
             whole = self.whole(name, self._rows(name)) if is_divided else parameter.detach()
             if self.processes.is_first:
                 found[name] = whole.cpu()

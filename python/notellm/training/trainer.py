@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from notellm.data.notes import Notes
 from notellm.hard_negatives import HardNegatives
 from notellm.io.home import expanded
 from notellm.loggers import About
-from notellm.losses import LossTerm, nested_dims_fault
+from notellm.losses import nested_dims_fault
 from notellm.models.note_model import NoteModel
 from notellm.precision import AUTO, resolve_dtype
 from notellm.processes import Processes
@@ -38,13 +37,12 @@ from notellm.training.gradient_norms import GradientNorms
 from notellm.training.identity import TrainedPairs, data_key
 from notellm.training.optimizer import Optimizer
 from notellm.training.options import TrainOptions
-from notellm.training.plugins import ExtraLosses, PairChooser, check_extra_losses, chosen_pairs
+from notellm.training.plugins import ExtraLosses, PairChooser, chosen_pairs
+from notellm.training.record import Record, check_extra_losses, step_record
 from notellm.training.schedule import linear_schedule
 from notellm.training.sharding import Shards
 from notellm.training.step import JointStep
 from notellm.training.validation import Measure
-
-Record = dict[str, Any]
 
 
 class Trainer:
@@ -175,6 +173,7 @@ class Trainer:
             DataError: If the checkpoint is damaged, has other options or data, or is newer than the training.
             FloatingPointError: If the training diverges; the step is not taken.
             KeyboardInterrupt: If it is interrupted. The steps done are saved in a checkpoint first.
+            TypeError: If a callback's state is not plain data.
             ValueError: If another process trains something else; or if an earlier interruption came in the middle of
                 an update of the weights, and they are not loaded from a checkpoint.
         """
@@ -187,6 +186,7 @@ class Trainer:
         self._agree()
         if self.shards is not None:
             self.shards.divide()
+        states(self.callbacks)  # one that cannot be kept is told before there is something to lose
         last = self.total_steps if until is None else min(until, self.total_steps)
         wants_norms = self.options.grad_norms_every > 0
         self._norms = GradientNorms(self.joint_step, self.optimizer) if wants_norms else None
@@ -236,12 +236,19 @@ class Trainer:
     @contextmanager
     def whole_model(self) -> Iterator[NoteModel]:
         """The model amid a training, whole and ready to embed. For callbacks, on all processes together."""
+        is_divided = self.shards is not None and not self.shards.is_whole
+        trained = self.joint_step.model
+        is_training = trained.training
         self._gather_weights()
-        self.joint_step.model.eval()
-        yield self.model
-        self.joint_step.model.train()
-        if self.shards is not None:
-            self.shards.divide()
+        trained.eval()
+        try:
+            yield self.model
+        finally:
+            trained.train(is_training)
+            if (
+                self.shards is not None and is_divided
+            ):  # not in `after_training`, nor in another `whole_model`
+                self.shards.divide()
 
     def plan(self, step: int) -> "_core.prompts.PlannedBatch":
         """The batch of a step: its pairs, their tasks and hashtags.
@@ -276,27 +283,19 @@ class Trainer:
         if loss is not None:
             self._is_torn = True
             self.optimizer.step()
-        record = {
-            "step": self.step,
-            "contrastive": _mean(sums.contrastive),
-            "generative": _mean(sums.generative),
-            **sums.extra,
-            "loss": loss,
-            "tau": self.model.tau.item(),
-            "scale": self.model.tau.exp().item(),
-            "lr": self.options.lr * factor,
-            "lr_head": self.options.lr_head * factor,
-            "grad_norm": grad_norm,
-            **{f"grad_norm_{name}": float(norm) for name, norm in norms.items()},
-            "tokens": sums.tokens,
-            "notes": len(plan.note_ids),
-            **(
-                {"negatives": len(plan.note_ids) - 2 * plan.pairs}
-                if len(self.trained_pairs.negatives.notes)
-                else {}
-            ),
-            "hashtag_shortfall": plan.hashtag_shortfall,
-        }
+        record = step_record(
+            self.step,
+            plan,
+            sums,
+            self.options,
+            loss=loss,
+            tau=self.model.tau.item(),
+            scale=self.model.tau.exp().item(),
+            factor=factor,
+            grad_norm=grad_norm,
+            norms=norms,
+            has_negatives=bool(len(self.trained_pairs.negatives.notes)),
+        )
         seconds = time.perf_counter() - begin
         return record | {"seconds": seconds, "tokens_per_second": sums.tokens / seconds}
 
@@ -392,7 +391,3 @@ class Trainer:
         self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key())
         load_states(self.callbacks, saved_callbacks(newest), newest)
         self._kept_step, self._is_torn = self.step, False
-
-
-def _mean(term: LossTerm) -> float | None:
-    return float(term.sum) / term.count if term.count else None

@@ -26,7 +26,7 @@ Measure = Callable[[NoteModel], float]
 
 
 class Validation(Callback):
-    """Measures the model every few steps and at the end, and keeps the one that is best, the first of equals.
+    """Measures the model every few steps and after the last one, and keeps the one that is best, the first of equals.
 
     Each measured step's record has ``validation``, the number. The weights are kept in ``best/`` of the trainer's
     folder as a model folder, which is complete at any time. Training ends early if the last validations were not

@@ -214,6 +214,24 @@ def test_a_package_that_fails_is_left_out_and_the_training_goes_on(
     ]
 
 
+class Closed(Logger):
+    """Cannot be opened: its server is away already."""
+
+    def __init__(self, about, first_step):
+        raise ConnectionError("nobody answers")
+
+
+def test_a_package_that_cannot_be_opened_is_left_out(tiny_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(LOGGERS, "wandb", Closed)
+    monkeypatch.setattr("notellm.loggers.opening.PACKAGES", {})
+    run = Run("run", OPTIONS | {"loggers": ("wandb", "jsonl")}, folder=str(tmp_path))
+    make_trainer(tiny_folder, run).train()
+    assert len(read_log(tmp_path / "train.jsonl")) == 4
+    assert capsys.readouterr().err.splitlines() == [
+        "wandb gets nothing of this run, since it cannot be opened: nobody answers"
+    ]
+
+
 def test_a_full_disk_ends_the_training(tiny_folder, tmp_path, monkeypatch):
     def full(*_):
         raise OSError("no room")

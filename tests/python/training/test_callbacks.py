@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -175,3 +176,33 @@ def test_a_checkpoint_of_before_there_were_callbacks_is_read(trainer):
     path.write_text(json.dumps(state))
     resumed = trainer(Count())
     assert [record["done"] for record in resumed.train(resume=True)] == [1, 2]
+
+
+class Keep(Callback):
+    """Keeps and logs what it is given."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def after_step(self, training, record):
+        record["kept"] = self.value
+
+    def state(self):
+        return {"kept": self.value}
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.int64(3), torch.tensor(0.5), np.array([1, 2])])
+def test_numbers_of_numpy_and_torch_are_plain_ones(value, trainer):
+    run = trainer(Keep(value))
+    run.train(until=2)
+    (path,) = (run.folder / "checkpoints").iterdir()
+    state = json.loads((path / "state.json").read_text())["callbacks"]
+    assert state == {"Keep": {"kept": value.tolist()}}
+    assert [record["kept"] for record in read_log(run.folder / "train.jsonl")] == [value.tolist()] * 2
+
+
+def test_a_state_that_no_checkpoint_can_keep_is_told_before_the_first_step(trainer):
+    run = trainer(Keep({"inner": {1, 2}}))
+    with pytest.raises(TypeError, match=r"Keep.state\['kept'\]\['inner'\] must be plain data, but is a set"):
+        run.train()
+    assert run.step == 0

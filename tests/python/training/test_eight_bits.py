@@ -11,14 +11,17 @@ from safetensors.torch import load_file
 from notellm.errors import NotSupportedError
 from notellm.models.notellm import NoteLLM
 from notellm.training import Trainer, TrainOptions
+from notellm.training.eight_bits import narrowed
 
 SOURCE, TARGET = np.arange(0, 6), np.arange(6, 12)
 
 
 class Narrow(torch.Tensor):
-    """As torchao's state: takes wide numbers by `copy_`, gives them by `dequantize`."""
+    """As torchao's state: takes wide numbers of its device by `copy_`, gives them by `dequantize`."""
 
     def copy_(self, source):
+        if source.device != self.device:
+            raise RuntimeError(f"a tensor is on {source.device}, not on {self.device}")
         return super().copy_(source.bfloat16().float())
 
     def dequantize(self):
@@ -103,6 +106,14 @@ def test_a_run_goes_on_bit_for_bit(library, tiny_folder, notes, tmp_path):
     resumed.train(resume=True)
     for name, value in weights(whole).items():
         assert torch.equal(weights(resumed)[name], value), name
+
+
+def test_moments_go_to_the_device_of_the_weights(library):
+    """As from a checkpoint, which is read on the CPU, to a GPU; here torch's meta device stands for it."""
+    parameter = torch.nn.Parameter(torch.zeros(4, 8, device="meta"))
+    optimizer = AdamW8bit([{"params": [parameter], "lr": 0.1}], betas=(0.9, 0.95), eps=1e-8)
+    kept = narrowed(torch.ones(4, 8), optimizer, parameter, is_signed=True)
+    assert kept.device == parameter.device
 
 
 def test_real_torchao_gives_back_its_state():

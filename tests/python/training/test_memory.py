@@ -178,6 +178,17 @@ def test_processes_divide_what_their_options_say():
     assert optimizer.activations < 0.3 * alone.activations
 
 
+@pytest.mark.parametrize(("processes", "most"), [(1, 8), (4, 2)])
+def test_a_micro_batch_is_no_larger_than_the_step(processes, most):
+    whole, larger = (
+        training_memory(
+            HF, TrainOptions(pairs_per_step=8, dtype="fp32", micro_pairs=micro), Notes(), processes=processes
+        )
+        for micro in (most, 64)
+    )
+    assert larger == whole
+
+
 def test_8_bits_are_a_quarter_and_the_scales():
     full, narrow = (
         training_memory(HF, TrainOptions(dtype="fp32", moments=moments), Notes())

@@ -106,6 +106,15 @@ def test_a_measure_is_finite(trainer):
         trainer(numbers(float("nan"))).train()
 
 
+def test_a_measure_that_nobody_would_call_is_refused(trainer):
+    with pytest.raises(
+        ValueError, match="validate_every must be at least 1 where validate is given, but is 0"
+    ):
+        trainer(numbers(), validate_every=0)
+    with pytest.raises(ValueError, match="validate_every must be at least 1 where patience is 3, but is 0"):
+        trainer(None, validate_every=0, patience=3)
+
+
 def test_what_does_not_fit_is_refused(trainer):
     with pytest.raises(ValueError, match="validate must be given where validate_every is 2"):
         trainer(None)

@@ -32,12 +32,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints the prompts, tokens and losses."""
     from notellm.app.pipeline import load_backbone, load_data, load_trained, prepare, training_pairs
     from notellm.app.pipeline.first_step import show_pair
+    from notellm.app.pipeline.training import trained_part
 
     with open_run(arguments) as folder:
         if folder is None:
             return
         dataset = load_data(folder.config)
-        source, target = training_pairs(folder.config, dataset, *prepare(folder, dataset).train)
+        pairs = training_pairs(folder.config, dataset, *prepare(folder, dataset).train)
+        dataset, source, target, _ = trained_part(folder.config, dataset, *pairs)
         trained = folder.file("model")
         model = load_trained(folder.config, trained) if trained.exists() else load_backbone(folder.config)
         show_pair(folder.config, model, dataset.notes, source, target, arguments.pair)

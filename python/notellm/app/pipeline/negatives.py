@@ -128,6 +128,8 @@ def _vectors(config: Config, dataset: Dataset, positions: IntArray, folder: Path
             model,
             model.prompt.tokenize(notes),
             dtype=config.dtype,
-            options=config.embed.replace(dim=0),
+            options=config.embed.replace(
+                dim=0, weights="same"
+            ),  # of the training, whatever is embedded later
             progress=progress,
         ).vectors

@@ -58,10 +58,7 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
             _drop_what_led_there(run)
         return folder
     first_model = _first_model(run, dataset, source, target)
-    measure = None
-    if run.config.train.validate_every:
-        dataset = with_validation(run.config, dataset)
-        measure, (source, target) = validation(run.config, dataset, source, target)
+    dataset, source, target, measure = trained_part(run.config, dataset, source, target)
     needed = run.config.train.pairs_per_step
     if len(source) < needed:
         raise DataError(
@@ -95,6 +92,21 @@ def train(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) 
         _drop_what_led_there(run)
     processes.wait()  # until the folder exists for all
     return folder
+
+
+def trained_part(
+    config: Config, dataset: Dataset, source: IntArray, target: IntArray
+) -> tuple[Dataset, IntArray, IntArray, Measure | None]:
+    """What a run trains on: all pairs, or, with ``train.validate_every``, those without the notes held out for it.
+
+    Returns:
+        The notes, with those held out on the test side; the pairs to train on; and what validation measures.
+    """
+    if not config.train.validate_every:
+        return dataset, source, target, None
+    dataset = with_validation(config, dataset)
+    measure, pairs = validation(config, dataset, source, target)
+    return dataset, *pairs, measure
 
 
 def validation(

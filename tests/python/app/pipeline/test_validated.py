@@ -42,6 +42,11 @@ def test_the_model_is_the_best_one(run):
     assert measure(NoteLLM.from_pretrained(run.path / "model")) == pytest.approx(max(found), abs=1e-12)
 
 
+def test_a_pair_of_the_first_step_is_shown(run, capsys):
+    assert main(["show-prompt", "--run", str(run.path)]) == 0
+    assert "joint loss:" in capsys.readouterr().out
+
+
 def test_no_note_is_on_two_sides(run):
     dataset = load_data(run.config)
     parts = with_validation(run.config, dataset)
