@@ -5,21 +5,23 @@ process, again after a loss, and a call goes on where one before it was interrup
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from notellm.data.fingerprint import notes_fingerprint
 from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
-from notellm.embedding import EmbedOptions, embed
-from notellm.data.fingerprint import notes_fingerprint
-from notellm.pools.lines import NOTES_PER_CHUNK, Describe, write_pool
-from notellm.models.language_model import LanguageModel
+from notellm.embedding import Embedded, EmbedOptions, embed
+from notellm.language_model import LanguageModel
 from notellm.pools.columns import write_shard
+from notellm.pools.lines import NOTES_PER_CHUNK, Describe, write_pool
 from notellm.pools.shards import Plan, Shards
 from notellm.precision import Dtype
 from notellm.progress import ProgressFn, part_of
+from notellm.prompts import Prompt
 
 __all__ = ["BLOCKS", "ROWS_PER_SHARD", "MakeShard", "Workshop", "begin", "embedder", "generator", "make_all"]
 
@@ -106,7 +108,11 @@ def make_all(
 
 
 def embedder(
-    model: LanguageModel, *, dtype: Dtype = "auto", options: EmbedOptions | None = None
+    model: LanguageModel,
+    *,
+    dtype: Dtype = "auto",
+    options: EmbedOptions | None = None,
+    projected: bool = True,
 ) -> MakeShard:
     """Makes shards of vectors, as `notellm.embedding.embed` computes them of each block of notes.
 
@@ -114,12 +120,14 @@ def embedder(
         model: The model.
         dtype: Of the matrix products.
         options: See `EmbedOptions`.
+        projected: Whether the vectors are projected.
     """
     chosen = options or EmbedOptions()
+    compute = partial(embed, model, dtype=dtype, options=chosen, projected=projected)
 
     def make(shards: Shards, index: int, notes: Notes, progress: ProgressFn | None) -> None:
         def write(path: Path) -> dict[str, Any]:
-            vectors = _vectors(model, notes, dtype, chosen, progress)
+            vectors = _vectors(compute, model.prompt, notes, progress)
             return write_shard(path, notes.ids, vectors, storage=chosen.storage)
 
         shards.make(index, write)
@@ -145,11 +153,7 @@ def generator(describe: Describe) -> MakeShard:
 
 
 def _vectors(
-    model: LanguageModel,
-    notes: Notes,
-    dtype: Dtype,
-    options: EmbedOptions,
-    progress: ProgressFn | None,
+    compute: Callable[..., Embedded], prompt: Prompt, notes: Notes, progress: ProgressFn | None
 ) -> torch.Tensor:
     block = BLOCKS["embeddings"]
     parts = []
@@ -157,6 +161,6 @@ def _vectors(
         some = notes.take(range(first, min(first + block, len(notes))))
         report = part_of(progress, first, len(notes))
         with naming_notes(some.ids):
-            found = embed(model, model.prompt.tokenize(some), dtype=dtype, options=options, progress=report)
+            found = compute(prompt.tokenize(some), progress=report)
         parts.append(found.vectors)
     return torch.cat(parts)

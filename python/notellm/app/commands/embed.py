@@ -101,6 +101,7 @@ def _embed_into_file(arguments: argparse.Namespace, config: "Config") -> None:
             model.prompt.tokenize(notes),
             dtype=config.dtype,
             options=config.embed,
+            projected=config.loss.contrastive,  # else the projection is still random
             progress=progress,
         )
     save_embeddings(path, notes.ids, result.vectors, storage=config.embed.storage)

@@ -23,7 +23,7 @@ class EmbedWorkshop:
     """Loads a trained model that embeds.
 
     Attributes:
-        config: Its device, dtype and ``embed`` group.
+        config: Its device, dtype and ``embed`` group, and whether a contrastive loss has trained the projection.
         model: The model's folder.
     """
 
@@ -32,8 +32,8 @@ class EmbedWorkshop:
 
     def __call__(self) -> MakeShard:
         """Loads it."""
-        model = load_trained(self.config, self.model)
-        return embedder(model, dtype=self.config.dtype, options=self.config.embed)
+        model, projected = load_trained(self.config, self.model), self.config.loss.contrastive
+        return embedder(model, dtype=self.config.dtype, options=self.config.embed, projected=projected)
 
 
 @dataclass(frozen=True)

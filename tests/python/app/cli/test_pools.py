@@ -95,6 +95,22 @@ def test_the_manifest_says_what_made_it(there):
     assert labels["about"] == {}
 
 
+def test_a_projection_that_no_contrastive_loss_has_trained_is_left_out(there, tmp_path, capsys):
+    from notellm import NoteLLM, Notes
+
+    notes = Notes.read(there / "notes.parquet")
+    states = NoteLLM.from_pretrained(there / "model").embed(notes, projected=False, dtype="fp32")
+    asked = ["embed", *SOME, "loss.contrastive=false", "--output"]
+    assert main([*asked, str(tmp_path / "v.safetensors")]) == 0
+    torch.testing.assert_close(load_embeddings(tmp_path / "v.safetensors")[1], states, rtol=0, atol=1e-5)
+    assert main([*asked, f"{tmp_path}/v/"]) == 0
+    found = Embeddings.open(tmp_path / "v").rows(0, NOTES)
+    torch.testing.assert_close(found, states, rtol=0, atol=1e-5)
+    assert "made_by.options.loss.contrastive was True and is False" in refusal(
+        [*asked, f"{there}/vectors/", "--shard-rows", "64"], capsys
+    )
+
+
 def test_called_again_it_makes_only_what_is_missing(there, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "vectors"
     shutil.copytree(there / "vectors", folder)
