@@ -13,6 +13,7 @@ __all__ = [
     "LARGEST_LINE",
     "bounded_lines",
     "json_text",
+    "maybe_json_object",
     "read_complete_lines",
     "read_json",
     "read_json_lines",
@@ -71,10 +72,18 @@ def read_json_object(path: str | Path, *, finite: bool = False) -> dict[str, Any
     Raises:
         DataError: If the file is missing, damaged, or holds something else.
     """
+    value = maybe_json_object(path, finite=finite)
+    if value is None:
+        raise DataError(f"{path}: must be a JSON file, but is not there")
+    return value
+
+
+def maybe_json_object(path: str | Path, *, finite: bool = False) -> dict[str, Any] | None:
+    """As `read_json_object`; None if there is no such file, though another process may write it right then."""
     try:
         value = _parsed(read_text(path), path, 1, finite=finite)
     except FileNotFoundError:
-        raise DataError(f"{path}: must be a JSON file, but is not there") from None
+        return None
     if not isinstance(value, dict):
         raise DataError(f"{path}:1: must be an object, but is a {type(value).__name__}")
     return value

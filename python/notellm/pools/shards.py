@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from notellm.errors import DataError
 from notellm.io.home import expanded
-from notellm.io.json_files import read_json_object, write_json
+from notellm.io.json_files import maybe_json_object, read_json_object, write_json
 from notellm.io.json_tree import Node, shortened
 from notellm.io.locks import holder_of, locked
 
@@ -220,12 +220,9 @@ class Shards:
         """
         own = {}
         for index in range(len(self.plan)) if indices is None else indices:
-            record = self._record_of(index)
-            try:
-                own[index] = read_json_object(record, finite=True)
-            except DataError:
-                if record.exists():
-                    raise
+            record = maybe_json_object(self._record_of(index), finite=True)
+            if record is not None:
+                own[index] = record
         whole = read_json_object(self.path / MANIFEST, finite=True)
         listed = Node(whole, str(self.path / MANIFEST)).list("shards")
         copied = {

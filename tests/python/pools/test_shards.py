@@ -187,3 +187,19 @@ def test_a_path_in_the_manifest_stays_in_the_folder(tmp_path):
     path.write_text(path.read_text().replace('"generations-00001', '"../generations-00001'))
     with pytest.raises(DataError, match="with 4 rows from 4, but is '../generations"):
         read_manifest(tmp_path / "p", "generations")
+
+
+def test_a_record_that_comes_while_it_is_looked_for_is_no_fault(tmp_path, monkeypatch):
+    """As another process writes it between two calls of this one."""
+    shards = Shards.begin(tmp_path, plan())
+    read = type(tmp_path).read_bytes
+
+    def late(path):
+        try:
+            return read(path)
+        except FileNotFoundError:
+            path.write_text("{}")
+            raise
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", late)
+    assert shards.missing() == [0, 1, 2]
