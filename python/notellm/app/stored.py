@@ -55,8 +55,13 @@ class StoredVectors:
 
     def ids(self) -> list[str]:
         """All ids."""
-        found: list[str] = [name for column, _ in self.blocks() for name in column.to_pylist()]
+        found: list[str] = self._all_ids().to_pylist()
         return found
+
+    def _all_ids(self) -> pa.LargeStringArray:
+        if not isinstance(self.vectors, Embeddings):
+            return self._column
+        return pa.concat_arrays([column for column, _ in self.blocks()])
 
     def matrix(self) -> Tensor:
         """All vectors as one tensor, shape ``(N, d)``; those of several shards are copied for it."""
@@ -68,13 +73,8 @@ class StoredVectors:
 
     def rows_of(self, ids: Sequence[str]) -> Tensor:
         """Shape ``(n,)`` int64: where ids are; -1 for those that are not here."""
-        wanted, first = as_column(ids), 0
-        found = torch.full((len(wanted),), -1)
-        for column, _ in self.blocks():
-            rows = torch.tensor(pc.index_in(wanted, value_set=column).fill_null(-1).to_numpy())
-            found = torch.where(rows >= 0, rows + first, found)
-            first += len(column)
-        return found
+        found = pc.index_in(as_column(ids), value_set=self._all_ids()).fill_null(-1)
+        return torch.tensor(found.to_numpy(), dtype=torch.int64)
 
     def of_index(self, index: NeighbourIndex, index_path: Path) -> Vectors:
         """The vectors of an index's notes, in its order; nothing is copied.
@@ -83,12 +83,10 @@ class StoredVectors:
             DataError: If an id of the index is not here, or the widths differ.
         """
         self.check_width(index, index_path)
-        order, first = torch.full((len(index),), -1), 0
-        for column, _ in self.blocks():
-            places = index.rows_of(column)
-            is_there = places >= 0
-            order[places[is_there]] = first + torch.arange(len(column))[is_there]
-            first += len(column)
+        places = index.rows_of(self._all_ids())
+        is_there = places >= 0
+        order = torch.full((len(index),), -1)
+        order[places[is_there]] = is_there.nonzero().flatten()
         if bool((order < 0).any()):
             note = index.ids_of((order < 0).nonzero()[:1])[0][0]
             raise DataError(f"{self.path}: must hold the notes of {index_path}, but {note!r} is not there")

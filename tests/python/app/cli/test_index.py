@@ -2,11 +2,13 @@
 
 import json
 
+import pyarrow.compute as pc
 import pytest
 import torch
 
 from notellm import _core
 from notellm.app import cli
+from notellm.app.stored import StoredVectors
 from notellm.indexes.index import NeighbourIndex
 from notellm.pools.columns import write_shard
 from notellm.pools.shards import Plan, Shards
@@ -93,6 +95,18 @@ def test_a_folder_of_shards_is_taken_in_place_of_a_file(vectors, tmp_path, capsy
     as_shards(tmp_path / "some", IDS[:100], vectors[:100], 64)
     assert index(*search[:-1], "some", "--id", "note 3") == 2
     assert "some: must hold the notes of folder.index, but 'note 100' is not there" in capsys.readouterr().err
+
+
+def test_ids_are_looked_up_once_however_many_shards_there_are(vectors, tmp_path, monkeypatch):
+    """Each look-up hashes all ids anew."""
+    as_shards(tmp_path / "v", IDS, vectors, 7)
+    build("v.index", "Flat")
+    look_up, calls = pc.index_in, []
+    monkeypatch.setattr(pc, "index_in", lambda *given, **how: calls.append(1) or look_up(*given, **how))
+    stored = StoredVectors(tmp_path / "v")
+    assert torch.equal(stored.of_index(NeighbourIndex.load("v.index"), "v.index").rows(0, 400), vectors)
+    assert stored.rows_of([IDS[399], "none", IDS[0]]).tolist() == [399, -1, 0]
+    assert len(calls) == 2
 
 
 def test_rescoring_gives_the_exact_scores_of_neighbours(vectors, capsys):
