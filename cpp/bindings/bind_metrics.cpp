@@ -72,12 +72,12 @@ std::vector<int64_t> counts_of(const Texts& prediction, const std::vector<Texts>
 }
 
 // From rows of (n, 10) numbers, as `counts_of` makes them.
-std::vector<BleuCounts> to_counts(const Ints& rows) {
-  NOTELLM_CHECK_ARG(rows.ndim() == 2 && rows.shape(1) == kBleuNumbers, "counts must be (n, ",
+std::vector<BleuCounts> to_counts(const char* where, const Ints& rows) {
+  internal::require(rows.ndim() == 2 && rows.shape(1) == kBleuNumbers, where, "counts must be (n, ",
                     kBleuNumbers, ") numbers, but have ", rows.ndim(), " dimensions and ",
                     rows.size(), " numbers");
   const std::span<const int64_t> numbers = as_span(rows);
-  NOTELLM_CHECK_ARG(std::ranges::all_of(numbers, [](int64_t n) { return n >= 0; }),
+  internal::require(std::ranges::all_of(numbers, [](int64_t n) { return n >= 0; }), where,
                     "counts must be at least 0, but one is negative");
   std::vector<BleuCounts> counts(rows.shape(0));
   for (py::ssize_t i = 0; i < rows.shape(0); ++i) {
@@ -92,7 +92,7 @@ std::vector<BleuCounts> to_counts(const Ints& rows) {
 
 double corpus_bleu(const Ints& rows, int order, BleuSmoothing smoothing) {
   BleuCounts sum;
-  for (const BleuCounts& own : to_counts(rows)) sum += own;
+  for (const BleuCounts& own : to_counts("bleu", rows)) sum += own;
   return bleu(sum, order, smoothing);
 }
 
@@ -102,7 +102,7 @@ Triple bleu_interval(const Ints& rows,
                      int64_t samples,
                      uint64_t seed,
                      double level) {
-  const std::vector<BleuCounts> counts = to_counts(rows);
+  const std::vector<BleuCounts> counts = to_counts("bootstrap_bleu", rows);
   py::gil_scoped_release release;
   return to_tuple(bootstrap_bleu(counts, order, smoothing, {samples, seed, level}));
 }

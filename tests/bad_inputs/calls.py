@@ -71,7 +71,7 @@ CALLS = {
     "embedding a note that is not there": (
         lambda there: embedded(there, [7]),
         IndexError,
-        "pack: note must be in [0, 2), but is 7",
+        "embed: note must be in [0, 2), but is 7",
     ),
     "embedding in an unknown dtype": (
         lambda there: embedded(there, dtype="fp8"),

@@ -166,7 +166,8 @@ Embedded embed_notes(const LanguageModel& model,
   const KeepsFreedMemory between_passes;
   std::vector<NotePrompt> requests;
   for (const int64_t note : indices) requests.emplace_back().note = note;  // the category task
-  const PromptSequences sequences = lay_out(notes.prompts, notes.notes, requests, PackMode::kEmbed);
+  const PromptSequences sequences =
+      lay_out(notes.prompts, notes.notes, requests, PackMode::kEmbed, "embed");
   internal::check_tokens("embed", sequences.tokens.ids, model.weights.embedding.size(0));
   const PrefixBatches batches = prefix_batches(sequences.tokens, {.budget = options.batch_tokens});
 

@@ -340,7 +340,7 @@ std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
     stops.push_back(notes.prompts.eos);
   }
   const PromptSequences sequences =
-      lay_out(notes.prompts, notes.notes, requests, PackMode::kGenerate);
+      lay_out(notes.prompts, notes.notes, requests, PackMode::kGenerate, "generate");
   internal::check_tokens("generate", sequences.tokens.ids, vocabulary_of(model));
   internal::check_tokens("generate", {&notes.prompts.eos, 1}, vocabulary_of(model));
   check_lengths(sequences.tokens, options, model.config.max_positions);

@@ -15,7 +15,8 @@ std::vector<int32_t> closing_text(const PromptSet& prompts, Task task, int64_t c
   const auto most = task == Task::kCategory ? int64_t{1} : std::ssize(prompts.hashtags);
   internal::require(count >= 1 && count <= most, "OutputGrammar", "max_values must be in [1, ",
                     most, "], but is ", count);
-  const PromptTemplate& prompt = template_of(prompts, task, static_cast<int>(count));
+  const PromptTemplate& prompt =
+      template_of(prompts, task, static_cast<int>(count), "OutputGrammar");
   const TemplateParts parts = template_parts(prompt, task);
   std::vector<int32_t> ids;
   for (size_t p = parts.output + 1; p < prompt.pieces.size(); ++p) {
@@ -48,9 +49,10 @@ OutputGrammar::OutputGrammar(const PromptSet& prompts,
       closing_(closing_text(prompts, task, max_values)),
       eos_(prompts.eos),
       max_values_(max_values) {
-  NOTELLM_CHECK_ARG(values_.size() >= 1, "there must be a value to write, but there is none");
+  const internal::Require require("OutputGrammar");
+  require(values_.size() >= 1, "there must be a value to write, but there is none");
   for (int64_t v = 0; v < values_.size(); ++v) {
-    NOTELLM_CHECK_ARG(!values_[v].empty(), "values must not be empty, but number ", v, " is");
+    require(!values_[v].empty(), "values must not be empty, but number ", v, " is");
   }
   order_.resize(values_.size());
   std::iota(order_.begin(), order_.end(), 0);
@@ -58,9 +60,8 @@ OutputGrammar::OutputGrammar(const PromptSet& prompts,
       order_, [](auto a, auto b) { return std::ranges::lexicographical_compare(a, b); },
       [&](int64_t v) { return values_[v]; });
   for (size_t i = 1; i < order_.size(); ++i) {
-    NOTELLM_CHECK_ARG(!std::ranges::equal(sorted(i - 1), sorted(i)),
-                      "values must be distinct, but number ", order_[i], " is written as number ",
-                      order_[i - 1]);
+    require(!std::ranges::equal(sorted(i - 1), sorted(i)), "values must be distinct, but number ",
+            order_[i], " is written as number ", order_[i - 1]);
   }
   place_.resize(order_.size());
   for (size_t i = 0; i < order_.size(); ++i) place_[order_[i]] = static_cast<int64_t>(i);

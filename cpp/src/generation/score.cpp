@@ -140,18 +140,19 @@ void check_finite(std::span<const double> scores, int64_t note) {
 }  // namespace
 
 Candidates category_candidates(const PromptSet& prompts, const TokenLists& categories) {
+  const internal::Require require("category_candidates");
   TokenizedNotes notes;  // notes with nothing but a category
   notes.categories = categories;
   std::vector<NotePrompt> requests(categories.size());
   for (int64_t c = 0; c < categories.size(); ++c) {
-    NOTELLM_CHECK_ARG(!categories[c].empty(), "categories must not be empty, but number ", c,
-                      " is");
+    require(!categories[c].empty(), "categories must not be empty, but number ", c, " is");
     notes.titles.push_back({});
     notes.contents.push_back({});
     notes.hashtag_offsets.push_back(0);
     requests[c].note = c;
   }
-  const PromptSequences written = lay_out(prompts, notes, requests, PackMode::kTrain);
+  const PromptSequences written =
+      lay_out(prompts, notes, requests, PackMode::kTrain, "category_candidates");
   Candidates candidates;
   std::set<std::vector<int64_t>> known;
   for (int64_t c = 0; c < categories.size(); ++c) {
@@ -160,8 +161,8 @@ Candidates category_candidates(const PromptSet& prompts, const TokenLists& categ
     candidates.labels.push_back(end - first);
     const std::vector<int32_t> tokens(first, end - 1);  // without the EOS
     candidates.tokens.push_back(tokens);
-    NOTELLM_CHECK_ARG(known.emplace(first, end).second, "categories must be distinct, but number ",
-                      c, " is written as an earlier one");
+    require(known.emplace(first, end).second, "categories must be distinct, but number ", c,
+            " is written as an earlier one");
   }
   return candidates;
 }
@@ -172,17 +173,18 @@ at::Tensor score_categories(const LanguageModel& model,
                             const Candidates& candidates,
                             const ScoreOptions& options,
                             const ProgressFn& progress) {
-  NOTELLM_CHECK_ARG(candidates.tokens.size() >= 1, "there must be a category, but there is none");
-  NOTELLM_CHECK_ARG(options.batch_tokens >= 1 && options.max_logits >= 1,
-                    "batch_tokens and max_logits must be at least 1, but are ",
-                    options.batch_tokens, " and ", options.max_logits);
+  const internal::Require require("score_categories");
+  require(candidates.tokens.size() >= 1, "there must be a category, but there is none");
+  require(options.batch_tokens >= 1 && options.max_logits >= 1,
+          "batch_tokens and max_logits must be at least 1, but are ", options.batch_tokens, " and ",
+          options.max_logits);
   internal::check_model("score_categories", model);
   const c10::AutoGradMode no_graph(false);  // not InferenceMode: callers compute with the scores
   const KeepsFreedMemory between_passes;
   std::vector<NotePrompt> requests;
   for (const int64_t note : indices) requests.emplace_back().note = note;
   const PromptSequences sequences =
-      lay_out(notes.prompts, notes.notes, requests, PackMode::kGenerate);
+      lay_out(notes.prompts, notes.notes, requests, PackMode::kGenerate, "score_categories");
   const int64_t vocabulary = std::min(model.weights.embedding.size(0), model.head.size(0));
   internal::check_tokens("score_categories", sequences.tokens.ids, vocabulary);
   internal::check_tokens("score_categories", candidates.tokens.ids, vocabulary);

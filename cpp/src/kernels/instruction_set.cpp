@@ -83,7 +83,8 @@ InstructionSet instruction_set() {
 }
 
 void set_instruction_set(std::string_view name) {
-  const int set = name.empty() ? kAsTheEnvironmentSays : static_cast<int>(parse(name, __func__));
+  const int set =
+      name.empty() ? kAsTheEnvironmentSays : static_cast<int>(parse(name, "set_instruction_set"));
   chosen.store(set, std::memory_order_relaxed);
 }
 

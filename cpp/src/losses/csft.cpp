@@ -12,12 +12,13 @@ LossTerm csft_loss(const at::Tensor& logits,
                    const at::Tensor& labels,
                    const at::Tensor& label_offsets,
                    CsftReduction reduction) {
-  internal::check_floating(__func__, "logits", logits, {internal::kAny, internal::kAny});
-  internal::check_tensor(__func__, "labels", labels, {logits.size(0)}, at::kLong);
-  internal::check_device(__func__, "labels", labels, logits.device());
-  internal::check_labels(__func__, labels, logits.size(1));
+  constexpr const char* where = "csft_loss";
+  internal::check_floating(where, "logits", logits, {internal::kAny, internal::kAny});
+  internal::check_tensor(where, "labels", labels, {logits.size(0)}, at::kLong);
+  internal::check_device(where, "labels", labels, logits.device());
+  internal::check_labels(where, labels, logits.size(1));
   const auto [weights, count] = internal::label_weights(
-      __func__, label_offsets, labels.size(0), reduction, logits.options().requires_grad(false));
+      where, label_offsets, labels.size(0), reduction, logits.options().requires_grad(false));
   return {internal::weighed_cross_entropy(logits, labels, weights), count};
 }
 

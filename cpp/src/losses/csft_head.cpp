@@ -183,22 +183,23 @@ LossTerm csft_head_loss(const at::Tensor& states,
                         const at::Tensor& label_offsets,
                         CsftReduction reduction,
                         const HeadOptions& options) {
-  internal::check_floating(__func__, "states", states, {internal::kAny, internal::kAny});
-  internal::check_floating(__func__, "head", head, {internal::kAny, states.size(1)});
-  internal::check_device(__func__, "head", head, states.device());
-  internal::check_tensor(__func__, "labels", labels, {states.size(0)}, at::kLong);
-  internal::check_device(__func__, "labels", labels, states.device());
+  constexpr const char* where = "csft_head_loss";
+  internal::check_floating(where, "states", states, {internal::kAny, internal::kAny});
+  internal::check_floating(where, "head", head, {internal::kAny, states.size(1)});
+  internal::check_device(where, "head", head, states.device());
+  internal::check_tensor(where, "labels", labels, {states.size(0)}, at::kLong);
+  internal::check_device(where, "labels", labels, states.device());
   const at::ScalarType compute = options.compute;
   if (compute != at::kDouble && compute != at::kFloat && compute != at::kBFloat16) {
     internal::throw_error<NotSupportedError>(
-        __func__, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
+        where, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
   }
   const int64_t max_logits =
       options.maybe_max_logits.value_or(states.is_cpu() ? int64_t{1} << 20 : int64_t{1} << 24);
-  NOTELLM_CHECK_ARG(max_logits >= 1, "max_logits must be at least 1, but is ", max_logits);
-  if (labels.is_cpu()) internal::check_labels(__func__, labels, head.size(0));
+  internal::require(max_logits >= 1, where, "max_logits must be at least 1, but is ", max_logits);
+  if (labels.is_cpu()) internal::check_labels(where, labels, head.size(0));
   const auto [weights, count] =
-      internal::label_weights(__func__, label_offsets, labels.size(0), reduction,
+      internal::label_weights(where, label_offsets, labels.size(0), reduction,
                               states.options().dtype(state_dtype(compute)).requires_grad(false));
   const at::Tensor sum = internal::differentiable(
       {states, head},

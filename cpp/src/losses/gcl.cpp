@@ -260,30 +260,31 @@ LossTerm gcl_loss(const at::Tensor& embeddings,
                   const at::Tensor& tau,
                   const GclRows& given,
                   int64_t tile_rows) {
-  internal::check_floating(__func__, "embeddings", embeddings, {internal::kAny, internal::kAny});
+  constexpr const char* where = "gcl_loss";
+  const internal::Require require(where);
+  internal::check_floating(where, "embeddings", embeddings, {internal::kAny, internal::kAny});
   const int64_t rows = embeddings.size(0), paired = rows - given.negatives;
-  NOTELLM_CHECK_ARG(given.negatives >= 0 && paired > 0 && paired % 2 == 0,
-                    "embeddings must be (2B + negatives, d) with an even number of rows in pairs, "
-                    "but are ",
-                    embeddings.sizes(), " with ", given.negatives, " negatives");
-  NOTELLM_CHECK_ARG(tau.defined() && tau.numel() == 1 && tau.is_floating_point() && !tau.is_meta(),
-                    "tau must be a scalar of a floating-point dtype, but is ", tau.toString(),
-                    " of shape ", tau.sizes());
-  internal::check_device(__func__, "tau", tau, embeddings.device());
+  require(given.negatives >= 0 && paired > 0 && paired % 2 == 0,
+          "embeddings must be (2B + negatives, d) with an even number of rows in pairs, "
+          "but are ",
+          embeddings.sizes(), " with ", given.negatives, " negatives");
+  require(tau.defined() && tau.numel() == 1 && tau.is_floating_point() && !tau.is_meta(),
+          "tau must be a scalar of a floating-point dtype, but is ", tau.toString(), " of shape ",
+          tau.sizes());
+  internal::check_device(where, "tau", tau, embeddings.device());
   if (given.note_ids.defined()) {
-    internal::check_tensor(__func__, "note_ids", given.note_ids, {rows}, at::kLong);
-    internal::check_device(__func__, "note_ids", given.note_ids, embeddings.device());
+    internal::check_tensor(where, "note_ids", given.note_ids, {rows}, at::kLong);
+    internal::check_device(where, "note_ids", given.note_ids, embeddings.device());
   }
   if (given.log_q.defined()) {
-    internal::check_floating(__func__, "log_q", given.log_q, {rows});
-    internal::check_device(__func__, "log_q", given.log_q, embeddings.device());
+    internal::check_floating(where, "log_q", given.log_q, {rows});
+    internal::check_device(where, "log_q", given.log_q, embeddings.device());
   }
   const auto [begin, end] = given.anchors.value_or(std::pair<int64_t, int64_t>(0, paired));
-  NOTELLM_CHECK_ARG(0 <= begin && begin <= end && end <= paired,
-                    "anchors must be a range of the rows [0, ", paired, "), but are [", begin, ", ",
-                    end, ")");
-  NOTELLM_CHECK_ARG(tile_rows > 0 && tile_rows % 2 == 0,
-                    "tile_rows must be even and positive, but is ", tile_rows);
+  require(0 <= begin && begin <= end && end <= paired, "anchors must be a range of the rows [0, ",
+          paired, "), but are [", begin, ", ", end, ")");
+  require(tile_rows > 0 && tile_rows % 2 == 0, "tile_rows must be even and positive, but is ",
+          tile_rows);
 
   const at::ScalarType dtype = embeddings.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Tensor wide = embeddings.to(dtype);

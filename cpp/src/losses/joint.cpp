@@ -10,10 +10,11 @@
 namespace notellm {
 
 at::Tensor joint_loss(const LossTerm& contrastive, const LossTerm& generative, double alpha) {
-  NOTELLM_CHECK_ARG(std::isfinite(alpha) && alpha >= 0,
-                    "alpha must be finite and at least 0, but is ", alpha);
-  NOTELLM_CHECK_ARG(contrastive.count > 0 || generative.count > 0,
-                    "a batch must have contrastive or generative items, but has neither");
+  const internal::Require require("joint_loss");
+  require(std::isfinite(alpha) && alpha >= 0, "alpha must be finite and at least 0, but is ",
+          alpha);
+  require(contrastive.count > 0 || generative.count > 0,
+          "a batch must have contrastive or generative items, but has neither");
   at::Tensor total;
   const auto add = [&](const LossTerm& term, double weight) {
     if (term.count <= 0) return;

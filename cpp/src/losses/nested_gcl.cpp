@@ -13,7 +13,7 @@ LossTerm nested_gcl_loss(const at::Tensor& embeddings,
   LossTerm term = gcl_loss(embeddings, tau, given);  // checks its arguments
   int64_t before = 0;
   for (const int64_t dim : nested_dims) {
-    NOTELLM_CHECK_ARG(before < dim && dim < embeddings.size(1),
+    internal::require(before < dim && dim < embeddings.size(1), "nested_gcl_loss",
                       "nested_dims must ascend from 1 to below the width ", embeddings.size(1),
                       ", but ", dim, " comes after ", before);
     term.sum = term.sum + gcl_loss(embeddings.narrow(1, 0, dim), tau, given).sum;

@@ -25,6 +25,11 @@ std::map<Words, int64_t, ByWords> n_grams(Words words, int n) {
   return counts;
 }
 
+void check_order(const char* where, int order) {
+  internal::require(order >= 1 && order <= kBleuOrder, where, "order must be in [1, ", kBleuOrder,
+                    "], but is ", order);
+}
+
 }  // namespace
 
 BleuCounts& BleuCounts::operator+=(const BleuCounts& other) {
@@ -38,7 +43,8 @@ BleuCounts& BleuCounts::operator+=(const BleuCounts& other) {
 }
 
 BleuCounts bleu_counts(Words prediction, std::span<const std::vector<std::string>> references) {
-  NOTELLM_CHECK_ARG(!references.empty(), "there must be a reference, but there is none");
+  internal::require(!references.empty(), "bleu_counts",
+                    "there must be a reference, but there is none");
   BleuCounts counts;
   counts.prediction = std::ssize(prediction);
   counts.reference = std::ssize(references[0]);
@@ -66,8 +72,7 @@ BleuCounts bleu_counts(Words prediction, std::span<const std::vector<std::string
 }
 
 double bleu(const BleuCounts& counts, int order, BleuSmoothing smoothing) {
-  NOTELLM_CHECK_ARG(order >= 1 && order <= kBleuOrder, "order must be in [1, ", kBleuOrder,
-                    "], but is ", order);
+  check_order("bleu", order);
   if (std::ranges::all_of(counts.matches, [](int64_t n) { return n == 0; })) return 0;
   double log_sum = 0, halved = 1;
   int used = 0;
@@ -89,8 +94,9 @@ double bleu(const BleuCounts& counts, int order, BleuSmoothing smoothing) {
 Interval bootstrap_bleu(std::span<const BleuCounts> counts,
                         int order,
                         BleuSmoothing smoothing,
-                        const BootstrapOptions& options,
-                        const ProgressFn& progress) {
+                        const BootstrapOptions& options) {
+  constexpr const char* where = "bootstrap_bleu";
+  check_order(where, order);
   BleuCounts all;
   for (const BleuCounts& own : counts) all += own;
   const auto bleu_of = [&](std::span<const int64_t> drawn) {
@@ -98,7 +104,7 @@ Interval bootstrap_bleu(std::span<const BleuCounts> counts,
     for (const int64_t i : drawn) sum += counts[i];
     return bleu(sum, order, smoothing);
   };
-  return bootstrap(bleu(all, order, smoothing), std::ssize(counts), bleu_of, options, progress);
+  return bootstrap(bleu(all, order, smoothing), std::ssize(counts), bleu_of, options, {}, where);
 }
 
 }  // namespace notellm

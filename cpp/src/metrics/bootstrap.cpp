@@ -28,11 +28,13 @@ Interval bootstrap(double value,
                    int64_t n,
                    const std::function<double(std::span<const int64_t> drawn)>& statistic,
                    const BootstrapOptions& options,
-                   const ProgressFn& progress) {
-  NOTELLM_CHECK_ARG(n >= 1, "values must not be empty, but are");
-  NOTELLM_CHECK_ARG(options.samples >= 1, "samples must be at least 1, but is ", options.samples);
-  NOTELLM_CHECK_ARG(options.level > 0 && options.level < 1,
-                    "level must be between 0 and 1, but is ", options.level);
+                   const ProgressFn& progress,
+                   std::string_view where) {
+  const internal::Require require(where);
+  require(n >= 1, "values must not be empty, but are");
+  require(options.samples >= 1, "samples must be at least 1, but is ", options.samples);
+  require(options.level > 0 && options.level < 1, "level must be between 0 and 1, but is ",
+          options.level);
   std::vector<double> found(options.samples);
   const auto resample = [&](int64_t task) {
     const int64_t begin = task * kSamplesAtATime;
@@ -54,12 +56,15 @@ Interval bootstrap(double value,
   return {value, quantile(found, tail), quantile(found, 1 - tail)};
 }
 
-Interval bootstrap_mean(std::span<const double> values,
-                        const BootstrapOptions& options,
-                        const ProgressFn& progress) {
+namespace {
+
+Interval interval_of_mean(std::span<const double> values,
+                          const BootstrapOptions& options,
+                          const ProgressFn& progress,
+                          std::string_view where) {
   for (size_t i = 0; i < values.size(); ++i) {
-    NOTELLM_CHECK_ARG(std::isfinite(values[i]), "values must be finite, but value ", i, " is ",
-                      values[i]);
+    internal::require(std::isfinite(values[i]), where, "values must be finite, but value ", i,
+                      " is ", values[i]);
   }
   const auto count = static_cast<double>(values.size());
   const auto mean_of = [&](std::span<const int64_t> drawn) {
@@ -68,19 +73,28 @@ Interval bootstrap_mean(std::span<const double> values,
     return sum / count;
   };
   const double sum = std::accumulate(values.begin(), values.end(), 0.0);
-  return bootstrap(values.empty() ? 0 : sum / count, std::ssize(values), mean_of, options,
-                   progress);
+  return bootstrap(values.empty() ? 0 : sum / count, std::ssize(values), mean_of, options, progress,
+                   where);
+}
+
+}  // namespace
+
+Interval bootstrap_mean(std::span<const double> values,
+                        const BootstrapOptions& options,
+                        const ProgressFn& progress) {
+  return interval_of_mean(values, options, progress, "bootstrap_mean");
 }
 
 Interval bootstrap_difference(std::span<const double> a,
                               std::span<const double> b,
                               const BootstrapOptions& options,
                               const ProgressFn& progress) {
-  NOTELLM_CHECK_ARG(a.size() == b.size(), "a and b must have the same length, but have ", a.size(),
-                    " and ", b.size());
+  constexpr const char* where = "bootstrap_difference";
+  internal::require(a.size() == b.size(), where, "a and b must have the same length, but have ",
+                    a.size(), " and ", b.size());
   std::vector<double> differences(a.size());
   for (size_t i = 0; i < a.size(); ++i) differences[i] = a[i] - b[i];
-  return bootstrap_mean(differences, options, progress);
+  return interval_of_mean(differences, options, progress, where);
 }
 
 }  // namespace notellm

@@ -8,8 +8,10 @@
 namespace notellm {
 namespace {
 
-void check_counts(std::span<const int64_t> greater, std::span<const int64_t> equal) {
-  const internal::Require require("ranks");
+void check_counts(const char* where,
+                  std::span<const int64_t> greater,
+                  std::span<const int64_t> equal) {
+  const internal::Require require(where);
   require(greater.size() == equal.size(), "greater and equal must have the same length, but have ",
           greater.size(), " and ", equal.size());
   for (size_t query = 0; query < greater.size(); ++query) {
@@ -55,12 +57,15 @@ double gain(int64_t greater, int64_t equal, int64_t k, Ties ties) {
 
 // (Q, K): `value(greater, equal, k)` of each query and cut-off.
 template <typename Value>
-std::vector<double> at_each(std::span<const int64_t> greater,
+std::vector<double> at_each(const char* where,
+                            std::span<const int64_t> greater,
                             std::span<const int64_t> equal,
                             std::span<const int64_t> ks,
                             const Value& value) {
-  check_counts(greater, equal);
-  for (const int64_t k : ks) NOTELLM_CHECK_ARG(k >= 1, "ks must be at least 1, but one is ", k);
+  check_counts(where, greater, equal);
+  for (const int64_t k : ks) {
+    internal::require(k >= 1, where, "ks must be at least 1, but one is ", k);
+  }
   std::vector<double> values;
   values.reserve(greater.size() * ks.size());
   for (size_t query = 0; query < greater.size(); ++query) {
@@ -75,7 +80,7 @@ std::vector<double> hits_at(std::span<const int64_t> greater,
                             std::span<const int64_t> equal,
                             std::span<const int64_t> ks,
                             Ties ties) {
-  return at_each(greater, equal, ks, [ties](int64_t above, int64_t beside, int64_t k) {
+  return at_each("hits_at", greater, equal, ks, [ties](int64_t above, int64_t beside, int64_t k) {
     return hit(above, beside, k, ties);
   });
 }
@@ -84,7 +89,7 @@ std::vector<double> gains_at(std::span<const int64_t> greater,
                              std::span<const int64_t> equal,
                              std::span<const int64_t> ks,
                              Ties ties) {
-  return at_each(greater, equal, ks, [ties](int64_t above, int64_t beside, int64_t k) {
+  return at_each("gains_at", greater, equal, ks, [ties](int64_t above, int64_t beside, int64_t k) {
     return gain(above, beside, k, ties);
   });
 }
@@ -92,7 +97,7 @@ std::vector<double> gains_at(std::span<const int64_t> greater,
 std::vector<double> reciprocal_ranks(std::span<const int64_t> greater,
                                      std::span<const int64_t> equal,
                                      Ties ties) {
-  check_counts(greater, equal);
+  check_counts("reciprocal_ranks", greater, equal);
   std::vector<double> values;
   values.reserve(greater.size());
   for (size_t query = 0; query < greater.size(); ++query) {

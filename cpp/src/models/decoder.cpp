@@ -177,7 +177,7 @@ at::Tensor through_cache(const at::Tensor& packed,
                          const DecoderPlan& plan,
                          const at::Tensor* cache) {
   if (!cache) return packed;
-  NOTELLM_CHECK_ARG(!(at::GradMode::is_enabled() && packed.requires_grad()),
+  internal::require(!(at::GradMode::is_enabled() && packed.requires_grad()), "decoder_layer",
                     "a cache must be used without gradients, but there are some; try no_grad");
   cache->index_copy_(0, plan.slots, packed.narrow(0, 0, plan.slots.size(0)));
   return plan.reads_cache ? *cache : packed;
@@ -251,8 +251,8 @@ at::Tensor attend_composed(const at::Tensor& x,
 at::Tensor with_fill(const at::Tensor& x, const DecoderPlan& plan) {
   const int64_t all = plan.tokens + plan.padding;
   if (x.size(0) == all) return x;
-  NOTELLM_CHECK_ARG(x.size(0) == plan.tokens, "x must be of ", plan.tokens, " rows, but is of ",
-                    x.size(0));
+  internal::require(x.size(0) == plan.tokens, "decoder_layer", "x must be of ", plan.tokens,
+                    " rows, but is of ", x.size(0));
   return at::constant_pad_nd(x, {0, 0, 0, plan.padding});
 }
 
@@ -326,9 +326,10 @@ at::Tensor decoder_states(const at::Tensor& tokens,
                           const DecoderConfig& config,
                           const DecoderPlan& plan,
                           const std::vector<at::Tensor>* cache) {
-  internal::check_decoder(__func__, weights, config);
-  internal::check_indices(__func__, "tokens", tokens, plan.tokens, weights.embedding.size(0));
-  internal::check_device(__func__, "tokens", tokens, weights.embedding.device());
+  constexpr const char* where = "decoder_states";
+  internal::check_decoder(where, weights, config);
+  internal::check_indices(where, "tokens", tokens, plan.tokens, weights.embedding.size(0));
+  internal::check_device(where, "tokens", tokens, weights.embedding.device());
   at::Tensor x = at::embedding(weights.embedding, tokens).to(state_dtype(plan.dtype));  // (T, D)
   for (size_t l = 0; l < weights.layers.size(); ++l) {
     x = decoder_layer(x, weights.layers[l], config, plan, l + 1 == weights.layers.size(),
@@ -338,9 +339,10 @@ at::Tensor decoder_states(const at::Tensor& tokens,
 }
 
 at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::ScalarType compute) {
-  internal::check_floating(__func__, "states", states, {internal::kAny, internal::kAny});
-  internal::check_floating(__func__, "head", head, {internal::kAny, states.size(1)});
-  internal::check_device(__func__, "head", head, states.device());
+  constexpr const char* where = "head_logits";
+  internal::check_floating(where, "states", states, {internal::kAny, internal::kAny});
+  internal::check_floating(where, "head", head, {internal::kAny, states.size(1)});
+  internal::check_device(where, "head", head, states.device());
   const at::Tensor logits = at::linear(for_products(states, compute), for_products(head, compute));
   return for_products(logits, compute).to(state_dtype(compute));
 }
@@ -360,7 +362,7 @@ DecoderWeights prepare_weights(const DecoderWeights& weights,
   for (LayerWeights& w : prepared.layers) {
     const LayerAdapters& adapters = w.adapters;
     if (!w.packed.defined()) {
-      internal::check_matrices(__func__, w, weights.embedding);
+      internal::check_matrices("prepare_weights", w, weights.embedding);
       w.packed =
           merge({{w.query, adapters.query}, {w.key, adapters.key}, {w.value, adapters.value}});
       w.packed_bias = stacked_biases({w.query_bias, w.key_bias, w.value_bias}, compute);

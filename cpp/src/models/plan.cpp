@@ -98,8 +98,8 @@ DecoderPlan plan_decoder(const Segments& segments,
                          at::ScalarType compute,
                          at::Device device,
                          std::optional<std::span<const int64_t>> read_rows) {
-  check_compute(compute, __func__);
-  internal::check_config(__func__, config);
+  check_compute(compute, "plan_decoder");
+  internal::check_config("plan_decoder", config);
   check_read_rows(read_rows.value_or(std::span<const int64_t>()), segments.tokens());
   DecoderPlan plan;
   plan.dtype = compute;
@@ -122,8 +122,9 @@ DecoderPlan with_dropout(DecoderPlan plan,
                          const Segments& segments,
                          std::span<const int64_t> tokens,
                          uint64_t seed) {
-  NOTELLM_CHECK_ARG(segments.tokens() == plan.tokens, "the forest must be the plan's, of ",
-                    plan.tokens, " tokens, but is of ", segments.tokens());
+  internal::require(segments.tokens() == plan.tokens, "with_dropout",
+                    "the forest must be the plan's, of ", plan.tokens, " tokens, but is of ",
+                    segments.tokens());
   plan.dropout_seed = seed;
   plan.dropout_keys = at::constant_pad_nd(prefix_keys(tokens, segments), {0, plan.padding});
   plan.read_dropout_keys = plan.host_read_rows.defined()

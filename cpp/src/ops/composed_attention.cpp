@@ -54,7 +54,7 @@ class RunBuilder {
     for (const kernels::TokenRange& range : context) {
       for (int64_t i = 0; i < range.length; ++i) rows_.push_back(range.begin + i);
     }
-    NOTELLM_CHECK_ARG(std::ssize(rows_) <= std::numeric_limits<int32_t>::max(),
+    internal::require(std::ssize(rows_) <= std::numeric_limits<int32_t>::max(), "plan_decoder",
                       "contexts must be of less than 2^31 tokens together, but are of ",
                       rows_.size());
     query_offsets_.push_back(query_offsets_.back() + static_cast<int32_t>(new_tokens));
@@ -137,7 +137,7 @@ at::Tensor composed_attention(const at::Tensor& queries,
                               const at::Tensor& values,
                               const AttentionPlan& plan) {
   const int64_t heads = queries.size(1);
-  NOTELLM_CHECK_ARG(heads % keys.size(1) == 0,
+  internal::require(heads % keys.size(1) == 0, "composed_attention",
                     "query heads must be a multiple of key heads, but are ", heads, " and ",
                     keys.size(1));
   if (plan.levels) return prefix_attention(queries, keys, values, *plan.levels);

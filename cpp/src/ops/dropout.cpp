@@ -45,7 +45,7 @@ int64_t threshold(double share) {
 double kept_factor(double share) { return 1.0 / (1.0 - double(threshold(share)) / 65536); }
 
 void check_dropout(const Dropout& dropout, int64_t rows) {
-  NOTELLM_CHECK_ARG(dropout.share >= 0 && dropout.share < 1,
+  internal::require(dropout.share >= 0 && dropout.share < 1, "drop",
                     "the share dropped must be in [0, 1), but is ", dropout.share);
   internal::check_tensor("drop", "keys", dropout.keys, {rows}, at::kLong);
   internal::check_device("drop", "keys", dropout.keys, at::kCPU);
@@ -77,8 +77,8 @@ at::Tensor xor_shifted(const at::Tensor& z, int64_t bits) {
 }  // namespace
 
 at::Tensor prefix_keys(std::span<const int64_t> tokens, const Segments& segments) {
-  NOTELLM_CHECK_ARG(std::ssize(tokens) == segments.tokens(), "there must be ", segments.tokens(),
-                    " tokens as in the forest, but there are ", tokens.size());
+  internal::require(std::ssize(tokens) == segments.tokens(), "prefix_keys", "there must be ",
+                    segments.tokens(), " tokens as in the forest, but there are ", tokens.size());
   at::Tensor keys = at::empty({segments.tokens()}, at::kLong);
   int64_t* out = keys.mutable_data_ptr<int64_t>();
   for (int64_t s = 0; s < segments.count(); ++s) {

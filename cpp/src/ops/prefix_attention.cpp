@@ -26,7 +26,7 @@ class RunBuilder {
   // Ends a run.
   void close() {
     const auto end = [](std::vector<int32_t>& offsets, size_t rows, int64_t& longest) {
-      NOTELLM_CHECK_ARG(rows <= size_t{std::numeric_limits<int32_t>::max()},
+      internal::require(rows <= size_t{std::numeric_limits<int32_t>::max()}, "prefix_levels",
                         "prefixes must be read by less than 2^31 tokens together, but are by ",
                         rows);
       offsets.push_back(static_cast<int32_t>(rows));
@@ -194,7 +194,7 @@ at::Tensor prefix_attention(const at::Tensor& queries,
                             const PrefixLevels& levels) {
   const bool has_gradient =
       queries.requires_grad() || keys.requires_grad() || values.requires_grad();
-  NOTELLM_CHECK_ARG(!(at::GradMode::is_enabled() && has_gradient),
+  internal::require(!(at::GradMode::is_enabled() && has_gradient), "prefix_attention",
                     "prefixes must be merged without gradients, but there are some; try no_grad");
   Attended all = attend(queries, keys, values, levels.own, /*is_causal=*/true);
   if (!levels.above.empty())  // half precision would lose the small parts

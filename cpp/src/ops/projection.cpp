@@ -217,7 +217,8 @@ at::Tensor composed_projection(const ProjectionInput& input,
   at::Tensor branch = product(h, weights.matrix, weights.bias);
   const LowRank& low_rank = weights.low_rank;
   if (low_rank.down.defined()) {
-    NOTELLM_CHECK_ARG(!low_rank.is_merged, "adapters must be apart here, but are merged");
+    internal::require(!low_rank.is_merged, "project",
+                      "adapters must be apart here, but are merged");
     if (low_rank.dropout.is_active()) h = h * drop(at::ones_like(h), low_rank.dropout);
     branch = branch + product(product(h, low_rank.down, {}), low_rank.up, {});
   }

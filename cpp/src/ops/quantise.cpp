@@ -15,11 +15,11 @@ using internal::with_scalar;
 
 QuantisedMatrix quantise(const at::Tensor& matrix) {
   internal::check_floating("quantise", "a matrix", matrix, {internal::kAny, internal::kAny});
-  NOTELLM_CHECK_ARG(matrix.numel() > 0, "a matrix must not be empty, but is of shape ",
+  internal::require(matrix.numel() > 0, "quantise", "a matrix must not be empty, but is of shape ",
                     matrix.sizes());
   const at::Tensor weights = matrix.detach().to(at::kFloat);
   const at::Tensor scales = weights.abs().amax(1) / 127.0;
-  NOTELLM_CHECK_ARG(scales.isfinite().all().item<bool>(),
+  internal::require(scales.isfinite().all().item<bool>(), "quantise",
                     "numbers must be finite to become int8, but a row holds inf or nan");
   const at::Tensor divisors = scales.where(scales > 0, at::ones({}, scales.options()));
   at::Tensor values = (weights / divisors.unsqueeze(1)).round_().clamp_(-127, 127).to(at::kChar);

@@ -12,16 +12,16 @@ namespace notellm {
 
 Segments::Segments(std::vector<int64_t> offsets, std::vector<int64_t> parents)
     : offsets_(std::move(offsets)), parents_(std::move(parents)), starts_(parents_.size(), 0) {
-  NOTELLM_CHECK_ARG(!offsets_.empty() && offsets_.size() == parents_.size() + 1,
-                    "offsets must have one entry more than parents, but have ", offsets_.size(),
-                    " and ", parents_.size());
-  NOTELLM_CHECK_ARG(offsets_[0] == 0, "offsets must begin with 0, but begin with ", offsets_[0]);
+  const internal::Require require("Segments");
+  require(!offsets_.empty() && offsets_.size() == parents_.size() + 1,
+          "offsets must have one entry more than parents, but have ", offsets_.size(), " and ",
+          parents_.size());
+  require(offsets_[0] == 0, "offsets must begin with 0, but begin with ", offsets_[0]);
   for (int64_t s = 0; s < count(); ++s) {
-    NOTELLM_CHECK_ARG(offsets_[s + 1] > offsets_[s], "segment ", s,
-                      " must have at least one token, but is [", offsets_[s], ", ", offsets_[s + 1],
-                      ")");
-    NOTELLM_CHECK_ARG(parents_[s] >= -1 && parents_[s] < s, "the parent of segment ", s,
-                      " must be -1 or an earlier segment, but is ", parents_[s]);
+    require(offsets_[s + 1] > offsets_[s], "segment ", s, " must have at least one token, but is [",
+            offsets_[s], ", ", offsets_[s + 1], ")");
+    require(parents_[s] >= -1 && parents_[s] < s, "the parent of segment ", s,
+            " must be -1 or an earlier segment, but is ", parents_[s]);
     if (parents_[s] >= 0) starts_[s] = starts_[parents_[s]] + length(parents_[s]);
   }
 }

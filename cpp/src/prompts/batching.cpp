@@ -53,11 +53,11 @@ class Cutter {
 }  // namespace
 
 PrefixBatches prefix_batches(const TokenLists& sequences, const BatchOptions& options) {
-  NOTELLM_CHECK_ARG(options.budget >= 1, "the token budget must be at least 1, but is ",
-                    options.budget);
-  NOTELLM_CHECK_ARG(options.room >= 0, "the room behind a sequence must be at least 0, but is ",
-                    options.room);
-  validate(options.forest);
+  const internal::Require require("prefix_batches");
+  require(options.budget >= 1, "the token budget must be at least 1, but is ", options.budget);
+  require(options.room >= 0, "the room behind a sequence must be at least 0, but is ",
+          options.room);
+  validate(options.forest, "prefix_batches");
   PrefixBatches made;
   const std::vector<TokenSpan> all = sequences.spans();
   made.rows = prefix_order(all, options.forest.own_tail);

@@ -22,15 +22,20 @@ bool has_output(const TokenizedNotes& notes, const NotePrompt& prompt) {
   return !notes.categories[prompt.note].empty();
 }
 
-constexpr internal::Require require("pack");
-constexpr internal::Require<std::out_of_range> require_in_range("pack");
+using RequireInRange = internal::Require<std::out_of_range>;
 
-void check_note(const TokenizedNotes& notes, int64_t note) {
-  require_in_range(note >= 0 && note < notes.size(), "note must be in [0, ", notes.size(),
-                   "), but is ", note);
+void check_note(std::string_view where, const TokenizedNotes& notes, int64_t note) {
+  const RequireInRange require(where);
+  require(note >= 0 && note < notes.size(), "note must be in [0, ", notes.size(), "), but is ",
+          note);
 }
 
-void check_chosen(const TokenizedNotes& notes, const NotePrompt& prompt, PackMode mode) {
+void check_chosen(std::string_view where,
+                  const TokenizedNotes& notes,
+                  const NotePrompt& prompt,
+                  PackMode mode) {
+  const internal::Require require(where);
+  const RequireInRange require_in_range(where);
   const int64_t owned = notes.hashtag_count(prompt.note);
   const auto& chosen = prompt.chosen;
   for (auto hashtag = chosen.begin(); hashtag != chosen.end(); ++hashtag) {
@@ -110,13 +115,13 @@ std::span<const Piece> pieces(const PromptTemplate& form, int64_t begin, int64_t
 // Lays out one prompt after the other.
 class Layout {
  public:
-  Layout(const PromptSet& set, const TokenizedNotes& notes, PackMode mode)
-      : set_(set), notes_(notes), mode_(mode), parts_(set.hashtags.size() + 1) {}
+  Layout(const PromptSet& set, const TokenizedNotes& notes, PackMode mode, std::string_view where)
+      : set_(set), notes_(notes), mode_(mode), where_(where), parts_(set.hashtags.size() + 1) {}
 
   void add(const NotePrompt& prompt) {
-    check_note(notes_, prompt.note);
-    const PromptTemplate& form = template_of(set_, prompt.task, prompt.count);
-    if (prompt.task == Task::kHashtags) check_chosen(notes_, prompt, mode_);
+    check_note(where_, notes_, prompt.note);
+    const PromptTemplate& form = template_of(set_, prompt.task, prompt.count, where_);
+    if (prompt.task == Task::kHashtags) check_chosen(where_, notes_, prompt, mode_);
     const TemplateParts& parts = parts_of(prompt, form);
     const Writer writer(set_, notes_, prompt);
     Tokens& tokens = made_.tokens.ids;
@@ -154,6 +159,7 @@ class Layout {
   const PromptSet& set_;
   const TokenizedNotes& notes_;
   const PackMode mode_;
+  const std::string_view where_;
   std::vector<std::optional<TemplateParts>> parts_;  // 0: category; j: j hashtags
   PromptSequences made_;
 };
@@ -173,8 +179,9 @@ void find_positions(const PromptSequences& prompts, PackedBatch& batch) {
 PromptSequences lay_out(const PromptSet& set,
                         const TokenizedNotes& notes,
                         std::span<const NotePrompt> prompts,
-                        PackMode mode) {
-  Layout layout(set, notes, mode);
+                        PackMode mode,
+                        std::string_view where) {
+  Layout layout(set, notes, mode, where);
   for (const NotePrompt& prompt : prompts) layout.add(prompt);
   return layout.take();
 }
@@ -183,7 +190,7 @@ PackedBatch pack(const PromptSet& set,
                  const TokenizedNotes& notes,
                  std::span<const NotePrompt> prompts,
                  PackMode mode) {
-  PromptSequences made = lay_out(set, notes, prompts, mode);
+  PromptSequences made = lay_out(set, notes, prompts, mode, "pack");
   PrefixForest forest =
       prefix_forest(made.tokens.spans(), {.own_tail = mode == PackMode::kGenerate ? 1 : 0});
   PackedBatch batch;
@@ -201,8 +208,10 @@ PackedBatch pack(const PromptSet& set,
 std::vector<PieceSpan> piece_spans(const PromptSet& set,
                                    const TokenizedNotes& notes,
                                    const NotePrompt& prompt) {
-  const int64_t total = length(lay_out(set, notes, {&prompt, 1}, PackMode::kTrain).tokens.ids);
-  const PromptTemplate& form = template_of(set, prompt.task, prompt.count);
+  constexpr const char* where = "piece_spans";
+  const PromptSequences made = lay_out(set, notes, {&prompt, 1}, PackMode::kTrain, where);
+  const int64_t total = length(made.tokens.ids);
+  const PromptTemplate& form = template_of(set, prompt.task, prompt.count, where);
   const Writer writer(set, notes, prompt);
   Tokens tokens(set.bos.begin(), set.bos.end());
   std::vector<PieceSpan> spans;

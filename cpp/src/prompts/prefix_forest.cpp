@@ -98,8 +98,8 @@ class TrieBuilder {
 
 }  // namespace
 
-void validate(const ForestOptions& options) {
-  const internal::Require require("ForestOptions");
+void validate(const ForestOptions& options, std::string_view where) {
+  const internal::Require require(where);
   require(options.min_shared >= 1, "min_shared must be at least 1, but is ", options.min_shared);
   require(options.own_tail >= 0, "own_tail must be at least 0, but is ", options.own_tail);
 }
@@ -121,7 +121,7 @@ std::vector<int64_t> prefix_order(std::span<const TokenSpan> sequences, int64_t 
 }
 
 PrefixForest prefix_forest(std::span<const TokenSpan> sequences, const ForestOptions& options) {
-  validate(options);
+  validate(options, "prefix_forest");
   std::vector<int64_t> order = prefix_order(sequences, options.own_tail);
   std::erase_if(order, [&](int64_t i) { return sequences[i].empty(); });
   const auto shared_with_next = [&](size_t i) {

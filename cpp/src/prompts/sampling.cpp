@@ -21,8 +21,10 @@ constexpr uint64_t kCountStream = 0x636F756E;     // "coun"
 constexpr uint64_t kHashtagStream = 0x68617368;   // "hash"
 constexpr uint64_t kNegativeStream = 0x6E656761;  // "nega"
 
+constexpr const char *kMaking = "PairSampler", *kPlan = "PairSampler.plan";
+
 void check(const SamplingOptions& options, int64_t pairs) {
-  const internal::Require require("PairSampler");
+  const internal::Require require(kMaking);
   require(options.pairs_per_step >= 1, "pairs_per_step must be at least 1, but is ",
           options.pairs_per_step);
   require(options.hashtag_ratio >= 0 && options.hashtag_ratio <= 1,
@@ -34,15 +36,22 @@ void check(const SamplingOptions& options, int64_t pairs) {
           " pairs for one step, but there are ", pairs, "; try fewer pairs a step");
 }
 
-void check_indices(const char* what, const std::vector<int64_t>& notes, int64_t size) {
-  const internal::Require<std::out_of_range> require("PairSampler");
+void check_indices(const char* where,
+                   const char* what,
+                   const std::vector<int64_t>& notes,
+                   int64_t size) {
+  const internal::Require<std::out_of_range> require(where);
   for (const int64_t note : notes) {
     require(note >= 0 && note < size, what, " must be in [0, ", size, "), but is ", note);
   }
 }
 
+void check_step(int64_t step) {
+  internal::require(step >= 0, kPlan, "step must be at least 0, but is ", step);
+}
+
 void check_negatives(const PairNegatives& negatives, int64_t pairs) {
-  const internal::Require require("PairSampler");
+  const internal::Require require(kMaking);
   const auto& offsets = negatives.offsets;
   const bool are_right = std::ssize(offsets) == pairs + 1 && offsets.front() == 0 &&
                          offsets.back() == std::ssize(negatives.notes) &&
@@ -79,19 +88,18 @@ PairSampler::PairSampler(std::vector<int64_t> sources,
       negatives_(std::move(negatives)),
       options_(options) {
   const auto pairs = static_cast<int64_t>(sources_.size());
-  NOTELLM_CHECK_ARG(sources_.size() == targets_.size(),
-                    "sources and targets must be equally many, but are ", sources_.size(), " and ",
-                    targets_.size());
-  NOTELLM_CHECK_ARG(
-      std::all_of(hashtag_counts_.begin(), hashtag_counts_.end(),
-                  [](auto n) { return n >= 0 && n <= std::numeric_limits<int32_t>::max(); }),
-      "hashtag_counts must be in [0, 2^31), but one is not");
+  const internal::Require require(kMaking);
+  require(sources_.size() == targets_.size(), "sources and targets must be equally many, but are ",
+          sources_.size(), " and ", targets_.size());
+  require(std::all_of(hashtag_counts_.begin(), hashtag_counts_.end(),
+                      [](auto n) { return n >= 0 && n <= std::numeric_limits<int32_t>::max(); }),
+          "hashtag_counts must be in [0, 2^31), but one is not");
   check(options_, pairs);
   const auto notes = static_cast<int64_t>(hashtag_counts_.size());
-  check_indices("a pair's note", sources_, notes);
-  check_indices("a pair's note", targets_, notes);
+  check_indices(kMaking, "a pair's note", sources_, notes);
+  check_indices(kMaking, "a pair's note", targets_, notes);
   check_negatives(negatives_, pairs);
-  check_indices("a pair's negative", negatives_.notes, notes);
+  check_indices(kMaking, "a pair's negative", negatives_.notes, notes);
   steps_per_epoch_ = pairs / options_.pairs_per_step;
 }
 
@@ -154,19 +162,19 @@ std::vector<int64_t> PairSampler::draw_negatives(int64_t pair,
 }
 
 PlannedBatch PairSampler::plan(int64_t step) const {
-  NOTELLM_CHECK_ARG(step >= 0, "step must be at least 0, but is ", step);
+  check_step(step);
   return plan(step, draw_pairs(step));
 }
 
 PlannedBatch PairSampler::plan(int64_t step, const std::vector<int64_t>& pairs) const {
-  NOTELLM_CHECK_ARG(step >= 0, "step must be at least 0, but is ", step);
-  NOTELLM_CHECK_ARG(std::ssize(pairs) == options_.pairs_per_step, "a step must have ",
+  check_step(step);
+  internal::require(std::ssize(pairs) == options_.pairs_per_step, kPlan, "a step must have ",
                     options_.pairs_per_step, " pairs, but has ", pairs.size());
   const uint64_t epoch = step / steps_per_epoch_;
   const int64_t first_row = 2 * (step % steps_per_epoch_) * options_.pairs_per_step;
 
   PlannedBatch batch;
-  check_indices("a pair", pairs, std::ssize(sources_));
+  check_indices(kPlan, "a pair", pairs, std::ssize(sources_));
   for (const int64_t pair : pairs) {
     batch.note_ids.push_back(sources_[pair]);
     batch.note_ids.push_back(targets_[pair]);

@@ -85,10 +85,13 @@ TemplateParts template_parts(const PromptTemplate& prompt, Task task) {
   return template_parts(kinds, task);
 }
 
-const PromptTemplate& template_of(const PromptSet& prompts, Task task, int count) {
+const PromptTemplate& template_of(const PromptSet& prompts,
+                                  Task task,
+                                  int count,
+                                  std::string_view where) {
   if (task == Task::kCategory) return prompts.category;
   const auto largest = static_cast<int>(prompts.hashtags.size());
-  NOTELLM_CHECK_ARG(count >= 1 && count <= largest,
+  internal::require(count >= 1 && count <= largest, where,
                     "the number of hashtags asked for must be in [1, ", largest, "], but is ",
                     count);
   return prompts.hashtags[count - 1];

@@ -19,8 +19,8 @@ std::vector<std::span<const int32_t>> TokenLists::spans() const {
   return spans;
 }
 
-void check_offsets(std::string_view name, std::span<const int64_t> offsets, int64_t size) {
-  const internal::Require require(name);
+void check_offsets(std::string_view where, std::span<const int64_t> offsets, int64_t size) {
+  const internal::Require require(where);
   require(!offsets.empty() && offsets.front() == 0, "offsets must begin with 0");
   require(std::is_sorted(offsets.begin(), offsets.end()), "offsets must never fall");
   require(offsets.back() == size, "offsets must end at ", size, ", but end at ", offsets.back());
@@ -28,16 +28,16 @@ void check_offsets(std::string_view name, std::span<const int64_t> offsets, int6
 
 void validate(const TokenizedNotes& notes) {
   const auto check_lists = [](std::string_view name, const TokenLists& lists) {
-    check_offsets(name, lists.offsets, std::ssize(lists.ids));
+    check_offsets(internal::joined("TokenizedNotes.", name), lists.offsets, std::ssize(lists.ids));
   };
   check_lists("titles", notes.titles);
   check_lists("contents", notes.contents);
   check_lists("categories", notes.categories);
   check_lists("hashtags", notes.hashtags);
-  check_offsets("hashtag_offsets", notes.hashtag_offsets, notes.hashtags.size());
+  check_offsets("TokenizedNotes.hashtag_offsets", notes.hashtag_offsets, notes.hashtags.size());
 
   const auto check_size = [&](std::string_view name, int64_t size) {
-    NOTELLM_CHECK_ARG(size == notes.size(), name, " must describe ", notes.size(),
+    internal::require(size == notes.size(), "TokenizedNotes", name, " must describe ", notes.size(),
                       " notes, but describe ", size);
   };
   check_size("contents", notes.contents.size());

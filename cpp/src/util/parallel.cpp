@@ -49,7 +49,8 @@ void work(TaskQueue& queue, int64_t count, const std::function<void(int64_t)>& t
 }  // namespace
 
 void set_num_threads(int count) {
-  NOTELLM_CHECK_ARG(count >= 0, "the number of threads must be at least 0, but is ", count);
+  internal::require(count >= 0, "set_num_threads",
+                    "the number of threads must be at least 0, but is ", count);
   g_threads = count;
 }
 

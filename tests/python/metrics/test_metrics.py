@@ -236,7 +236,7 @@ def test_bootstrap_of_one_value_is_that_value():
 
 
 def test_bootstrap_rejects_nonsense():
-    with pytest.raises(ValueError, match="bootstrap: values must not be empty"):
+    with pytest.raises(ValueError, match="bootstrap_mean: values must not be empty"):
         bootstrap_mean([])
     with pytest.raises(ValueError, match="values must be finite, but value 1 is"):
         bootstrap_mean([0.0, math.nan])

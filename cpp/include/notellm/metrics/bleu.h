@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "notellm/metrics/bootstrap.h"
-#include "notellm/util/progress.h"
 
 namespace notellm {
 
@@ -56,7 +55,6 @@ double bleu(const BleuCounts& counts, int order, BleuSmoothing smoothing);
 Interval bootstrap_bleu(std::span<const BleuCounts> counts,
                         int order,
                         BleuSmoothing smoothing,
-                        const BootstrapOptions& options = {},
-                        const ProgressFn& progress = {});
+                        const BootstrapOptions& options = {});
 
 }  // namespace notellm

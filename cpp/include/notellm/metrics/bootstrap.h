@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string_view>
 
 #include "notellm/util/progress.h"
 
@@ -30,13 +31,15 @@ struct BootstrapOptions {
 /// @param value      the statistic of the n items themselves.
 /// @param statistic  computes it for n drawn items, given their indices; must be thread-safe.
 /// @param progress   called with (blocks of resamples done, blocks).
+/// @param where      begins the messages: what the user called.
 /// @throws std::invalid_argument  if n is 0 or an option is out of range.
 /// Cost: O(samples n). Deterministic for any number of threads.
 Interval bootstrap(double value,
                    int64_t n,
                    const std::function<double(std::span<const int64_t> drawn)>& statistic,
                    const BootstrapOptions& options = {},
-                   const ProgressFn& progress = {});
+                   const ProgressFn& progress = {},
+                   std::string_view where = "bootstrap");
 
 /// `bootstrap` of the mean of n independent values, summed in the order in which they are drawn.
 ///

@@ -59,6 +59,7 @@ struct PromptSequences {
 /// @param set      valid (see `validate`).
 /// @param notes    valid (see `validate`).
 /// @param prompts  the n rows; the same note may come several times.
+/// @param where    begins the messages: what the user called.
 /// @throws std::out_of_range      if a note or a chosen hashtag does not exist.
 /// @throws std::invalid_argument  if a count has no template, if a hashtag is chosen twice, or if
 ///                                the number chosen in kTrain is not `count`.
@@ -67,7 +68,8 @@ struct PromptSequences {
 PromptSequences lay_out(const PromptSet& set,
                         const TokenizedNotes& notes,
                         std::span<const NotePrompt> prompts,
-                        PackMode mode);
+                        PackMode mode,
+                        std::string_view where = "lay_out");
 
 /// n prompts as one array of T tokens, cut into S segments that form a forest.
 ///

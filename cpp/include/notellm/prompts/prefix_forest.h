@@ -20,8 +20,9 @@ struct ForestOptions {
   int64_t own_tail = 0;
 };
 
+/// @param where  begins the message: what the user called.
 /// @throws std::invalid_argument  if min_shared is below 1 or own_tail below 0.
-void validate(const ForestOptions& options);
+void validate(const ForestOptions& options, std::string_view where);
 
 /// n token sequences as the segments of their compressed trie: common prefixes, at any depth, are
 /// laid out once.

@@ -61,9 +61,14 @@ struct PromptSet {
   bool reads_emb = false;  ///< the compressed position is [EMB], not the token before it
 };
 
-/// The template that asks for `task`. @throws std::invalid_argument unless 1 <= count <= number of
-/// hashtag templates (ignored by the category task).
-const PromptTemplate& template_of(const PromptSet& prompts, Task task, int count);
+/// The template that asks for `task`.
+/// @param where  begins the message: what the user called.
+/// @throws std::invalid_argument  unless 1 <= count <= number of hashtag templates (ignored by the
+///                                category task).
+const PromptTemplate& template_of(const PromptSet& prompts,
+                                  Task task,
+                                  int count,
+                                  std::string_view where = "template_of");
 
 /// @throws ConfigError  if a template breaks a rule of `template_parts`, or a piece has the wrong
 ///                      number of tokens for its kind.

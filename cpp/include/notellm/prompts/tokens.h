@@ -28,8 +28,8 @@ struct TokenLists {
 };
 
 /// @throws std::invalid_argument  unless the offsets begin with 0, never fall, and end at `size`;
-///                                the message begins with `name`.
-void check_offsets(std::string_view name, std::span<const int64_t> offsets, int64_t size);
+///                                the message begins with `where`.
+void check_offsets(std::string_view where, std::span<const int64_t> offsets, int64_t size);
 
 /// The text of n notes, tokenised and truncated once: everything a prompt can show of a note.
 struct TokenizedNotes {

@@ -50,6 +50,7 @@ template <typename Error, typename... Parts>
 }
 
 /// Throws `std::invalid_argument("<where>: <parts...>")` unless `holds`.
+/// @param where  the public name of what the user called, not that of an inner helper.
 template <typename... Parts>
 void require(bool holds, std::string_view where, const Parts&... parts) {
   if (!holds) throw_error<std::invalid_argument>(where, parts...);
@@ -73,10 +74,3 @@ class Require {
 
 }  // namespace internal
 }  // namespace notellm
-
-/// Throws `std::invalid_argument("<function>: <parts...>")` unless `condition` holds.
-#define NOTELLM_CHECK_ARG(condition, ...)                                             \
-  do {                                                                                \
-    if (!(condition))                                                                 \
-      ::notellm::internal::throw_error<std::invalid_argument>(__func__, __VA_ARGS__); \
-  } while (false)
