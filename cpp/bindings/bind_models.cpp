@@ -127,7 +127,7 @@ void bind_passes(py::module_& m) {
 }
 
 void bind_products(py::module_& m) {
-  m.def("state_dtype", &state_dtype, py::arg("compute"));
+  m.def("wide_dtype", &wide_dtype, py::arg("compute"));
   m.def("multiplies_bf16", &multiplies_bf16);
   m.def("for_products", &for_products, py::arg("factor"), py::arg("compute"), release_gil());
   m.def(

@@ -175,7 +175,7 @@ Embedded embed_notes(const LanguageModel& model,
   cast.weights = prepare_weights(model.weights, options.compute, options.weights);
   const at::Tensor projection = options.projected ? model.projection : at::Tensor();
   const at::Device device = model.device();
-  const at::ScalarType dtype = state_dtype(options.compute);
+  const at::ScalarType dtype = wide_dtype(options.compute);
   const int64_t total = std::ssize(requests);
   const int64_t width =
       width_of(projection.defined() ? projection.size(0) : model.config.width, options);

@@ -110,7 +110,7 @@ at::Tensor wanted_log_probs(const at::Tensor& states,
     for (int64_t& r : own) r -= row;
     const std::span own_labels(labels.data() + (begin - rows.begin()), own.size());
     const at::Tensor logits =
-        internal::logits_of(states.narrow(0, row, count), head).to(state_dtype(options.compute));
+        internal::logits_of(states.narrow(0, row, count), head).to(wide_dtype(options.compute));
     const at::Tensor at_rows = on_device(own, states.device());
     const at::Tensor picked = logits.index({at_rows, on_device(own_labels, states.device())});
     parts.push_back((picked - logits.logsumexp(1).index_select(0, at_rows)).to(at::kDouble).cpu());

@@ -10,6 +10,7 @@
 #include "autograd/differentiable.h"
 #include "labels.h"
 #include "notellm/models/decoder.h"
+#include "notellm/ops/dtypes.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/util/check.h"
 #include "ops/tensor_checks.h"
@@ -52,7 +53,7 @@ struct Head {
         labels(all_labels),
         shape(tile_shape(states.size(0), head.size(0), max_logits)),
         compute(compute_dtype),
-        wide(state_dtype(compute)) {}
+        wide(wide_dtype(compute)) {}
 
   at::TensorOptions wide_options() const {
     return states.options().dtype(wide).requires_grad(false);
@@ -190,17 +191,14 @@ LossTerm csft_head_loss(const at::Tensor& states,
   internal::check_tensor(where, "labels", labels, {states.size(0)}, at::kLong);
   internal::check_device(where, "labels", labels, states.device());
   const at::ScalarType compute = options.compute;
-  if (compute != at::kDouble && compute != at::kFloat && compute != at::kBFloat16) {
-    internal::throw_error<NotSupportedError>(
-        where, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
-  }
+  internal::check_compute_dtype(where, compute);
   const int64_t max_logits =
       options.maybe_max_logits.value_or(states.is_cpu() ? int64_t{1} << 20 : int64_t{1} << 24);
   internal::require(max_logits >= 1, where, "max_logits must be at least 1, but is ", max_logits);
   if (labels.is_cpu()) internal::check_labels(where, labels, head.size(0));
   const auto [weights, count] =
       internal::label_weights(where, label_offsets, labels.size(0), reduction,
-                              states.options().dtype(state_dtype(compute)).requires_grad(false));
+                              states.options().dtype(wide_dtype(compute)).requires_grad(false));
   const at::Tensor sum = internal::differentiable(
       {states, head},
       [&, &of_labels = weights]() -> internal::Forward {

@@ -10,6 +10,7 @@
 #include "autograd/differentiable.h"
 #include "gcl_composed.h"
 #include "gcl_whole.h"
+#include "notellm/ops/dtypes.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/util/check.h"
 #include "ops/tensor_checks.h"
@@ -286,7 +287,7 @@ LossTerm gcl_loss(const at::Tensor& embeddings,
   require(tile_rows > 0 && tile_rows % 2 == 0, "tile_rows must be even and positive, but is ",
           tile_rows);
 
-  const at::ScalarType dtype = embeddings.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType dtype = wide_dtype(embeddings.scalar_type());
   const at::Tensor wide = embeddings.to(dtype);
   const at::Tensor log_scale = tau.reshape({}).to(dtype);
   const Shape shape{{begin, end}, given.negatives, tile_rows, wide.is_cpu() && rows <= tile_rows};

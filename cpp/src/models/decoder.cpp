@@ -159,7 +159,7 @@ ProjectionInput normed(const at::Tensor& x, const at::Tensor& weight, const Deco
 // (T, heads * E) with every head normalised separately, as in Qwen3.
 at::Tensor norm_heads(const at::Tensor& x, const at::Tensor& weight, const DecoderConfig& config) {
   const at::Tensor heads = x.reshape({x.size(0), -1, config.rope.head_dim});
-  return rms_norm(heads.to(state_dtype(x.scalar_type())), weight, config.norm_epsilon,
+  return rms_norm(heads.to(wide_dtype(x.scalar_type())), weight, config.norm_epsilon,
                   x.scalar_type())
       .flatten(1);
 }
@@ -263,7 +263,7 @@ void check_block(const at::Tensor& x,
                  const at::Tensor* cache) {
   constexpr const char* where = "decoder_layer";
   internal::check_config(where, config);
-  internal::check_tensor(where, "x", x, {internal::kAny, config.width}, state_dtype(plan.dtype));
+  internal::check_tensor(where, "x", x, {internal::kAny, config.width}, wide_dtype(plan.dtype));
   internal::check_device(where, "x", x, plan.rope.cos.device());
   internal::check_shape(where, "the plan's angles", plan.rope.cos,
                         {internal::kAny, config.rope.head_dim});
@@ -330,7 +330,7 @@ at::Tensor decoder_states(const at::Tensor& tokens,
   internal::check_decoder(where, weights, config);
   internal::check_indices(where, "tokens", tokens, plan.tokens, weights.embedding.size(0));
   internal::check_device(where, "tokens", tokens, weights.embedding.device());
-  at::Tensor x = at::embedding(weights.embedding, tokens).to(state_dtype(plan.dtype));  // (T, D)
+  at::Tensor x = at::embedding(weights.embedding, tokens).to(wide_dtype(plan.dtype));  // (T, D)
   for (size_t l = 0; l < weights.layers.size(); ++l) {
     x = decoder_layer(x, weights.layers[l], config, plan, l + 1 == weights.layers.size(),
                       cache ? &(*cache)[l] : nullptr);
@@ -344,7 +344,7 @@ at::Tensor head_logits(const at::Tensor& states, const at::Tensor& head, at::Sca
   internal::check_floating(where, "head", head, {internal::kAny, states.size(1)});
   internal::check_device(where, "head", head, states.device());
   const at::Tensor logits = at::linear(for_products(states, compute), for_products(head, compute));
-  return for_products(logits, compute).to(state_dtype(compute));
+  return for_products(logits, compute).to(wide_dtype(compute));
 }
 
 DecoderWeights prepare_weights(const DecoderWeights& weights,

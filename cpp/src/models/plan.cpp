@@ -17,12 +17,6 @@
 namespace notellm {
 namespace {
 
-void check_compute(at::ScalarType compute, const char* where) {
-  if (compute == at::kDouble || compute == at::kFloat || compute == at::kBFloat16) return;
-  internal::throw_error<NotSupportedError>(
-      where, "the compute dtype must be fp64, fp32 or bf16, but is ", c10::toString(compute));
-}
-
 void check_read_rows(std::span<const int64_t> read_rows, int64_t tokens) {
   for (const int64_t row : read_rows) {
     if (row >= 0 && row < tokens) continue;
@@ -89,16 +83,12 @@ at::ScalarType attention_dtype(at::ScalarType compute, at::Device device) {
   return compute == at::kBFloat16 && device.is_cpu() ? at::kFloat : compute;
 }
 
-at::ScalarType state_dtype(at::ScalarType compute) {
-  return compute == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 DecoderPlan plan_decoder(const Segments& segments,
                          const DecoderConfig& config,
                          at::ScalarType compute,
                          at::Device device,
                          std::optional<std::span<const int64_t>> read_rows) {
-  check_compute(compute, "plan_decoder");
+  internal::check_compute_dtype("plan_decoder", compute);
   internal::check_config("plan_decoder", config);
   check_read_rows(read_rows.value_or(std::span<const int64_t>()), segments.tokens());
   DecoderPlan plan;

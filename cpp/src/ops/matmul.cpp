@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "autograd/differentiable.h"
+#include "notellm/ops/dtypes.h"
 #include "notellm/util/check.h"
 #include "on_kernels.h"
 #include "rounding.h"
@@ -106,8 +107,9 @@ void check_factors(const char* where,
            (compute == at::kBFloat16 && x.scalar_type() == at::kFloat && is_emulated(compute, x));
   };
   internal::require(a.scalar_type() == b.scalar_type() || (is_kept_as(a) && is_kept_as(b)), where,
-                    "both factors must be of one dtype, but are ", c10::toString(a.scalar_type()),
-                    " and ", c10::toString(b.scalar_type()));
+                    "both factors must be of one dtype, but are ",
+                    internal::name_of(a.scalar_type()), " and ",
+                    internal::name_of(b.scalar_type()));
 }
 
 // x W^T of bf16 numbers, stored in bf16 or fp32; the result is not rounded yet.
@@ -129,11 +131,7 @@ at::Tensor for_products(const at::Tensor& factor, at::ScalarType compute) {
     internal::throw_error<std::invalid_argument>(
         "for_products", "a factor must be of a floating-point dtype, but is ", factor.toString());
   }
-  if (compute != at::kDouble && compute != at::kFloat && compute != at::kBFloat16) {
-    internal::throw_error<NotSupportedError>(
-        "for_products", "the compute dtype must be fp64, fp32 or bf16, but is ",
-        c10::toString(compute));
-  }
+  internal::check_compute_dtype("for_products", compute);
   if (!is_emulated(compute, factor)) return factor.to(compute);
   const bool has_graph = factor.requires_grad() && at::GradMode::is_enabled();
   const bool is_wide = factor.scalar_type() == at::kFloat;

@@ -12,6 +12,7 @@
 #include "kernels/cuda/loops.h"
 #include "notellm/kernels/instruction_set.h"
 #include "notellm/kernels/table.h"
+#include "notellm/ops/dtypes.h"
 #include "notellm/util/check.h"
 
 namespace notellm::internal {
@@ -40,11 +41,10 @@ void on_cuda(at::Device device, const Body& body) {
 /// @throws std::invalid_argument  for any other dtype.
 template <typename Body>
 auto with_scalar(at::ScalarType dtype, const Body& body) {
+  check_compute_dtype("kernels", dtype);
   if (dtype == at::kDouble) return body(double{});
   if (dtype == at::kBFloat16) return body(kernels::Bf16{});
-  if (dtype == at::kFloat) return body(float{});
-  throw_error<std::invalid_argument>("kernels", "the dtype must be fp64, fp32 or bf16, but is ",
-                                     c10::toString(dtype));
+  return body(float{});
 }
 
 template <typename Scalar>
@@ -59,9 +59,9 @@ constexpr at::ScalarType dtype_of() {
 template <typename Scalar>
 void check_memory(const at::Tensor& x, at::Device device) {
   if (x.device() == device && x.scalar_type() == dtype_of<Scalar>()) return;
-  throw_error<std::invalid_argument>("kernels", "numbers must be ",
-                                     c10::toString(dtype_of<Scalar>()), " on ", device.str(),
-                                     ", but are ", x.toString(), " on ", x.device().str());
+  throw_error<std::invalid_argument>("kernels", "numbers must be ", name_of(dtype_of<Scalar>()),
+                                     " on ", device, ", but are ", name_of(x.scalar_type()), " on ",
+                                     x.device());
 }
 
 template <typename Scalar>

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "heads.h"
+#include "notellm/ops/dtypes.h"
 #include "notellm/ops/on_device.h"
 #include "notellm/ops/segment_attention.h"
 #include "notellm/util/check.h"
@@ -87,7 +88,7 @@ Attended by_products(const at::Tensor& queries,
                      const at::Tensor& values,
                      bool is_causal) {
   const int64_t heads = queries.size(1);
-  const at::ScalarType wide = queries.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType wide = wide_dtype(queries.scalar_type());
   const auto by_head = [&](const at::Tensor& x) {
     return x.to(wide).transpose(0, 1);
   };  // (H, n, E)

@@ -7,6 +7,7 @@
 
 #include "autograd/differentiable.h"
 #include "autograd/recorded_step.h"
+#include "notellm/ops/dtypes.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/ops/rms_norm.h"
 #include "notellm/util/check.h"
@@ -230,7 +231,8 @@ void check(const ProjectionInput& input,
            const at::Tensor& residual) {
   using internal::kAny;
   constexpr const char* where = "project";
-  const at::ScalarType compute = weights.compute, wide = internal::wide_dtype(compute);
+  const at::ScalarType compute = weights.compute, wide = wide_dtype(compute);
+  internal::check_compute_dtype(where, compute);
   const bool is_normed = input.prologue == Prologue::kRmsNorm;
   const bool is_gated = input.prologue == Prologue::kSwiglu;
   internal::check_tensor(where, "the source", input.source, {kAny, kAny},

@@ -3,6 +3,7 @@
 #include "tensors.h"
 
 #include "autograd/recorded_step.h"
+#include "notellm/ops/dtypes.h"
 #include "notellm/util/check.h"
 #include "on_kernels.h"
 #include "tensor_checks.h"
@@ -31,11 +32,9 @@ at::Tensor dequantise(const at::Tensor& values, const at::Tensor& scales, at::Sc
                          at::kChar);
   internal::check_tensor("dequantise", "scales", scales, {values.size(0)}, at::kFloat);
   internal::check_device("dequantise", "scales", scales, values.device());
-  internal::require(dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16,
-                    "dequantise", "the dtype must be float64, float32 or bfloat16, but is ",
-                    internal::name_of(dtype));
+  internal::check_compute_dtype("dequantise", dtype);
   if (!internal::runs_on_kernels(values)) {
-    const auto wide = dtype == at::kDouble ? at::kDouble : at::kFloat;
+    const at::ScalarType wide = wide_dtype(dtype);
     return (values.to(wide) * scales.to(wide).unsqueeze(1)).to(dtype);
   }
   const internal::RecordedStep record("notellm::dequantise");

@@ -4,6 +4,7 @@
 
 #include "autograd/differentiable.h"
 #include "autograd/recorded_step.h"
+#include "notellm/ops/dtypes.h"
 #include "notellm/util/check.h"
 #include "on_kernels.h"
 #include "tensor_checks.h"
@@ -97,11 +98,10 @@ void check(const at::Tensor& x, const at::Tensor& weight, at::ScalarType dtype) 
   constexpr const char* where = "rms_norm";
   const internal::Require require(where);
   require(x.defined(), "x must be given, but is missing");
-  require(dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16,
-          "the result must be float64, float32 or bfloat16, but is ", internal::name_of(dtype));
-  require(x.dim() >= 1 && x.scalar_type() == internal::wide_dtype(dtype) &&
-              x.layout() == at::kStrided && !x.is_meta(),
-          "x must be (..., n) of ", internal::name_of(internal::wide_dtype(dtype)), ", but is ",
+  internal::check_compute_dtype(where, dtype);
+  require(x.dim() >= 1 && x.scalar_type() == wide_dtype(dtype) && x.layout() == at::kStrided &&
+              !x.is_meta(),
+          "x must be (..., n) of ", internal::name_of(wide_dtype(dtype)), ", but is ",
           internal::name_of(x.scalar_type()), ' ', x.sizes(), " on ", x.device());
   internal::check_floating(where, "weight", weight, {x.size(-1)});
   internal::check_device(where, "weight", weight, x.device());

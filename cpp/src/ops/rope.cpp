@@ -28,6 +28,7 @@ at::Tensor scale_like_llama3(const at::Tensor& frequencies, const RopeOptions& o
 
 // Rotates (T, H, E) by the table's angles, or back.
 at::Tensor rotate_on_cuda(const at::Tensor& x, const RopeTable& table, int direction) {
+  internal::check_compute_dtype("apply_rope", x.scalar_type());
   const at::Device device = x.device();
   const bool has_rows = x.stride(2) == 1 && x.stride(1) == x.size(2);
   const at::Tensor heads = has_rows ? x : x.contiguous();

@@ -6,6 +6,7 @@
 
 #include "autograd/differentiable.h"
 #include "autograd/recorded_step.h"
+#include "notellm/ops/dtypes.h"
 #include "notellm/util/check.h"
 #include "on_kernels.h"
 #include "tensor_checks.h"
@@ -207,6 +208,7 @@ void check(const at::Tensor& queries,
   const int64_t packed_width =
       2 * heads.key_heads * heads.head_dim + (queries.defined() ? 0 : width);
   internal::check_floating(where, "packed", packed, {layout.tokens(), packed_width});
+  internal::check_compute_dtype(where, packed.scalar_type());
   internal::check_device(where, "packed", packed, at::kCPU);
   if (queries.defined()) {
     internal::check_tensor(where, "queries", queries, {layout.rows(), width}, packed.scalar_type());
@@ -214,7 +216,7 @@ void check(const at::Tensor& queries,
   }
   for (const at::Tensor* part : {&table.cos, &table.sin}) {
     internal::check_tensor(where, "the table of angles", *part, {layout.tokens(), heads.head_dim},
-                           internal::wide_dtype(packed.scalar_type()));
+                           wide_dtype(packed.scalar_type()));
     internal::check_device(where, "the table of angles", *part, at::kCPU);
   }
 }

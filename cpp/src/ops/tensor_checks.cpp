@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "notellm/ops/dtypes.h"
 #include "notellm/util/check.h"
 
 namespace notellm::internal {
@@ -58,27 +59,6 @@ bool holds_numbers(const at::Tensor& x, Sizes sizes) {
 }
 
 }  // namespace
-
-std::string_view name_of(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kDouble:
-      return "float64";
-    case at::kFloat:
-      return "float32";
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    case at::kLong:
-      return "int64";
-    case at::kInt:
-      return "int32";
-    case at::kChar:
-      return "int8";
-    default:
-      return c10::toString(dtype);
-  }
-}
 
 void check_shape(std::string_view where, std::string_view name, const at::Tensor& x, Sizes sizes) {
   if (!holds_numbers(x, sizes)) refuse(where, name, x, sizes, " numbers");

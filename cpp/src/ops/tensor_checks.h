@@ -47,12 +47,4 @@ void check_indices(std::string_view where,
                    int64_t size,
                    int64_t limit);
 
-/// As torch names it: "float32", "int64".
-std::string_view name_of(at::ScalarType dtype);
-
-/// fp64 for fp64, otherwise fp32: what sums beside products of a dtype are kept in.
-inline at::ScalarType wide_dtype(at::ScalarType compute) {
-  return compute == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 }  // namespace notellm::internal

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include "notellm/ops/dtypes.h"
 #include "ops/tensor_checks.h"
 #include "tensors.h"
 

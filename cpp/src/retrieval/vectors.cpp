@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include "notellm/ops/dtypes.h"
 #include "notellm/ops/matmul.h"
 #include "ops/tensor_checks.h"
 #include "tensors.h"
@@ -94,7 +95,7 @@ RowPairs RowPairs::one_each(int64_t queries) {
 
 Vectors to_vectors(std::string_view where, std::string_view name, const at::Tensor& tensor) {
   check_floating(where, name, tensor, {kAny, kAny});
-  const auto dtype = tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType dtype = wide_dtype(tensor.scalar_type());
   Vectors vectors;
   vectors.compute = tensor.detach().to(dtype);
   vectors.host = vectors.compute.cpu().contiguous();

@@ -163,7 +163,7 @@ class Decoder(nn.Module):
         Returns:
             Shape ``(T, D)``, or ``(R, D)`` for the plan's read rows; fp32 (fp64 if products run in fp64).
         """
-        x = self._embedded(tokens).to(_core.models.state_dtype(plan.dtype))  # (T, D)
+        x = self._embedded(tokens).to(_core.models.wide_dtype(plan.dtype))  # (T, D)
         for number, layer in enumerate(self.layers, 1):
             is_last = number == len(self.layers)
             if checkpoint and torch.is_grad_enabled():

@@ -29,7 +29,6 @@ struct HeadOptions {
 /// @throws std::invalid_argument  if shapes, offsets or `max_logits` are wrong.
 /// @throws std::out_of_range      for a label outside [0, V); on a GPU, whose labels the host does
 ///                                not wait for, the sum is NaN instead.
-/// @throws NotSupportedError      for any other compute dtype.
 ///
 /// Sums over tiles (log-sum-exp, gradients) are in fp32, or in fp64 for fp64 inputs; no gradient is
 /// computed for an input that needs none. The second derivative goes through `csft_loss` on all

@@ -59,7 +59,7 @@ struct DecoderWeights {
 
 /// One block: x + attention(norm(x)), then x + swiglu(norm(x)).
 ///
-/// @param x        (T, D) residual stream in `state_dtype(plan.dtype)`, or what the block before
+/// @param x        (T, D) residual stream in `wide_dtype(plan.dtype)`, or what the block before
 ///                 returned, which may have the plan's padding behind its T rows.
 /// @param is_last  whether this is the last block, which returns only the plan's read rows.
 /// @param cache    (slots, 2 K E) keys (not rotated) and values side by side in the compute dtype,
@@ -80,7 +80,7 @@ at::Tensor decoder_layer(const at::Tensor& x,
 ///
 /// @param tokens  (T) int64 ids of the plan's new tokens.
 /// @param cache   one tensor per layer, as in `decoder_layer` (`models/cache.h`), or null.
-/// @return        hidden states after the final norm in `state_dtype(plan.dtype)`: (T, D), or
+/// @return        hidden states after the final norm in `wide_dtype(plan.dtype)`: (T, D), or
 ///                (R, D) for the plan's read rows.
 /// @throws std::invalid_argument  if the number of layers in `weights` is not the configuration's.
 at::Tensor decoder_states(const at::Tensor& tokens,
@@ -89,7 +89,7 @@ at::Tensor decoder_states(const at::Tensor& tokens,
                           const DecoderPlan& plan,
                           const std::vector<at::Tensor>* cache = nullptr);
 
-/// Next-token logits of some states, (n, V) in `state_dtype(compute)`; the matrix product runs in
+/// Next-token logits of some states, (n, V) in `wide_dtype(compute)`; the matrix product runs in
 /// `compute`.
 ///
 /// @param states  (n, D). @param head  (V, D): the token embedding where the two are tied.

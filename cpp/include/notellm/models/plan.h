@@ -8,6 +8,7 @@
 #include <span>
 
 #include "notellm/ops/attention_layout.h"
+#include "notellm/ops/dtypes.h"
 #include "notellm/ops/rope.h"
 #include "notellm/ops/segment_attention.h"
 
@@ -42,7 +43,7 @@ struct DecoderPlan {
   at::Tensor slots;          ///< int64: cache slots to write keys and values to; or undefined
   bool reads_cache = false;  ///< whether attention reads the cache instead of the new tokens
 
-  at::ScalarType dtype;  ///< of matrix products; residual stream and norms: `state_dtype`
+  at::ScalarType dtype;  ///< of matrix products; residual stream and norms: `wide_dtype`
 
   std::optional<uint64_t> dropout_seed;  ///< of the adapters' dropout; none: no dropout
   at::Tensor dropout_keys;       ///< int64 on the CPU, by token: `prefix_keys`; 0 for padding
@@ -53,16 +54,12 @@ struct DecoderPlan {
 /// fused attention for short sequences is several times slower backward in bf16 than in fp32.
 at::ScalarType attention_dtype(at::ScalarType compute, at::Device device);
 
-/// The dtype of the residual stream, the norms and the returned states when products run in
-/// `compute`: fp64 for fp64, otherwise fp32.
-at::ScalarType state_dtype(at::ScalarType compute);
-
 /// Plan for all tokens of a forest in one pass, on `device`, without a cache.
 ///
 /// @param read_rows  distinct tokens whose final states are wanted, in the order wanted: the last
 ///                   layer computes only these (apart from keys and values). Default: all.
 /// Under `no_grad` the plan may be one that serves without gradients only.
-/// @throws NotSupportedError  for another dtype; errors of `attention_layout`.
+/// @throws std::invalid_argument  for another dtype; errors of `attention_layout`.
 DecoderPlan plan_decoder(const Segments& segments,
                          const DecoderConfig& config,
                          at::ScalarType compute,
