@@ -6,90 +6,17 @@
 #include <vector>
 
 #include "autograd/differentiable.h"
-#include "autograd/recorded_step.h"
 #include "notellm/ops/dtypes.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/ops/rms_norm.h"
 #include "notellm/util/check.h"
 #include "on_kernels.h"
+#include "residual.h"
+#include "swiglu.h"
 #include "tensor_checks.h"
 
 namespace notellm {
 namespace {
-
-using internal::data;
-using internal::mutable_data;
-using internal::RecordedStep;
-using internal::with_scalar;
-
-// Calls `body(loops, scalar, first row, rows)` for blocks of rows of a (T, 2 n) gate_up, or for all
-// at once on a GPU.
-template <typename Body>
-void for_swiglu_rows(const at::Tensor& gate_up, const Body& body) {
-  with_scalar(gate_up.scalar_type(), [&](auto scalar) {
-    using Scalar = decltype(scalar);
-    if (gate_up.is_cuda()) {
-      internal::on_cuda<Scalar>(
-          gate_up.device(), [&](const auto& loops) { body(loops, scalar, 0, gate_up.size(0)); });
-      return;
-    }
-    const auto& table = kernels::tables().of<Scalar>();
-    at::parallel_for(0, gate_up.size(0), internal::rows_at_once(gate_up.size(1) / 2),
-                     [&](int64_t begin, int64_t end) { body(table, scalar, begin, end - begin); });
-  });
-}
-
-at::Tensor swiglu_forward(const at::Tensor& gate_up) {
-  const RecordedStep record("notellm::swiglu");
-  const int64_t width = gate_up.size(1) / 2;
-  const at::Device device = gate_up.device();
-  at::Tensor out = at::empty({gate_up.size(0), width}, gate_up.options());
-  for_swiglu_rows(gate_up, [&](const auto& loops, auto scalar, int64_t row, int64_t rows) {
-    using Scalar = decltype(scalar);
-    loops.swiglu(data<Scalar>(gate_up, device) + row * 2 * width, rows, width,
-                 mutable_data<Scalar>(out, device) + row * width);
-  });
-  return out;
-}
-
-at::Tensor swiglu_backward(const at::Tensor& out_gradient, const at::Tensor& gate_up) {
-  const RecordedStep record("notellm::swiglu_backward");
-  const int64_t width = gate_up.size(1) / 2;
-  const at::Device device = gate_up.device();
-  at::Tensor gradient = at::empty_like(gate_up);
-  for_swiglu_rows(gate_up, [&](const auto& loops, auto scalar, int64_t row, int64_t rows) {
-    using Scalar = decltype(scalar);
-    loops.swiglu_backward(data<Scalar>(out_gradient, device) + row * width,
-                          data<Scalar>(gate_up, device) + row * 2 * width, rows, width,
-                          mutable_data<Scalar>(gradient, device) + row * 2 * width);
-  });
-  return gradient;
-}
-
-// residual + branch in the residual's dtype.
-at::Tensor add_branch(const at::Tensor& residual, const at::Tensor& branch) {
-  const RecordedStep record("notellm::add");
-  const at::Tensor stream = residual.contiguous();
-  const at::Device device = stream.device();
-  at::Tensor sum = at::empty_like(stream);
-  with_scalar(branch.scalar_type(), [&](auto scalar) {
-    using Scalar = decltype(scalar);
-    using Acc = kernels::Accumulator<Scalar>;
-    const auto* from = data<Acc>(stream, device);
-    const auto* other = data<Scalar>(branch, device);
-    auto* to = mutable_data<Acc>(sum, device);
-    if (stream.is_cuda()) {
-      internal::on_cuda<Scalar>(
-          device, [&](const auto& loops) { loops.add(from, other, sum.numel(), to); });
-      return;
-    }
-    const auto& table = kernels::tables().of<Scalar>();
-    at::parallel_for(0, sum.numel(), 16384, [&](int64_t begin, int64_t end) {
-      table.add(from + begin, other + begin, end - begin, to + begin);
-    });
-  });
-  return sum;
-}
 
 // The arguments of a projection that are not tensors.
 struct Recipe {
@@ -106,7 +33,7 @@ at::Tensor prepared(const ProjectionInput& input, at::ScalarType dtype, at::Tens
       return internal::rms_norm_forward(input.source, input.norm_weight, input.epsilon, dtype,
                                         inverse_rms);
     case Prologue::kSwiglu:
-      return swiglu_forward(input.source);
+      return internal::swiglu_forward(input.source);
     case Prologue::kNone:
       break;
   }
@@ -134,32 +61,39 @@ internal::Forward forward(const ProjectionInput& given,
     const at::Tensor went_down = matmul_transposed(dropped(h, low_rank.dropout), low_rank.down);
     branch.add_(matmul_transposed(went_down, low_rank.up));
   }
-  return {residual.defined() ? add_branch(residual, branch) : branch,
+  return {residual.defined() ? internal::add_branch(residual, branch) : branch,
           {input.source, input.norm_weight, weights.matrix, low_rank.down, low_rank.up, inverse_rms,
            low_rank.dropout.keys}};
 }
 
-// Computes the gradients of down and up and, if they are not merged into the matrix, adds the
-// gradient that flows through them to that of h. `gradient` comes from `for_products`.
-void go_back(const LowRank& low_rank,
-             at::ScalarType compute,
-             const at::Tensor& gradient,
-             const at::Tensor& h,
-             const std::vector<bool>& needs,
-             at::Tensor& h_gradient,
-             std::vector<at::Tensor>& result) {
-  const bool adds_to_h = h_gradient.defined() && !low_rank.is_merged;
+// What flows back through down and up; undefined where it is not wanted.
+struct LowRankGradient {
+  at::Tensor down, up;
+  at::Tensor h;  // (T, n): to be added to the gradient of h
+};
+struct LowRankWants {
+  bool down, up, h;
+};
+
+// `gradient` comes from `for_products`.
+LowRankGradient low_rank_backward(const LowRank& low_rank,
+                                  at::ScalarType compute,
+                                  const at::Tensor& gradient,
+                                  const at::Tensor& h,
+                                  const LowRankWants& wants) {
+  LowRankGradient result;
   at::Tensor inner;  // (T, R): the gradient of up's input
-  if (needs[kDown] || adds_to_h) inner = matmul_transposed(gradient, low_rank.up.t(), {}, compute);
-  if (adds_to_h)
-    h_gradient.add_(dropped(matmul_transposed(inner, low_rank.down.t()), low_rank.dropout));
-  if (!needs[kDown] && !needs[kUp]) return;
-  const at::Tensor went_down = for_products(dropped(h, low_rank.dropout), compute);
-  if (needs[kDown]) result[kDown] = weight_gradient(inner, went_down, low_rank.down.scalar_type());
-  if (needs[kUp]) {
-    const at::Tensor before_up = matmul_transposed(went_down, low_rank.down, {}, compute);
-    result[kUp] = weight_gradient(gradient, before_up, low_rank.up.scalar_type());
+  if (wants.down || wants.h) inner = matmul_transposed(gradient, low_rank.up.t(), {}, compute);
+  if (wants.down || wants.up) {
+    const at::Tensor went_down = for_products(dropped(h, low_rank.dropout), compute);
+    if (wants.down) result.down = weight_gradient(inner, went_down, low_rank.down.scalar_type());
+    if (wants.up) {
+      const at::Tensor before_up = matmul_transposed(went_down, low_rank.down, {}, compute);
+      result.up = weight_gradient(gradient, before_up, low_rank.up.scalar_type());
+    }
   }
+  if (wants.h) result.h = dropped(matmul_transposed(inner, low_rank.down.t()), low_rank.dropout);
+  return result;
 }
 
 std::vector<at::Tensor> backward(const internal::Backward& given, const Recipe& recipe) {
@@ -182,7 +116,11 @@ std::vector<at::Tensor> backward(const internal::Backward& given, const Recipe& 
   if (saved[kDown].defined()) {
     LowRank low_rank{saved[kDown], saved[kUp], recipe.dropout_of_input, recipe.is_merged};
     low_rank.dropout.keys = saved[kKeys];
-    go_back(low_rank, compute, gradient, h, needs, h_gradient, result);
+    // merged, what flows through them is part of what flows through the matrix
+    const LowRankWants wants{needs[kDown], needs[kUp], wants_source && !recipe.is_merged};
+    const LowRankGradient by = low_rank_backward(low_rank, compute, gradient, h, wants);
+    result[kDown] = by.down, result[kUp] = by.up;
+    if (by.h.defined()) h_gradient.add_(by.h);
   }
   if (!wants_source) return result;
   if (input.prologue == Prologue::kRmsNorm) {
@@ -191,8 +129,9 @@ std::vector<at::Tensor> backward(const internal::Backward& given, const Recipe& 
     result[kSource] = both.x;
     result[kNormWeight] = both.weight;
   } else {
-    result[kSource] =
-        input.prologue == Prologue::kSwiglu ? swiglu_backward(h_gradient, source) : h_gradient;
+    result[kSource] = input.prologue == Prologue::kSwiglu
+                          ? internal::swiglu_backward(h_gradient, source)
+                          : h_gradient;
   }
   return result;
 }
