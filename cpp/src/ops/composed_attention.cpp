@@ -3,14 +3,13 @@
 #include "tensors.h"
 
 #include <algorithm>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <utility>
 
 #include "heads.h"
-#include "notellm/ops/on_device.h"
 #include "notellm/util/check.h"
+#include "run_builder.h"
 
 namespace notellm {
 namespace {
@@ -36,60 +35,15 @@ at::Tensor contexts_of(const at::Tensor& x, const at::Tensor& rows) {
 at::Tensor flash_attention(const at::Tensor& queries,
                            const at::Tensor& context_keys,
                            const at::Tensor& context_values,
-                           const ContextRuns& contexts) {
+                           const AttentionRuns& contexts) {
   const auto result = at::_flash_attention_forward(
       queries.contiguous(), context_keys, context_values, contexts.query_offsets,
-      contexts.context_offsets, contexts.longest_run, contexts.longest_context, /*dropout_p=*/0.0,
+      contexts.key_offsets, contexts.longest_queries, contexts.longest_keys, /*dropout_p=*/0.0,
       /*is_causal=*/true, /*return_debug_mask=*/false);
   return std::get<0>(result).flatten(1);
 }
 
-// Collects the contexts, run by run.
-class RunBuilder {
- public:
-  explicit RunBuilder(at::Device device) : device_(device) {}
-
-  void add(int64_t new_tokens, std::span<const kernels::TokenRange> context) {
-    const int64_t before = std::ssize(rows_);
-    for (const kernels::TokenRange& range : context) {
-      for (int64_t i = 0; i < range.length; ++i) rows_.push_back(range.begin + i);
-    }
-    internal::require(std::ssize(rows_) <= std::numeric_limits<int32_t>::max(), "plan_decoder",
-                      "contexts must be of less than 2^31 tokens together, but are of ",
-                      rows_.size());
-    query_offsets_.push_back(query_offsets_.back() + static_cast<int32_t>(new_tokens));
-    context_offsets_.push_back(static_cast<int32_t>(rows_.size()));
-    runs_.longest_run = std::max(runs_.longest_run, new_tokens);
-    runs_.longest_context = std::max(runs_.longest_context, std::ssize(rows_) - before);
-  }
-
-  ContextRuns finish() {
-    runs_.rows = on_device(rows_, device_);
-    runs_.query_offsets = on_device(query_offsets_, device_);
-    runs_.context_offsets = on_device(context_offsets_, device_);
-    return std::move(runs_);
-  }
-
- private:
-  at::Device device_;
-  ContextRuns runs_;
-  std::vector<int64_t> rows_;
-  std::vector<int32_t> query_offsets_{0}, context_offsets_{0};
-};
-
 }  // namespace
-
-ContextRuns context_runs(const Segments& segments, at::Device device) {
-  RunBuilder runs(device);
-  for (int64_t s = 0; s < segments.count(); ++s) {
-    std::vector<kernels::TokenRange> context;
-    for (const int64_t part : segments.chain(s)) {
-      context.push_back({segments.begin(part), segments.length(part)});
-    }
-    runs.add(segments.length(s), context);
-  }
-  return runs.finish();
-}
 
 bool takes_flash_attention(at::Device device, at::ScalarType dtype, int64_t head_dim) {
   const bool is_half = dtype == at::kBFloat16 || dtype == at::kHalf;
@@ -121,14 +75,18 @@ AttentionPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> cont
   AttentionPlan plan;
   plan.lengths.assign(contexts.size(), 1);
   plan.masks.resize(contexts.size());
-  RunBuilder runs(device);
-  for (const auto& context : contexts) {
-    runs.add(1, context);
+  internal::RunBuilder runs("plan_decoding_step");
+  for (size_t i = 0; i < contexts.size(); ++i) {
+    runs.add_queries(static_cast<int64_t>(i), 1);
     int64_t length = 0;
-    for (const kernels::TokenRange& range : context) length += range.length;
+    for (const kernels::TokenRange& range : contexts[i]) {
+      runs.add_keys(range.begin, range.length);
+      length += range.length;
+    }
+    runs.close();
     plan.context_lengths.push_back(length);
   }
-  plan.contexts = runs.finish();
+  plan.contexts = runs.finish(device, internal::RunBuilder::Named::kKeys);
   return plan;
 }
 
@@ -141,8 +99,8 @@ at::Tensor composed_attention(const at::Tensor& queries,
                     "query heads must be a multiple of key heads, but are ", heads, " and ",
                     keys.size(1));
   if (plan.levels) return prefix_attention(queries, keys, values, *plan.levels);
-  const at::Tensor context_keys = contexts_of(keys, plan.contexts.rows);
-  const at::Tensor context_values = contexts_of(values, plan.contexts.rows);
+  const at::Tensor context_keys = contexts_of(keys, plan.contexts.key_rows);
+  const at::Tensor context_values = contexts_of(values, plan.contexts.key_rows);
   if (takes_flash_attention(queries.device(), queries.scalar_type(), queries.size(2))) {
     return flash_attention(queries, context_keys, context_values, plan.contexts);
   }

@@ -11,52 +11,14 @@
 
 #include "heads.h"
 #include "notellm/ops/dtypes.h"
-#include "notellm/ops/on_device.h"
 #include "notellm/ops/segment_attention.h"
 #include "notellm/util/check.h"
+#include "run_builder.h"
 
 namespace notellm {
 namespace {
 
-// Collects runs, and the rows that they are of.
-class RunBuilder {
- public:
-  void add_queries(int64_t begin, int64_t count) { append(query_rows_, begin, count); }
-  void add_keys(int64_t begin, int64_t count) { append(key_rows_, begin, count); }
-
-  // Ends a run.
-  void close() {
-    const auto end = [](std::vector<int32_t>& offsets, size_t rows, int64_t& longest) {
-      internal::require(rows <= size_t{std::numeric_limits<int32_t>::max()}, "prefix_levels",
-                        "prefixes must be read by less than 2^31 tokens together, but are by ",
-                        rows);
-      offsets.push_back(static_cast<int32_t>(rows));
-      longest = std::max<int64_t>(longest, offsets.back() - offsets.end()[-2]);
-    };
-    end(query_offsets_, query_rows_.size(), runs_.longest_queries);
-    end(key_offsets_, key_rows_.size(), runs_.longest_keys);
-  }
-
-  // @param has_rows  whether the rows are named: not if they are all, in order.
-  AttentionRuns finish(at::Device device, bool has_rows) {
-    runs_.query_offsets = on_device(query_offsets_, device);
-    runs_.key_offsets = on_device(key_offsets_, device);
-    if (has_rows) {
-      runs_.query_rows = on_device(query_rows_, device);
-      runs_.key_rows = on_device(key_rows_, device);
-    }
-    return std::move(runs_);
-  }
-
- private:
-  static void append(std::vector<int64_t>& rows, int64_t begin, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) rows.push_back(begin + i);
-  }
-
-  AttentionRuns runs_;
-  std::vector<int64_t> query_rows_, key_rows_;
-  std::vector<int32_t> query_offsets_{0}, key_offsets_{0};
-};
+using internal::RunBuilder;
 
 // What a part of the keys gives.
 struct Attended {
@@ -164,7 +126,8 @@ PrefixLevels prefix_levels(const Segments& segments, at::Device device) {
   const int64_t count = segments.count();
   std::vector<std::vector<int64_t>> descendants(count);
   std::vector<int64_t> depths(count);
-  RunBuilder own;
+  constexpr const char* where = "prefix_levels";
+  RunBuilder own(where);
   for (int64_t s = 0; s < count; ++s) {
     own.add_queries(segments.begin(s), segments.length(s));
     own.add_keys(segments.begin(s), segments.length(s));
@@ -174,7 +137,7 @@ PrefixLevels prefix_levels(const Segments& segments, at::Device device) {
       ++depths[s];
     }
   }
-  std::vector<RunBuilder> builders(1 + *std::ranges::max_element(depths));
+  std::vector<RunBuilder> builders(1 + *std::ranges::max_element(depths), RunBuilder(where));
   for (int64_t s = 0; s < count; ++s) {
     if (descendants[s].empty()) continue;
     RunBuilder& level = builders[depths[s]];
@@ -184,8 +147,10 @@ PrefixLevels prefix_levels(const Segments& segments, at::Device device) {
     level.close();
   }
   builders.pop_back();  // the deepest segments have no descendants
-  PrefixLevels levels{own.finish(device, false), {}};
-  for (RunBuilder& level : builders) levels.above.push_back(level.finish(device, true));
+  PrefixLevels levels{own.finish(device, RunBuilder::Named::kNone), {}};
+  for (RunBuilder& level : builders) {
+    levels.above.push_back(level.finish(device, RunBuilder::Named::kBoth));
+  }
   return levels;
 }
 

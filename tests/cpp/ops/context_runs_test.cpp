@@ -13,15 +13,15 @@ namespace {
 at::Tensor by_contexts(const at::Tensor& queries,
                        const at::Tensor& keys,
                        const at::Tensor& values,
-                       const ContextRuns& runs) {
+                       const AttentionRuns& runs) {
   std::vector<at::Tensor> outputs;
   for (int64_t s = 0; s + 1 < runs.query_offsets.size(0); ++s) {
     const auto bounds = [s](const at::Tensor& offsets) {
       return std::pair(offsets[s].item<int>(), offsets[s + 1].item<int>());
     };
     const auto [first, end] = bounds(runs.query_offsets);
-    const auto [from, to] = bounds(runs.context_offsets);
-    const at::Tensor rows = runs.rows.slice(0, from, to);
+    const auto [from, to] = bounds(runs.key_offsets);
+    const at::Tensor rows = runs.key_rows.slice(0, from, to);
     const at::Tensor q = queries.slice(0, first, end).transpose(0, 1);  // (H, q, E)
     const at::Tensor k = keys.index_select(0, rows).permute({1, 2, 0});
     const at::Tensor hidden =
@@ -42,17 +42,18 @@ TEST(ContextRuns, AttentionOverThemIsThatOfTheForest) {
   const at::Tensor queries = random(), keys = random(), values = random();
   const AttentionPlan plan = plan_forest(segments, at::TensorOptions().dtype(at::kDouble));
   const at::Tensor expected = composed_attention(queries, keys, values, plan);
-  const ContextRuns runs = context_runs(segments, at::kCPU);
+  const AttentionRuns runs = context_runs(segments, at::kCPU);
   EXPECT_TRUE(at::allclose(by_contexts(queries, keys, values, runs), expected, 0, 1e-12));
 }
 
 TEST(ContextRuns, AncestorsComeFirst) {
-  const ContextRuns runs = context_runs(Segments({0, 2, 3, 5}, {-1, 0, 1}), at::kCPU);
-  EXPECT_TRUE(at::equal(runs.rows, at::tensor({0, 1, 0, 1, 2, 0, 1, 2, 3, 4}, at::kLong)));
+  const AttentionRuns runs = context_runs(Segments({0, 2, 3, 5}, {-1, 0, 1}), at::kCPU);
+  EXPECT_TRUE(at::equal(runs.key_rows, at::tensor({0, 1, 0, 1, 2, 0, 1, 2, 3, 4}, at::kLong)));
+  EXPECT_FALSE(runs.query_rows.defined());
   EXPECT_TRUE(at::equal(runs.query_offsets, at::tensor({0, 2, 3, 5}, at::kInt)));
-  EXPECT_TRUE(at::equal(runs.context_offsets, at::tensor({0, 2, 5, 10}, at::kInt)));
-  EXPECT_EQ(runs.longest_run, 2);
-  EXPECT_EQ(runs.longest_context, 5);
+  EXPECT_TRUE(at::equal(runs.key_offsets, at::tensor({0, 2, 5, 10}, at::kInt)));
+  EXPECT_EQ(runs.longest_queries, 2);
+  EXPECT_EQ(runs.longest_keys, 5);
 }
 
 }  // namespace

@@ -5,22 +5,15 @@
 #include <cstdint>
 #include <vector>
 
+#include "notellm/ops/attention_runs.h"
 #include "notellm/ops/segments.h"
 
 namespace notellm {
 
-/// Runs of queries, each with the keys that all of it sees (or sees causally). Run r is the queries
-/// [query_offsets[r], query_offsets[r + 1]) of `query_rows`, and likewise the keys.
-struct AttentionRuns {
-  at::Tensor query_rows, key_rows;        ///< int64 rows; undefined: all rows, in order
-  at::Tensor query_offsets, key_offsets;  ///< (runs + 1) int32
-  int64_t longest_queries = 0, longest_keys = 0;
-};
-
 /// A forest's attention in parts, whose softmaxes are merged: every segment's with itself, and
 /// then, depth by depth, that of all descendants of a segment with that segment. So the keys of a
 /// shared prefix are read where they lie, by one run of queries, and are never copied for each of
-/// its descendants, as `ContextRuns` has it.
+/// its descendants, as `context_runs` has it.
 struct PrefixLevels {
   AttentionRuns own;                 ///< causal, by segment
   std::vector<AttentionRuns> above;  ///< by depth: the segments there that have descendants

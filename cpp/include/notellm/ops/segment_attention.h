@@ -9,23 +9,12 @@
 #include <vector>
 
 #include "notellm/ops/attention_layout.h"
+#include "notellm/ops/attention_runs.h"
 #include "notellm/ops/prefix_attention.h"
 #include "notellm/ops/rope.h"
 #include "notellm/ops/segments.h"
 
 namespace notellm {
-
-/// The contexts of runs of new tokens, one after the other, as variable-length attention needs
-/// them. Run r sees `rows[context_offsets[r] ... context_offsets[r + 1])`; its own tokens are the
-/// last of these.
-struct ContextRuns {
-  at::Tensor rows;                            ///< int64 rows of the keys, ancestors first
-  at::Tensor query_offsets, context_offsets;  ///< (runs + 1) int32
-  int64_t longest_run = 0, longest_context = 0;
-};
-
-/// The contexts of a forest's segments, on `device`. Costs 8 bytes per context token.
-ContextRuns context_runs(const Segments& segments, at::Device device);
 
 /// The new tokens of a forward pass and what they may attend to, for LibTorch's operations. The
 /// same for every layer, so it is made once. The new tokens lie one after the other, as runs.
@@ -33,7 +22,7 @@ struct AttentionPlan {
   std::vector<int64_t> lengths;          ///< by run: new tokens, >= 1
   std::vector<int64_t> context_lengths;  ///< by run: how many tokens its last token sees
   std::vector<at::Tensor> masks;  ///< by run: (1, 1, new, context) added to scores, or undefined
-  ContextRuns contexts;
+  AttentionRuns contexts;         ///< each run with all that its last token sees
   std::optional<PrefixLevels> levels;  ///< instead of all these: `prefix_attention`
 };
 
