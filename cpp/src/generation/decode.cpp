@@ -203,7 +203,7 @@ class Decoder {
         tokens.push_back(output.back());
       }
     }
-    const DecoderPlan plan = plan_growth(paths, cache_, options_.compute);
+    const DecoderPlan plan = plan_decoding_step(paths, cache_, options_.compute);
     emit(std::exchange(active_, {}),
          decoder_states(on_device(tokens, device_), weights_, config_, plan, &cache_.layers));
   }

@@ -41,9 +41,9 @@ DecoderPlan with_slots(DecoderPlan plan, int64_t first, at::Device device) {
   return plan;
 }
 
-DecoderPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> paths,
-                        const DecoderCache& cache,
-                        at::ScalarType compute) {
+DecoderPlan plan_decoding_step(std::span<const std::vector<kernels::TokenRange>> paths,
+                               const DecoderCache& cache,
+                               at::ScalarType compute) {
   DecoderPlan plan;
   plan.dtype = compute;
   plan.tokens = std::ssize(paths);
@@ -55,11 +55,11 @@ DecoderPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> paths,
   plan.slots = on_device(slots, device);
   if (internal::runs_on_kernels(device)) {
     if (compute != at::kDouble) plan.padding = whole_rows(plan.tokens) - plan.tokens;
-    plan.layout =
-        std::make_shared<const AttentionLayout>(growth_layout(paths, cache.slots(), plan.padding));
-    plan.read_layout = plan.layout;
+    plan.kernel_attention = std::make_shared<const KernelAttentionPlan>(
+        plan_kernel_decoding_step(paths, cache.slots(), plan.padding));
+    plan.kernel_read_attention = plan.kernel_attention;
   } else {
-    plan.attention = plan_growth(paths, device);
+    plan.composed_attention = plan_composed_decoding_step(paths, device);
   }
   return plan;
 }

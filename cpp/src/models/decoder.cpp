@@ -189,7 +189,7 @@ at::Tensor attend(const at::Tensor& x,
                   const LayerWeights& w,
                   const DecoderConfig& config,
                   const DecoderPlan& plan,
-                  const std::shared_ptr<const AttentionLayout>& layout,
+                  const std::shared_ptr<const KernelAttentionPlan>& attention,
                   const at::Tensor* cache) {
   const AttentionHeads heads{config.heads, config.key_heads, config.rope.head_dim};
   const Dropout dropout = dropout_of(w, plan, kAttentionInput, plan.dropout_keys);
@@ -199,7 +199,7 @@ at::Tensor attend(const at::Tensor& x,
   if (asking.is_same(x)) {
     packed = project(normed(x, w.input_norm, config), all);
     if (!w.query_norm.defined() && !cache) {
-      return segment_attention({}, packed, plan.rope, layout, heads);
+      return segment_attention({}, packed, plan.rope, attention, heads);
     }
     queries = packed.narrow(1, 0, width.queries);
     packed = packed.narrow(1, width.queries, 2 * width.keys);
@@ -216,7 +216,8 @@ at::Tensor attend(const at::Tensor& x,
                       packed.narrow(1, width.keys, width.keys)},
                      1);
   }
-  return segment_attention(queries, through_cache(packed, plan, cache), plan.rope, layout, heads);
+  return segment_attention(queries, through_cache(packed, plan, cache), plan.rope, attention,
+                           heads);
 }
 
 // Attention by LibTorch's operations.
@@ -243,7 +244,8 @@ at::Tensor attend_composed(const at::Tensor& x,
                                        : plan.rope;
   const at::Tensor values = heads_of(both[1], {}).to(plan.rope.cos.scalar_type());
   return composed_attention(apply_rope(heads_of(parts[0], w.query_norm), asking),
-                            apply_rope(heads_of(both[0], {}), plan.rope), values, plan.attention)
+                            apply_rope(heads_of(both[0], {}), plan.rope), values,
+                            plan.composed_attention)
       .to(plan.dtype);
 }
 
@@ -300,9 +302,9 @@ at::Tensor decoder_layer(const at::Tensor& given,
   const bool selects = is_last && plan.read_rows.defined();
   at::Tensor stream = selects ? x.index_select(0, plan.read_rows) : x;  // (R, D) or (T, D)
   at::Tensor attended;                                                  // (R, H E) or (T, H E)
-  if (plan.layout) {
-    attended =
-        attend(x, stream, weights, config, plan, is_last ? plan.read_layout : plan.layout, cache);
+  if (plan.kernel_attention) {
+    attended = attend(x, stream, weights, config, plan,
+                      is_last ? plan.kernel_read_attention : plan.kernel_attention, cache);
   } else {
     attended = attend_composed(x, weights, config, plan, cache);
     if (selects) attended = attended.index_select(0, plan.read_rows);

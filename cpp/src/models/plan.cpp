@@ -42,10 +42,10 @@ Padded filled(int64_t tokens, std::optional<std::span<const int64_t>> read_rows)
 }
 
 // Fills in what the CPU loops need to know about a forest.
-void plan_layout(DecoderPlan& plan,
-                 const Segments& segments,
-                 const RopeOptions& rope,
-                 std::optional<std::span<const int64_t>> read_rows) {
+void plan_on_kernels(DecoderPlan& plan,
+                     const Segments& segments,
+                     const RopeOptions& rope,
+                     std::optional<std::span<const int64_t>> read_rows) {
   std::vector<int64_t> rows;
   if (plan.dtype != at::kDouble) {  // fp64 needs no padding: BLAS compiles nothing
     Padded made = filled(segments.tokens(), read_rows);
@@ -55,25 +55,27 @@ void plan_layout(DecoderPlan& plan,
   }
   if (read_rows) plan.read_rows = plan.host_read_rows = on_device(*read_rows, at::kCPU);
   const Segments whole = segments.with_root(plan.padding);
-  plan.layout = std::make_shared<const AttentionLayout>(attention_layout(whole));
-  plan.read_layout =
-      read_rows ? std::make_shared<const AttentionLayout>(attention_layout(whole, read_rows))
-                : plan.layout;
+  plan.kernel_attention = std::make_shared<const KernelAttentionPlan>(plan_kernel_attention(whole));
+  plan.kernel_read_attention =
+      read_rows
+          ? std::make_shared<const KernelAttentionPlan>(plan_kernel_attention(whole, read_rows))
+          : plan.kernel_attention;
   plan.rope = rope_table(whole.positions(), rope, attention_dtype(plan.dtype, at::kCPU));
 }
 
 // For LibTorch's operations. Where nothing is differentiated, flash attention reads shared prefixes
 // in place; its log-sums, by which the parts are merged, have no gradient.
-AttentionPlan attention_plan(const Segments& segments,
-                             at::ScalarType dtype,
-                             at::Device device,
-                             int64_t head_dim) {
+ComposedAttentionPlan plan_on_torch(const Segments& segments,
+                                    at::ScalarType dtype,
+                                    at::Device device,
+                                    int64_t head_dim) {
   const bool is_flash = takes_flash_attention(device, dtype, head_dim);
-  AttentionPlan plan;
+  ComposedAttentionPlan plan;
   if (is_flash && !at::GradMode::is_enabled())
     plan.levels = prefix_levels(segments, device);
   else
-    plan = plan_forest(segments, at::TensorOptions().dtype(dtype).device(device), !is_flash);
+    plan = plan_composed_attention(segments, at::TensorOptions().dtype(dtype).device(device),
+                                   !is_flash);
   return plan;
 }
 
@@ -95,10 +97,10 @@ DecoderPlan plan_decoder(const Segments& segments,
   plan.dtype = compute;
   plan.tokens = segments.tokens();
   if (internal::runs_on_kernels(device)) {
-    plan_layout(plan, segments, config.rope, read_rows);
+    plan_on_kernels(plan, segments, config.rope, read_rows);
   } else {
     const at::ScalarType dtype = attention_dtype(compute, device);
-    plan.attention = attention_plan(segments, dtype, device, config.rope.head_dim);
+    plan.composed_attention = plan_on_torch(segments, dtype, device, config.rope.head_dim);
     plan.rope = rope_table(on_device(segments.positions(), device), config.rope, dtype);
     if (read_rows) {
       plan.host_read_rows = on_device(*read_rows, at::kCPU);

@@ -50,10 +50,10 @@ bool takes_flash_attention(at::Device device, at::ScalarType dtype, int64_t head
   return device.is_cuda() && is_half && head_dim % 8 == 0 && head_dim <= 256;
 }
 
-AttentionPlan plan_forest(const Segments& segments,
-                          const at::TensorOptions& options,
-                          bool has_masks) {
-  AttentionPlan plan;
+ComposedAttentionPlan plan_composed_attention(const Segments& segments,
+                                              const at::TensorOptions& options,
+                                              bool has_masks) {
+  ComposedAttentionPlan plan;
   std::map<std::pair<int64_t, int64_t>, at::Tensor>
       masks;  // by shape, which most segments share with others
   for (int64_t s = 0; s < segments.count(); ++s) {
@@ -70,12 +70,12 @@ AttentionPlan plan_forest(const Segments& segments,
   return plan;
 }
 
-AttentionPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> contexts,
-                          at::Device device) {
-  AttentionPlan plan;
+ComposedAttentionPlan plan_composed_decoding_step(
+    std::span<const std::vector<kernels::TokenRange>> contexts, at::Device device) {
+  ComposedAttentionPlan plan;
   plan.lengths.assign(contexts.size(), 1);
   plan.masks.resize(contexts.size());
-  internal::RunBuilder runs("plan_decoding_step");
+  internal::RunBuilder runs("plan_composed_decoding_step");
   for (size_t i = 0; i < contexts.size(); ++i) {
     runs.add_queries(static_cast<int64_t>(i), 1);
     int64_t length = 0;
@@ -93,7 +93,7 @@ AttentionPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> cont
 at::Tensor composed_attention(const at::Tensor& queries,
                               const at::Tensor& keys,
                               const at::Tensor& values,
-                              const AttentionPlan& plan) {
+                              const ComposedAttentionPlan& plan) {
   const int64_t heads = queries.size(1);
   internal::require(heads % keys.size(1) == 0, "composed_attention",
                     "query heads must be a multiple of key heads, but are ", heads, " and ",

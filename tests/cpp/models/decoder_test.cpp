@@ -81,7 +81,7 @@ void expect_growth_equals_one_pass(at::ScalarType dtype,
     const std::vector<std::vector<kernels::TokenRange>> paths{
         {{kFirst, 3}, {kFirst + 7, 2}, {kFirst + 11, i + 1}},
         {{kFirst, 3}, {kFirst + 3, 4}, {kFirst + 9, i + 1}}};
-    const DecoderPlan growth = plan_growth(paths, cache, dtype);
+    const DecoderPlan growth = plan_decoding_step(paths, cache, dtype);
     const at::Tensor tokens = at::stack({second[2 + i], first[4 + i]});
     const at::Tensor states = decoder_states(tokens, weights, config, growth, &cache.layers);
     EXPECT_TRUE(at::allclose(states[0], whole[11 + i], 0, tolerance));
@@ -121,8 +121,8 @@ TEST_F(Decoder, AttentionMayBeMergedFromPrefixes) {
   set_instruction_set("none");
   const DecoderConfig config = small_config();
   DecoderPlan plan = plan_decoder(segments, config, at::kDouble, at::kCPU);
-  plan.attention = {};
-  plan.attention.levels = prefix_levels(segments, at::kCPU);
+  plan.composed_attention = {};
+  plan.composed_attention.levels = prefix_levels(segments, at::kCPU);
   const at::Tensor actual = decoder_states(tokens, weights_, config, plan);
   set_instruction_set("");
   EXPECT_TRUE(at::allclose(actual, expected, 0, 1e-12));

@@ -40,7 +40,8 @@ TEST(ContextRuns, AttentionOverThemIsThatOfTheForest) {
   const Segments segments({0, 3, 4, 6, 11, 12, 17}, {-1, 0, 1, 0, -1, 3});
   const auto random = [] { return at::randn({17, 2, 8}, at::kDouble); };
   const at::Tensor queries = random(), keys = random(), values = random();
-  const AttentionPlan plan = plan_forest(segments, at::TensorOptions().dtype(at::kDouble));
+  const ComposedAttentionPlan plan =
+      plan_composed_attention(segments, at::TensorOptions().dtype(at::kDouble));
   const at::Tensor expected = composed_attention(queries, keys, values, plan);
   const AttentionRuns runs = context_runs(segments, at::kCPU);
   EXPECT_TRUE(at::allclose(by_contexts(queries, keys, values, runs), expected, 0, 1e-12));

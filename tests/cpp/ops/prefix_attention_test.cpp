@@ -42,8 +42,8 @@ TEST_F(PrefixAttention, IsThatOfTheWholeForest) {
   for (int64_t count = 1; count < 12; ++count) {
     const Segments segments = random_forest(count, generator);
     const Inputs in(segments.tokens(), at::kDouble);
-    const AttentionPlan plan = plan_forest(segments, in.queries.options());
-    AttentionPlan by_levels;
+    const ComposedAttentionPlan plan = plan_composed_attention(segments, in.queries.options());
+    ComposedAttentionPlan by_levels;
     by_levels.levels = prefix_levels(segments, at::kCPU);
     const at::Tensor expected = composed_attention(in.queries, in.keys, in.values, plan);
     const at::Tensor actual = composed_attention(in.queries, in.keys, in.values, by_levels);

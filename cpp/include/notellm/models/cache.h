@@ -40,8 +40,8 @@ DecoderPlan with_slots(DecoderPlan plan, int64_t first, at::Device device);
 /// @param paths    for each new token (at least one) the slots it sees, as ranges in the order of
 ///                 their positions; its own slot is the last.
 /// @param compute  the dtype of the cache.
-DecoderPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> paths,
-                        const DecoderCache& cache,
-                        at::ScalarType compute);
+DecoderPlan plan_decoding_step(std::span<const std::vector<kernels::TokenRange>> paths,
+                               const DecoderCache& cache,
+                               at::ScalarType compute);
 
 }  // namespace notellm

@@ -7,8 +7,8 @@
 #include <optional>
 #include <span>
 
-#include "notellm/ops/attention_layout.h"
 #include "notellm/ops/dtypes.h"
+#include "notellm/ops/kernel_attention_plan.h"
 #include "notellm/ops/rope.h"
 #include "notellm/ops/segment_attention.h"
 
@@ -30,9 +30,12 @@ struct DecoderConfig {
 
 /// What all layers of a forward pass share: which token attends to which, and the rotary angles.
 struct DecoderPlan {
-  AttentionPlan attention;  ///< for LibTorch's operations (then there is no `layout`)
-  std::shared_ptr<const AttentionLayout> layout;  ///< for the CPU loops; every token is a query
-  std::shared_ptr<const AttentionLayout> read_layout;  ///< for the last layer: read rows only
+  /// For LibTorch's operations; not used where there is a `kernel_attention`.
+  ComposedAttentionPlan composed_attention;
+  /// For the CPU loops; every token is a query.
+  std::shared_ptr<const KernelAttentionPlan> kernel_attention;
+  /// The same for the last layer, whose queries are the read rows only.
+  std::shared_ptr<const KernelAttentionPlan> kernel_read_attention;
   at::Tensor read_rows;  ///< int64: the R tokens to read, then `read_padding` others; or undefined
   at::Tensor host_read_rows;  ///< the same on the CPU
   int64_t tokens = 0;         ///< T
@@ -59,7 +62,7 @@ at::ScalarType attention_dtype(at::ScalarType compute, at::Device device);
 /// @param read_rows  distinct tokens whose final states are wanted, in the order wanted: the last
 ///                   layer computes only these (apart from keys and values). Default: all.
 /// Under `no_grad` the plan may be one that serves without gradients only.
-/// @throws std::invalid_argument  for another dtype; errors of `attention_layout`.
+/// @throws std::invalid_argument  for another dtype; errors of `plan_kernel_attention`.
 DecoderPlan plan_decoder(const Segments& segments,
                          const DecoderConfig& config,
                          at::ScalarType compute,

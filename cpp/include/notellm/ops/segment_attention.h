@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
-#include "notellm/ops/attention_layout.h"
 #include "notellm/ops/attention_runs.h"
+#include "notellm/ops/kernel_attention_plan.h"
 #include "notellm/ops/prefix_attention.h"
 #include "notellm/ops/rope.h"
 #include "notellm/ops/segments.h"
@@ -18,7 +18,7 @@ namespace notellm {
 
 /// The new tokens of a forward pass and what they may attend to, for LibTorch's operations. The
 /// same for every layer, so it is made once. The new tokens lie one after the other, as runs.
-struct AttentionPlan {
+struct ComposedAttentionPlan {
   std::vector<int64_t> lengths;          ///< by run: new tokens, >= 1
   std::vector<int64_t> context_lengths;  ///< by run: how many tokens its last token sees
   std::vector<at::Tensor> masks;  ///< by run: (1, 1, new, context) added to scores, or undefined
@@ -34,14 +34,14 @@ bool takes_flash_attention(at::Device device, at::ScalarType dtype, int64_t head
 ///
 /// @param options   dtype (of the masks: the compute dtype) and device.
 /// @param has_masks  whether masks are made: not for `takes_flash_attention`.
-AttentionPlan plan_forest(const Segments& segments,
-                          const at::TensorOptions& options,
-                          bool has_masks = true);
+ComposedAttentionPlan plan_composed_attention(const Segments& segments,
+                                              const at::TensorOptions& options,
+                                              bool has_masks = true);
 
 /// A decoding step: each run is one new token, which sees some ranges of cached keys; its own key
 /// is the last.
-AttentionPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> contexts,
-                          at::Device device);
+ComposedAttentionPlan plan_composed_decoding_step(
+    std::span<const std::vector<kernels::TokenRange>> contexts, at::Device device);
 
 /// Softmax attention of new tokens over the segments they may see, scaled by 1 / sqrt(E), made of
 /// LibTorch's operations: one call of its fused attention per run. Differentiable any number of
@@ -61,7 +61,7 @@ AttentionPlan plan_growth(std::span<const std::vector<kernels::TokenRange>> cont
 at::Tensor composed_attention(const at::Tensor& queries,
                               const at::Tensor& keys,
                               const at::Tensor& values,
-                              const AttentionPlan& plan);
+                              const ComposedAttentionPlan& plan);
 
 /// The heads of one layer: they give the widths of queries, keys and values in a packed row.
 struct AttentionHeads {
@@ -73,7 +73,7 @@ struct AttentionHeads {
 /// The same over a forest in one pass, on the hand-written CPU loops: queries and keys are rotated
 /// as they are read, scores stay in the processor's caches, sums are in fp32 (fp64 for fp64).
 ///
-/// @param queries  (R, H E) of the layout's rows, not rotated; or undefined if `packed` holds those
+/// @param queries  (R, H E) of the plan's rows, not rotated; or undefined if `packed` holds those
 ///                 of all tokens.
 /// @param packed   (T, (H + 2 K) E): queries, keys and values of all tokens side by side; or
 ///                 (T, 2 K E), keys and values only, if `queries` is given.
@@ -85,7 +85,7 @@ struct AttentionHeads {
 at::Tensor segment_attention(const at::Tensor& queries,
                              const at::Tensor& packed,
                              const RopeTable& table,
-                             const std::shared_ptr<const AttentionLayout>& layout,
+                             const std::shared_ptr<const KernelAttentionPlan>& plan,
                              const AttentionHeads& heads);
 
 }  // namespace notellm

@@ -10,9 +10,9 @@
 
 namespace notellm {
 
-/// Attention over a forest as work items: one for each segment that has queries. The same for every
-/// layer, so it is made once.
-struct AttentionLayout {
+/// Attention over a forest as work items for the CPU loops (`segment_attention`): one for each
+/// segment that has queries. The same for every layer, so it is made once.
+struct KernelAttentionPlan {
   struct Item {
     int64_t segment;
     int64_t first_query, query_count;  ///< into the three arrays by query below
@@ -41,18 +41,17 @@ struct AttentionLayout {
 ///                   default: every token, in order.
 /// @throws std::out_of_range      if a row is not the index of a token.
 /// @throws std::invalid_argument  if a row is named twice.
-AttentionLayout attention_layout(const Segments& segments,
-                                 std::optional<std::span<const int64_t>> read_rows = {});
+KernelAttentionPlan plan_kernel_attention(const Segments& segments,
+                                          std::optional<std::span<const int64_t>> read_rows = {});
 
-/// Layout of a decoding step over cached keys, with one query per item: item i is the query of row
+/// Plan of a decoding step over cached keys, with one query per item: item i is the query of row
 /// i, which sees its whole context and stands at the context's last token.
 ///
 /// @param contexts  for each query (at least one) ranges of cached rows.
 /// @param kept      number of cached rows.
 /// @param padding   number of padding queries to add; they see only the first token of the first
 ///                  context.
-AttentionLayout growth_layout(std::span<const std::vector<kernels::TokenRange>> contexts,
-                              int64_t kept,
-                              int64_t padding);
+KernelAttentionPlan plan_kernel_decoding_step(
+    std::span<const std::vector<kernels::TokenRange>> contexts, int64_t kept, int64_t padding);
 
 }  // namespace notellm
