@@ -17,15 +17,15 @@ inline int64_t whole_vectors(int64_t n) {
 template <typename Acc>
 struct AttentionScratch {
   int64_t w, c;
-  Acc* keys;            // (c, w)
-  Acc* keys_across;     // (w, c)
-  Acc* values;          // (c, w)
-  Acc* values_across;   // (w, c)
-  Acc* queries;         // (kBlockRows, w)
-  Acc* outputs;         // (kBlockRows, w)
-  Acc* scores;          // (kBlockRows, c)
-  Acc* score_gradient;  // (kBlockRows, c)
-  Acc* query_gradient;  // (kBlockRows, w)
+  Acc* keys;             // (c, w)
+  Acc* keys_transposed;  // (w, c)
+  Acc* values;           // (c, w)
+  Acc* values_across;    // (w, c)
+  Acc* queries;          // (kBlockRows, w)
+  Acc* outputs;          // (kBlockRows, w)
+  Acc* scores;           // (kBlockRows, c)
+  Acc* score_gradient;   // (kBlockRows, c)
+  Acc* query_gradient;   // (kBlockRows, w)
 
   static int64_t size(int64_t context, int64_t head_dim) {
     const int64_t w = whole_vectors<Acc>(head_dim), c = whole_vectors<Acc>(context);
@@ -38,7 +38,7 @@ struct AttentionScratch {
       memory += count;
       return begin;
     };
-    keys = take(c * w), keys_across = take(c * w);
+    keys = take(c * w), keys_transposed = take(c * w);
     values = take(c * w), values_across = take(c * w);
     queries = take(kBlockRows * w), outputs = take(kBlockRows * w);
     scores = take(kBlockRows * c), score_gradient = take(kBlockRows * c);
@@ -143,7 +143,7 @@ inline void pack_context(const AttentionItem<Scalar>& item,
       widen_row(item.values + at, e, s.values + row * s.w);
     }
   }
-  transpose(s.keys, s.c, s.w, s.keys_across, s.c);
+  transpose(s.keys, s.c, s.w, s.keys_transposed, s.c);
   if (packs_values_across) transpose(s.values, s.c, s.w, s.values_across, s.c);
 }
 
@@ -216,12 +216,12 @@ inline int64_t last_limit(const AttentionItem<Scalar>& item, const RowBlock& blo
 // Row i of a block: replaces scores by exp(score - largest) and keeps the logarithm of their sum;
 // returns 1 / sum.
 template <typename Scalar, typename Acc, typename To>
-inline Acc soft_maximum(const AttentionItem<Scalar>& item,
-                        const RowBlock& block,
-                        int64_t i,
-                        int64_t width,
-                        const Acc* scores,
-                        To* weights) {
+inline Acc softmax_row(const AttentionItem<Scalar>& item,
+                       const RowBlock& block,
+                       int64_t i,
+                       int64_t width,
+                       const Acc* scores,
+                       To* weights) {
   const int64_t query = block.query(i), limit = item.limits[query];
   const Acc max = largest(scores, limit);
   const Acc sum = exponentials(scores, limit, width, max, weights);
@@ -254,12 +254,12 @@ inline void attention(const AttentionItem<Scalar>& item,
     const RowBlock block = row_block(item, key_head, begin);
     const int64_t width = whole_vectors<Acc>(last_limit(item, block));
     pack_queries(item, block, s);
-    product(block.count, width, s.w, s.queries, s.w, int64_t{1}, s.keys_across, s.c, s.scores, s.c,
-            false);
+    product(block.count, width, s.w, s.queries, s.w, int64_t{1}, s.keys_transposed, s.c, s.scores,
+            s.c, false);
     Acc inverse_sums[kBlockRows];
     for (int64_t i = 0; i < block.count; ++i) {
       Acc* scores = s.scores + i * s.c;
-      inverse_sums[i] = soft_maximum(item, block, i, width, scores, scores);
+      inverse_sums[i] = softmax_row(item, block, i, width, scores, scores);
     }
     product(block.count, s.w, last_limit(item, block), s.scores, s.c, int64_t{1}, s.values, s.w,
             s.outputs, s.w, false);
@@ -283,8 +283,8 @@ inline void weights_and_gradient(const AttentionItem<Scalar>& item,
     widen_row(gradients.output_gradient + at, e, s.outputs + i * s.w);
     dots[i] = dot(s.outputs + i * s.w, item.output + at, e);
   }
-  product(block.count, width, s.w, s.queries, s.w, int64_t{1}, s.keys_across, s.c, s.scores, s.c,
-          false);
+  product(block.count, width, s.w, s.queries, s.w, int64_t{1}, s.keys_transposed, s.c, s.scores,
+          s.c, false);
   product(block.count, width, s.w, s.outputs, s.w, int64_t{1}, s.values_across, s.c,
           s.score_gradient, s.c, false);
   for (int64_t i = 0; i < block.count; ++i) {

@@ -8,13 +8,13 @@
 // than this). w and c: head_dim and context, rounded up to whole vectors.
 struct PairScratch {
   int64_t w, c;
-  Bf16* rows;         // (c, w) keys before they are transposed
-  Pair* keys_across;  // (w / 2, c)
-  Pair* values;       // (c / 2, w)
-  Bf16* queries;      // (kBlockRows, w)
-  Bf16* weights;      // (kBlockRows, c)
-  float* scores;      // (kBlockRows, c)
-  float* outputs;     // (kBlockRows, w)
+  Bf16* rows;             // (c, w) keys before they are transposed
+  Pair* keys_transposed;  // (w / 2, c)
+  Pair* values;           // (c / 2, w)
+  Bf16* queries;          // (kBlockRows, w)
+  Bf16* weights;          // (kBlockRows, c)
+  float* scores;          // (kBlockRows, c)
+  float* outputs;         // (kBlockRows, w)
 
   PairScratch(float* memory, int64_t context, int64_t head_dim)
       : w(whole_vectors<float>(head_dim)), c(whole_vectors<float>(context)) {
@@ -27,7 +27,7 @@ struct PairScratch {
       return begin;
     };
     rows = take(c * w);
-    keys_across = reinterpret_cast<Pair*>(take(c * w));
+    keys_transposed = reinterpret_cast<Pair*>(take(c * w));
     values = reinterpret_cast<Pair*>(take(c * w));
     queries = take(kBlockRows * w);
     weights = take(kBlockRows * c);
@@ -73,7 +73,7 @@ inline void pack_context(const AttentionItem<Bf16>& item, int64_t key_head, Pair
     }
   }
   if (row % 2 == 1) pair_rows(unpaired, nullptr, e, s.values + row / 2 * s.w);
-  transpose(reinterpret_cast<const Pair*>(s.rows), s.c, s.w / 2, s.keys_across, s.c);
+  transpose(reinterpret_cast<const Pair*>(s.rows), s.c, s.w / 2, s.keys_transposed, s.c);
 }
 
 // Rotated queries, scaled by 1 / sqrt(E).
@@ -99,12 +99,11 @@ inline void attention_of_pairs(const AttentionItem<Bf16>& item, int64_t key_head
     const RowBlock block = row_block(item, key_head, begin);
     const int64_t last = last_limit(item, block), width = whole_vectors<float>(last);
     pack_queries(item, block, s);
-    product(block.count, width, s.w / 2, queries, s.w / 2, int64_t{1}, s.keys_across, s.c, s.scores,
-            s.c, false);
+    product(block.count, width, s.w / 2, queries, s.w / 2, int64_t{1}, s.keys_transposed, s.c,
+            s.scores, s.c, false);
     float inverse_sums[kBlockRows];
     for (int64_t i = 0; i < block.count; ++i) {
-      inverse_sums[i] =
-          soft_maximum(item, block, i, width, s.scores + i * s.c, s.weights + i * s.c);
+      inverse_sums[i] = softmax_row(item, block, i, width, s.scores + i * s.c, s.weights + i * s.c);
     }
     product(block.count, s.w, (last + 1) / 2, weights, s.c / 2, int64_t{1}, s.values, s.w,
             s.outputs, s.w, false);

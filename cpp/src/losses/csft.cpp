@@ -19,7 +19,7 @@ LossTerm csft_loss(const at::Tensor& logits,
   internal::check_labels(where, labels, logits.size(1));
   const auto [weights, count] = internal::label_weights(
       where, label_offsets, labels.size(0), reduction, logits.options().requires_grad(false));
-  return {internal::weighed_cross_entropy(logits, labels, weights), count};
+  return {internal::weighted_cross_entropy(logits, labels, weights), count};
 }
 
 }  // namespace notellm

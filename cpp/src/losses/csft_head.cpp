@@ -130,10 +130,10 @@ HeadGradients head_gradients(const Head& head,
                              bool needs_head) {
   const auto options = head.wide_options();
   HeadGradients result;
-  at::Tensor weighed;  // (M, D): weighted here once rather than in every tile
+  at::Tensor weighted;  // (M, D): weighted here once rather than in every tile
   if (needs_states) result.states = at::zeros(head.states.sizes(), options);
   if (needs_head) {
-    weighed = for_products(head.states * weights.unsqueeze(1), head.compute);
+    weighted = for_products(head.states * weights.unsqueeze(1), head.compute);
     result.head = head.states.size(0) == 0 ? at::zeros(head.weight.sizes(), options)
                                            : at::empty(head.weight.sizes(), options);
   }
@@ -148,7 +148,7 @@ HeadGradients head_gradients(const Head& head,
     }
     if (!needs_head) return;
     const at::Tensor part =
-        weight_gradient(by_logits, tile.of_positions(weighed), head.wide);  // (C, D)
+        weight_gradient(by_logits, tile.of_positions(weighted), head.wide);  // (C, D)
     const at::Tensor words = result.head.narrow(0, tile.word, tile.words);
     tile.position == 0 ? words.copy_(part) : words.add_(part);
   });
@@ -164,7 +164,7 @@ std::vector<at::Tensor> backward(const internal::Backward& given,
   const at::Tensor &states = saved[0], &head = saved[1], &labels = saved[2], &weights = saved[3];
   if (at::GradMode::is_enabled()) {
     const auto composed = [&] {
-      return internal::weighed_cross_entropy(head_logits(states, head, compute), labels, weights);
+      return internal::weighted_cross_entropy(head_logits(states, head, compute), labels, weights);
     };
     return internal::composed_gradients(composed, {states, head}, given.gradient);
   }

@@ -145,14 +145,14 @@ AnchorLosses anchor_losses(const Scores& scores, const Anchors& anchors, int64_t
 }
 
 // (R, d): (G + G^T) U, where G is the gradient of the loss in the scores; each tile is recomputed.
-at::Tensor weighed_rows(const Scores& scores,
-                        const AnchorLosses& saved,
-                        const Anchors& anchors,
-                        int64_t side) {
+at::Tensor weighted_rows(const Scores& scores,
+                         const AnchorLosses& saved,
+                         const Anchors& anchors,
+                         int64_t side) {
   const at::Tensor& unit = scores.unit;
   // softmax - 1 at the partner, for the anchor and for the partner as an anchor
   const at::Tensor at_partner = (-saved.losses).expm1_();  // (R)
-  const at::Tensor weighed =
+  const at::Tensor weighted =
       scores.partners_of(unit) * (at_partner + scores.partners_of(at_partner)).unsqueeze(1);
   for_each_tile(unit.size(0), anchors, side, [&](const Tile& t) {
     const at::Tensor tile = scores.tile(t);
@@ -165,10 +165,10 @@ at::Tensor weighed_rows(const Scores& scores,
           internal::tile_softmax(scores.as_seen(tile, t, false), 0, t.of_columns(saved.log_sums));
       weights = weights.defined() ? weights.add_(by_column) : by_column;
     }
-    t.of_rows(weighed).add_(matmul_transposed(weights, t.of_columns(unit).t()));
-    t.of_columns(weighed).add_(weight_gradient(weights, t.of_rows(unit), unit.scalar_type()));
+    t.of_rows(weighted).add_(matmul_transposed(weights, t.of_columns(unit).t()));
+    t.of_columns(weighted).add_(weight_gradient(weights, t.of_rows(unit), unit.scalar_type()));
   });
-  return weighed;
+  return weighted;
 }
 
 // The embeddings, split into norms and unit rows.
@@ -226,11 +226,11 @@ std::vector<at::Tensor> backward(const internal::Backward& given, const Shape& s
     return internal::composed_gradients(composed, {embeddings, tau}, given.gradient);
   }
   const at::Tensor &unit = saved[kUnit], &scale = saved[kScale];
-  const at::Tensor weighed =
-      shape.is_whole ? internal::weighed_by(saved[kFirst], unit, shape.anchors.begin)
-                     : weighed_rows(Scores(unit, scale, rows), {saved[kFirst], saved[kSecond]},
-                                    shape.anchors, shape.tile_rows);
-  const at::Tensor along = (unit * weighed).sum(1, true);  // (R, 1): removed by the normalisation
+  const at::Tensor weighted =
+      shape.is_whole ? internal::weighted_by(saved[kFirst], unit, shape.anchors.begin)
+                     : weighted_rows(Scores(unit, scale, rows), {saved[kFirst], saved[kSecond]},
+                                     shape.anchors, shape.tile_rows);
+  const at::Tensor along = (unit * weighted).sum(1, true);  // (R, 1): removed by the normalisation
   const at::Tensor factor = scale * given.gradient;
   std::vector<at::Tensor> result(2);
   if (given.needs[1]) {  // sum of G * cos = half the sum of U * (G + G^T) U
@@ -238,7 +238,7 @@ std::vector<at::Tensor> backward(const internal::Backward& given, const Shape& s
   }
   if (given.needs[0]) {
     const at::Tensor is_floored = saved[kNorms] <= 1e-12;  // these are not normalised
-    const at::Tensor across = at::where(is_floored, weighed, weighed - unit * along);
+    const at::Tensor across = at::where(is_floored, weighted, weighted - unit * along);
     result[0] = across.mul_(factor / saved[kNorms]);
   }
   return result;

@@ -81,12 +81,12 @@ WholeGcl gcl_whole(const at::Tensor& unit, double scale, const GclRows& given) {
                                            : compute<float>(unit, scale, given);
 }
 
-at::Tensor weighed_by(const at::Tensor& gradient, const at::Tensor& unit, int64_t begin) {
+at::Tensor weighted_by(const at::Tensor& gradient, const at::Tensor& unit, int64_t begin) {
   const int64_t anchors = gradient.size(0);
   if (anchors == unit.size(0)) return at::mm(gradient + gradient.t(), unit);
-  at::Tensor weighed = at::mm(gradient.t(), unit.narrow(0, begin, anchors));
-  weighed.narrow(0, begin, anchors).add_(at::mm(gradient, unit));
-  return weighed;
+  at::Tensor weighted = at::mm(gradient.t(), unit.narrow(0, begin, anchors));
+  weighted.narrow(0, begin, anchors).add_(at::mm(gradient, unit));
+  return weighted;
 }
 
 }  // namespace notellm::internal

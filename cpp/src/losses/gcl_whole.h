@@ -19,6 +19,6 @@ struct WholeGcl {
 WholeGcl gcl_whole(const at::Tensor& unit, double scale, const GclRows& given);
 
 /// (R, d): (G + G^T) U, where G is the gradient from `gcl_whole`; its row 0 is anchor `begin`.
-at::Tensor weighed_by(const at::Tensor& gradient, const at::Tensor& unit, int64_t begin);
+at::Tensor weighted_by(const at::Tensor& gradient, const at::Tensor& unit, int64_t begin);
 
 }  // namespace notellm::internal

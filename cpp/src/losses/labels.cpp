@@ -52,9 +52,9 @@ LabelWeights label_weights(std::string_view where,
           (counts > 0).sum().item<int64_t>()};
 }
 
-at::Tensor weighed_cross_entropy(const at::Tensor& logits,
-                                 const at::Tensor& labels,
-                                 const at::Tensor& weights) {
+at::Tensor weighted_cross_entropy(const at::Tensor& logits,
+                                  const at::Tensor& labels,
+                                  const at::Tensor& weights) {
   const at::Tensor losses =
       logits.logsumexp(1) - logits.gather(1, labels.unsqueeze(1)).squeeze(1);  // (M)
   return (losses * weights).sum();

@@ -28,8 +28,8 @@ LabelWeights label_weights(std::string_view where,
                            const at::TensorOptions& options);
 
 /// () The weighted sum of -log softmax(logits) at the labels, by composed ATen operations.
-at::Tensor weighed_cross_entropy(const at::Tensor& logits,
-                                 const at::Tensor& labels,
-                                 const at::Tensor& weights);
+at::Tensor weighted_cross_entropy(const at::Tensor& logits,
+                                  const at::Tensor& labels,
+                                  const at::Tensor& weights);
 
 }  // namespace notellm::internal

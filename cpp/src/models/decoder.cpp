@@ -250,7 +250,7 @@ at::Tensor attend_composed(const at::Tensor& x,
 }
 
 // Appends rows of zeros for the plan's padding to (T, D); unchanged if x has them already.
-at::Tensor with_fill(const at::Tensor& x, const DecoderPlan& plan) {
+at::Tensor pad_rows(const at::Tensor& x, const DecoderPlan& plan) {
   const int64_t all = plan.tokens + plan.padding;
   if (x.size(0) == all) return x;
   internal::require(x.size(0) == plan.tokens, "decoder_layer", "x must be of ", plan.tokens,
@@ -298,7 +298,7 @@ at::Tensor decoder_layer(const at::Tensor& given,
                          bool is_last,
                          const at::Tensor* cache) {
   check_block(given, weights, config, plan, cache);
-  const at::Tensor x = with_fill(given, plan);
+  const at::Tensor x = pad_rows(given, plan);
   const bool selects = is_last && plan.read_rows.defined();
   at::Tensor stream = selects ? x.index_select(0, plan.read_rows) : x;  // (R, D) or (T, D)
   at::Tensor attended;                                                  // (R, H E) or (T, H E)

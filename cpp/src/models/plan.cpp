@@ -31,7 +31,7 @@ struct Padded {
   std::vector<int64_t> read_rows;  // ends with the last tokens of the padding
 };
 
-Padded filled(int64_t tokens, std::optional<std::span<const int64_t>> read_rows) {
+Padded padded(int64_t tokens, std::optional<std::span<const int64_t>> read_rows) {
   const int64_t reads = read_rows ? std::ssize(*read_rows) : 0;
   const int64_t read_padding = whole_rows(reads) - reads;
   const int64_t all = whole_rows(tokens + read_padding);
@@ -48,7 +48,7 @@ void plan_on_kernels(DecoderPlan& plan,
                      std::optional<std::span<const int64_t>> read_rows) {
   std::vector<int64_t> rows;
   if (plan.dtype != at::kDouble) {  // fp64 needs no padding: BLAS compiles nothing
-    Padded made = filled(segments.tokens(), read_rows);
+    Padded made = padded(segments.tokens(), read_rows);
     plan.padding = made.padding, plan.read_padding = made.read_padding;
     rows = std::move(made.read_rows);
     if (read_rows) read_rows = rows;

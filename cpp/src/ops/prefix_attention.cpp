@@ -110,12 +110,12 @@ Attended attend(const at::Tensor& queries,
 void merge(Attended& all, const Attended& part, const at::Tensor& query_rows) {
   const at::Tensor before = all.log_sums.index_select(0, query_rows);
   const at::Tensor after = before.logaddexp(part.log_sums);
-  const auto weighed = [&](const at::Tensor& outputs, const at::Tensor& log_sums) {
+  const auto weighted = [&](const at::Tensor& outputs, const at::Tensor& log_sums) {
     return outputs * (log_sums - after).exp_().unsqueeze(-1);
   };
   all.outputs.index_copy_(0, query_rows,
-                          weighed(all.outputs.index_select(0, query_rows), before)
-                              .add_(weighed(part.outputs, part.log_sums)));
+                          weighted(all.outputs.index_select(0, query_rows), before)
+                              .add_(weighted(part.outputs, part.log_sums)));
   all.log_sums.index_copy_(0, query_rows, after);
 }
 

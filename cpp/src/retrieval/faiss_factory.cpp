@@ -110,7 +110,7 @@ double parameter_value(std::string_view parameter, std::string_view text, int64_
 
 }  // namespace
 
-Description described(const std::string& factory) {
+Description parse_factory(const std::string& factory) {
   const bool is_known = std::regex_match(factory, kGrammar);
   const auto all = is_known ? numbers(factory, kNumber) : std::vector<int64_t>();
   const bool is_sound = std::ranges::all_of(

@@ -29,7 +29,7 @@ struct Description {
 };
 
 /// @throws std::invalid_argument  if it is not of the parts that `NeighbourIndex` lists.
-Description described(const std::string& factory);
+Description parse_factory(const std::string& factory);
 
 /// An index without training and rows. @throws std::invalid_argument  if FAISS refuses it.
 std::unique_ptr<faiss::Index> make_index(int64_t width, const Description& description);

@@ -149,7 +149,7 @@ NeighbourIndex::NeighbourIndex(const at::Tensor& pool,
                                const std::string& factory,
                                const std::string& parameters)
     : impl_(std::make_unique<Impl>()) {
-  const auto description = internal::described(factory);
+  const auto description = internal::parse_factory(factory);
   impl_->pool = internal::to_vectors(kWhere, "pool", pool);
   const int64_t N = impl_->pool.size();
   internal::require(N >= 1, kWhere, "pool must have at least 1 note, but has 0");
@@ -164,7 +164,7 @@ NeighbourIndex::NeighbourIndex(const at::Tensor& pool,
 NeighbourIndex NeighbourIndex::build(int64_t width,
                                      const std::string& factory,
                                      const at::Tensor& sample) {
-  const auto description = internal::described(factory);
+  const auto description = internal::parse_factory(factory);
   internal::require(width >= 1 && width <= int64_t{1} << 20, kWhere,
                     "width must be in [1, 1048576], but is ", width);
   const at::Tensor given =
