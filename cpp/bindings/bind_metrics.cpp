@@ -10,8 +10,8 @@
 #include "notellm/metrics/bleu.h"
 #include "notellm/metrics/bootstrap.h"
 #include "notellm/metrics/category.h"
-#include "notellm/metrics/overlap.h"
-#include "notellm/metrics/recall.h"
+#include "notellm/metrics/ranking.h"
+#include "notellm/metrics/rouge.h"
 #include "notellm/util/check.h"
 
 namespace notellm::python {
@@ -146,7 +146,7 @@ void bind_metrics(py::module_& m) {
   m.def(
       "rouge_1",
       [](const Texts& prediction, const Texts& reference) {
-        return to_tuple(rouge_1(std::span(prediction), std::span(reference)));
+        return to_tuple(rouge_1(prediction, reference));
       },
       py::arg("prediction"), py::arg("reference"), py::call_guard<py::gil_scoped_release>());
   m.def(
@@ -168,13 +168,13 @@ void bind_metrics(py::module_& m) {
   m.def(
       "rouge_2",
       [](const Texts& prediction, const Texts& reference) {
-        return to_tuple(rouge_2(std::span(prediction), std::span(reference)));
+        return to_tuple(rouge_2(prediction, reference));
       },
       py::arg("prediction"), py::arg("reference"), py::call_guard<py::gil_scoped_release>());
   m.def(
       "rouge_l",
       [](const Texts& prediction, const Texts& reference) {
-        return to_tuple(rouge_l(std::span(prediction), std::span(reference)));
+        return to_tuple(rouge_l(prediction, reference));
       },
       py::arg("prediction"), py::arg("reference"), py::call_guard<py::gil_scoped_release>());
   m.def("bootstrap_mean", &mean, py::arg("values"), py::arg("samples"), py::arg("seed"),

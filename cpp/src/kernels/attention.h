@@ -17,15 +17,15 @@ inline int64_t whole_vectors(int64_t n) {
 template <typename Acc>
 struct AttentionScratch {
   int64_t w, c;
-  Acc* keys;             // (c, w)
-  Acc* keys_transposed;  // (w, c)
-  Acc* values;           // (c, w)
-  Acc* values_across;    // (w, c)
-  Acc* queries;          // (kBlockRows, w)
-  Acc* outputs;          // (kBlockRows, w)
-  Acc* scores;           // (kBlockRows, c)
-  Acc* score_gradient;   // (kBlockRows, c)
-  Acc* query_gradient;   // (kBlockRows, w)
+  Acc* keys;               // (c, w)
+  Acc* keys_transposed;    // (w, c)
+  Acc* values;             // (c, w)
+  Acc* values_transposed;  // (w, c)
+  Acc* queries;            // (kBlockRows, w)
+  Acc* outputs;            // (kBlockRows, w)
+  Acc* scores;             // (kBlockRows, c)
+  Acc* score_gradient;     // (kBlockRows, c)
+  Acc* query_gradient;     // (kBlockRows, w)
 
   static int64_t size(int64_t context, int64_t head_dim) {
     const int64_t w = whole_vectors<Acc>(head_dim), c = whole_vectors<Acc>(context);
@@ -39,7 +39,7 @@ struct AttentionScratch {
       return begin;
     };
     keys = take(c * w), keys_transposed = take(c * w);
-    values = take(c * w), values_across = take(c * w);
+    values = take(c * w), values_transposed = take(c * w);
     queries = take(kBlockRows * w), outputs = take(kBlockRows * w);
     scores = take(kBlockRows * c), score_gradient = take(kBlockRows * c);
     query_gradient = take(kBlockRows * w);
@@ -144,7 +144,7 @@ inline void pack_context(const AttentionItem<Scalar>& item,
     }
   }
   transpose(s.keys, s.c, s.w, s.keys_transposed, s.c);
-  if (packs_values_across) transpose(s.values, s.c, s.w, s.values_across, s.c);
+  if (packs_values_across) transpose(s.values, s.c, s.w, s.values_transposed, s.c);
 }
 
 // Query rows [begin, begin + count) of the item: row / group is the query, row % group its head.
@@ -285,7 +285,7 @@ inline void weights_and_gradient(const AttentionItem<Scalar>& item,
   }
   product(block.count, width, s.w, s.queries, s.w, int64_t{1}, s.keys_transposed, s.c, s.scores,
           s.c, false);
-  product(block.count, width, s.w, s.outputs, s.w, int64_t{1}, s.values_across, s.c,
+  product(block.count, width, s.w, s.outputs, s.w, int64_t{1}, s.values_transposed, s.c,
           s.score_gradient, s.c, false);
   for (int64_t i = 0; i < block.count; ++i) {
     const int64_t query = block.query(i);

@@ -1,4 +1,4 @@
-#include "notellm/metrics/recall.h"
+#include "notellm/metrics/ranking.h"
 
 #include <gtest/gtest.h>
 

@@ -14,17 +14,14 @@ struct Overlap {
 };
 
 /// ROUGE-1 (Lin, 2004): shared tokens, each counted as often as it occurs in both texts.
-/// Cost O(n log n). Tokens are ids or words; only their equality matters.
-Overlap rouge_1(std::span<const int64_t> prediction, std::span<const int64_t> reference);
+/// Cost O(n log n). Tokens are words; only their equality matters.
 Overlap rouge_1(std::span<const std::string> prediction, std::span<const std::string> reference);
 
 /// ROUGE-2 (Lin, 2004): shared pairs of neighbouring tokens, counted in the same way.
-Overlap rouge_2(std::span<const int64_t> prediction, std::span<const int64_t> reference);
 Overlap rouge_2(std::span<const std::string> prediction, std::span<const std::string> reference);
 
 /// ROUGE-L (Lin, 2004): the longest common subsequence of tokens.
 /// Cost O(n m) time, O(m) memory.
-Overlap rouge_l(std::span<const int64_t> prediction, std::span<const int64_t> reference);
 Overlap rouge_l(std::span<const std::string> prediction, std::span<const std::string> reference);
 
 }  // namespace notellm

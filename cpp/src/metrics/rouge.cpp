@@ -1,4 +1,4 @@
-#include "notellm/metrics/overlap.h"
+#include "notellm/metrics/rouge.h"
 
 #include <algorithm>
 #include <map>
@@ -6,6 +6,8 @@
 
 namespace notellm {
 namespace {
+
+using Words = std::span<const std::string>;
 
 Overlap overlap(int64_t shared, int64_t prediction, int64_t reference) {
   if (shared == 0) return {};
@@ -15,15 +17,12 @@ Overlap overlap(int64_t shared, int64_t prediction, int64_t reference) {
 }
 
 // Shared runs of n tokens.
-template <typename Token>
-Overlap rouge_n_of(std::span<const Token> prediction, std::span<const Token> reference, size_t n) {
-  using Run = std::vector<Token>;
-  const auto run = [n](std::span<const Token> text, size_t i) {
+Overlap rouge_n(Words prediction, Words reference, size_t n) {
+  using Run = std::vector<std::string>;
+  const auto run = [n](Words text, size_t i) {
     return Run(text.begin() + i, text.begin() + i + n);
   };
-  const auto runs = [n](std::span<const Token> text) {
-    return text.size() < n ? 0 : text.size() - n + 1;
-  };
+  const auto runs = [n](Words text) { return text.size() < n ? 0 : text.size() - n + 1; };
   std::map<Run, int64_t> left;  // how often a run of the reference is still unmatched
   for (size_t i = 0; i < runs(reference); ++i) ++left[run(reference, i)];
   int64_t shared = 0;
@@ -37,11 +36,16 @@ Overlap rouge_n_of(std::span<const Token> prediction, std::span<const Token> ref
                  static_cast<int64_t>(runs(reference)));
 }
 
-template <typename Token>
-Overlap rouge_l_of(std::span<const Token> prediction, std::span<const Token> reference) {
+}  // namespace
+
+Overlap rouge_1(Words prediction, Words reference) { return rouge_n(prediction, reference, 1); }
+
+Overlap rouge_2(Words prediction, Words reference) { return rouge_n(prediction, reference, 2); }
+
+Overlap rouge_l(Words prediction, Words reference) {
   // longest[j]: length for the prediction so far and the first j tokens of the reference.
   std::vector<int64_t> longest(reference.size() + 1, 0);
-  for (const Token& token : prediction) {
+  for (const std::string& token : prediction) {
     int64_t diagonal = 0;
     for (size_t j = 1; j <= reference.size(); ++j) {
       const int64_t above = longest[j];
@@ -50,32 +54,6 @@ Overlap rouge_l_of(std::span<const Token> prediction, std::span<const Token> ref
     }
   }
   return overlap(longest.back(), std::ssize(prediction), std::ssize(reference));
-}
-
-}  // namespace
-
-Overlap rouge_1(std::span<const int64_t> prediction, std::span<const int64_t> reference) {
-  return rouge_n_of(prediction, reference, 1);
-}
-
-Overlap rouge_1(std::span<const std::string> prediction, std::span<const std::string> reference) {
-  return rouge_n_of(prediction, reference, 1);
-}
-
-Overlap rouge_2(std::span<const int64_t> prediction, std::span<const int64_t> reference) {
-  return rouge_n_of(prediction, reference, 2);
-}
-
-Overlap rouge_2(std::span<const std::string> prediction, std::span<const std::string> reference) {
-  return rouge_n_of(prediction, reference, 2);
-}
-
-Overlap rouge_l(std::span<const int64_t> prediction, std::span<const int64_t> reference) {
-  return rouge_l_of(prediction, reference);
-}
-
-Overlap rouge_l(std::span<const std::string> prediction, std::span<const std::string> reference) {
-  return rouge_l_of(prediction, reference);
 }
 
 }  // namespace notellm
