@@ -64,7 +64,7 @@ class Workload:
         tokenized = self.model.prompt.tokenize(self.notes.take(range(count)))
         rows = self.model.prompt.rows(tokenized, range(count), task="hashtags", mode="generate", count=5)
         return _core.generation.generate(
-            self.model.language_model(),
+            self.model.core_weights(),
             self.model.prompt.core,
             tokenized,
             rows,

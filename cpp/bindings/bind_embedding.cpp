@@ -15,7 +15,7 @@ void bind_embedding(py::module_& m) {
       .def_readonly("weight_bytes", &Embedded::weight_bytes);
   m.def(
       "embed_notes",
-      [](const LanguageModel& model, const PromptSet& prompts, const TokenizedNotes& notes,
+      [](const ModelWeights& model, const PromptSet& prompts, const TokenizedNotes& notes,
          const std::vector<int64_t>& indices, EmbedOptions options, const std::string& pooling,
          bool projected, at::ScalarType compute, const py::object& progress) {
         options.pooling = named<Pooling>(pooling, "embed", "pooling");

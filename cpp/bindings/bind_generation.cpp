@@ -15,7 +15,7 @@ void bind_generation(py::module_& m) {
       .def("longest_value", &OutputGrammar::longest_value);
   m.def(
       "generate",
-      [](const LanguageModel& model, const PromptSet& prompts, const TokenizedNotes& notes,
+      [](const ModelWeights& model, const PromptSet& prompts, const TokenizedNotes& notes,
          const std::vector<NotePrompt>& requests, DecodingOptions options,
          const OutputGrammar* grammar, std::vector<std::vector<int64_t>> banned, uint64_t seed,
          std::vector<int32_t> stop_tokens, at::ScalarType compute, const py::object& progress) {
@@ -32,13 +32,14 @@ void bind_generation(py::module_& m) {
       py::arg("banned") = std::vector<std::vector<int64_t>>(), py::kw_only(), py::arg("seed") = 0,
       py::arg("stop_tokens") = std::vector<int32_t>(), py::arg("compute"),
       py::arg("progress") = py::none());
-  py::class_<Candidates>(m, "Candidates").def_readonly("labels", &Candidates::labels);
-  m.def("category_candidates", &category_candidates, py::arg("prompts"), py::arg("categories"));
+  py::class_<CategoryTokens>(m, "CategoryTokens").def_readonly("labels", &CategoryTokens::labels);
+  m.def("category_tokens", &category_tokens, py::arg("prompts"), py::arg("categories"));
   m.def(
       "score_categories",
-      [](const LanguageModel& model, const PromptSet& prompts, const TokenizedNotes& notes,
-         const std::vector<int64_t>& indices, const Candidates& candidates, at::ScalarType compute,
-         int64_t batch_tokens, int64_t max_logits, const py::object& progress) {
+      [](const ModelWeights& model, const PromptSet& prompts, const TokenizedNotes& notes,
+         const std::vector<int64_t>& indices, const CategoryTokens& candidates,
+         at::ScalarType compute, int64_t batch_tokens, int64_t max_logits,
+         const py::object& progress) {
         const ProgressFn report_to = to_progress(progress);
         py::gil_scoped_release release;
         return score_categories(model, {prompts, notes}, indices, candidates,

@@ -1,6 +1,6 @@
 #include <torch/csrc/utils/pybind.h>
 
-#include "notellm/models/language_model.h"
+#include "notellm/models/model_weights.h"
 #include "notellm/ops/matmul.h"
 #include "notellm/ops/quantise.h"
 #include "notellm/ops/rms_norm.h"
@@ -67,11 +67,11 @@ void bind_weights(py::module_& m) {
              return DecoderWeights{std::move(embedding), std::move(layers), std::move(norm)};
            }),
            py::arg("embedding"), py::arg("layers"), py::arg("norm"));
-  py::class_<LanguageModel>(m, "LanguageModel")
+  py::class_<ModelWeights>(m, "ModelWeights")
       .def(py::init([](const DecoderConfig& config, const DecoderWeights& weights, at::Tensor head,
                        const std::optional<at::Tensor>& projection) {
-             return LanguageModel{config, weights, std::move(head),
-                                  projection.value_or(at::Tensor())};
+             return ModelWeights{config, weights, std::move(head),
+                                 projection.value_or(at::Tensor())};
            }),
            py::arg("config"), py::arg("weights"), py::arg("head"),
            py::arg("projection") = py::none());

@@ -27,7 +27,7 @@ def ours(model, notes, count, limit, dtype=torch.float32, penalty=1.0, **search)
     prompts = [torch.from_numpy(ids.astype(np.int64)) for ids in np.split(lists.ids, lists.offsets[1:-1])]
     stops = search.pop("stop_tokens", [])
     outputs = _core.generation.generate(
-        model.language_model(),
+        model.core_weights(),
         model.prompt.core,
         tokenized,
         rows,

@@ -20,14 +20,14 @@ def wrong_models(tiny):
     head, weights, config = tiny.head_weight.detach(), tiny.model.weights(), tiny.model.config
     norm = tiny.model.norm.weight
     of_head = [
-        models.LanguageModel(config, weights, head[:, :-1], None),
-        models.LanguageModel(config, weights, head.to("meta"), None),
-        models.LanguageModel(config, models.DecoderWeights(head[:50], [], norm), head, None),
-        models.LanguageModel(models.DecoderConfig(), weights, head, None),
+        models.ModelWeights(config, weights, head[:, :-1], None),
+        models.ModelWeights(config, weights, head.to("meta"), None),
+        models.ModelWeights(config, models.DecoderWeights(head[:50], [], norm), head, None),
+        models.ModelWeights(models.DecoderConfig(), weights, head, None),
     ]
     of_projection = [
-        models.LanguageModel(config, weights, head, floats(6, 31)),
-        models.LanguageModel(config, weights, head, floats(6, 32).long()),
+        models.ModelWeights(config, weights, head, floats(6, 31)),
+        models.ModelWeights(config, weights, head, floats(6, 32).long()),
     ]
     return of_head, of_projection
 
@@ -44,7 +44,7 @@ def wrong_rows(count):
 def embed_notes(tiny, tokenized):
     of_head, of_projection = wrong_models(tiny)
     right = {
-        "model": tiny.language_model(),
+        "model": tiny.core_weights(),
         "prompts": tiny.prompt.core,
         "notes": tokenized,
         "indices": [0, 1],
@@ -66,11 +66,11 @@ def embed_notes(tiny, tokenized):
 def score_categories(tiny, tokenized):
     core = tiny.prompt.core
     right = {
-        "model": tiny.language_model(),
+        "model": tiny.core_weights(),
         "prompts": core,
         "notes": tokenized,
         "indices": [0],
-        "candidates": generation.category_candidates(core, KNOWN),
+        "candidates": generation.category_tokens(core, KNOWN),
         "compute": torch.float32,
         "batch_tokens": 64,
         "max_logits": 4096,
@@ -78,7 +78,7 @@ def score_categories(tiny, tokenized):
     wrong = {
         "model": wrong_models(tiny)[0],
         "indices": [[len(tokenized)], [-1], [BEYOND]],
-        "candidates": [generation.category_candidates(core, one_value(token)) for token in (10_000, -1)],
+        "candidates": [generation.category_tokens(core, one_value(token)) for token in (10_000, -1)],
         "batch_tokens": [0, -1],
         "max_logits": [0, -1],
         "compute": [torch.float16],
@@ -89,7 +89,7 @@ def score_categories(tiny, tokenized):
 def generate(tiny, tokenized):
     core = tiny.prompt.core
     right = {
-        "model": tiny.language_model(),
+        "model": tiny.core_weights(),
         "prompts": core,
         "notes": tokenized,
         "requests": [prompts.NotePrompt(0, TASK)],

@@ -110,7 +110,7 @@ class Passes {
 
 // (reads, D): the states to be pooled. Only compressed tokens are distinct, which `plan_decoder`
 // needs of read rows; the tokens of a mean may be shared between notes.
-at::Tensor read_states(const Pass& pass, const LanguageModel& model, const EmbedOptions& options) {
+at::Tensor read_states(const Pass& pass, const ModelWeights& model, const EmbedOptions& options) {
   const at::Device device = model.device();
   const bool are_distinct = options.pooling == Pooling::kCompression;
   std::optional<std::span<const int64_t>> rows;
@@ -155,7 +155,7 @@ void check_finite(const at::Tensor& norms,
 
 }  // namespace
 
-Embedded embed_notes(const LanguageModel& model,
+Embedded embed_notes(const ModelWeights& model,
                      const PromptedNotes& notes,
                      std::span<const int64_t> indices,
                      const EmbedOptions& options,
@@ -171,7 +171,7 @@ Embedded embed_notes(const LanguageModel& model,
   internal::check_tokens("embed", sequences.tokens.ids, model.weights.embedding.size(0));
   const PrefixBatches batches = prefix_batches(sequences.tokens, {.budget = options.batch_tokens});
 
-  LanguageModel cast = model;
+  ModelWeights cast = model;
   cast.weights = prepare_weights(model.weights, options.compute, options.weights);
   const at::Tensor projection = options.projected ? model.projection : at::Tensor();
   const at::Device device = model.device();

@@ -93,7 +93,7 @@ class Decoder {
  public:
   // If the rules ban values, the bans of the first of several equal prompts apply to all of them.
   // `notes`: the note of each prompt, for messages.
-  Decoder(const LanguageModel& model,
+  Decoder(const ModelWeights& model,
           const TokenLists& prompts,
           const DecodingOptions& options,
           const OutputRules& rules,
@@ -304,7 +304,7 @@ void check(const DecodingOptions& options,
 }
 
 // Tokens are read by the embedding table and penalised among the logits.
-int64_t vocabulary_of(const LanguageModel& model) {
+int64_t vocabulary_of(const ModelWeights& model) {
   return std::min(model.weights.embedding.size(0), model.head.size(0));
 }
 
@@ -323,7 +323,7 @@ void check_lengths(const TokenLists& prompts,
 
 }  // namespace
 
-std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
+std::vector<std::vector<int32_t>> generate(const ModelWeights& model,
                                            const PromptedNotes& notes,
                                            std::span<const NotePrompt> requests,
                                            const DecodingOptions& options,

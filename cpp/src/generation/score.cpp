@@ -139,8 +139,8 @@ void check_finite(std::span<const double> scores, int64_t note) {
 
 }  // namespace
 
-Candidates category_candidates(const PromptSet& prompts, const TokenLists& categories) {
-  const internal::Require require("category_candidates");
+CategoryTokens category_tokens(const PromptSet& prompts, const TokenLists& categories) {
+  const internal::Require require("category_tokens");
   TokenizedNotes notes;  // notes with nothing but a category
   notes.categories = categories;
   std::vector<NotePrompt> requests(categories.size());
@@ -152,8 +152,8 @@ Candidates category_candidates(const PromptSet& prompts, const TokenLists& categ
     requests[c].note = c;
   }
   const PromptSequences written =
-      lay_out(prompts, notes, requests, PackMode::kTrain, "category_candidates");
-  Candidates candidates;
+      lay_out(prompts, notes, requests, PackMode::kTrain, "category_tokens");
+  CategoryTokens candidates;
   std::set<std::vector<int64_t>> known;
   for (int64_t c = 0; c < categories.size(); ++c) {
     const auto first = written.labels.begin() + written.label_offsets[c];
@@ -167,10 +167,10 @@ Candidates category_candidates(const PromptSet& prompts, const TokenLists& categ
   return candidates;
 }
 
-at::Tensor score_categories(const LanguageModel& model,
+at::Tensor score_categories(const ModelWeights& model,
                             const PromptedNotes& notes,
                             std::span<const int64_t> indices,
-                            const Candidates& candidates,
+                            const CategoryTokens& candidates,
                             const ScoreOptions& options,
                             const ProgressFn& progress) {
   const internal::Require require("score_categories");

@@ -156,7 +156,7 @@ void check_decoder(const char* where, const DecoderWeights& weights, const Decod
   check_device(where, "the final norm", weights.norm, weights.embedding.device());
 }
 
-void check_model(const char* where, const LanguageModel& model) {
+void check_model(const char* where, const ModelWeights& model) {
   check_decoder(where, model.weights, model.config);
   const at::Device device = model.device();
   for (const LayerWeights& layer : model.weights.layers) {

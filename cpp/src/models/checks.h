@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <span>
 
-#include "notellm/models/language_model.h"
+#include "notellm/models/model_weights.h"
 
 /// What the decoder's functions require of their arguments before anything is computed: comparisons
 /// of sizes and dtypes, none of which reads a weight. All throw std::invalid_argument.
@@ -24,7 +24,7 @@ void check_matrices(const char* where, const LayerWeights& weights, const at::Te
 void check_decoder(const char* where, const DecoderWeights& weights, const DecoderConfig& config);
 
 /// All of a model, blocks included.
-void check_model(const char* where, const LanguageModel& model);
+void check_model(const char* where, const ModelWeights& model);
 
 /// Ids that a prompt is made of.
 /// @throws std::out_of_range  if one is not in [0, vocabulary).

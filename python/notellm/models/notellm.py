@@ -164,7 +164,7 @@ class NoteLLM(Adapted):
         check_plain(self.lm_head, nn.Linear, "lm_head")
         return self.lm_head.weight
 
-    def language_model(self, *, with_head: bool = True) -> "_core.models.LanguageModel":
+    def core_weights(self, *, with_head: bool = True) -> "_core.models.ModelWeights":
         """The present weights, not copied, as embedding and generation read them.
 
         Args:
@@ -174,7 +174,7 @@ class NoteLLM(Adapted):
             NotSupportedError: If it is to be included, but the backbone has none.
         """
         head = self.head_weight if with_head else self.tau.new_empty(0, self.model.config.width)
-        return _core.models.LanguageModel(
+        return _core.models.ModelWeights(
             self.model.config, self.model.weights(), head, self.projection_weight
         )
 
@@ -220,7 +220,7 @@ class NoteLLM(Adapted):
         if not isinstance(how.pooling, str):
             return embed_in_batches(self, tokenized, notes, how)
         found = _core.embedding.embed_notes(
-            self.language_model(with_head=False),
+            self.core_weights(with_head=False),
             self.prompt.core,
             tokenized,
             notes,
@@ -246,7 +246,7 @@ class NoteLLM(Adapted):
     ) -> list[list[int]]:
         """See `LanguageModel.write_tokens`."""
         return _core.generation.generate(
-            self.language_model(),
+            self.core_weights(),
             self.prompt.core,
             tokenized,
             rows,
@@ -263,9 +263,9 @@ class NoteLLM(Adapted):
         self, tokenized: "_core.prompts.TokenizedNotes", values: "_core.prompts.TokenLists", how: ScoreCall
     ) -> ScoredValues:
         """See `LanguageModel.score_values`."""
-        candidates = _core.generation.category_candidates(self.prompt.core, values)
+        candidates = _core.generation.category_tokens(self.prompt.core, values)
         log_probs = _core.generation.score_categories(
-            self.language_model(),
+            self.core_weights(),
             self.prompt.core,
             tokenized,
             range(len(tokenized)),

@@ -29,7 +29,7 @@ def decode(model, notes, limit, **options):
     tokenized = model.prompt.tokenize(notes)
     of_the_call = {name: options.pop(name) for name in ("seed", "stop_tokens") if name in options}
     return _core.generation.generate(
-        model.language_model(),
+        model.core_weights(),
         model.prompt.core,
         tokenized,
         model.prompt.rows(tokenized, range(len(notes)), mode="generate"),

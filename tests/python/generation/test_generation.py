@@ -33,7 +33,7 @@ def category_rows(model, notes):
 
 def decode(model, notes, rows, limit, batch_tokens=8192):
     return _core.generation.generate(
-        model.language_model(),
+        model.core_weights(),
         model.prompt.core,
         model.prompt.tokenize(notes),
         rows,

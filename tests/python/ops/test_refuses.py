@@ -57,7 +57,7 @@ def test_calls_over_a_model_refuse_wrong_tensors_and_indices(make, loops, tiny, 
 
 def test_the_tables_speak_of_every_function():
     listed = set(refusals.CASES) | {make.__name__ for make in models.CALLS}
-    listed |= {"category_candidates"}  # within `score_categories`
+    listed |= {"category_tokens"}  # within `score_categories`
     others = {"wide_dtype", "multiplies_bf16", "matrix_bytes", "check_pieces"}  # nothing to reach
     others |= {"bleu_counts", "rouge_1", "rouge_2", "rouge_l", "faiss_version"}  # texts, or nothing
     parts = (_core.models, _core.losses, _core.retrieval, _core.prompts, _core.metrics, _core.generation)

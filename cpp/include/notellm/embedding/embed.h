@@ -6,7 +6,7 @@
 #include <span>
 
 #include "notellm/embedding/options.h"
-#include "notellm/models/language_model.h"
+#include "notellm/models/model_weights.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"
 
@@ -38,7 +38,7 @@ struct Embedded {
 /// @throws std::out_of_range      if an index names no note.
 ///
 /// Memory: 4 bytes per prompt token of all notes, and one forward pass.
-Embedded embed_notes(const LanguageModel& model,
+Embedded embed_notes(const ModelWeights& model,
                      const PromptedNotes& notes,
                      std::span<const int64_t> indices,
                      const EmbedOptions& options,

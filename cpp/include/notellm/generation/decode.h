@@ -7,7 +7,7 @@
 #include "notellm/generation/beam_search.h"
 #include "notellm/generation/grammar.h"
 #include "notellm/generation/next_token.h"
-#include "notellm/models/language_model.h"
+#include "notellm/models/model_weights.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"
 
@@ -34,7 +34,7 @@ struct OutputRules {
 /// @throws std::invalid_argument  if an option is out of range, a prompt with its output is longer
 ///                                than the model's context, or the grammar allows no output within
 ///                                max_new_tokens.
-std::vector<std::vector<int32_t>> generate(const LanguageModel& model,
+std::vector<std::vector<int32_t>> generate(const ModelWeights& model,
                                            const PromptedNotes& notes,
                                            std::span<const NotePrompt> requests,
                                            const DecodingOptions& options,

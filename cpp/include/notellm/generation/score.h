@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "notellm/generation/options.h"
-#include "notellm/models/language_model.h"
+#include "notellm/models/model_weights.h"
 #include "notellm/prompts/packing.h"
 #include "notellm/util/progress.h"
 
@@ -20,14 +20,14 @@ struct ScoreOptions {
 };
 
 /// A closed set of categories as outputs in tokens.
-struct Candidates {
+struct CategoryTokens {
   TokenLists tokens;            ///< C lists: a category's ids, then those of the closing text
   std::vector<int64_t> labels;  ///< (C) how many tokens it must predict, the EOS included
 };
 
 /// @param categories  C lists of ids, as they stand in a slot.
 /// @throws std::invalid_argument  if a category is empty, or two have the same tokens.
-Candidates category_candidates(const PromptSet& prompts, const TokenLists& categories);
+CategoryTokens category_tokens(const PromptSet& prompts, const TokenLists& categories);
 
 /// log p(category | note) of every category, the EOS included, in one forward pass per note. The
 /// trie of the candidates is laid out as segments below the note: common prefixes are computed
@@ -38,10 +38,10 @@ Candidates category_candidates(const PromptSet& prompts, const TokenLists& categ
 /// @throws std::invalid_argument  if there is no candidate, or a limit is below 1.
 ///
 /// Cost for each note: a forward pass over the trie, and a product with the LM head for each node.
-at::Tensor score_categories(const LanguageModel& model,
+at::Tensor score_categories(const ModelWeights& model,
                             const PromptedNotes& notes,
                             std::span<const int64_t> indices,
-                            const Candidates& candidates,
+                            const CategoryTokens& candidates,
                             const ScoreOptions& options,
                             const ProgressFn& progress = {});
 

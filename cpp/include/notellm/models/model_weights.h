@@ -8,7 +8,7 @@ namespace notellm {
 
 /// A decoder with its LM head and its projection, as embedding and generation need it. The tensors
 /// are shared with the caller, not copied.
-struct LanguageModel {
+struct ModelWeights {
   DecoderConfig config;
   DecoderWeights weights;
   at::Tensor head;        ///< (V, D) LM head; the token embedding where the two are tied
