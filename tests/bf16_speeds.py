@@ -58,8 +58,8 @@ def multiplying(x: Tensor, weight: Tensor) -> Product:
     """One product of the core's."""
 
     def of(dtype: torch.dtype) -> Call:
-        left, right = x.to(dtype), _core.models.for_products(weight, dtype)
-        return lambda: _core.models.matmul_transposed(left, right)
+        left, right = x.to(dtype), _core.ops.for_products(weight, dtype)
+        return lambda: _core.ops.matmul_transposed(left, right)
 
     return of
 
@@ -69,7 +69,7 @@ def going_back(gradient: Tensor, x: Tensor) -> Product:
 
     def of(dtype: torch.dtype) -> Call:
         left, right = gradient.to(dtype), x.to(dtype)
-        return lambda: _core.models.weight_gradient(left, right, torch.float32)
+        return lambda: _core.ops.weight_gradient(left, right, torch.float32)
 
     return of
 

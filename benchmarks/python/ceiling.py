@@ -64,7 +64,7 @@ def bare_products(
         with torch.inference_mode():
             for product, weight in zip(products, weights, strict=True):
                 x, y = inputs[product.rows, product.inner], inputs[product.rows, product.width]
-                _core.models.matmul_transposed(x, weight)
+                _core.ops.matmul_transposed(x, weight)
                 if "x" in gradients:
                     y @ weight
                 if "w" in gradients:

@@ -1,9 +1,6 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include "notellm/models/model_weights.h"
-#include "notellm/ops/matmul.h"
-#include "notellm/ops/quantise.h"
-#include "notellm/ops/rms_norm.h"
 #include "option_values.h"
 #include "record.h"
 
@@ -114,30 +111,10 @@ void bind_passes(py::module_& m) {
       py::arg("x"), py::arg("weights"), py::arg("config"), py::arg("plan"),
       py::arg("is_last") = false, release_gil());
   m.def(
-      "rms_norm",
-      [](const at::Tensor& x, const at::Tensor& weight, double epsilon) {
-        return rms_norm(x, weight, epsilon, x.scalar_type());
-      },
-      py::arg("x"), py::arg("weight"), py::arg("epsilon"), release_gil());
-  m.def(
       "decoder_states",
       [](const at::Tensor& tokens, const DecoderWeights& weights, const DecoderConfig& config,
          const DecoderPlan& plan) { return decoder_states(tokens, weights, config, plan); },
       py::arg("tokens"), py::arg("weights"), py::arg("config"), py::arg("plan"), release_gil());
-}
-
-void bind_products(py::module_& m) {
-  m.def("wide_dtype", &wide_dtype, py::arg("compute"));
-  m.def("multiplies_bf16", &multiplies_bf16);
-  m.def("for_products", &for_products, py::arg("factor"), py::arg("compute"), release_gil());
-  m.def(
-      "matmul_transposed",
-      [](const at::Tensor& x, const at::Tensor& weight) { return matmul_transposed(x, weight); },
-      py::arg("x"), py::arg("weight"), release_gil());
-  m.def("wide_product", &wide_product, py::arg("x"), py::arg("weight"), py::arg("compute"),
-        release_gil());
-  m.def("weight_gradient", &weight_gradient, py::arg("a"), py::arg("b"), py::arg("dtype"),
-        release_gil());
   m.def("head_logits", &head_logits, py::arg("states"), py::arg("head"), py::arg("compute"),
         release_gil());
 }
@@ -152,15 +129,6 @@ void bind_prepared_weights(py::module_& m) {
       },
       py::arg("weights"), py::arg("compute"), py::arg("storage") = "same");
   m.def("matrix_bytes", &matrix_bytes, py::arg("prepared"));
-  m.def(
-      "quantise",
-      [](const at::Tensor& matrix) {
-        QuantisedMatrix quantised = quantise(matrix);
-        return std::make_tuple(quantised.values, quantised.scales);
-      },
-      py::arg("matrix"), release_gil());
-  m.def("dequantise", &dequantise, py::arg("values"), py::arg("scales"), py::arg("dtype"),
-        release_gil());
 }
 
 }  // namespace
@@ -171,7 +139,6 @@ void bind_models(py::module_& m) {
   bind_weights(m);
   bind_plan(m);
   bind_passes(m);
-  bind_products(m);
   bind_prepared_weights(m);
 }
 

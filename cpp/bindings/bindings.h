@@ -14,6 +14,7 @@ void bind_util(py::module_& m);
 void bind_options(py::module_& m);
 void bind_mining(py::module_& m);
 void bind_prompts(py::module_& m);
+void bind_ops(py::module_& m);
 void bind_models(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_embedding(py::module_& m);

@@ -18,6 +18,7 @@ PYBIND11_MODULE(_core, m) {
   submodule("options", bind_options);
   submodule("mining", bind_mining);
   submodule("prompts", bind_prompts);
+  submodule("ops", bind_ops);
   submodule("models", bind_models);
   submodule("losses", bind_losses);
   submodule("embedding", bind_embedding);

@@ -29,9 +29,9 @@ def to_int8(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """
     if vectors.dim() == 2 and vectors.is_floating_point() and not len(vectors):
         return vectors.to(torch.int8), torch.empty(0)
-    return _core.models.quantise(vectors)
+    return _core.ops.quantise(vectors)
 
 
 def from_int8(values: Tensor, scales: Tensor) -> Tensor:
     """The vectors, shape ``(n, d)`` fp32, of `to_int8`'s multiples and scales."""
-    return _core.models.dequantise(values, scales, torch.float32)
+    return _core.ops.dequantise(values, scales, torch.float32)

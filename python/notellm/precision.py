@@ -2,7 +2,7 @@
 
 import torch
 
-from notellm._core.models import multiplies_bf16 as cpu_multiplies_bf16
+from notellm._core.ops import multiplies_bf16 as cpu_multiplies_bf16
 
 __all__ = ["AUTO", "DTYPES", "Dtype", "compute_dtype", "multiplies_bf16", "remark_on_speed", "resolve_dtype"]
 

@@ -20,7 +20,7 @@ torch.mm(x, x)  # MKL does
 print(json.dumps({
     "loops": notellm.instruction_set(),
     "LibTorch": torch.backends.cpu.get_cpu_capability(),
-    "bf16": _core.models.multiplies_bf16(),
+    "bf16": _core.ops.multiplies_bf16(),
     "MKL is there": torch.backends.mkl.is_available(),
 }))
 """

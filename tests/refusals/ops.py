@@ -6,7 +6,7 @@ from notellm import _core
 from refusals import case, floats, wrong_indices, wrong_tensors
 from refusals.parts import bad_configs, config_of, decoder_weights, layer_of, plan_of
 
-models, losses, retrieval = _core.models, _core.losses, _core.retrieval
+models, ops, losses, retrieval = _core.models, _core.ops, _core.losses, _core.retrieval
 prompts, metrics = _core.prompts, _core.metrics
 
 x, w = floats(5, 12), floats(12)
@@ -15,7 +15,7 @@ x, w = floats(5, 12), floats(12)
 @case
 def rms_norm():
     return (
-        models.rms_norm,
+        ops.rms_norm,
         {"x": x, "weight": w, "epsilon": 1e-5},
         {
             "x": [x.half(), x.bfloat16(), x.long(), x[:, :11], x.to("meta"), x.to_sparse(), x.sum(), None],
@@ -27,19 +27,19 @@ def rms_norm():
 @case
 def quantise():
     return (
-        models.quantise,
+        ops.quantise,
         {"matrix": x},
         {"matrix": [*wrong_tensors(x, any_float=True, any_width=True), x[:0], x * torch.nan]},
     )
 
 
-values, scales = models.quantise(x)
+values, scales = ops.quantise(x)
 
 
 @case
 def dequantise():
     return (
-        models.dequantise,
+        ops.dequantise,
         {"values": values, "scales": scales, "dtype": torch.float32},
         {
             "values": [values.float(), values.int(), values[:4], values[0], values.to("meta"), None],
@@ -52,7 +52,7 @@ def dequantise():
 @case
 def for_products():
     return (
-        models.for_products,
+        ops.for_products,
         {"factor": x, "compute": torch.bfloat16},
         {"factor": [x.long(), x.to("meta"), None], "compute": [torch.float16, torch.int8]},
     )
@@ -61,7 +61,7 @@ def for_products():
 @case
 def matmul_transposed():
     return (
-        models.matmul_transposed,
+        ops.matmul_transposed,
         {"x": x, "weight": floats(7, 12)},
         {
             "x": [one for one in wrong_tensors(x) if not is_taken(one)],
@@ -72,13 +72,13 @@ def matmul_transposed():
 
 def is_taken(one):
     """Without native bf16, a bf16 factor goes with one that `for_products` keeps in fp32."""
-    return isinstance(one, torch.Tensor) and one.dtype == torch.bfloat16 and not models.multiplies_bf16()
+    return isinstance(one, torch.Tensor) and one.dtype == torch.bfloat16 and not ops.multiplies_bf16()
 
 
 @case
 def wide_product():
     return (
-        models.wide_product,
+        ops.wide_product,
         {"x": x, "weight": floats(7, 12), "compute": torch.float32},
         {"x": list(wrong_tensors(x)), "weight": list(wrong_tensors(floats(7, 12)))},
     )
@@ -87,7 +87,7 @@ def wide_product():
 @case
 def weight_gradient():
     return (
-        models.weight_gradient,
+        ops.weight_gradient,
         {"a": x, "b": floats(5, 3), "dtype": torch.float32},
         {
             "a": [x.long(), x[:4], x[0], x.double(), x.to("meta"), None],

@@ -6,6 +6,7 @@ from . import losses as losses
 from . import metrics as metrics
 from . import mining as mining
 from . import models as models
+from . import ops as ops
 from . import prompts as prompts
 from . import retrieval as retrieval
 from . import util as util

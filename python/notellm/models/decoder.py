@@ -163,14 +163,14 @@ class Decoder(nn.Module):
         Returns:
             Shape ``(T, D)``, or ``(R, D)`` for the plan's read rows; fp32 (fp64 if products run in fp64).
         """
-        x = self._embedded(tokens).to(_core.models.wide_dtype(plan.dtype))  # (T, D)
+        x = self._embedded(tokens).to(_core.ops.wide_dtype(plan.dtype))  # (T, D)
         for number, layer in enumerate(self.layers, 1):
             is_last = number == len(self.layers)
             if checkpoint and torch.is_grad_enabled():
                 x = recompute(layer, x, plan, is_last, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = layer(x, plan, is_last)
-        return _core.models.rms_norm(x, self.norm.weight, self.config.norm_epsilon)
+        return _core.ops.rms_norm(x, self.norm.weight, self.config.norm_epsilon)
 
     def _embedded(self, tokens: Tensor) -> Tensor:
         """Rows of the table ``(T, D)``; if the table is frozen, only [EMB]'s own row has a gradient."""

@@ -10,7 +10,7 @@ from notellm.embedding import embed
 
 pytestmark = pytest.mark.instruction_set
 
-quantise, dequantise = _core.models.quantise, _core.models.dequantise
+quantise, dequantise = _core.ops.quantise, _core.ops.dequantise
 
 
 def embedded(model, notes, **options):
@@ -91,7 +91,7 @@ def test_what_the_matrices_take_is_reported(dtype, size, tiny, notes):
     model = tiny.double() if dtype == "fp64" else tiny
     parts = [p for layer in model.model.layers for p in layer.parameters() if p.dim() == 2]
     weights, rows = sum(p.numel() for p in parts), sum(len(p) for p in parts)
-    if dtype == "bf16" and not _core.models.multiplies_bf16():
+    if dtype == "bf16" and not _core.ops.multiplies_bf16():
         size = 4  # the same numbers in fp32, whose products stand in for those of bf16
     assert embedded(model, notes, dtype=dtype).weight_bytes == size * weights
     assert embedded(model, notes, dtype=dtype, weights="int8").weight_bytes == weights + 4 * rows

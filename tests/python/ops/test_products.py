@@ -20,9 +20,9 @@ def rounded_product(x, weight):
 @pytest.mark.parametrize("name", ["baseline", "avx2"])
 def test_bf16_is_the_rounded_fp32_product(name, use):
     use(name)
-    assert not _core.models.multiplies_bf16()
+    assert not _core.ops.multiplies_bf16()
     x, weight = factors()
-    product = _core.models.matmul_transposed(x, weight)
+    product = _core.ops.matmul_transposed(x, weight)
     assert product.dtype == torch.bfloat16
     # sums of another order may round to the neighbour
     torch.testing.assert_close(product, rounded_product(x, weight), rtol=2**-7, atol=0)
@@ -33,9 +33,9 @@ def test_bf16_is_the_rounded_fp32_product(name, use):
 def test_transposed_views(name, use):
     use(name)
     x, weight = factors()
-    by_weight = _core.models.matmul_transposed(x.t(), torch.ones(3, ROWS).bfloat16())
+    by_weight = _core.ops.matmul_transposed(x.t(), torch.ones(3, ROWS).bfloat16())
     torch.testing.assert_close(by_weight, rounded_product_of_columns(x), rtol=2**-7, atol=2**-6)
-    wide = _core.models.matmul_transposed(weight[:ROWS], x[:OUT])
+    wide = _core.ops.matmul_transposed(weight[:ROWS], x[:OUT])
     torch.testing.assert_close(wide, rounded_product(weight[:ROWS], x[:OUT]), rtol=2**-7, atol=0)
 
 
@@ -75,13 +75,13 @@ def test_factors_are_rounded_as_torch_rounds(name, use):
     x = every_kind_of_float()
     x = x[:, torch.arange(6).repeat(3)][: 2**16 - 3]  # no whole number of vectors
     for given in (x, x.t(), x[:, ::2]):
-        kept, torchs = _core.models.for_products(given, torch.bfloat16), given.bfloat16().float()
+        kept, torchs = _core.ops.for_products(given, torch.bfloat16), given.bfloat16().float()
         assert kept.dtype == torch.float32
         assert kept.isnan().equal(torchs.isnan())
         is_number = torchs.isnan().logical_not()
         assert kept.view(torch.int32)[is_number].equal(torchs.view(torch.int32)[is_number])
     halves = x.bfloat16()
-    assert _core.models.for_products(halves, torch.bfloat16).nan_to_num(7).equal(halves.float().nan_to_num(7))
+    assert _core.ops.for_products(halves, torch.bfloat16).nan_to_num(7).equal(halves.float().nan_to_num(7))
 
 
 @pytest.mark.parametrize("name", ["baseline", "avx2"])
@@ -95,13 +95,13 @@ def test_products_are_bit_by_bit_those_of_rounded_factors(name, rows, inner, out
     )
     small, wide = x.bfloat16(), weight.bfloat16().float()
     exact = torch.nn.functional.linear(small.float(), wide)
-    weight = _core.models.for_products(weight, torch.bfloat16)
+    weight = _core.ops.for_products(weight, torch.bfloat16)
     assert weight.equal(wide)
-    assert _core.models.matmul_transposed(small, weight).equal(exact.bfloat16())
-    for factor in (small, _core.models.for_products(x, torch.bfloat16)):
-        kept = _core.models.wide_product(factor, weight, torch.bfloat16)
+    assert _core.ops.matmul_transposed(small, weight).equal(exact.bfloat16())
+    for factor in (small, _core.ops.for_products(x, torch.bfloat16)):
+        kept = _core.ops.wide_product(factor, weight, torch.bfloat16)
         assert kept.equal(exact.bfloat16().float())
-        by_weight = _core.models.weight_gradient(gradient.bfloat16(), factor, torch.float32)
+        by_weight = _core.ops.weight_gradient(gradient.bfloat16(), factor, torch.float32)
         assert by_weight.equal(gradient.bfloat16().float().t() @ small.float())
 
 
@@ -114,7 +114,7 @@ def test_wide_products_are_the_sums_by_definition(rows, inner, out, is_view):
     """Whichever library multiplies, which depends on the processor and the shape."""
     generator = torch.Generator().manual_seed(rows)
     x, weight = (torch.randn(*shape, generator=generator) for shape in ((rows, inner), (out, inner)))
-    product = _core.models.matmul_transposed(x, weight.t().contiguous().t() if is_view else weight)
+    product = _core.ops.matmul_transposed(x, weight.t().contiguous().t() if is_view else weight)
     torch.testing.assert_close(product.double(), x.double() @ weight.double().t(), rtol=1e-4, atol=2e-4)
 
 
@@ -125,7 +125,7 @@ def test_rounded_factors_have_rounded_gradients(name, use):
     weight = torch.randn(5, 7, requires_grad=True)
     by_core, by_torch = (
         torch.autograd.grad((rounded**3).sum(), weight, create_graph=True)[0]
-        for rounded in (_core.models.for_products(weight, torch.bfloat16), weight.bfloat16().float())
+        for rounded in (_core.ops.for_products(weight, torch.bfloat16), weight.bfloat16().float())
     )
     assert by_core.equal(by_torch)
     again, of_torch = (torch.autograd.grad(first.sum(), weight)[0] for first in (by_core, by_torch))

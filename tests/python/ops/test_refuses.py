@@ -60,7 +60,7 @@ def test_the_tables_speak_of_every_function():
     listed |= {"category_tokens"}  # within `score_categories`
     others = {"wide_dtype", "multiplies_bf16", "matrix_bytes", "check_pieces"}  # nothing to reach
     others |= {"bleu_counts", "rouge_1", "rouge_2", "rouge_l", "faiss_version"}  # texts, or nothing
-    parts = (_core.models, _core.losses, _core.retrieval, _core.prompts, _core.metrics, _core.generation)
+    parts = (_core.ops, _core.models, _core.losses, _core.retrieval, _core.prompts, _core.metrics, _core.generation)
     bound = {
         name
         for part in (*parts, _core.mining, _core.embedding)
@@ -77,14 +77,14 @@ def test_a_block_refuses_halves_and_narrow_weights(loops):
         with pytest.raises(ValueError, match=r"decoder_layer: x must be \(\*, 12\) of float32, but is"):
             layer(bad, plan)
     with pytest.raises(ValueError, match=r"rms_norm: weight must be \(64\) of a floating-point dtype"):
-        _core.models.rms_norm(torch.ones(4, 64), torch.ones(32), 1e-5)
+        _core.ops.rms_norm(torch.ones(4, 64), torch.ones(32), 1e-5)
 
 
 @BOTH
 def test_empty_rows_are_no_fault(loops):
     """Rows of no columns were divided by."""
-    assert _core.models.rms_norm(torch.ones(3, 0), torch.ones(0), 1e-5).shape == (3, 0)
-    assert _core.models.rms_norm(torch.ones(0, 4), torch.ones(4), 1e-5).shape == (0, 4)
+    assert _core.ops.rms_norm(torch.ones(3, 0), torch.ones(0), 1e-5).shape == (3, 0)
+    assert _core.ops.rms_norm(torch.ones(0, 4), torch.ones(4), 1e-5).shape == (0, 4)
 
 
 def test_prompts_of_another_tokenizer_are_refused(tiny, notes):
