@@ -27,9 +27,12 @@ if(NOTELLM_TORCH_VERSION VERSION_LESS 2.9)
 endif()
 set(NOTELLM_TORCH_LIBRARIES "${_package}/lib")
 
-# One library of the package by its path, with the package's headers.
+# Libraries of the package by their paths, with the package's headers; once in each folder of a project that asks.
 function(notellm_import_torch target)
-  add_library(${target} INTERFACE)
+  if(TARGET ${target})
+    return()
+  endif()
+  add_library(${target} INTERFACE IMPORTED)
   target_include_directories(${target} SYSTEM INTERFACE
     "${_package}/include" "${_package}/include/torch/csrc/api/include")
   foreach(name ${ARGN})

@@ -19,14 +19,10 @@ if(NOT NOTELLM_CUDA STREQUAL "OFF")
     endif()
     # The CUDA runtime is torch's own: nvcc would link a second one in, with a state of its own. Where torch's package
     # has none, torch takes the toolkit's, which is then shared.
-    file(GLOB _runtimes "${NOTELLM_TORCH_LIBRARIES}/libcudart*.so*"
-         "${NOTELLM_TORCH_LIBRARIES}/../../nvidia/*/lib/libcudart.so*")
-    list(FILTER _runtimes INCLUDE REGEX "/libcudart[^/]*\\.so\\.${_torch_cuda}[^/]*$")
+    include(NotellmCudaRuntime)
     set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
-    if(_runtimes)
+    if(NOTELLM_CUDA_RUNTIME)
       set(CMAKE_CUDA_RUNTIME_LIBRARY None)
-      list(GET _runtimes 0 NOTELLM_CUDA_RUNTIME)
-      file(REAL_PATH "${NOTELLM_CUDA_RUNTIME}" NOTELLM_CUDA_RUNTIME)
     endif()
     enable_language(CUDA)
   elseif(NOTELLM_CUDA STREQUAL "ON")

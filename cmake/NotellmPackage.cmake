@@ -21,5 +21,6 @@ function(notellm_install_package target)
   install(FILES
     "${PROJECT_BINARY_DIR}/notellmConfig.cmake" "${PROJECT_BINARY_DIR}/notellmConfigVersion.cmake"
     "${PROJECT_SOURCE_DIR}/cmake/FindTorchFromPython.cmake" "${PROJECT_SOURCE_DIR}/cmake/NotellmFaiss.cmake"
+    "${PROJECT_SOURCE_DIR}/cmake/NotellmCudaRuntime.cmake"
     DESTINATION "${folder}" COMPONENT core ${exclude})
 endfunction()
