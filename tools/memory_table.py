@@ -11,7 +11,7 @@ from typing import Any
 
 from notellm.models.adapter import LoraOptions
 from notellm.training import TrainOptions
-from notellm.training.memory import Memory, Notes, training_memory
+from notellm.training.memory import NoteLengths, TrainingMemory, training_memory
 
 PAGE = Path(__file__).parents[1] / "docs/gpu.md"
 BEGIN, END = "<!-- memory_table: begin -->\n", "<!-- memory_table: end -->\n"
@@ -40,7 +40,7 @@ WAYS: list[tuple[str, int, dict[str, Any], LoraOptions | None]] = [
 ]
 
 
-def memories() -> Iterator[tuple[str, str, int, list[Memory]]]:
+def memories() -> Iterator[tuple[str, str, int, list[TrainingMemory]]]:
     """Model, way of training, processes, and the memory with each number of pairs."""
     for model, hf in MODELS.items():
         for way, processes, changes, lora in WAYS:
@@ -54,7 +54,7 @@ def memories() -> Iterator[tuple[str, str, int, list[Memory]]]:
                         TrainOptions(
                             pairs_per_step=64 * processes, micro_pairs=pairs, dtype="bf16", **changes
                         ),
-                        Notes(),
+                        NoteLengths(),
                         lora=lora,
                         processes=processes,
                     )

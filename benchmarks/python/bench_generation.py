@@ -34,7 +34,7 @@ from workloads import MODEL, related_notes
 from notellm import NoteLLM, _core, resolve_dtype
 from notellm._core import prompts as core
 from notellm.data import Notes
-from notellm.generation import Decoding, score_categories
+from notellm.generation import DecodingOptions, score_categories
 
 EQUAL_AT_LEAST = 0.95
 """Share of outputs that two ways to the same numbers must have in common; near ties are decided by rounding."""
@@ -68,7 +68,7 @@ class Workload:
             self.model.prompt.core,
             tokenized,
             rows,
-            Decoding(max_new_tokens=self.options.new_tokens, batch_tokens=self.options.batch_tokens),
+            DecodingOptions(max_new_tokens=self.options.new_tokens, batch_tokens=self.options.batch_tokens),
             compute=DTYPES[self.options.dtype],
         )
 

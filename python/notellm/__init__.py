@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from notellm.data import Interactions, Notes, select_pairs, split_by_group
     from notellm.embedding import EmbedOptions, truncated
     from notellm.errors import ConfigError, DataError, NotSupportedError
-    from notellm.generation import Decoding
+    from notellm.generation import DecodingOptions
     from notellm.losses import csft_head_loss, csft_loss, gcl_loss, joint_loss
     from notellm.metrics import bootstrap_difference, bootstrap_mean, hits_at, mrr, recall_at
     from notellm.mining import MiningOptions, Pairs, mine_pairs
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigError",
     "DataError",
-    "Decoding",
+    "DecodingOptions",
     "Interactions",
     "EmbedOptions",
     "Embeddings",
@@ -84,7 +84,7 @@ _NAMES = {
     "embedding": "EmbedOptions truncated",
     "vector_files": "load_embeddings save_embeddings",
     "errors": "ConfigError DataError NotSupportedError",
-    "generation": "Decoding",
+    "generation": "DecodingOptions",
     "losses": "csft_head_loss csft_loss gcl_loss joint_loss",
     "metrics": "bootstrap_difference bootstrap_mean hits_at mrr recall_at",
     "mining": "MiningOptions Pairs mine_pairs",

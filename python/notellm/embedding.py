@@ -13,7 +13,7 @@ from notellm import _core
 from notellm._core.options import EmbedOptions
 from notellm.errors import DataError
 from notellm.finite import row_not_finite
-from notellm.models.language_model import EmbedCall, Embedded, LanguageModel
+from notellm.language_model import EmbedCall, Embedded, LanguageModel
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 

@@ -109,7 +109,7 @@ CALLS = {
         "set_instruction_set: the instruction set must be none, baseline, avx2, avx512 or avx512_bf16, but is 'sse9'",
     ),
     "an unknown option of generation": (
-        lambda _: notellm.Decoding(beam=3),
+        lambda _: notellm.DecodingOptions(beam=3),
         ConfigError,
         "DecodingOptions: unknown key beam; did you mean beams?",
     ),

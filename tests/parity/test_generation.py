@@ -13,7 +13,7 @@ from notellm import NoteLLM, _core
 from notellm._core import prompts as core
 from notellm.data import debian
 from notellm.errors import DataError
-from notellm.generation import Decoding
+from notellm.generation import DecodingOptions
 from notellm.io.cache import cache_folder
 
 NEAR_TIE = 1e-4
@@ -31,7 +31,7 @@ def ours(model, notes, count, limit, dtype=torch.float32, penalty=1.0, **search)
         model.prompt.core,
         tokenized,
         rows,
-        Decoding(max_new_tokens=limit, repetition_penalty=penalty, **search),
+        DecodingOptions(max_new_tokens=limit, repetition_penalty=penalty, **search),
         stop_tokens=stops,
         compute=dtype,
     )

@@ -21,6 +21,25 @@ def test_no_module_imports_what_imports_it():
     TopologicalSorter(graph(PACKAGE)).prepare()
 
 
+def folders(modules):
+    """The same between what lies directly in the package, and in `app`: folders, and modules of none."""
+
+    def part(module):
+        names = module.split(".")[1:]
+        return ".".join(names[: 2 if names[0] == "app" else 1])
+
+    found: dict[str, set[str]] = {}
+    for name, imported in modules.items():
+        found.setdefault(part(name), set()).update(map(part, imported))
+    return {name: others - {name} for name, others in found.items()}
+
+
+def test_no_folder_imports_what_imports_it():
+    parts = folders(graph(PACKAGE))
+    assert {"models", "training", "app.pipeline"} <= parts.keys()
+    TopologicalSorter(parts).prepare()
+
+
 @pytest.mark.parametrize(
     "line", ["from notellm import a", "import notellm.a", "from . import a", "from .a import x"]
 )

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from notellm import Decoding
+from notellm import DecodingOptions
 from notellm.evaluation import Bootstrap, evaluate_retrieval
 from notellm.evaluation.options import EvaluationOptions
 from notellm.generation import score_categories
@@ -26,7 +26,7 @@ STANDARD = EvaluationOptions()
         (evaluate_retrieval, "ties", STANDARD.ties),
         (evaluate_retrieval, "low_fraction", STANDARD.low_fraction),
         (evaluate_retrieval, "high_fraction", STANDARD.high_fraction),
-        (score_categories, "batch_tokens", Decoding().batch_tokens),
+        (score_categories, "batch_tokens", DecodingOptions().batch_tokens),
         (NoteLLM.from_pretrained, "tau", ModelOptions().tau),
     ],
 )

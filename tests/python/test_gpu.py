@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import notellm
-from notellm import Decoding, LoraOptions, NoteLLM, Trainer, TrainOptions, _core, target_ranks
+from notellm import DecodingOptions, LoraOptions, NoteLLM, Trainer, TrainOptions, _core, target_ranks
 from notellm.generation import score_categories
 from notellm.losses import csft_head_loss
 
@@ -43,7 +43,11 @@ def test_generation_equals_the_cpu_s(tiny, on_gpu, notes):
 
 @pytest.mark.parametrize(
     "decoding",
-    [Decoding(beams=3), Decoding(temperature=1.0, top_p=0.9, top_k=50), Decoding(repetition_penalty=1.3)],
+    [
+        DecodingOptions(beams=3),
+        DecodingOptions(temperature=1.0, top_p=0.9, top_k=50),
+        DecodingOptions(repetition_penalty=1.3),
+    ],
 )
 def test_every_decoding_equals_the_cpu_s(tiny, on_gpu, notes, decoding):
     known = ["games", "games and more", "web", "sound"]

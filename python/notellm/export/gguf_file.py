@@ -22,7 +22,7 @@ from notellm.models.gguf import paired
 from notellm.models.lora import merged_parameters
 from notellm.models.notellm import NoteLLM
 from notellm.models.notellm_folder import new_folder, write_extra
-from notellm.models.pooling import COMPRESSION, pooling_name
+from notellm.pooling import COMPRESSION, pooling_name
 
 __all__ = ["MODEL_FILE", "PROJECTION_FILE", "export_gguf"]
 

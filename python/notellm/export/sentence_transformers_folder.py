@@ -16,7 +16,7 @@ from notellm.models.backbone import CONFIG
 from notellm.models.folder import SINGLE
 from notellm.models.notellm import NoteLLM
 from notellm.models.notellm_folder import DENSE, new_folder
-from notellm.models.pooling import COMPRESSION, MEAN, pooling_name
+from notellm.pooling import COMPRESSION, MEAN, pooling_name
 
 __all__ = ["export_sentence_transformers"]
 

@@ -7,12 +7,15 @@ from typing import Any
 from tokenizers import Tokenizer, processors
 
 from notellm.data.notes import Notes
-from notellm.models.language_model import LanguageModel
+from notellm.language_model import LanguageModel
 from notellm.prompts import Prompt, PromptConfig
 from notellm.prompts.config import END_MARK, SLOTS
 from notellm.prompts.tokenizing import clean_hashtags, clean_value, plain_tokenizer
 
 NOTE_SLOTS = ("<title>", "<topics>", "<content>")
+
+_BYTES_PER_CHARACTER = 4
+"""The most of UTF-8, and so the most tokens of a character: where a tokenizer has none for it, each byte is one."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ def text_form(prompt: Prompt) -> TextForm:
         ends.append(tokenizer.token_text(prompt.emb_token_id))
         end.append([prompt.emb_token_id])
     fixed = [_ids(prompt, piece) for piece in pieces if piece not in SLOTS]
-    # no character of a hashtag needs more than a token where it is ASCII
-    of_hashtag = len(config.slot_lead) + config.max_hashtag_chars + len(config.hashtag_separator)
+    around_hashtag = len(f"{config.slot_lead}{config.hashtag_separator}".encode())
+    of_hashtag = around_hashtag + _BYTES_PER_CHARACTER * config.max_hashtag_chars
     longest = {
         "<title>": config.title_tokens,
         "<content>": config.content_tokens,

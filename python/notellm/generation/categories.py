@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from notellm import _core
+from notellm._core.options import DecodingOptions
 from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.generation.closed_sets import tokens_of_values
-from notellm.generation.decoding import Decoding, write
-from notellm.models.language_model import ClosedSet, LanguageModel, ScoreCall
+from notellm.generation.decoding import write
+from notellm.language_model import ClosedSet, LanguageModel, ScoreCall
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
 
@@ -26,7 +27,7 @@ def generate_category(
     notes: Notes,
     *,
     categories: Sequence[str] | None = None,
-    decoding: Decoding | None = None,
+    decoding: DecodingOptions | None = None,
     seed: int = 0,
     stop: Sequence[str | int] = (),
     dtype: Dtype = "auto",
@@ -40,7 +41,7 @@ def generate_category(
         notes: The notes; their categories are not used.
         categories: The closed set: at every step only tokens that lead to one of them are allowed. Greedy decoding
             does not always find the most probable category; `score_categories` does. Default: any text.
-        decoding: How the output is found, see `Decoding`; by default greedily.
+        decoding: How the output is found, see `DecodingOptions`; by default greedily.
         seed: Seed of sampling. Sampling does not depend on the batch or on other notes, and equal prompts get equal
             outputs.
         stop: Tokens that end an output besides the model's own end token: ids, or tokens as the tokenizer names them.
@@ -76,7 +77,7 @@ def generate_category(
             model,
             tokenized,
             model.prompt.rows(tokenized, range(len(notes)), task="category", mode="generate"),
-            (decoding or Decoding()).replace(**changes),
+            (decoding or DecodingOptions()).replace(**changes),
             seed=seed,
             stop=stop,
             dtype=dtype,
@@ -113,7 +114,7 @@ def score_categories(
     *,
     normalise_length: bool = False,
     dtype: Dtype = "auto",
-    batch_tokens: int = Decoding().batch_tokens,
+    batch_tokens: int = DecodingOptions().batch_tokens,
     max_logits: int = 1 << 24,
     progress: ProgressFn | None = None,
 ) -> ScoredCategories:

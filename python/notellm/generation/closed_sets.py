@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from notellm import _core
-from notellm.models.language_model import LanguageModel
+from notellm.language_model import LanguageModel
 from notellm.prompts.tokenizing import token_lists
 
 __all__ = ["tokens_of_values"]

@@ -4,19 +4,16 @@ from collections.abc import Sequence
 
 from notellm import _core
 from notellm._core.options import DecodingOptions
-from notellm.models.language_model import ClosedSet, LanguageModel, WriteCall
+from notellm.language_model import ClosedSet, LanguageModel, WriteCall
 from notellm.precision import Dtype, compute_dtype
 from notellm.progress import ProgressFn
-
-Decoding = DecodingOptions
-"""How an output is found; by default the most probable token at every step (greedy)."""
 
 
 def write(
     model: LanguageModel,
     tokenized: "_core.prompts.TokenizedNotes",
     rows: Sequence["_core.prompts.NotePrompt"],
-    decoding: Decoding,
+    decoding: DecodingOptions,
     *,
     seed: int,
     stop: Sequence[str | int],

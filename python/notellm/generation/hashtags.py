@@ -5,12 +5,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from notellm import _core
+from notellm._core.options import DecodingOptions
 from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.generation.closed_sets import tokens_of_values
-from notellm.generation.decoding import Decoding, write
+from notellm.generation.decoding import write
 from notellm.hashtags import HashtagRule, clean_hashtags
-from notellm.models.language_model import ClosedSet, LanguageModel
+from notellm.language_model import ClosedSet, LanguageModel
 from notellm.precision import Dtype
 from notellm.progress import ProgressFn
 from notellm.prompts.tokenizing import hashtag_rule
@@ -33,7 +34,7 @@ def generate_hashtags(
     vocabulary: Sequence[str] | None = None,
     banned: Sequence[Collection[str]] | None = None,
     ban_in_text: bool = False,
-    decoding: Decoding | None = None,
+    decoding: DecodingOptions | None = None,
     seed: int = 0,
     stop: Sequence[str | int] = (),
     dtype: Dtype = "auto",
@@ -53,7 +54,7 @@ def generate_hashtags(
         banned: By note: hashtags that it must not get, cut like all others. With a vocabulary they are never written;
             without one they are removed from the output.
         ban_in_text: Whether hashtags that occur in the note's title or content are banned, too (`hashtags_in_text`).
-        decoding: How the output is found, see `Decoding`; by default greedily.
+        decoding: How the output is found, see `DecodingOptions`; by default greedily.
         seed: Seed of sampling. Sampling does not depend on the batch or on other notes, and equal prompts get equal
             outputs.
         stop: Tokens that end an output besides the model's own end token: ids, or tokens as the tokenizer names them.
@@ -93,7 +94,7 @@ def generate_hashtags(
             model,
             tokenized,
             model.prompt.rows(tokenized, range(len(notes)), task="hashtags", mode="generate", count=count),
-            (decoding or Decoding()).replace(**changes),
+            (decoding or DecodingOptions()).replace(**changes),
             seed=seed,
             stop=stop,
             dtype=dtype,

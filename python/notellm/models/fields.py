@@ -42,7 +42,7 @@ _REASONS = {
     "is of heads for other tasks, which are not built": """
         id2label label2id num_labels problem_type finetuning_task task_specific_params classifier_dropout
         tf_legacy_loss loss_type""",
-    "is how transformers searches for outputs; here `Decoding` says it": """
+    "is how transformers searches for outputs; here `DecodingOptions` says it": """
         max_length min_length max_new_tokens do_sample early_stopping num_beams num_beam_groups diversity_penalty
         temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
         encoder_no_repeat_ngram_size bad_words_ids num_return_sequences remove_invalid_values

@@ -17,14 +17,14 @@ from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.embedding import embed
 from notellm.generation import generate_category, generate_hashtags
+from notellm.language_model import LanguageModel, TrainingStates
 from notellm.losses import LossTerm
 from notellm.models import backbone, notellm_folder, tensors
 from notellm.models import folder as model_folder
 from notellm.models.adapter import LoraOptions
 from notellm.models.decoder import check_plain
-from notellm.models.language_model import LanguageModel, TrainingStates
 from notellm.models.options import CORE, ModelOptions
-from notellm.models.pooling import COMPRESSION, PoolingFn, check_pooling, mean_pooling
+from notellm.pooling import COMPRESSION, PoolingFn, check_pooling, mean_pooling
 from notellm.precision import Dtype
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt, PromptConfig, load_prompt

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from notellm import _core
 from notellm.embedding import embed_in_batches
 from notellm.errors import NotSupportedError
+from notellm.language_model import EmbedCall, Embedded, ScoreCall, ScoredValues, WriteCall
 from notellm.losses import LossTerm, csft_head_term
 from notellm.models import backbone, notellm_folder, tensors
 from notellm.models import folder as model_folder
 from notellm.models.adapted import Adapted
 from notellm.models.decoder import Decoder, check_plain
-from notellm.models.language_model import EmbedCall, Embedded, ScoreCall, ScoredValues, WriteCall
 from notellm.models.lora import merged_parameters
 from notellm.models.note_model import IntArray
 from notellm.models.options import ModelOptions
-from notellm.models.pooling import COMPRESSION, PoolingFn
+from notellm.pooling import COMPRESSION, PoolingFn
 from notellm.precision import Dtype, compute_dtype
 from notellm.prompts import PromptConfig
 
@@ -40,7 +40,7 @@ class NoteLLM(Adapted):
         dim: Width ``d`` of the embeddings.
         tau: Initial log-scale of the contrastive loss.
         pooling: ``"compression"``, ``"mean"``, or a function of the states of a note's tokens: see
-            `notellm.models.pooling.PoolingFn`.
+            `notellm.pooling.PoolingFn`.
         end_tokens: Ids that end an output; the first is the one used in training. Default: those of ``hf``.
         has_head: Whether there is an LM head; without one the model can embed, but not generate, nor be trained to.
 

@@ -19,7 +19,7 @@ from notellm.losses import nested_dims_fault
 from notellm.models import folder as model_folder
 from notellm.models.fields import Fields
 from notellm.models.options import CORE, LARGEST_DIM, TRANSFORMERS, ModelOptions
-from notellm.models.pooling import check_pooling
+from notellm.pooling import check_pooling
 from notellm.prompts import PromptConfig
 
 FORMAT = 2

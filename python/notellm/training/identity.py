@@ -12,7 +12,7 @@ from notellm.hard_negatives import HardNegatives
 from notellm.io.fingerprints import Fingerprint
 from notellm.models.adapter import LoraOptions
 from notellm.models.note_model import NoteModel
-from notellm.models.pooling import pooling_name
+from notellm.pooling import pooling_name
 
 
 @dataclass(frozen=True, eq=False)

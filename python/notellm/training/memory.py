@@ -24,7 +24,7 @@ LOGITS = 1 << 24
 
 
 @dataclass(frozen=True)
-class Notes:
+class NoteLengths:
     """The notes of a step, as far as they decide memory; the defaults are those of the paper's prompt, roughly."""
 
     tokens: int = 300
@@ -36,7 +36,7 @@ class Notes:
 
 
 @dataclass(frozen=True)
-class Memory:
+class TrainingMemory:
     """Bytes on each process at the height of a step; temporaries of single operations are not counted."""
 
     weights: int
@@ -95,13 +95,13 @@ assert {name for group in GROUPS for name in group} == set(PARTS)
 def training_memory(
     hf: dict[str, Any],
     options: TrainOptions,
-    notes: Notes,
+    notes: NoteLengths,
     *,
     lora: LoraOptions | None = None,
     processes: int = 1,
     dim: int = 128,
     flash: bool = True,
-) -> Memory:
+) -> TrainingMemory:
     """The memory of a training on each of its processes.
 
     Args:
@@ -160,7 +160,9 @@ def _sizes(hf: dict[str, Any], dtype: str, dim: int) -> _Sizes:
     )
 
 
-def _weights(sizes: _Sizes, options: TrainOptions, lora: LoraOptions | None, processes: int) -> Memory:
+def _weights(
+    sizes: _Sizes, options: TrainOptions, lora: LoraOptions | None, processes: int
+) -> TrainingMemory:
     """Weights, gradients and moments; biases and the norms of single heads, which are small, are left out."""
     matrices = sum(rows * columns for rows, columns in sizes.matrices.values())
     table = sizes.tables * sizes.vocabulary * sizes.width
@@ -185,7 +187,7 @@ def _weights(sizes: _Sizes, options: TrainOptions, lora: LoraOptions | None, pro
         gradients = ceil(gradients / processes) + (rest_trained + layer_trained) * wide
     if options.shard_weights or options.shard_optimizer:
         moments /= processes
-    return Memory(weights, gradients, ceil(moments), 0, 0, 0)
+    return TrainingMemory(weights, gradients, ceil(moments), 0, 0, 0)
 
 
 def _copies(sizes: _Sizes, lora: LoraOptions | None) -> int:
@@ -202,11 +204,11 @@ def _copies(sizes: _Sizes, lora: LoraOptions | None) -> int:
     return total * sizes.narrow
 
 
-def _tokens(notes: Notes, count: int) -> int:
+def _tokens(notes: NoteLengths, count: int) -> int:
     return notes.shared + count * (notes.tokens - notes.shared)
 
 
-def _attention(sizes: _Sizes, notes: Notes, count: int, flash: bool) -> int:
+def _attention(sizes: _Sizes, notes: NoteLengths, count: int, flash: bool) -> int:
     """What attention keeps: queries, the keys and values of every note's whole context, outputs, log-sums."""
     tokens, contexts = _tokens(notes, count), notes.shared + count * notes.tokens
     if flash:
@@ -242,13 +244,13 @@ def _feed_forward(sizes: _Sizes, rows: int, lora: LoraOptions | None) -> int:
     return _norm(sizes, rows, lora) + gate_up + products
 
 
-def _layer(sizes: _Sizes, notes: Notes, count: int, lora: LoraOptions | None, flash: bool) -> int:
+def _layer(sizes: _Sizes, notes: NoteLengths, count: int, lora: LoraOptions | None, flash: bool) -> int:
     """Bytes that the graph of one layer keeps for ``count`` notes, copies of weights aside."""
     return _last_layer(sizes, notes, count, _tokens(notes, count), lora, flash)
 
 
 def _last_layer(
-    sizes: _Sizes, notes: Notes, count: int, read: int, lora: LoraOptions | None, flash: bool
+    sizes: _Sizes, notes: NoteLengths, count: int, read: int, lora: LoraOptions | None, flash: bool
 ) -> int:
     """The same for a layer of whose output only some rows are read."""
     tokens = _tokens(notes, count)

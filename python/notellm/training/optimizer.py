@@ -10,7 +10,7 @@ from notellm.models.note_model import NoteModel
 from notellm.processes import Processes
 from notellm.training import eight_bits
 from notellm.training.options import TrainOptions
-from notellm.training.sharding import Shards
+from notellm.training.sharding import ShardedModel
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 COUNTER = "step"
@@ -39,7 +39,11 @@ class Optimizer:
     """
 
     def __init__(
-        self, model: NoteModel, options: TrainOptions, processes: Processes, shards: Shards | None = None
+        self,
+        model: NoteModel,
+        options: TrainOptions,
+        processes: Processes,
+        shards: ShardedModel | None = None,
     ) -> None:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.processes = processes

@@ -35,7 +35,7 @@ def twin_of(module: Module) -> Module:
     return twin
 
 
-class Shards:
+class ShardedModel:
     """A model's parameters, divided by rows among processes; scalars such as tau are whole everywhere.
 
     Args:

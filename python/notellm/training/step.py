@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from notellm import _core
+from notellm.language_model import TrainingStates
 from notellm.losses import LossTerm, gcl_term, joint_loss
-from notellm.models.language_model import TrainingStates
 from notellm.models.lora import dropout_seed
 from notellm.models.note_model import NoteModel
 from notellm.precision import compute_dtype
@@ -41,7 +41,7 @@ from notellm.processes import Processes
 from notellm.training.identity import TrainedPairs
 from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses
-from notellm.training.sharding import Shards
+from notellm.training.sharding import ShardedModel
 
 PackedBatch = _core.prompts.PackedBatch
 NOTHING = LossTerm(torch.zeros(()), 0)
@@ -117,15 +117,15 @@ class JointStep:
 
     def __init__(
         self,
-        model: NoteModel | Shards,
+        model: NoteModel | ShardedModel,
         tokenized: "_core.prompts.TokenizedNotes",
         options: TrainOptions,
         processes: Processes,
         pairs: TrainedPairs,
         extra_losses: ExtraLosses | None = None,
     ) -> None:
-        self.shards = model if isinstance(model, Shards) else None
-        self.model = model.twin if isinstance(model, Shards) else model
+        self.shards = model if isinstance(model, ShardedModel) else None
+        self.model = model.twin if isinstance(model, ShardedModel) else model
         self.tokenized = tokenized
         self.options = options
         self.processes = processes

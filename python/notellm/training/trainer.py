@@ -40,7 +40,7 @@ from notellm.training.options import TrainOptions
 from notellm.training.plugins import ExtraLosses, PairChooser, chosen_pairs
 from notellm.training.record import Record, check_extra_losses, step_record
 from notellm.training.schedule import linear_schedule
-from notellm.training.sharding import Shards
+from notellm.training.sharding import ShardedModel
 from notellm.training.step import JointStep
 from notellm.training.validation import Measure
 
@@ -119,7 +119,9 @@ class Trainer:
         self.total_steps = self.options.max_steps or self.options.epochs * self.sampler.steps_per_epoch
         self.warmup_steps = int(self.options.warmup_ratio * self.total_steps)
         is_divided = self.options.shard_weights and self.processes.count > 1
-        self.shards = Shards(model, self.processes) if is_divided else None  # whole between two trainings
+        self.shards = (
+            ShardedModel(model, self.processes) if is_divided else None
+        )  # whole between two trainings
         self.optimizer = Optimizer(model, self.options, self.processes, self.shards)
         self.joint_step = JointStep(
             self.shards or model,

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from model_folders import changed
-from notellm import Decoding, NoteLLM, _core
+from notellm import DecodingOptions, NoteLLM, _core
 from notellm.data import Notes
 from notellm.generation import (
     generate_category,
@@ -49,11 +49,11 @@ def test_categories_are_searched_along_their_trie(tiny_folder, notes, use, instr
     written = generate_category(tiny, notes, categories=CATEGORIES, dtype="fp32")
     assert written == [naive_choice(tiny, notes.take([i]), CATEGORIES) for i in range(len(notes))]
     assert len(set(written)) > 1
-    assert set(generate_category(tiny, notes, categories=CATEGORIES, decoding=Decoding(beams=3))) <= set(
-        CATEGORIES
-    )
     assert set(
-        generate_category(tiny, notes, categories=CATEGORIES, decoding=Decoding(temperature=2.0))
+        generate_category(tiny, notes, categories=CATEGORIES, decoding=DecodingOptions(beams=3))
+    ) <= set(CATEGORIES)
+    assert set(
+        generate_category(tiny, notes, categories=CATEGORIES, decoding=DecodingOptions(temperature=2.0))
     ) <= set(CATEGORIES)
 
 
@@ -84,14 +84,20 @@ def test_known_names_come_back_as_they_were_given_whatever_the_tokenizer_makes_o
 
 
 def test_wide_beams_find_the_best_category(tiny, notes):
-    wide = Decoding(beams=30, length_penalty=0)
+    wide = DecodingOptions(beams=30, length_penalty=0)
     written = generate_category(tiny, notes, categories=CATEGORIES, decoding=wide, dtype="fp32")
     assert written == score_categories(tiny, notes, CATEGORIES, dtype="fp32").best
 
 
 @pytest.mark.parametrize("prompt", ["paper", "release_zh"])
 @pytest.mark.parametrize(
-    "decoding", [Decoding(), Decoding(beams=3), Decoding(temperature=1.0), Decoding(repetition_penalty=2.0)]
+    "decoding",
+    [
+        DecodingOptions(),
+        DecodingOptions(beams=3),
+        DecodingOptions(temperature=1.0),
+        DecodingOptions(repetition_penalty=2.0),
+    ],
 )
 @pytest.mark.parametrize("limit", [9, 48])
 def test_hashtags_come_from_the_vocabulary(tiny_folder, notes, decoding, limit, prompt):
@@ -107,7 +113,11 @@ def test_hashtags_come_from_the_vocabulary(tiny_folder, notes, decoding, limit, 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp64"])
 def test_known_values_in_other_dtypes(tiny, notes, dtype):
-    for decoding in (Decoding(), Decoding(beams=2), Decoding(temperature=1.0, top_p=0.9)):
+    for decoding in (
+        DecodingOptions(),
+        DecodingOptions(beams=2),
+        DecodingOptions(temperature=1.0, top_p=0.9),
+    ):
         tags = generate_hashtags(tiny, notes, 2, vocabulary=VOCABULARY, decoding=decoding, dtype=dtype)
         assert all(set(own) <= set(VOCABULARY) for own in tags)
     exact = score_categories(tiny, notes, CATEGORIES, dtype="fp32").log_probs
@@ -129,7 +139,7 @@ def test_banned_hashtags_are_not_written(tiny, notes):
     assert all(tags and not set(tags) & own for tags, own in zip(others, banned, strict=True))
     nothing = generate_hashtags(tiny, notes, 2, vocabulary=VOCABULARY, banned=[VOCABULARY] * len(notes))
     assert nothing == [[]] * len(notes)
-    drawn = Decoding(temperature=1.0)
+    drawn = DecodingOptions(temperature=1.0)
     some = [VOCABULARY if i % 2 else [] for i in range(len(notes))]
     mixed = generate_hashtags(tiny, notes, 2, vocabulary=VOCABULARY, banned=some, decoding=drawn)
     assert [bool(tags) for tags in mixed] == [not own for own in some]

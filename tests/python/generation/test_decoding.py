@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from notellm import Decoding, _core
+from notellm import DecodingOptions, _core
 from notellm.generation import generate_category, generate_hashtags
 
 pytestmark = pytest.mark.instruction_set
 
-DRAWN = {"decoding": Decoding(temperature=1.5), "seed": 3}
+DRAWN = {"decoding": DecodingOptions(temperature=1.5), "seed": 3}
 
 
 def next_log_probs(model, notes, output=()):
@@ -33,7 +33,7 @@ def decode(model, notes, limit, **options):
         model.prompt.core,
         tokenized,
         model.prompt.rows(tokenized, range(len(notes)), mode="generate"),
-        Decoding(max_new_tokens=limit, **options),
+        DecodingOptions(max_new_tokens=limit, **options),
         compute=torch.float32,
         **of_the_call,
     )
@@ -62,14 +62,14 @@ def test_draws_depend_on_seed_and_prompt_alone(tiny, notes):
     assert alone == together
     twice = generate_category(tiny, notes.take([4, 2, 4]), **DRAWN, dtype="fp32")
     assert twice == [together[4], together[2], together[4]]
-    other = generate_category(tiny, notes, decoding=Decoding(temperature=1.5), seed=4)
+    other = generate_category(tiny, notes, decoding=DecodingOptions(temperature=1.5), seed=4)
     assert sum(a != b for a, b in zip(together, other, strict=True)) > len(notes) / 2
 
 
 def test_a_narrow_draw_is_greedy(tiny, notes):
     greedy = generate_category(tiny, notes, dtype="fp32")
     for narrow in ({"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-4}, {"temperature": 1e-6}):
-        decoding = Decoding(**{"temperature": 1.0} | narrow)
+        decoding = DecodingOptions(**{"temperature": 1.0} | narrow)
         assert generate_category(tiny, notes, decoding=decoding, dtype="fp32") == greedy
 
 
@@ -104,7 +104,7 @@ def test_beams_find_what_a_naive_beam_search_finds(tiny, notes, use, instruction
 
 
 def test_beams_do_not_depend_on_the_batch(tiny, notes):
-    options = {"decoding": Decoding(beams=3), "max_new_tokens": 6, "dtype": "fp32"}
+    options = {"decoding": DecodingOptions(beams=3), "max_new_tokens": 6, "dtype": "fp32"}
     together = generate_hashtags(tiny, notes, 2, **options)
     small = generate_hashtags(tiny, notes, 2, batch_tokens=1, **options)
     assert small == together

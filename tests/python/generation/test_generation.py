@@ -5,7 +5,7 @@ import torch
 
 from notellm import _core
 from notellm.data import Notes
-from notellm.generation import Decoding, generate_category, generate_hashtags
+from notellm.generation import DecodingOptions, generate_category, generate_hashtags
 
 pytestmark = pytest.mark.instruction_set
 
@@ -37,7 +37,7 @@ def decode(model, notes, rows, limit, batch_tokens=8192):
         model.prompt.core,
         model.prompt.tokenize(notes),
         rows,
-        Decoding(max_new_tokens=limit, batch_tokens=batch_tokens),
+        DecodingOptions(max_new_tokens=limit, batch_tokens=batch_tokens),
         compute=torch.float32,
     )
 

@@ -15,7 +15,7 @@ from notellm import LoraOptions, NoteLLM, NotSupportedError, Trainer, TrainOptio
 from notellm.errors import DataError
 from notellm.generation import score_categories
 from notellm.processes import Processes
-from notellm.training.sharding import Shards
+from notellm.training.sharding import ShardedModel
 from samples import CATEGORIES, make_notes
 
 NEAR = 1e-5
@@ -286,7 +286,7 @@ def test_what_is_not_there_is_refused(gemma, tmp_path, monkeypatch):
     with pytest.raises(
         NotSupportedError, match="shard_weights: the core must compute the model, but it is a Transf"
     ):
-        Shards(model, Processes.current())
+        ShardedModel(model, Processes.current())
     model.add_lora(LoraOptions(r=1))
     with pytest.raises(ValueError, match="must be without LoRA, but has it"):
         model.add_lora()

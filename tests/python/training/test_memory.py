@@ -16,7 +16,7 @@ from notellm.models import lora as adapters
 from notellm.models.adapter import LoraOptions
 from notellm.models.decoder import Decoder
 from notellm.training import TrainOptions
-from notellm.training.memory import Notes, training_memory
+from notellm.training.memory import NoteLengths, training_memory
 
 ROOT = Path(__file__).parents[3]
 HF = TINY | {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 3, "head_dim": 16}
@@ -67,7 +67,7 @@ def graph_bytes(decoder, notes, dtype, *, has_dropout, checkpoint=False):
     return sum(tensor.untyped_storage().nbytes() for place, tensor in held.items() if place not in fixed)
 
 
-@pytest.mark.parametrize("notes", [Notes(40, 0, 3), Notes(60, 25, 5)], ids=["apart", "shared"])
+@pytest.mark.parametrize("notes", [NoteLengths(40, 0, 3), NoteLengths(60, 25, 5)], ids=["apart", "shared"])
 @pytest.mark.parametrize("dtype", ["fp64", "fp32", NATIVE_BF16])
 @pytest.mark.parametrize("lora", LORA, ids=["all", "lora", "dropout", "frozen", "some"])
 def test_graphs_hold_what_is_computed(lora, dtype, notes, use):
@@ -81,7 +81,7 @@ def test_graphs_hold_what_is_computed(lora, dtype, notes, use):
 
 def test_checkpointed_layers_hold_their_inputs_and_one_layer(use):
     use("none")
-    notes, rows = Notes(40, 0, 39), COUNT * 40  # all rows are read: the last layer is like the others
+    notes, rows = NoteLengths(40, 0, 39), COUNT * 40  # all rows are read: the last layer is like the others
     options = {"pairs_per_step": COUNT // 2, "dtype": "fp32"}
 
     def computed(layers, **changes):
@@ -108,7 +108,7 @@ def test_weights_gradients_and_moments_are_those_of_a_model(lora, tiny_folder):
     computed = training_memory(
         trainer.model.hf_config,
         trainer.options,
-        Notes(),
+        NoteLengths(),
         lora=None if lora is None else LoraOptions(**lora),
         dim=trainer.model.dim,
     )
@@ -158,7 +158,7 @@ def test_a_step_takes_what_is_computed_and_the_temporaries_of_one_operation(
     alone = sum(len(pack(trainer.tokenized, rows[i : i + 1], mode=mode).tokens) for i in range(count))
     # as if all shared one beginning, of a length by which tokens are saved as they are here
     shared = round((alone - len(together.tokens)) / (count - 1))
-    notes = Notes(round(alone / count), shared, round(len(together.labels) / count))
+    notes = NoteLengths(round(alone / count), shared, round(len(together.labels) / count))
     adapters = None if lora is None else LoraOptions(**lora)
     computed = training_memory(
         trainer.model.hf_config, trainer.options, notes, lora=adapters, dim=6, flash=False
@@ -169,7 +169,9 @@ def test_a_step_takes_what_is_computed_and_the_temporaries_of_one_operation(
 
 def test_processes_divide_what_their_options_say():
     alone, optimizer, weights = (
-        training_memory(HF, TrainOptions(pairs_per_step=8, dtype="fp32", **options), Notes(), processes=count)
+        training_memory(
+            HF, TrainOptions(pairs_per_step=8, dtype="fp32", **options), NoteLengths(), processes=count
+        )
         for count, options in ((1, {}), (4, {"shard_optimizer": True}), (4, {"shard_weights": True}))
     )
     assert optimizer.weights == alone.weights
@@ -182,7 +184,10 @@ def test_processes_divide_what_their_options_say():
 def test_a_micro_batch_is_no_larger_than_the_step(processes, most):
     whole, larger = (
         training_memory(
-            HF, TrainOptions(pairs_per_step=8, dtype="fp32", micro_pairs=micro), Notes(), processes=processes
+            HF,
+            TrainOptions(pairs_per_step=8, dtype="fp32", micro_pairs=micro),
+            NoteLengths(),
+            processes=processes,
         )
         for micro in (most, 64)
     )
@@ -191,7 +196,7 @@ def test_a_micro_batch_is_no_larger_than_the_step(processes, most):
 
 def test_8_bits_are_a_quarter_and_the_scales():
     full, narrow = (
-        training_memory(HF, TrainOptions(dtype="fp32", moments=moments), Notes())
+        training_memory(HF, TrainOptions(dtype="fp32", moments=moments), NoteLengths())
         for moments in ("full", "8bit")
     )
     assert narrow.moments == pytest.approx(full.moments * (1 + 4 / 256) / 4)
@@ -199,7 +204,7 @@ def test_8_bits_are_a_quarter_and_the_scales():
 
 def test_auto_is_no_dtype():
     with pytest.raises(ValueError, match="dtype must be one of fp64, fp32, bf16, but is 'auto'"):
-        training_memory(HF, TrainOptions(), Notes())
+        training_memory(HF, TrainOptions(), NoteLengths())
 
 
 def test_the_page_has_the_table():

@@ -10,7 +10,7 @@ from joint_training import NOTES, Run, every_third, make_trainer, spread, train
 from notellm.embedding import embed
 from notellm.errors import DataError, NotSupportedError
 from notellm.models.notellm import NoteLLM
-from notellm.models.pooling import mean_pooling
+from notellm.pooling import mean_pooling
 from notellm.training import Trainer, TrainOptions
 from samples import make_notes
 

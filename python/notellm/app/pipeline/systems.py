@@ -15,11 +15,11 @@ from notellm.app.pipeline.models import MODEL, load_backbone, load_trained
 from notellm.app.pipeline.texts import full_texts, truncated_texts
 from notellm.app.run import RunFolder
 from notellm.baselines import Bm25Index, SparseIndex, TfidfIndex
+from notellm.data.fingerprint import notes_fingerprint
 from notellm.data.named_notes import naming_notes
 from notellm.data.notes import Notes
 from notellm.embedding import embed, truncated, warn_of_dim
 from notellm.evaluation import NAMES
-from notellm.data.fingerprint import notes_fingerprint
 from notellm.int8 import from_int8, to_int8
 from notellm.io.fingerprints import json_fingerprint
 from notellm.models.note_model import NoteModel

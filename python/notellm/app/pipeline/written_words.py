@@ -13,9 +13,9 @@ from notellm.app.pipeline.data import IntArray
 from notellm.app.pipeline.generating import Describer
 from notellm.app.pipeline.models import MODEL, load_backbone, load_trained
 from notellm.app.run import RunFolder
+from notellm.data.fingerprint import notes_fingerprint
 from notellm.data.notes import Notes
 from notellm.errors import DataError
-from notellm.data.fingerprint import notes_fingerprint
 from notellm.io.files import atomic_write
 from notellm.io.fingerprints import json_fingerprint
 from notellm.io.json_files import read_json_lines

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 from notellm import _core
 from notellm.embedding import embed_in_batches
 from notellm.errors import NotSupportedError
+from notellm.language_model import EmbedCall, Embedded, ScoreCall, ScoredValues, WriteCall
 from notellm.losses import LossTerm, csft_term
 from notellm.models import backbone, notellm_folder
 from notellm.models.adapter import LoraOptions
@@ -26,10 +27,9 @@ from notellm.models.fallback.padding import (
 )
 from notellm.models.fallback.reading import Read, quietly, read
 from notellm.models.fallback.writing import score, write
-from notellm.models.language_model import EmbedCall, Embedded, ScoreCall, ScoredValues, WriteCall
 from notellm.models.note_model import IntArray, NoteModel
 from notellm.models.options import TRANSFORMERS
-from notellm.models.pooling import PoolingFn
+from notellm.pooling import PoolingFn
 from notellm.precision import Dtype, compute_dtype, multiplies_bf16
 from notellm.prompts import PromptConfig
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from notellm import _core
 from notellm.errors import NotSupportedError
+from notellm.language_model import ScoredValues
 from notellm.models.fallback.padding import batches_by_length
-from notellm.models.language_model import ScoredValues
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt
 from notellm.prompts.tokenizing import token_lists

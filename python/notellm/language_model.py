@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from notellm.models.pooling import PoolingFn
+from notellm.pooling import PoolingFn
 from notellm.progress import ProgressFn
 from notellm.prompts import Prompt
 
