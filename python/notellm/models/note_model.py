@@ -155,7 +155,7 @@ class NoteModel(nn.Module, LanguageModel):
             config = PromptConfig.from_dict(extra["prompt"], where=where)
         model = cls._on(found, config, dim=extra["dim"], tau=tau, pooling=pooling or extra["pooling"])
         model.nested_dims = tuple(extra["nested_dims"])
-        model._load_own_parameters(path)
+        model._load_own_parameters(path, seed)
         return model.eval()
 
     # What depends on who computes, beside the methods of LanguageModel.
@@ -254,10 +254,13 @@ class NoteModel(nn.Module, LanguageModel):
         for name, content in model_folder.completed(self._kept, hf, self.tokenizer, self.end_tokens).items():
             (target / name).write_bytes(content)
 
-    def _load_own_parameters(self, path: Path) -> None:
+    def _load_own_parameters(self, path: Path, seed: int) -> None:
         """Reads the weights that `_save_own` wrote."""
         file = path / notellm_folder.EXTRA_WEIGHTS
         own, parameters = notellm_folder.read_own(path), self.own_parameters()
+        if "projection.weight" not in own and not file.exists():  # it was not exported: it begins anew
+            self._draw_projection(seed)
+            own["projection.weight"] = self.projection_weight.detach()
         tensors.check_places(own, parameters, file)
         for name, parameter in parameters.items():
             model_folder.load_tensor(parameter, own[name], name, file)

@@ -13,7 +13,7 @@ from torch import Tensor
 from notellm.errors import DataError
 from notellm.io.files import atomic_folder
 from notellm.io.home import expanded
-from notellm.io.json_files import read_json_object
+from notellm.io.json_files import read_json_object, read_text
 from notellm.io.json_tree import Node, shortened
 from notellm.losses import nested_dims_fault
 from notellm.models import folder as model_folder
@@ -28,12 +28,14 @@ FORMAT = 2
 EXTRA_CONFIG, EXTRA_WEIGHTS = "notellm.json", "notellm.safetensors"
 DENSE = "2_Dense"
 """The projection's folder in a folder of sentence-transformers."""
+MODULES = "modules.json"
+"""What such a folder consists of."""
 
 _WRITTEN = (
     *model_folder.KEPT,
     *("config.json", "tokenizer.json", "model.safetensors*", "model-*.safetensors"),
     *(EXTRA_CONFIG, EXTRA_WEIGHTS, "README.md"),
-    *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    *(MODULES, "sentence_bert_config.json", "config_sentence_transformers.json"),
     *("1_Pooling", DENSE, "[0-9]_Normalize"),
     *("model.gguf", "projection.npy"),
     # where sentence-transformers has saved an export again
@@ -151,19 +153,22 @@ def read_own(path: Path) -> dict[str, Tensor]:
     """The parameters of a NoteLLM folder that are not the backbone's, by name.
 
     Where sentence-transformers has saved an exported model again, its Dense module is the projection, and there is no
-    tau: it begins anew.
+    tau: it begins anew. Without such a module vectors are not projected, and there is no projection either.
 
     Raises:
         DataError: If they are missing or damaged.
     """
-    dense = path / DENSE
-    if (path / EXTRA_WEIGHTS).exists() or not (dense / model_folder.SINGLE).exists():
+    if (path / EXTRA_WEIGHTS).exists():
         return model_folder.read_weights(path, single=EXTRA_WEIGHTS)
-    found = {
-        name.replace("linear.", "projection."): value
-        for name, value in model_folder.read_weights(dense).items()
-    }
-    return found | {"tau": torch.tensor(ModelOptions.tau)}
+    if not (path / MODULES).exists():
+        raise DataError(
+            f"{path}: must have {EXTRA_WEIGHTS}, or {MODULES} of sentence-transformers, but has neither; try a whole "
+            "copy of the folder"
+        )
+    is_projected = f'"{DENSE}"' in read_text(path / MODULES)
+    found = model_folder.read_weights(path / DENSE) if is_projected else {}
+    own = {name.replace("linear.", "projection."): value for name, value in found.items()}
+    return own | {"tau": torch.tensor(ModelOptions.tau)}
 
 
 def check_asked(
