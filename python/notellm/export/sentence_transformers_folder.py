@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from notellm.errors import NotSupportedError
 from notellm.export.text_form import text_form, text_tokenizer
-from notellm.io.json_files import read_json_object
+from notellm.io.json_files import maybe_json_object, read_json_object
 from notellm.models.backbone import CONFIG
 from notellm.models.folder import SINGLE
 from notellm.models.notellm import NoteLLM
@@ -23,6 +23,8 @@ __all__ = ["export_sentence_transformers"]
 TAKES = ("notes", "text")
 PROMPT_NAME = "note"
 """The named prompt of a model that takes text; sentence-transformers puts it before each text."""
+
+TOKENS_MAP = "special_tokens_map.json"
 
 _NAMES = "sentence_transformers.models"
 """Where its modules are named in folders; newer versions keep the older name."""
@@ -128,7 +130,10 @@ def _write_text_form(model: NoteLLM, folder: Path) -> int:
     form = text_form(model.prompt)
     text_tokenizer(model.prompt, model.tokenizer).save(str(folder / "tokenizer.json"))
     path = folder / "tokenizer_config.json"
-    config = read_json_object(path)
+    config = read_json_object(path) | (
+        maybe_json_object(folder / TOKENS_MAP) or {}
+    )  # which wins in transformers
+    (folder / TOKENS_MAP).unlink(missing_ok=True)
     for name in ("add_bos_token", "add_eos_token", "add_prefix_space", "chat_template"):
         config.pop(name, None)  # with these transformers may put together another tokenizer
     (folder / "chat_template.jinja").unlink(missing_ok=True)
@@ -138,12 +143,20 @@ def _write_text_form(model: NoteLLM, folder: Path) -> int:
         "model_max_length": longest,
         "padding_side": "right",
         "truncation_side": "right",
-        "pad_token": config.get("pad_token") or model.tokenizer.id_to_token(model.eos_token_id),
+        "pad_token": _pad_token(model, config.get("pad_token")),
         # names of special tokens in a text are text, as in notes; but the prompt itself may have such tokens
         "split_special_tokens": not _has_special(model, form.beginning),
     }
     _write(path, config)
     return longest
+
+
+def _pad_token(model: NoteLLM, given: Any) -> str:
+    """The configured one, given as text or as an object; the end token in place of one without a row in the model."""
+    name = given.get("content") if isinstance(given, dict) else given
+    if isinstance(name, str) and model.tokenizer.token_to_id(name) is not None:
+        return name
+    return str(model.tokenizer.id_to_token(model.eos_token_id))
 
 
 def _has_special(model: NoteLLM, text: str) -> bool:
