@@ -119,6 +119,11 @@ def _as_notes(inputs: Sequence[Any]) -> Notes:
                     f"NoteTransformer: {name} of a note must be a {kind.__name__}, but that of number {row} is "
                     f"{note[name]!r}"
                 )
+        for topic in note.get("topics", []):
+            if not isinstance(topic, str):
+                raise DataError(
+                    f"NoteTransformer: topics of a note must be texts, but one of number {row} is {topic!r}"
+                )
     return Notes(
         ids=[str(row) for row in range(len(inputs))],
         titles=[note.get("title", "") for note in inputs],

@@ -94,6 +94,9 @@ class Prompt:
 
         Returns:
             The N tokenised notes, in the same order.
+
+        Raises:
+            DataError: If a field is no Unicode text; names the note by its number.
         """
         return tokenize_notes(self.piece_tokenizer, self.config, notes, progress)
 

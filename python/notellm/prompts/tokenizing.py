@@ -15,6 +15,7 @@ from notellm._core.prompts import TokenizedNotes, TokenLists
 from notellm.errors import DataError
 from notellm.hashtags import HashtagRule, one_line
 from notellm.hashtags import clean_hashtags as clean_by_rule
+from notellm.io.json_tree import shortened
 from notellm.progress import ProgressFn
 from notellm.prompts.config import PromptConfig
 
@@ -180,11 +181,12 @@ def tokenize_notes(
     total = len(notes.titles)
     for begin in range(0, total, NOTES_PER_CHUNK):
         chunk = slice(begin, begin + NOTES_PER_CHUNK)
-        titles.extend(encode(notes.titles[chunk], limit=config.title_tokens))
-        contents.extend(encode(notes.contents[chunk], limit=config.content_tokens))
-        categories.extend(encode(notes.categories[chunk]))
-        tags = [clean_hashtags(topics, config) for topics in notes.topics[chunk]]
-        hashtags.extend(encode(list(chain.from_iterable(tags))))
+        with _naming_no_text(notes, range(total)[chunk]):
+            titles.extend(encode(notes.titles[chunk], limit=config.title_tokens))
+            contents.extend(encode(notes.contents[chunk], limit=config.content_tokens))
+            categories.extend(encode(notes.categories[chunk]))
+            tags = [clean_hashtags(topics, config) for topics in notes.topics[chunk]]
+            hashtags.extend(encode(list(chain.from_iterable(tags))))
         for own in tags:
             hashtag_offsets.append(hashtag_offsets[-1] + len(own))
         if progress is not None:
@@ -196,6 +198,31 @@ def tokenize_notes(
         hashtags.build(),
         np.asarray(hashtag_offsets, dtype=np.int64),
     )
+
+
+@contextmanager
+def _naming_no_text(notes: NoteTexts, rows: range) -> Iterator[None]:
+    """Names the note, where there is what Python and the library of tokenizers do not take as text."""
+    try:
+        yield
+    except (TypeError, AttributeError):
+        for row in rows:
+            fields = {
+                "title": [notes.titles[row]],
+                "content": [notes.contents[row]],
+                "hashtag": notes.topics[row],
+            }
+            for name, values in (fields | {"category": [notes.categories[row]]}).items():
+                for value in values:
+                    _check_text(value, f"{name} of note {row}")
+        raise
+
+
+def _check_text(value: object, what: str) -> None:
+    if not isinstance(value, str):
+        raise DataError(f"tokenize: {what} must be text, but is {shortened(value)}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise DataError(f"tokenize: {what} must be Unicode text, but is {shortened(value)}")
 
 
 def token_lists(lists: Iterable[Sequence[int]]) -> TokenLists:

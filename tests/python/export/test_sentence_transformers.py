@@ -108,11 +108,11 @@ def test_texts_get_nearly_the_same(model, notes, tmp_path):
         "notellm" in entry["type"] for entry in json.loads((tmp_path / "exported/modules.json").read_text())
     )
     close(torch.from_numpy(theirs.encode(note_texts(model, few))), model.embed(few, dtype="fp32"))
-    long = note_texts(model, notes)[11]
+    long = note_texts(model, notes)[11] * 9
     ids = theirs.preprocess([long], prompt=theirs.prompts.get("note"))["input_ids"][0].tolist()
     form = text_form(model.prompt)
     assert ids[-len(form.end) :] == list(form.end)  # is there although the text is cut
-    assert len(ids) == form.most_tokens
+    assert len(ids) == min(form.most_tokens, model.model.config.max_positions)
     # names of special tokens in a text are text
     inside = theirs.preprocess(["a<|end|>b"], prompt="")["input_ids"][0].tolist()
     assert (
@@ -121,9 +121,33 @@ def test_texts_get_nearly_the_same(model, notes, tmp_path):
     )
 
 
+@pytest.mark.parametrize("form", ["text", "object", "map"])
+@pytest.mark.parametrize("name", ["<pad>", "<|end|>"])
+def test_a_pad_token_that_the_tokenizer_lacks_is_not_taken(name, form, tiny_folder, notes, tmp_path):
+    folder = changed(tiny_folder, tmp_path / "backbone")
+    token = {"__type": "AddedToken", "content": name, "lstrip": False, "rstrip": False, "special": True}
+    file = "special_tokens_map.json" if form == "map" else "tokenizer_config.json"
+    (folder / file).write_text(json.dumps({"pad_token": token if form == "object" else name}))
+    model = NoteLLM.from_pretrained(folder, dim=6)
+    export_sentence_transformers(model, tmp_path / "exported", takes="text")
+    theirs, few = loaded(tmp_path / "exported"), notes.take(range(1, 11))
+    close(torch.from_numpy(theirs.encode(note_texts(model, few))), model.embed(few, dtype="fp32"))
+    assert theirs.tokenizer.pad_token == "<|end|>"
+
+
 def test_states_are_not_projected_where_no_projection_was_trained(tiny, notes, tmp_path):
     export_sentence_transformers(tiny, tmp_path / "exported", projected=False)
     close(encoded(loaded(tmp_path / "exported"), notes), tiny.embed(notes, projected=False, dtype="fp32"))
+    loaded(tmp_path / "exported").save(str(tmp_path / "saved"), create_model_card=False)
+    again = NoteLLM.from_pretrained(tmp_path / "saved")
+    assert again.dim == tiny.dim
+    close(again.embed(notes, dtype="fp32", projected=False), tiny.embed(notes, dtype="fp32", projected=False))
+    assert again.projection_weight.std() > 0  # begins anew
+    (tmp_path / "saved" / "modules.json").unlink()
+    with pytest.raises(
+        DataError, match=r"saved: must have notellm\.safetensors, or modules\.json of .* but has neither"
+    ):
+        NoteLLM.from_pretrained(tmp_path / "saved")
 
 
 def test_the_first_numbers(tiny, notes, tmp_path):
@@ -159,6 +183,8 @@ def test_processes_of_a_pool_get_the_module(tiny, notes, tmp_path):
         (["a text"], r"each input must be a note .* but number 0 is 'a text'; try an export that takes text"),
         ([{"title": "a"}, {"title": 3}], r"title of a note must be a str, but that of number 1 is 3"),
         ([{"topics": "one"}], r"topics of a note must be a list, but that of number 0 is 'one'"),
+        ([{"topics": ["a", 2024]}], r"topics of a note must be texts, but one of number 0 is 2024"),
+        ([{"title": "a\ud800"}], r"title of note 0 must be Unicode text, but is 'a\\ud800'"),
     ],
 )
 def test_what_is_no_note_is_refused(inputs, message, tiny, tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from notellm.data.notes import Notes
 from notellm.errors import ConfigError, DataError
 from notellm.prompts import Prompt, load_prompt
 from notellm.prompts.tokenizing import (
@@ -220,3 +221,21 @@ def test_a_separator_without_tokens_is_refused(tokenizer):
     emb, eos = tokenizer.token_to_id("[EMB]"), tokenizer.token_to_id("</s>")
     with pytest.raises(ConfigError, match="the tokenizer must have tokens for ','"):
         Prompt(load_prompt("paper"), tokenizer, emb_token_id=emb, eos_token_id=eos)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("titles", "a\ud800", r"title of note 1 must be Unicode text, but is 'a\\ud800'"),
+        ("contents", "\udfff" + "b" * 5000, r"content of note 1 must be Unicode text, but is '\\udfffbbb"),
+        ("categories", "\udc80", r"category of note 1 must be Unicode text, but is '\\udc80'"),
+        ("topics", ["a", "\udc80"], r"hashtag of note 1 must be Unicode text, but is '\\udc80'"),
+        ("topics", ["a", 2024], r"hashtag of note 1 must be text, but is 2024"),
+        ("titles", None, r"title of note 1 must be text, but is None"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_its_note(field, value, problem, paper):
+    columns = {"titles": ["", "b"], "contents": ["", "c"], "topics": [[], ["d"]], "categories": ["", "e"]}
+    columns[field] = [columns[field][0], value]
+    with pytest.raises(DataError, match=f"tokenize: {problem}"):
+        paper.tokenize(Notes(["x", "y"], **columns))
