@@ -14,11 +14,14 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "notellm/mining/cooccurrence.h"
 #include "notellm/retrieval/rank.h"
 #include "notellm/run/run_options.h"
+#include "notellm/util/check.h"
 
 namespace {
 
@@ -26,27 +29,58 @@ struct Log {
   std::vector<int64_t> users, notes, times;
 };
 
-Log read_log(const char* path) {
-  std::ifstream file(path);
+constexpr const char* kUnreadable = "must be a file that can be read, but is not";
+
+[[noreturn]] void refuse(const std::string& where, const std::string& what) {
+  throw notellm::DataError(where + ": " + what);
+}
+
+std::ifstream opened(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) refuse(path, kUnreadable);
+  return file;
+}
+
+Log read_log(const std::string& path) {
+  std::ifstream file = opened(path);
   Log log;
-  for (int64_t user, note, time; file >> user >> note >> time;) {
+  int64_t number = 0;
+  for (std::string line; std::getline(file, line);) {
+    ++number;
+    std::istringstream fields(line);
+    int32_t user = -1, note = -1;
+    int64_t time = 0;
+    const bool is_whole = (fields >> user >> note >> time) && (fields >> std::ws).eof();
+    if (!is_whole || user < 0 || note < 0) {
+      refuse(path + ":" + std::to_string(number),
+             "must be 'user note time', whole numbers of which the first two are in [0, 2^31), but "
+             "is '" +
+                 line + "'");
+    }
     log.users.push_back(user);
     log.notes.push_back(note);
     log.times.push_back(time);
   }
+  if (log.users.empty()) refuse(path, "must have a line for every event, but has none");
   return log;
 }
 
 int64_t count_of(const std::vector<int64_t>& indices) {
-  return indices.empty() ? 0 : *std::ranges::max_element(indices) + 1;
+  return *std::ranges::max_element(indices) + 1;
 }
 
-at::Tensor read_vectors(const char* path, int64_t notes) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  const auto numbers = static_cast<int64_t>(file.tellg()) / static_cast<int64_t>(sizeof(float));
-  at::Tensor vectors = at::empty({notes, numbers / notes});
+at::Tensor read_vectors(const std::string& path, int64_t notes) {
+  std::ifstream file = opened(path);
+  file.seekg(0, std::ios::end);
+  const auto bytes = static_cast<int64_t>(file.tellg());
+  const int64_t column = notes * static_cast<int64_t>(sizeof(float));
+  if (bytes <= 0 || bytes % column != 0) {
+    refuse(path, "must have rows of fp32 numbers for the " + std::to_string(notes) +
+                     " notes of the log, but has " + std::to_string(bytes) + " bytes");
+  }
+  at::Tensor vectors = at::empty({notes, bytes / column});
   file.seekg(0);
-  file.read(static_cast<char*>(vectors.data_ptr()), numbers * static_cast<int64_t>(sizeof(float)));
+  if (!file.read(static_cast<char*>(vectors.data_ptr()), bytes)) refuse(path, kUnreadable);
   return vectors;
 }
 
@@ -86,6 +120,7 @@ void run(char** arguments) {
     output << sources[i] << ' ' << targets[i] << ' ' << score << ' '
            << ranks.greater.data_ptr<int64_t>()[i] << '\n';
   }
+  if (!output.flush()) refuse(arguments[4], "must be written, but cannot be");
 }
 
 }  // namespace

@@ -92,3 +92,43 @@ def test_the_example_names_what_is_wrong(program, tmp_path):
     assert done.stderr == (
         f"mine_and_rank: {tmp_path / 'config.yaml'}:{line}: mining.top must be an integer, but is many\n"
     )
+
+
+LOG = "0 0 5\n0 1 6\n1 0 5\n1 1 7\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"log": None}, "{log}: must be a file that can be read, but is not"),
+        ({"log": ""}, "{log}: must have a line for every event, but has none"),
+        ({"log": "user note time\n" + LOG}, "{log}:1: must be {three}, but is 'user note time'"),
+        ({"log": LOG + "2 0 2.5\n" + LOG}, "{log}:5: must be {three}, but is '2 0 2.5'"),
+        ({"log": LOG + "0 1\n"}, "{log}:5: must be {three}, but is '0 1'"),
+        ({"log": "0 1 2 3\n"}, "{log}:1: must be {three}, but is '0 1 2 3'"),
+        ({"log": "0 -1 2\n"}, "{log}:1: must be {three}, but is '0 -1 2'"),
+        ({"log": "9999999999 1 2\n"}, "{log}:1: must be {three}, but is '9999999999 1 2'"),
+        ({"vectors": None}, "{vectors}: must be a file that can be read, but is not"),
+        ({"vectors": b""}, "{vectors}: {rows}, but has 0 bytes"),
+        ({"vectors": bytes(20)}, "{vectors}: {rows}, but has 20 bytes"),
+        ({"out": "/dev/full"}, "/dev/full: must be written, but cannot be"),
+        ({"out": "none/out.txt"}, "none/out.txt: must be written, but cannot be"),
+    ],
+)
+def test_the_example_says_which_file_is_wrong(program, tmp_path, files, message):
+    (tmp_path / "config.yaml").write_text(to_yaml(compose(["mining.lower=0"])), encoding="utf-8")
+    contents = {"log": LOG, "vectors": np.ones((2, 3), np.float32).tobytes(), "out": "out.txt"} | files
+    for name in ("log", "vectors"):
+        if (content := contents[name]) is not None:
+            (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    arguments = [tmp_path / name for name in ("config.yaml", "log", "vectors")]
+    done = subprocess.run(
+        [program, *arguments, contents["out"]], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    expected = message.format(
+        log=tmp_path / "log",
+        vectors=tmp_path / "vectors",
+        three="'user note time', whole numbers of which the first two are in [0, 2^31)",
+        rows="must have rows of fp32 numbers for the 2 notes of the log",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"mine_and_rank: {expected}\n")
