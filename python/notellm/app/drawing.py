@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from notellm.errors import NotSupportedError
+from notellm.optional import importing
 
 
 def load_matplotlib(where: str) -> ModuleType:
@@ -14,12 +14,8 @@ def load_matplotlib(where: str) -> ModuleType:
     Raises:
         NotSupportedError: If it is not installed.
     """
-    try:
+    with importing(where, "matplotlib"):
         import matplotlib
         import matplotlib.figure
-    except ImportError as error:
-        raise NotSupportedError(
-            f"{where}: matplotlib must be installed to draw, but is not; try `pip install matplotlib`"
-        ) from error
     module: ModuleType = matplotlib
     return module

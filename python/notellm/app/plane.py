@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from notellm.errors import NotSupportedError
+from notellm.optional import importing
 
 __all__ = ["METHODS", "on_a_plane", "turned"]
 
@@ -38,12 +38,8 @@ def on_a_plane(vectors: Tensor, method: str = "tsne", *, where: str) -> Points:
     axes = _on_principal_axes(rows)
     if method == "pca" or len(rows) < 4:
         return axes
-    try:
+    with importing(where, "scikit-learn", module="sklearn", otherwise="method pca"):
         from sklearn.manifold import TSNE
-    except ImportError as error:
-        raise NotSupportedError(
-            f"{where}: scikit-learn must be installed for t-SNE, but is not; try `pip install scikit-learn`"
-        ) from error
     spread = axes[:, 0].std() or 1.0
     begin = (axes / spread * 1e-4).astype(np.float32)  # small, as scikit-learn's own beginning is
     reducer = TSNE(metric="cosine", init=begin, perplexity=min(30.0, (len(rows) - 1) / 3), random_state=0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from notellm.baselines.sparse import SparseIndex
-from notellm.errors import NotSupportedError
+from notellm.optional import importing
 from notellm.text import TERMS, check_analyzer, cut_by
 from notellm.text.tokenizers import Tokenizer
 
@@ -111,12 +111,8 @@ def _fit(
     options: Mapping[str, Any],
     stop_words: str | None = None,
 ) -> _Fitted:
-    try:
+    with importing(where, "scikit-learn", module="sklearn"):
         from sklearn.feature_extraction import text as sklearn_text
-    except ImportError as error:
-        raise NotSupportedError(
-            f"{where}: scikit-learn must be installed, but is not; try `pip install scikit-learn`"
-        ) from error
     check_analyzer(analyzer, where)
     cut = TERMS[analyzer]
     if stop_words not in (None, "english"):

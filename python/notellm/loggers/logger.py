@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from notellm.errors import NotSupportedError
 from notellm.loggers.about import About
+from notellm.optional import importing
 
 Record = Mapping[str, Any]
 """The numbers of a step, by name, with its number ``step``; None where there is none."""
@@ -60,10 +60,5 @@ def package(name: str, logger: str) -> Any:
     Raises:
         NotSupportedError: If it is not installed.
     """
-    try:
+    with importing("train.loggers", name, install=f"'notellm[{logger}]'", otherwise="leave it out"):
         return import_module(name)
-    except ImportError as error:
-        raise NotSupportedError(
-            f"train.loggers: {logger} must have its package, but {error}; try pip install 'notellm[{logger}]', or "
-            "leave it out"
-        ) from None

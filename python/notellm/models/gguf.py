@@ -16,6 +16,7 @@ from notellm.errors import DataError, NotSupportedError
 from notellm.io.files import atomic_folder
 from notellm.io.home import expanded
 from notellm.models.folder import check_tensor
+from notellm.optional import importing
 from notellm.progress import ProgressFn
 
 __all__ = ["gguf_to_folder"]
@@ -125,12 +126,8 @@ class _Source:
     """The key-value pairs and tensors of one GGUF file, with errors that name it."""
 
     def __init__(self, path: Path) -> None:
-        try:
+        with importing(str(path), "gguf"):
             import gguf
-        except ImportError as error:
-            raise NotSupportedError(
-                f"{path}: reading GGUF needs the gguf package; try `pip install gguf`"
-            ) from error
         if not path.is_file():
             raise FileNotFoundError(f"{path}: must be a GGUF file, but does not exist")
         self.path = path

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from notellm.data.notes import Notes
-from notellm.errors import DataError, NotSupportedError
+from notellm.errors import DataError
+from notellm.optional import importing
 from notellm.pools.making import MakeShard, Workshop
 from notellm.pools.shards import Plan, Shards
 from notellm.progress import ProgressFn
@@ -218,13 +219,9 @@ def _told(error: Exception) -> str:
 
 
 def _ray() -> Any:
-    try:
+    with importing("the engine ray", "ray", install="'notellm[ray]'"):
         import ray
         import ray.exceptions
-    except ImportError:
-        raise NotSupportedError(
-            "ray: the engine needs the package ray, but it is not installed; try `pip install 'notellm[ray]'`"
-        ) from None
     return ray
 
 

@@ -4,18 +4,13 @@ import logging
 from functools import cache
 from typing import Any
 
-from notellm.errors import NotSupportedError
+from notellm.optional import importing
 
 
 @cache
 def _jieba() -> Any:
-    try:
+    with importing("the analyzer 'jieba'", "jieba", otherwise="'auto', which cuts Chinese into characters"):
         import jieba
-    except ImportError:
-        raise NotSupportedError(
-            "text: the analyzer 'jieba' must have the package jieba, but it is not installed; "
-            "try `pip install jieba`, or 'auto', which cuts Chinese into characters"
-        ) from None
     logging.getLogger("jieba").setLevel(
         logging.WARNING
     )  # it reports loading its dictionary on stderr, like an error

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from notellm.errors import NotSupportedError
+from notellm.optional import importing
 
 
 def adamw(groups: list[dict[str, Any]], **defaults: Any) -> torch.optim.Optimizer:
@@ -24,13 +24,10 @@ def adamw(groups: list[dict[str, Any]], **defaults: Any) -> torch.optim.Optimize
     Raises:
         NotSupportedError: If torchao is not installed.
     """
-    try:
+    with importing(
+        "train.moments=8bit", "torchao", install="'notellm[8bit]'", otherwise="train.moments=full"
+    ):
         from torchao.optim import AdamW8bit
-    except ImportError as error:
-        raise NotSupportedError(
-            f"train.moments: 8bit needs the package torchao, but {error}; try pip install 'notellm[8bit]', or "
-            "train.moments=full"
-        ) from None
     optimizer: torch.optim.Optimizer = AdamW8bit(groups, **defaults)
     return optimizer
 

@@ -76,7 +76,5 @@ def test_what_cannot_be_fetched_is_said(monkeypatch):
     with pytest.raises(DataError, match="^broken://x/n.csv: must be readable, but no key"):
         Notes.read("broken://x/n.csv")
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(
-        NotSupportedError, match="fsspec must be installed to read a URL, but is not; try `pip"
-    ):
+    with pytest.raises(NotSupportedError, match="fsspec must be installed, but is not; try `pip"):
         Notes.read("s3://bucket/n.csv")

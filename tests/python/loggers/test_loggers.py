@@ -245,7 +245,9 @@ def test_a_full_disk_ends_the_training(tiny_folder, tmp_path, monkeypatch):
 def test_a_missing_package_is_named_before_the_training(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr("notellm.loggers.opening.find_spec", lambda _: None)
-    with pytest.raises(NotSupportedError, match=rf"{name} must have its package, but .*'notellm\[{name}\]'"):
+    with pytest.raises(
+        NotSupportedError, match=rf"{name} must be installed, but is not; .*'notellm\[{name}\]'"
+    ):
         check_installed(("jsonl", name))
     with pytest.raises(NotSupportedError):
         package(name, name)

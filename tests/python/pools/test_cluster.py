@@ -112,9 +112,7 @@ def test_without_ray_it_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     notes = make_notes(3)
     shards = making.begin(tmp_path / "p", "generations", notes, made_by={})
-    with pytest.raises(
-        NotSupportedError, match=r"needs the package ray, but it is not installed; try `pip install"
-    ):
+    with pytest.raises(NotSupportedError, match=r"ray must be installed, but is not; try `pip install"):
         cluster.make_on_ray(shards, notes, lambda: None)
 
 

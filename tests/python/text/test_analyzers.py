@@ -216,7 +216,5 @@ def test_a_dictionary_cuts_chinese_and_leaves_the_rest_to_the_script():
 def test_without_the_package_the_dictionary_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "jieba", None)
     dictionary._jieba.cache_clear()
-    with pytest.raises(
-        NotSupportedError, match="must have the package jieba, but it is not installed; try `pip"
-    ):
+    with pytest.raises(NotSupportedError, match="jieba must be installed, but is not; try `pip"):
         check_analyzer("jieba", "test")

@@ -83,7 +83,9 @@ def weights(run):
 def test_without_the_library_it_is_refused(tiny_folder, notes, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao", None)
     monkeypatch.setitem(sys.modules, "torchao.optim", None)
-    with pytest.raises(NotSupportedError, match=r"8bit needs the package torchao, but .*; try pip install"):
+    with pytest.raises(
+        NotSupportedError, match=r"8bit: torchao must be installed, but is not; try `pip install"
+    ):
         trainer(tiny_folder, notes, None)
 
 

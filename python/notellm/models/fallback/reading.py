@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from notellm.errors import DataError, NotSupportedError
+from notellm.errors import DataError
 from notellm.io.json_files import read_json_object
 from notellm.models import backbone, notellm_folder
 from notellm.models import folder as model_folder
 from notellm.models.config import refuse_quantised
 from notellm.models.fields import Fields
+from notellm.optional import importing
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,8 @@ def read(path: Path, layers: int) -> Read:
 
 
 def _load(path: Path, layers: int) -> Any:
-    try:
+    with importing("TransformersNoteLLM", "transformers"):
         from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
-    except ImportError as error:
-        raise NotSupportedError(
-            "TransformersNoteLLM: transformers must be installed, but is not; try `pip install transformers`"
-        ) from error
     try:
         with quietly():  # what transformers would say of keys is said below
             config = AutoConfig.from_pretrained(path, local_files_only=True)

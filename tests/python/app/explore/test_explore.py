@@ -176,7 +176,7 @@ def test_a_mirrored_map_is_turned_back():
 def test_without_scikit_learn_there_are_principal_axes(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
     explore(run)
-    with pytest.raises(NotSupportedError, match="explore: scikit-learn must be installed for t-SNE"):
+    with pytest.raises(NotSupportedError, match="explore: scikit-learn must be installed, but"):
         explore(run, options=ExploreOptions())
 
 
