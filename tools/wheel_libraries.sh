@@ -15,5 +15,5 @@ build() {
   cmake --build "/tmp/$name/build" --target install --parallel "$(nproc)"
 }
 build eigen https://gitlab.com/libeigen/eigen.git 3.4.0
-build yaml-cpp https://github.com/jbeder/yaml-cpp.git 0.8.0 -DYAML_CPP_BUILD_TESTS=OFF
+build yaml-cpp https://github.com/jbeder/yaml-cpp.git yaml-cpp-0.9.0 -DYAML_CPP_BUILD_TESTS=OFF
 build faiss https://github.com/facebookresearch/faiss.git v1.9.0 -DFAISS_ENABLE_GPU=OFF -DFAISS_ENABLE_PYTHON=OFF
