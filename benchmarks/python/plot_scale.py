@@ -108,6 +108,11 @@ def main() -> None:
         queries = {record["queries"] for record in records(RANKS, options.set)}
         panel(right, f"ranks of {min(queries):,} targets", "notes in the pool", points_of_ranks(options.set))
         figure.savefig(options.output, metadata={"Date": None})
+    if (
+        options.output.suffix == ".svg"
+    ):  # matplotlib leaves blanks behind its paths; files of the repository have none
+        lines = options.output.read_text(encoding="utf-8").splitlines()
+        options.output.write_text("".join(f"{line.rstrip()}\n" for line in lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -85,6 +85,31 @@ def test_hooks_have_the_pinned_versions():
     assert {hook: versions[hook] for hook in of_hooks} == {hook: pinned[of_hooks[hook]] for hook in of_hooks}
 
 
+def untidy(text):
+    """What end-of-file-fixer and trailing-whitespace would change in a text, as number of the line."""
+    lines = text.splitlines()
+    yield from (number for number, line in enumerate(lines, 1) if line != line.rstrip(" \t"))
+    if text and (not text.endswith("\n") or text.endswith("\n\n") or text == "\n"):
+        yield len(lines)
+
+
+def test_lines_and_files_end_as_the_hooks_want():
+    excluded = re.compile(yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["exclude"])
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("the repository is not here")
+    names = [name for name in listed.stdout.split("\0") if name and not excluded.match(name)]
+    contents = {name: (ROOT / name).read_bytes() for name in names if (ROOT / name).is_file()}
+    texts = {name: content.decode() for name, content in contents.items() if b"\0" not in content}
+    assert len(texts) > 100
+    assert [f"{name}:{number}" for name, text in texts.items() for number in untidy(text)] == []
+
+
+def test_untidy_ends_are_found():
+    assert list(untidy("a\nb \n\tc\t\n")) == [2, 3]
+    assert [list(untidy(text)) for text in ("", "a\n", "a", "a\n\n", "\n")] == [[], [], [1], [2], [1]]
+
+
 def run(*command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr

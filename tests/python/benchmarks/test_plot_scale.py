@@ -28,6 +28,13 @@ def test_the_picture_is_drawn_from_the_records(tmp_path, monkeypatch):
         assert text in drawn
 
 
+def test_no_line_of_the_picture_ends_in_blanks(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["plot_scale", "--output", str(tmp_path / "scale.svg")])
+    plot_scale.main()
+    for picture in (PICTURE, tmp_path / "scale.svg"):
+        assert [line for line in picture.read_text().split("\n") if line != line.rstrip()] == []
+
+
 def test_records_made_beside_other_work_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(plot_scale, "RESULTS", tmp_path)
     point = {"events": 5, "rounds": {"notellm": [{"mine_seconds": 2}, {"stopped": ""}]}}
