@@ -32,7 +32,7 @@ parse() {
   done
   [ -n "$folder" ] || { usage >&2; exit 2; }
   [[ $for_python =~ ^3\.[0-9]+$ ]] || fail "--python must be a version such as 3.12, but is '$for_python'"
-  [ ! -e "$folder" ] || [ -e "$folder/manifest.json" ] ||
+  [ ! -e "$folder" ] || python3 "$tools/gpu_manifest.py" is-bundle "$folder" ||
     fail "$folder must be absent, or an earlier bundle to be replaced, but is neither"
 }
 

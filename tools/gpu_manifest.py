@@ -2,6 +2,7 @@
 
 python tools/gpu_manifest.py write FOLDER --python 3.12 --commit NAME
 python tools/gpu_manifest.py check FOLDER
+python tools/gpu_manifest.py is-bundle FOLDER
 """
 
 import argparse
@@ -54,12 +55,21 @@ def write(folder: Path, python: str, commit: str) -> str:
     return f"{folder}: {len(files)} files, {total / 2**20:.1f} MiB, for Python {python} and glibc {made['glibc']}"
 
 
+def read(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a bundle; None where there is none, or one of something else, such as a folder of shards."""
+    try:
+        made = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return made if isinstance(made, dict) and made.keys() >= {"python", "glibc", "files"} else None
+
+
 def check(folder: Path, python: str, glibc: str) -> list[str]:
     """What is wrong with a folder on a machine with this Python and this glibc."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        return [f"{folder}: must hold {MANIFEST}, but does not; make the folder by tools/gpu_bundle.sh"]
-    made = json.loads(path.read_text())
+    if (made := read(folder)) is None:
+        return [
+            f"{folder}: must hold the {MANIFEST} of a bundle, but does not; make the folder by tools/gpu_bundle.sh"
+        ]
     faults = []
     if made["python"] != python:
         faults.append(
@@ -81,9 +91,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def main() -> None:
-    """Writes or checks; ends with status 1 if something is wrong."""
+    """Writes, checks, or only looks; ends with status 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["write", "check"])
+    parser.add_argument("action", choices=["write", "check", "is-bundle"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--python", default=f"{sys.version_info.major}.{sys.version_info.minor}")
     parser.add_argument("--commit", default="")
@@ -94,6 +104,8 @@ def main() -> None:
         except ValueError as error:
             sys.exit(str(error))
         return
+    if options.action == "is-bundle":
+        sys.exit(int(read(options.folder) is None))
     faults = check(options.folder, options.python, os.confstr("CS_GNU_LIBC_VERSION") or "")
     sys.exit("\n".join(faults) or None)
 

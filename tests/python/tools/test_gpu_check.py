@@ -53,7 +53,7 @@ def bundle(tmp_path):
         ("gpu_check.sh", ["--fast"], "knows no --fast"),
         ("gpu_check.sh", ["--bundle", "b", "--output", "o", "--device", "tpu"], "must be cuda or cpu, but is tpu"),
         ("gpu_check.sh", ["--bundle", "b", "--output", "o", "--seconds", "0"], "above 0, but is 0"),
-        ("gpu_check.sh", ["--bundle", "/nowhere", "--output", "o"], "/nowhere: must hold manifest.json"),
+        ("gpu_check.sh", ["--bundle", "/nowhere", "--output", "o"], "/nowhere: must hold the manifest.json of"),
         ("gpu_bundle.sh", [], "usage: tools/gpu_bundle.sh FOLDER"),
         ("gpu_bundle.sh", ["a", "b"], "takes one folder, but got a and b"),
         ("gpu_bundle.sh", ["a", "--python", "three"], "must be a version such as 3.12, but is 'three'"),
@@ -79,6 +79,31 @@ def test_scripts_are_read_by_the_shell_and_say_how_they_are_called(script):
     done = call(script, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: tools/{script}")
+
+
+OTHERS = ["", "[1]", "{}", '{"shards": [], "notes": 3}', '{"python": "3.12", "glibc": ""}', '{"files": ']
+"""Manifests that are of no bundle, such as that of a folder of shards."""
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_a_folder_with_a_manifest_of_something_else_is_never_replaced(text, tmp_path):
+    folder = tmp_path / "pool"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(text)
+    (folder / "shard.arrow").write_bytes(b"vectors")
+    done = call("gpu_bundle.sh", str(folder))
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"gpu_bundle: {folder} must be absent, or an earlier bundle to be replaced, but is neither"
+    ]
+    assert (folder / "shard.arrow").read_bytes() == b"vectors"
+    (fault,) = gpu_manifest.check(folder, "3.12", "glibc 2.39")
+    assert fault.startswith(f"{folder}: must hold the manifest.json of a bundle, but does not")
+
+
+def test_a_bundle_is_known_by_its_manifest(bundle, tmp_path):
+    assert gpu_manifest.read(bundle)["python"] == "3.12"
+    assert gpu_manifest.read(tmp_path / "absent") is None
 
 
 def test_a_whole_bundle_has_no_faults(bundle):
