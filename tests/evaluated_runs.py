@@ -17,6 +17,7 @@ TITLES = [
     "Cr\u00e8me br\u00fbl\u00e9e",
     "\u8336\u548c\u6ce5",
     "line\u2028separator",
+    "\u039f\u03b4\u03bf\u03c3\u03ae\u03bc\u03b1\u03bd\u03c3\u03b7",
 ]
 """Titles that break pages that do not escape them; the rest are plain."""
 

@@ -1,12 +1,28 @@
-"""Numbers the values of a column that comes in parts, as they first appear."""
+"""Texts become numbers: those of a list, and the values of a column that comes in parts."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["Coder"]
+__all__ = ["Coder", "numbered"]
 
 _FEW = 1 << 16
+
+
+def numbered(names: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """The different ones of N names in alphabetical order, and shape ``(N,)``: each name's place in them.
+
+    It is what ``np.unique`` finds, but no array of texts, in which each has as much room as the longest.
+
+    Example:
+        >>> numbered(["b", "a", "b"])
+        (['a', 'b'], array([1, 0, 1]))
+    """
+    known = sorted(set(names))
+    place = {name: code for code, name in enumerate(known)}
+    return known, np.fromiter((place[name] for name in names), np.int64, len(names))
 
 
 class Coder:

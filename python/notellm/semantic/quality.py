@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from notellm.data.coding import numbered
 from notellm.semantic.residual import Codebooks, Codes
 
 __all__ = ["describe"]
@@ -65,17 +66,16 @@ def _use(codes: npt.NDArray[np.int64]) -> dict[str, Any]:
 
 
 def _purities(groups: npt.NDArray[np.int64], categories: Sequence[str], seed: int) -> dict[str, float | None]:
-    names = np.array(categories)
-    has = names != ""
+    names, kinds = numbered(categories)
+    has = kinds != (names.index("") if "" in names else -1)
     if not has.any():
         return {"purity": None, "purity_by_chance": None}
-    names, groups = names[has], groups[has]
-    shuffled = names[np.random.default_rng(seed).permutation(len(names))]
-    return {"purity": _purity(groups, names), "purity_by_chance": _purity(groups, shuffled)}
+    kinds, groups = kinds[has], groups[has]
+    shuffled = kinds[np.random.default_rng(seed).permutation(len(kinds))]
+    return {"purity": _purity(groups, kinds), "purity_by_chance": _purity(groups, shuffled)}
 
 
-def _purity(groups: npt.NDArray[np.int64], names: npt.NDArray[np.str_]) -> float:
-    _, kinds = np.unique(names, return_inverse=True)
+def _purity(groups: npt.NDArray[np.int64], kinds: npt.NDArray[np.int64]) -> float:
     both, counts = np.unique(np.stack([groups, kinds]), axis=1, return_counts=True)
     best = np.zeros(int(groups.max()) + 1, np.int64)
     np.maximum.at(best, both[0], counts)

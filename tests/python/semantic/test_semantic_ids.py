@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -194,6 +195,19 @@ def test_purity_by_chance_is_that_of_categories_that_mean_nothing():
     assert 0.25 < level["purity_by_chance"] < 0.4
     assert describe(vectors, books, codes, [""] * 400)["levels"][0]["purity"] is None
     assert "purity" not in describe(vectors, books, codes)["levels"][0]
+
+
+def test_a_long_category_takes_its_own_memory_alone():
+    """An array of texts has room for the longest one in every row: 400 MB."""
+    categories = [*("tea", "mud") * 10_000, "x" * 5000]
+    codes = np.arange(20_001)[:, None] % 4
+    tracemalloc.start()
+    try:
+        level = describe(torch.zeros(20_001, 1), Codebooks([rows(4, 1)]), codes, categories)["levels"][0]
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()
+    assert level["purity"] > 0.99
 
 
 CODES = np.array([[2, 0], [1, 5], [2, 0], [0, 0]])

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from notellm.app.explore.views import Explored
 from notellm.app.page_templates import environment
 from notellm.app.plane import Points
+from notellm.data.coding import numbered
 
 __all__ = ["as_data", "render"]
 
@@ -60,8 +61,9 @@ def as_data(explored: Explored) -> dict[str, Any]:
         and y in turn, from 0 to 10,000), ``neighbours`` (k for each note), ``cosines`` (times 10,000).
     """
     notes = explored.notes
-    names, codes, counts = np.unique(notes.categories, return_inverse=True, return_counts=True)
-    order = np.lexsort((-counts, names == ""))  # notes without a category last
+    names, codes = numbered(notes.categories)
+    counts = np.bincount(codes)
+    order = np.lexsort((-counts, np.array([not name for name in names])))  # notes without a category last
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     return {
@@ -69,7 +71,7 @@ def as_data(explored: Explored) -> dict[str, Any]:
         "titles": notes.titles,
         "texts": [_beginning(text) for text in notes.contents],
         "topics": notes.topics,
-        "categories": [str(names[i]) for i in order],
+        "categories": [names[i] for i in order],
         "counts": counts[order].tolist(),
         "category": place[codes].tolist(),
         "related": explored.related,

@@ -15,6 +15,7 @@ from notellm.app.studies.cell import Cell
 from notellm.app.studies.figures import draw
 from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
+from notellm.data.coding import numbered
 
 SHOWN = 9
 """How many categories have their own colour: the most frequent ones."""
@@ -44,17 +45,17 @@ def plot_map(study: Study, row: str, path: str | Path) -> Path:
     ids, vectors = _embeddings_of(cells[0])
     notes = load_data(cells[0].config).notes
     category_of = dict(zip(notes.ids, notes.categories, strict=True))
-    categories = np.array([category_of.get(note, "") for note in ids])
+    names, category = numbered([category_of.get(note, "") for note in ids])
     points = on_a_plane(vectors, where="plot_map")
-    names, counts = np.unique(categories[categories != ""], return_counts=True)
-    shown = names[np.argsort(-counts, kind="stable")][:SHOWN]
+    by_number = np.argsort(-np.bincount(category), kind="stable").tolist()
+    shown = [code for code in by_number if names[code]][:SHOWN]
 
     def paint(figure: Any) -> None:
         axes = figure.subplots()
-        others = ~np.isin(categories, shown)
+        others = ~np.isin(category, shown)
         axes.scatter(*points[others].T, s=4, color="0.8", label="others", linewidths=0)
-        for name in shown:
-            axes.scatter(*points[categories == name].T, s=7, label=name, linewidths=0)
+        for code in shown:
+            axes.scatter(*points[category == code].T, s=7, label=names[code], linewidths=0)
         axes.set_axis_off()
         axes.legend(
             frameon=False, fontsize="small", markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5)

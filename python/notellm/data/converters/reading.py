@@ -14,6 +14,7 @@ from typing import IO, Any, TextIO, cast
 
 import numpy as np
 
+from notellm.data.coding import numbered
 from notellm.data.csv_form import bad_quote, not_utf8
 from notellm.data.interactions import Interactions
 from notellm.data.tables import parquet_header
@@ -225,11 +226,11 @@ def log_of(
         )
     if times is not None:
         kept.sort(key=lambda i: times[i])  # stable: equal times keep their order
-    names, codes = np.unique([users[i] for i in kept], return_inverse=True)
+    names, codes = numbered([users[i] for i in kept])
     return Interactions(
-        users=codes.astype(np.int64),
+        users=codes,
         notes=np.array([place[notes[i]] for i in kept], dtype=np.int64),
-        user_ids=names.tolist(),
+        user_ids=names,
         note_ids=note_ids,
         times=None if times is None else np.array([int(times[i] // ticks) for i in kept], dtype=np.int64),
         events=None if events is None else np.array([events[i] for i in kept], dtype=np.int8),

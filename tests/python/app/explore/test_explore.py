@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import torch
 
 from evaluated_runs import TITLES, make_run, some_notes
 from html_page import Page
-from notellm import ConfigError, DataError, NotSupportedError
+from notellm import ConfigError, DataError, Notes, NotSupportedError
 from notellm.app.cli import main
 from notellm.app.explore import ExploreOptions, write_explorer
+from notellm.app.explore.page import as_data
+from notellm.app.explore.views import Explored, View
 from notellm.app.plane import on_a_plane, turned
 from notellm.embedding import truncated
 from notellm.vector_files import load_embeddings, save_embeddings
@@ -52,6 +55,24 @@ def test_every_text_arrives_as_it_was_and_none_becomes_markup(run):
     assert [tag for tag, _ in page.elements if tag in ("b", "script")] == ["script", "script"]
     assert {len(text) for text in data["texts"]} <= {280, 281}  # cut, and sometimes at a space
     assert all(full.startswith(cut[:-1]) for full, cut in zip(notes.contents, data["texts"], strict=True))
+
+
+def test_a_long_category_takes_its_own_memory_alone():
+    """An array of texts has room for the longest one in every row: 400 MB."""
+    count = 20_001
+    names = [*("tea", "mud") * 10_000, "x" * 5000]
+    notes = Notes(names, names, names, [[]] * count, names)
+    none = np.zeros((count, 1))
+    view = View("run", "after", np.zeros((count, 2)), none.astype(int), none)
+    tracemalloc.start()
+    try:
+        data = as_data(Explored(notes, count, [], [view], PCA))
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()
+    assert data["categories"] == ["mud", "tea", "x" * 5000]
+    assert data["counts"] == [10_000, 10_000, 1]
+    assert data["category"][-3:] == [1, 0, 2]
 
 
 def test_the_page_needs_nothing_else(run):

@@ -3,7 +3,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const COUNT = data.ids.length;
 
 // As texts are compared: any form of a letter, without case and accents.
-const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(/\u03c2/g, "\u03c3");
 
 const searched = data.ids.map((id, i) =>
   plain([data.titles[i], id, data.topics[i].join(" "), data.texts[i]].join("\n")));
