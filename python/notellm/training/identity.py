@@ -40,8 +40,13 @@ class TrainedPairs:
         """Those of pairs of ``notes`` notes.
 
         Raises:
+            ValueError: If the two are not as many.
             IndexError: If a pair or a negative names a note that does not exist.
         """
+        if len(source) != len(target):
+            raise ValueError(
+                f"Trainer: source and target must be as many, but are {len(source)} and {len(target)}"
+            )
         if negatives is None:
             negatives = HardNegatives(np.zeros(len(source) + 1, np.int64), np.empty(0, np.int64))
         named = np.concatenate([source, target, negatives.notes])

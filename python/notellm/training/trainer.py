@@ -108,9 +108,7 @@ class Trainer:
         self.options = replace(asked, dtype=resolve_dtype(asked.dtype, model.device))
         self._takes_saved_dtype = asked.dtype == AUTO
         self.folder = None if folder is None else expanded(folder)
-        first, last = chosen_callbacks(self.options, self.folder, validate, about)
-        self.callbacks = [*first, *callbacks, *last]
-        check_distinct(self.callbacks)
+        self._take_callbacks(callbacks, validate, about)
         self.processes = Processes.current()
         check_pairs(self.options.pairs_per_step, self.processes.count)
         self._set_nested_dims()
@@ -119,9 +117,8 @@ class Trainer:
         self.total_steps = self.options.max_steps or self.options.epochs * self.sampler.steps_per_epoch
         self.warmup_steps = int(self.options.warmup_ratio * self.total_steps)
         is_divided = self.options.shard_weights and self.processes.count > 1
-        self.shards = (
-            ShardedModel(model, self.processes) if is_divided else None
-        )  # whole between two trainings
+        # between two trainings it is whole
+        self.shards = ShardedModel(model, self.processes) if is_divided else None
         self.optimizer = Optimizer(model, self.options, self.processes, self.shards)
         self.joint_step = JointStep(
             self.shards or model,
@@ -136,6 +133,13 @@ class Trainer:
         self._kept_step = 0  # step of the newest checkpoint; before the first step there is nothing to save
         self._is_torn = False  # an update of the weights has begun, but its step is not counted yet
         self._is_to_stop = False  # as a callback wishes
+
+    def _take_callbacks(
+        self, callbacks: Sequence[Callback], validate: Measure | None, about: About | None
+    ) -> None:
+        first, last = chosen_callbacks(self.options, self.folder, validate, about)
+        self.callbacks = [*first, *callbacks, *last]
+        check_distinct(self.callbacks)
 
     def _take_notes(self, notes: Notes, pairs: TrainedPairs) -> None:
         """Tokenises the notes of pairs and of their negatives; from here on, indices count among these."""

@@ -369,6 +369,11 @@ def test_pairs_of_notes_that_are_not_there_are_refused(outside, tiny, notes):
         Trainer(tiny, notes, np.array([0, 1]), np.array([1, outside]))
 
 
+def test_pairs_with_one_note_are_refused(tiny, notes):
+    with pytest.raises(ValueError, match="source and target must be as many, but are 2 and 3"):
+        Trainer(tiny, notes, np.array([0, 1]), np.array([1, 2, 3]))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
