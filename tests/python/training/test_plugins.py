@@ -82,7 +82,7 @@ def test_a_run_resumes_with_its_own_losses_only(tiny_folder, tmp_path):
     run = Run("resumed", {"max_steps": 4}, folder=str(tmp_path), extra=True)
     whole, _ = train(tiny_folder, replace(run, folder=None))
     train(tiny_folder, replace(run, until=2))
-    with pytest.raises(DataError, match="must be of a run on the same notes, pairs, prompt and losses"):
+    with pytest.raises(DataError, match="must be of a run on the same notes, pairs, hard negatives, prompt"):
         train(tiny_folder, replace(run, resume=True, extra=False))
     resumed, records = train(tiny_folder, replace(run, resume=True))
     assert [record["step"] for record in records] == [2, 3]
