@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LONGEST_FUNCTION, LONGEST_FILE = 50, 400
-OPENING = re.compile(r"(?P<indent> *)(?!namespace|class|struct|enum|union|extern|TEST|})\S.*[^;]\{$")
-"""A line of C++ that opens a block, as clang-format leaves it: the block ends at the next brace of its indent."""
+FIRST = re.compile(
+    r"(?P<indent>(?:  )?)(?=\S)(?P<no_function>namespace|class|struct|enum|union|extern|template|TEST|[}#/])?.*"
+)
+"""The first line of a statement of C++ at file or class level, as clang-format leaves it; deeper ones go on with it."""
 
 
 def python_functions(text: str) -> Iterator[tuple[str, int]]:
@@ -25,14 +27,25 @@ def python_functions(text: str) -> Iterator[tuple[str, int]]:
 
 
 def cpp_functions(text: str) -> Iterator[tuple[str, int]]:
-    """First words and lines of every block at file or class level."""
-    begin, name, end = 0, "", ""
+    """First line of every block at file or class level, and its lines from the one that opens it to its last brace.
+
+    So a signature is one line, however many parameters clang-format puts below each other.
+    """
+    begin, name, statement, indent, is_open = 0, "", "", "", False
     for number, line in enumerate(text.split("\n")):
-        if not end and (match := OPENING.fullmatch(line)) and len(match["indent"]) in (0, 2):
-            begin, name, end = number, line.strip(), f"{match['indent']}}}"
-        elif end and line.startswith(end):
-            yield name, number - begin + 1
-            end = ""
+        if is_open:
+            if line.startswith(f"{indent}}}"):
+                yield name, number - begin + 1
+                statement, is_open = "", False
+            continue
+        if match := FIRST.fullmatch(line):
+            name, indent = line.strip(), match["indent"]
+            statement = "" if match["no_function"] else line
+        elif statement:
+            statement += line
+        # in deeper lines braces may also be of a call's argument, whose parentheses are still open
+        is_whole = bool(match) or statement.count("(") == statement.count(")")
+        is_open, begin = is_whole and statement.endswith("{"), number
 
 
 def complaints(path: Path) -> Iterator[str]:
