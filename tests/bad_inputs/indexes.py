@@ -74,6 +74,7 @@ INDEXES = [
         **PAIR,
         i__index=index(ids="ac"),
     ),
+    case(f"{SEARCH} --id a --candidates 5", "--candidates: must come with --rescore, but does not", **BOTH),
     case(f"{REPORT} --parameters nprobe=x", "must be a name and whole numbers, such as", **BOTH),
     case(f"{REPORT} --parameters nprobe=2", "FAISS must accept the search parameter 'nprobe=2'", **BOTH),
     case(f"{REPORT} --parameters speed=2", "search parameters must be among nprobe", **BOTH),

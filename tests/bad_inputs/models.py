@@ -192,7 +192,7 @@ MODELS = [
             (path / "model.safetensors").unlink(),
         ),
     ),
-    case(f"{EMBED} s1", "s1/notellm.json: format must be at most 2, but is 3", s1=saved_with(format=3)),
+    case(f"{EMBED} s1", "s1/notellm.json: format must be 2, but is 3", s1=saved_with(format=3)),
     case(
         f"{EMBED} s2",
         "s2/notellm.json: dim must be a whole number in [1, 65536], but is '8'",

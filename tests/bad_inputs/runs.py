@@ -352,6 +352,16 @@ STUDIES = [
         study=study(rows={"a": {}}),
     ),
     case(
+        "plot mine --row a --output p.svg",
+        "--row: must come with --kind map, but the kind is table",
+        study=study(rows={"a": {}}),
+    ),
+    case(
+        "plot mine --kind recall --k 5 --output p.svg",
+        "--k: must come with --kind exposure or time, but the kind is recall",
+        study=study(rows={"a": {}}),
+    ),
+    case(
         "plot mine --kind map --row z --output p.svg",
         "plot_map: the row must be one of a, but is 'z'",
         study=study(rows={"a": {}}),

@@ -7,7 +7,7 @@ from notellm.io.files import scratch_folder
 from notellm.io.home import expanded
 from notellm.io.targets import behind_links, check_file, check_folder
 
-__all__ = ["check_output", "check_output_folder", "check_outputs"]
+__all__ = ["check_apart", "check_output", "check_output_folder", "check_outputs"]
 
 
 def check_output(path: str | Path, reads: Iterable[str | Path | None] = ()) -> None:
@@ -74,6 +74,16 @@ def check_output_folder(path: str | Path, reads: Iterable[str | Path]) -> None:
         raise ValueError(f"{path}: must be a folder, but is a file; try another name")
     check_folder(path)
     _check_writable(there)
+    check_apart(path, reads)
+
+
+def check_apart(path: str | Path, reads: Iterable[str | Path]) -> None:
+    """Refuses a folder that is one of those read, or in one, which it would change, or around one.
+
+    Raises:
+        ValueError: If it is.
+    """
+    there = behind_links(path)
     for read in (Path(read).resolve() for read in reads):
         if there.is_relative_to(read) or read.is_relative_to(there):
             raise ValueError(

@@ -13,6 +13,7 @@ from notellm.io.home import expanded
 from notellm.io.json_files import write_text
 from notellm.io.locks import holder_of, locked
 from notellm.io.outputs import check_output
+from notellm.io.targets import behind_links
 from notellm.io.write_errors import append_whole
 from notellm.progress import ProgressFn, part_of
 
@@ -39,7 +40,7 @@ def write_pool(
     starts anew.
 
     Args:
-        path: The file to write.
+        path: The file to write; of a link, what it leads to is written.
         notes: The pool.
         describe: Makes the objects for some notes. The object of a note must not depend on other notes.
         made_by: Everything that decides the output, as JSON: model, options.
@@ -54,7 +55,7 @@ def write_pool(
         DataError: If another process writes the same file; says which.
         OSError: If there is no room for the lines; those of earlier chunks are kept.
     """
-    path = expanded(path)
+    path = behind_links(expanded(path))
     check_output(path)
     with locked(path, wait=False) as is_ours:
         if not is_ours:

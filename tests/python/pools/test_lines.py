@@ -5,8 +5,8 @@ import json
 import pytest
 
 from notellm.errors import DataError
-from notellm.pools.lines import write_pool
 from notellm.io.locks import locked
+from notellm.pools.lines import write_pool
 from samples import make_notes
 
 
@@ -93,6 +93,19 @@ def test_two_calls_never_write_one_file(tmp_path):
         write_pool(path, pool, Describer(), made_by={})
     assert list(tmp_path.iterdir()) == []
     assert write_pool(path, pool, Describer(), made_by={}) == 0
+
+
+def test_of_a_link_what_it_leads_to_is_written(tmp_path):
+    notes, path = make_notes(6), tmp_path / "link.jsonl"
+    (tmp_path / "far").mkdir()
+    path.symlink_to("far/out.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        write_pool(path, notes, Describer(stop_at=2), made_by={}, notes_per_chunk=2)
+    assert write_pool(tmp_path / "far" / "out.jsonl", notes, Describer(), made_by={}, notes_per_chunk=2) == 2
+    assert write_pool(path, notes, Describer(), made_by={}) == 0
+    assert path.is_symlink()
+    assert read(tmp_path / "far" / "out.jsonl") == expected_lines(notes)
+    assert sorted(file.name for file in tmp_path.rglob("*")) == ["far", "link.jsonl", "out.jsonl"]
 
 
 def test_a_full_disk_keeps_the_chunks_before(tmp_path, file_size_limit):

@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.app.kept import folder_key, made_by
     from notellm.app.pipeline import EmbedWorkshop, check_trained
     from notellm.data import Notes
+    from notellm.io.outputs import check_apart
 
     config = read_config(arguments)
     if show_config(arguments, config, joins=False):
@@ -65,8 +66,9 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.output.is_folder:
         _embed_into_file(arguments, config)
         return
-    notes = Notes.read(arguments.notes)
     folder = arguments.model or Path(config.run_dir) / "model"
+    check_apart(arguments.output.path, [folder])  # its shards would be files of another model
+    notes = Notes.read(arguments.notes)
     check_trained(folder)
     fill_folder(
         arguments,

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.app.kept import folder_key, made_by
     from notellm.app.pipeline import LabelWorkshop, check_trained
     from notellm.data import Notes
-    from notellm.io.outputs import check_output
+    from notellm.io.outputs import check_apart, check_output
 
     config = read_config(arguments)
     if show_config(arguments, config, joins=False):
@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output is not None and not arguments.output.is_folder:  # before work that could not be saved
         reads = [arguments.notes, arguments.categories, arguments.hashtags, folder]
         check_output(arguments.output.path, reads)
+    elif arguments.output is not None:
+        check_apart(arguments.output.path, [folder])  # its shards would be files of another model
     categories, hashtags = _lines(arguments.categories), _lines(arguments.hashtags)
     notes = Notes.read(arguments.notes)
     check_trained(folder)

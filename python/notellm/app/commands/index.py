@@ -148,8 +148,11 @@ def _build(arguments: argparse.Namespace) -> None:
 def _search(arguments: argparse.Namespace) -> None:
     from notellm.app.commands.neighbours import print_table
     from notellm.app.stored import StoredVectors
+    from notellm.errors import ConfigError
     from notellm.indexes.index import NeighbourIndex
 
+    if arguments.candidates is not None and arguments.rescore is None:
+        raise ConfigError("--candidates: must come with --rescore, but does not")
     index = NeighbourIndex.load(arguments.index)
     index.set_parameters(arguments.parameters)
     asked, queries = _queries(index, arguments)

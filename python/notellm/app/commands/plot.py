@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     add_study_arguments(parser)
     parser.add_argument("--kind", choices=KINDS, default="table")
-    parser.add_argument("--k", type=int, default=10, help="exposure, time: the cut-off; default: 10")
+    parser.add_argument("--k", type=int, help="exposure, time: the cut-off; default: 10")
     parser.add_argument("--row", metavar="ROW", help="map: whose embeddings; default: the last row's")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the picture goes")
 
@@ -40,7 +40,11 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.errors import ConfigError
     from notellm.io.outputs import check_output
 
-    study, path = read_study(arguments), arguments.output
+    for name, kinds in (("k", ("exposure", "time")), ("row", ("map",))):
+        if getattr(arguments, name) is not None and arguments.kind not in kinds:
+            wanted = " or ".join(kinds)
+            raise ConfigError(f"--{name}: must come with --kind {wanted}, but the kind is {arguments.kind}")
+    study, path, k = read_study(arguments), arguments.output, 10 if arguments.k is None else arguments.k
     check_output(path)  # before a map is computed
     try:
         match arguments.kind:
@@ -49,9 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
             case "recall":
                 plot_recall(study, path)
             case "exposure":
-                plot_exposure(study, path, k=arguments.k)
+                plot_exposure(study, path, k=k)
             case "time":
-                plot_time(study, path, k=arguments.k)
+                plot_time(study, path, k=k)
             case "map":
                 plot_map(study, arguments.row or study.rows[-1].key, path)
     except ValueError as error:

@@ -42,14 +42,12 @@ def add_pool_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--actors",
         type=int,
-        default=0,
         metavar="N",
         help="actors of Ray (default: as many as there is room for)",
     )
     options.add_argument(
         "--actor-cpus",
         type=float,
-        default=1.0,
         metavar="CPUS",
         help="CPUs of each, may be a fraction (default: 1)",
     )
@@ -65,13 +63,14 @@ def check_is_alone(arguments: argparse.Namespace, verb: str) -> None:
     """Refuses what only a folder of shards can have, where the output is none.
 
     Raises:
-        ConfigError: If there is an option of folders, or other processes.
+        ConfigError: If there is an option of folders, or of another engine, or other processes.
     """
     from notellm.errors import ConfigError
     from notellm.processes import started
 
+    _check_engine(arguments)
     given = {
-        "--shard-rows": arguments.shard_rows > 0,
+        "--shard-rows": arguments.shard_rows != 0,
         "--engine ray": arguments.engine == "ray",
         "several processes": started().count > 1,
     }
@@ -79,6 +78,18 @@ def check_is_alone(arguments: argparse.Namespace, verb: str) -> None:
         if is_given:
             output = arguments.output.path if arguments.output else "standard output"
             raise ConfigError(f"{verb}: with {what} --output must be a folder, ending in /, but is {output}")
+
+
+def _check_engine(arguments: argparse.Namespace) -> None:
+    """Refuses options of actors where there are none."""
+    from notellm.errors import ConfigError
+
+    for name in ("actors", "actor_cpus", "actor_gpus"):
+        if arguments.engine != "ray" and getattr(arguments, name) is not None:
+            option = name.replace("_", "-")
+            raise ConfigError(
+                f"--{option}: must come with --engine ray, but the engine is {arguments.engine}"
+            )
 
 
 def fill_folder(
@@ -131,6 +142,7 @@ def _actors(arguments: argparse.Namespace, config: "Config") -> Any:
     from notellm.pools.cluster import Actors
     from notellm.processes import started
 
+    _check_engine(arguments)
     if arguments.engine != "ray":
         return None
     if started().count > 1:
@@ -138,14 +150,11 @@ def _actors(arguments: argparse.Namespace, config: "Config") -> Any:
             f"--engine ray: must be called in one process, but torchrun started {started().count}; "
             "try it without torchrun"
         )
-    gpus = arguments.actor_gpus
+    count, cpus, gpus = arguments.actors or 0, arguments.actor_cpus, arguments.actor_gpus
+    cpus = 1.0 if cpus is None else cpus
     if gpus is None:
         gpus = 1.0 if config.device == "cuda" else 0.0
-    for name, value in (
-        ("actors", arguments.actors),
-        ("actor-cpus", arguments.actor_cpus),
-        ("actor-gpus", gpus),
-    ):
+    for name, value in (("actors", count), ("actor-cpus", cpus), ("actor-gpus", gpus)):
         if not 0 <= value < 2**31:
             raise ConfigError(f"--{name}: must be at least 0, but is {value}")
-    return Actors(arguments.actors, arguments.actor_cpus, gpus)
+    return Actors(count, cpus, gpus)

@@ -151,7 +151,15 @@ def test_neighbours_are_those_of_one_file(there, tmp_path, capsys):
         ),
         (embed("labels/", 64), "but kind was 'generations' and is 'embeddings'"),
         (generate("labels/", 64, "seed=5"), "but made_by.options.seed was 0 and is 5"),
-        (embed("model/", 64), r"must be empty, absent or have a manifest.json, but holds"),
+        (embed("other/", 64), r"must be empty, absent or have a manifest.json, but holds"),
+        *(
+            (
+                verb(f"model{inside}/", 64),
+                "/model, which is read, but is in it or around it; try another name",
+            )
+            for verb in (embed, generate)
+            for inside in ("", "/vectors")
+        ),
         (
             embed("new/", 33),
             "must be a multiple of 32, the notes that go through the model together, but is 33; try 32",
@@ -159,6 +167,10 @@ def test_neighbours_are_those_of_one_file(there, tmp_path, capsys):
         (generate("new/", 100), "but is 100; try 128"),
         (embed("v.npy", 64), "embed: with --shard-rows --output must be a folder, ending in /, but is v.npy"),
         (embed("v.npy", 0, "--engine", "ray"), "with --engine ray --output must be a folder"),
+        (embed("v.npy", -5), "with --shard-rows --output must be a folder"),
+        (embed("v.npy", 0, "--actors", "4"), "--actors: must come with --engine ray, but the engine is here"),
+        (embed("new/", 64, "--actor-cpus", "1"), "--actor-cpus: must come with --engine ray, but"),
+        (generate("new/", 64, "--actor-gpus", "0"), "--actor-gpus: must come with --engine ray, but"),
         (generate("labels", 0, "--engine", "ray", "--actor-cpus", "-1"), "--actor-cpus: must be at least 0"),
         (embed("new/", 64, "--model", "none"), "none: must hold a trained NoteLLM"),
         (generate("new/", 64, "generation.hashtag_count=99"), "generation.hashtag_count must be at most"),
@@ -174,12 +186,14 @@ def test_neighbours_are_those_of_one_file(there, tmp_path, capsys):
     ],
 )
 def test_refuses(there, capsys, call, message):
+    (there / "other").mkdir(exist_ok=True)
+    (there / "other" / "notes.csv").touch()
     before = content(there / "vectors"), content(there / "labels")
     said = refusal(call, capsys)
     assert message in said
     assert said.count("\n") == 1
     assert (content(there / "vectors"), content(there / "labels")) == before
-    assert not (there / "new").exists()
+    assert not any((there / name).exists() for name in ("new", "v.npy", "model/vectors"))
 
 
 def test_other_weights_and_other_notes_are_refused(there, tmp_path, tiny_folder, capsys):
