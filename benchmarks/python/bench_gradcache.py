@@ -1,8 +1,9 @@
 """Peak memory of a training step: many pairs with GradCache against a micro-batch's worth of pairs without.
 
 Each case runs in a spawned process of its own, twice: once for its time and for what the process had resident at most,
-then once more under torch's profiler for the bytes of tensors that are live at once. Weights and gradients are there
-before, and so do not count: what counts are activations, the contrastive loss, and gradients on their way.
+which counts gradients and freed memory, too; then once more under torch's profiler for the bytes of tensors that are
+live at once. Then weights and gradients are there before, and so do not count: what counts are activations, the
+contrastive loss, and gradients on their way.
 
     python benchmarks/python/bench_gradcache.py --output benchmarks/results
 """
