@@ -80,8 +80,8 @@ PARTS = {
         60,
         "bench_ranks_large.py",
         "",
-        "--queries 2000 --notes 1000000 --width 128 --block 32768 --rounds 5",
-        "--queries 40 --notes 3000 --width 128 --block 512 --fewer 4 --top 10 --rounds 2",
+        "--queries 2000 --notes 1000000 --width 128 --blocks 8192 32768 131072 --rounds 5",
+        "--queries 40 --notes 3000 --width 128 --blocks 512 --fewer 4 --top 10 --rounds 2",
     ),
     "gcl": Part(60, "bench_gcl.py", "", "--pairs 64 1024 8192 --rounds 7", "--pairs 8 64 --rounds 2"),
     "training_1b": Part(

@@ -91,10 +91,10 @@ def compare(options: argparse.Namespace, dtype: str, folder: Path) -> dict[str, 
     sample = rows[:: max(1, len(rows) // options.sample)][: options.sample]
     baselines, skipped = make_baselines(folder, sequences, dtype, options.baselines)
     batches = {
-        name: fastest(lambda size, embed=embed: embed(sample, size), options.batches)
+        name: fastest(lambda size, embed=embed: embed(sample, size), options.batches, device=options.device)
         for name, embed in baselines.items()
     }
-    work.batch_tokens = fastest(work.embed, options.batch_tokens)
+    work.batch_tokens = fastest(work.embed, options.batch_tokens, device=options.device)
     checked = rows[: options.checked]
     expected = padded_transformers(folder, sequences, torch.float32)(checked, 8)
     cost = work.embed()

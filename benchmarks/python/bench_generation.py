@@ -93,7 +93,7 @@ def make_writers(work: Workload, greedy: Greedy) -> tuple[dict[str, Writer], dic
         "transformers_prefix": transformers_writer(theirs, greedy, keep_prefix=True),
     }
     names = {"ctranslate2_fp32": "float32", "ctranslate2_int8": "int8"}
-    if absent := ctranslate2_missing():
+    if absent := ctranslate2_missing(work.options.device):
         return writers, dict.fromkeys(names, f"{absent} is not installed")
     return writers | {name: ctranslate2_writer(work.folder, greedy, kind) for name, kind in names.items()}, {}
 
@@ -106,7 +106,7 @@ def hashtags(work: Workload) -> dict[str, Any]:
     writers, skipped = make_writers(work, greedy)
     rows, sample = range(options.notes), range(min(options.notes, options.sample))
     batches = {
-        name: fastest(lambda size, write=write: write(sample, size), options.batches)
+        name: fastest(lambda size, write=write: write(sample, size), options.batches, device=options.device)
         for name, write in writers.items()
     }
     work.hashtags()  # the others are warm from the search
@@ -114,7 +114,7 @@ def hashtags(work: Workload) -> dict[str, Any]:
     calls = {"notellm": lambda: written.update(notellm=work.hashtags())}
     for name, write in writers.items():
         calls[name] = lambda name=name, write=write: written.update({name: write(rows, batches[name])})
-    rounds = time_in_turns(calls, options.rounds, is_warm=True)
+    rounds = time_in_turns(calls, options.rounds, is_warm=True, device=options.device)
     ours = written["notellm"]
     equal = {name: sum(map(list.__eq__, ours, theirs)) for name, theirs in written.items()}
     if options.dtype == "fp32":
@@ -186,7 +186,7 @@ def categories(work: Workload) -> dict[str, Any]:
         "notes": options.scored_notes,
         "categories": len(names),
         "largest_difference": apart,
-        "rounds": time_in_turns(calls, options.rounds, is_warm=True),
+        "rounds": time_in_turns(calls, options.rounds, is_warm=True, device=options.device),
     }
 
 

@@ -49,7 +49,7 @@ class Growth:
             "transformers_prefix": lambda: theirs(range(len(sequences)), self.options.batch),
         }
         tokens = sum(map(len, sequences.ids)) / len(sequences)
-        rounds = time_in_turns(calls, self.options.rounds)
+        rounds = time_in_turns(calls, self.options.rounds, device=self.options.device)
         return {"notes": len(sequences), "tokens_per_note": round(tokens), "rounds": rounds}
 
     def by_length(self, count: int) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ class Growth:
         work = self.work(related_notes(self.options.table, notes=count)[0])
         budgets = (256, 512, 1024, 2048, 4096, 8192)
         calls = {str(budget): lambda budget=budget: work.embed(budget) for budget in budgets}
-        rounds = time_in_turns(calls, self.options.rounds)
+        rounds = time_in_turns(calls, self.options.rounds, device=self.options.device)
         return [
             {"notes": count, "batch_tokens": budget, "rounds": {"notellm": rounds[str(budget)]}}
             for budget in budgets

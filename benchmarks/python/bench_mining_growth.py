@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from bench_mining_large import log_normal_baskets
-from mining_methods import METHODS
+from mining_methods import METHODS, missing
 from records import Run
 
 BASKETS_AT_ONCE = 500_000
@@ -96,6 +97,12 @@ def measure(method: str, log: Path, notes: Path, options: argparse.Namespace) ->
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+def present(methods: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The methods whose packages are here; of the others, why not."""
+    skipped = {method: f"{absent} is not installed" for method in methods if (absent := missing(method))}
+    return [method for method in methods if method not in skipped], skipped
+
+
 def main() -> None:
     """Measures and reports."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -111,6 +118,7 @@ def main() -> None:
     run = Run(parser)
     options = run.options
 
+    methods, skipped = present(options.methods)
     points, stopped = [], set[str]()
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "notes.parquet"
@@ -118,9 +126,9 @@ def main() -> None:
         for baskets in options.baskets:
             log = Path(folder) / f"{baskets}.parquet"
             events = write_log(log, baskets, options.notes)
-            rounds: dict[str, list[dict[str, Any]]] = {method: [] for method in options.methods}
+            rounds: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
             for _ in range(options.rounds if baskets <= 1_000_000 else 1):
-                for method in options.methods:
+                for method in methods:
                     if method not in stopped:
                         rounds[method].append(measure(method, log, notes, options))
                         print(baskets, method, rounds[method][-1], file=sys.stderr, flush=True)
@@ -128,10 +136,8 @@ def main() -> None:
             points.append({"baskets": baskets, "events": events, "rounds": rounds})
             log.unlink()
     limits = {"seconds": options.seconds, "memory_gib": options.memory_gib}
-    run.report(
-        "mining_growth",
-        {"notes": options.notes, "threads": options.threads, "limits": limits, "points": points},
-    )
+    numbers = {"notes": options.notes, "threads": options.threads, "limits": limits, "skipped": skipped}
+    run.report("mining_growth", numbers | {"points": points})
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import faiss
 import torch
-from bench_ranks_large import CUTOFFS, check, chunked_ranks, noisy_targets, product
-from harness import medians, time_plainly
+from bench_ranks_large import BLOCKS, CUTOFFS, check, faiss_index, in_blocks, noisy_targets
+from harness import medians, time_in_turns
 from records import Run
 from torch import Tensor
 
 from notellm.retrieval import target_ranks
 
+FAISS = "faiss_flat_100000"
 PART = 250_000
 """Notes that are drawn at once."""
 
@@ -39,17 +39,16 @@ def random_pool(notes: int, width: int) -> Tensor:
     return pool
 
 
-def calls_of(pool: Tensor, queries: Tensor, targets: Tensor, fewer: int) -> dict[str, Callable[[], object]]:
-    """Who is timed; FAISS has ``fewer`` queries."""
-    index = faiss.IndexFlatIP(pool.shape[1])
-    index.add(pool.numpy())
-    best = min(max(CUTOFFS), len(pool))
-    return {
-        "target_ranks": partial(target_ranks, queries, pool, targets),
-        "product_fp32": partial(product, queries, pool),
-        "chunked_torch": partial(chunked_ranks, queries, pool, targets),
-        "faiss_flat_100000": partial(index.search, queries[:fewer].numpy(), best),
-    }
+def calls_of(
+    pool: Tensor, queries: Tensor, targets: Tensor, options: argparse.Namespace
+) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
+    """Who is timed, and the blocks' sizes; FAISS, where it is installed, has ``fewer`` queries."""
+    in_parts, blocks = in_blocks(queries, pool, targets, options.blocks)
+    calls = {"target_ranks": partial(target_ranks, queries, pool, targets), **in_parts}
+    if (index := faiss_index(pool)) is not None:
+        best = min(max(CUTOFFS), len(pool))
+        calls[FAISS] = partial(index.search, queries[: options.fewer].numpy(), best)
+    return calls, blocks
 
 
 def point_of(notes: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -58,11 +57,11 @@ def point_of(notes: int, options: argparse.Namespace) -> dict[str, Any]:
     queries, targets = noisy_targets(pool, options.queries, seed=1)
     if notes <= CHECKED:
         check(queries, pool, targets)
-    calls = calls_of(pool, queries, targets, options.fewer)
-    rounds = time_plainly(calls, options.rounds, is_warm=notes > CHECKED)  # smaller pools come first
-    scale = options.queries / options.fewer
-    rounds["faiss_flat_100000"] = [round(each * scale, 3) for each in rounds["faiss_flat_100000"]]
-    return {"notes": notes, "rounds": rounds, "seconds": medians(rounds)}
+    calls, blocks = calls_of(pool, queries, targets, options)
+    rounds = time_in_turns(calls, options.rounds, is_warm=notes > CHECKED)  # smaller pools come first
+    if FAISS in rounds:
+        rounds[FAISS] = [round(each * options.queries / options.fewer, 3) for each in rounds[FAISS]]
+    return {"notes": notes, "blocks": blocks, "rounds": rounds, "seconds": medians(rounds)}
 
 
 def main() -> None:
@@ -73,6 +72,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fewer", type=int, default=16, help="queries of FAISS's 100,000 best")
+    parser.add_argument(
+        "--blocks", type=int, nargs="+", default=BLOCKS, help="notes of a block: the fastest is taken"
+    )
     run = Run(parser)
     options = run.options
 

@@ -1,28 +1,29 @@
 """Exact ranks and neighbours in a pool of a million notes, against torch, FAISS and the bare matrix product.
 
 2,000 queries, vectors of 128 numbers in random directions; a query is its target with noise, so that ranks are spread
-over the pool. All baselines compute scores in fp32 alone; `target_ranks` finds what a sort of fp64 scores finds, which
-is checked for some queries. FAISS with its 100,000 best and argsort take part with fewer queries; their times are
-scaled to all.
+over the pool. All baselines compute scores in fp32 alone; those who go through the pool block by block have the size
+that is fastest for them. `target_ranks` finds what a sort of fp64 scores finds, which is checked for some queries.
+FAISS with its 100,000 best and argsort take part with fewer queries; their times are scaled to all.
 
     python benchmarks/python/bench_ranks_large.py --output benchmarks/results
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from bench_ranks import argsort_ranks, random_embeddings
 from devices import is_gpu, peaks_mib
-from harness import medians, time_plainly
+from harness import fastest, medians, time_in_turns
 from records import Run
 from torch import Tensor
 
 from notellm.retrieval import neighbours, target_ranks
 
 CUTOFFS = [100, 1_000, 10_000, 100_000]
+BLOCKS = [512, 1_024, 2_048, 4_096]
 MOST_OF_FAISS_ON_A_GPU = 2_048
 """Neighbours of a query: its limit."""
 
@@ -53,6 +54,18 @@ def chunked_ranks(queries: Tensor, pool: Tensor, targets: Tensor, size: int) -> 
     return greater
 
 
+def in_blocks(
+    queries: Tensor, pool: Tensor, targets: Tensor, sizes: Sequence[int]
+) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
+    """Those who go through the pool block by block, each with the size that is fastest for it; these sizes."""
+    calls: dict[str, Callable[[int], object]] = {
+        "product_fp32": partial(product, queries, pool),
+        "chunked_torch": partial(chunked_ranks, queries, pool, targets),
+    }
+    blocks = {name: fastest(call, sizes, device=pool.device) for name, call in calls.items()}
+    return {name: partial(call, blocks[name]) for name, call in calls.items()}, blocks
+
+
 def check(queries: Tensor, pool: Tensor, targets: Tensor) -> None:
     """Compares ranks with those of fp64 scores."""
     some = slice(0, 20)
@@ -78,22 +91,22 @@ def faiss_index(pool: Tensor) -> Any | None:
 
 def calls_of(
     queries: Tensor, pool: Tensor, targets: Tensor, options: argparse.Namespace
-) -> dict[str, Callable[[], object]]:
-    """Who is timed. FAISS and argsort have ``fewer`` queries, and nearest neighbours half of all."""
+) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
+    """Who is timed, and the blocks' sizes. FAISS and argsort have ``fewer`` queries, nearest neighbours half of all."""
     half, fewer = queries[: len(queries) // 2], queries[: options.fewer]
+    in_parts, blocks = in_blocks(queries, pool, targets, options.blocks)
     calls = {
         "target_ranks": partial(target_ranks, queries, pool, targets),
-        "product_fp32": partial(product, queries, pool, options.block),
-        "chunked_torch": partial(chunked_ranks, queries, pool, targets, options.block),
+        **in_parts,
         "argsort": partial(argsort_ranks, fewer, pool, targets[: options.fewer]),
         "neighbours": partial(neighbours, half, pool, options.top),
     }
     if (index := faiss_index(pool)) is None:
-        return calls
+        return calls, blocks
     largest = MOST_OF_FAISS_ON_A_GPU if is_gpu(pool.device) else max(CUTOFFS)
     calls[f"faiss_flat_{largest}"] = partial(index.search, fewer.cpu().numpy(), largest)
     calls["faiss_flat_top"] = partial(index.search, half.cpu().numpy(), options.top)
-    return calls
+    return calls, blocks
 
 
 def main() -> None:
@@ -108,7 +121,7 @@ def main() -> None:
     )
     parser.add_argument("--top", type=int, default=100)
     parser.add_argument(
-        "--block", type=int, default=4_096, help="notes of a block, for those who count in blocks"
+        "--blocks", type=int, nargs="+", default=BLOCKS, help="notes of a block: the fastest is taken"
     )
     parser.add_argument("--device", default="cpu")
     run = Run(parser)
@@ -118,8 +131,8 @@ def main() -> None:
     queries, targets = noisy_targets(pool, options.queries, seed=1)
     queries, pool, targets = (tensor.to(options.device) for tensor in (queries, pool, targets))
     check(queries, pool, targets)
-    calls = calls_of(queries, pool, targets, options)
-    rounds = time_plainly(calls, options.rounds, device=options.device)
+    calls, blocks = calls_of(queries, pool, targets, options)
+    rounds = time_in_turns(calls, options.rounds, device=options.device)
     scale = options.queries / options.fewer
     for name in rounds.keys() & {
         "argsort",
@@ -131,7 +144,7 @@ def main() -> None:
     seconds = medians(rounds)
     numbers = {
         "device": options.device,
-        "block": options.block,
+        "blocks": blocks,
         "queries": options.queries,
         "notes": options.notes,
         "width": options.width,

@@ -5,8 +5,9 @@ torch, fused AdamW; with ``--lora`` through peft. They differ in the language mo
 where there are labels; there, too, but by torch's linear_cross_entropy in chunks, which never holds all logits; and,
 only if asked for, logits of all positions, or the first with every layer through torch.compile. Every measurement is a
 process of its own, since two models with their optimizers may not fit beside each other; the processes alternate, and
-losses of the first step must be equal. Memory is the peak of a step above what stays between steps, weights and
-optimizer state: on the CPU what is resident, on a GPU what torch has allocated.
+losses of the first step must be equal. Our steps lay out their batches, the baselines' are padded beforehand. Memory is
+the peak of a step above what stays between steps, weights and optimizer state: on the CPU what is resident, on a GPU
+what torch has allocated.
 
     python benchmarks/python/bench_training.py --output benchmarks/results
 """
@@ -16,7 +17,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import fmean, median
@@ -105,13 +106,17 @@ class Baseline:
         targets = torch.stack([pad(one, (0, length - len(one)), value=-100) for one in labels])
         return tuple(x.to(self.device) for x in (padded, mask, targets, torch.tensor(positions)))
 
+    def prepare(self, steps: Iterable[int]) -> None:
+        """Makes the inputs of steps beforehand, as a loader does beside the steps: in Python they take long."""
+        self.ready = {step: self.inputs(step) for step in steps}
+
     def tokens(self, step: int) -> int:
         """That the step computes, padding included."""
-        return self.inputs(step)[0].numel()
+        return self.ready[step][0].numel()
 
     def loss(self, step: int) -> Tensor:
         """Equation 4."""
-        ids, mask, labels, positions = self.inputs(step)
+        ids, mask, labels, positions = self.ready[step]
         labelled = labels != -100
         with self._autocast():
             states = self.backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
@@ -180,6 +185,9 @@ class Ours:
         self.trainer = trainer
         self.parameters = list(trainer.model.parameters())
 
+    def prepare(self, steps: Iterable[int]) -> None:
+        """Nothing: a step's inputs are made within it."""
+
     def tokens(self, step: int) -> int:
         """That the step computes."""
         return self.trainer.joint_step.backward(self.trainer.sampler.plan(step)).tokens
@@ -198,12 +206,13 @@ def run_alone(options: argparse.Namespace) -> None:
     else:
         with tempfile.TemporaryDirectory() as folder:
             who = Baseline(trainer, Path(folder) / "model", options)
+    steps = range(2, 2 + options.steps)
+    who.prepare([0, 1, *steps])
     tokens, loss = who.tokens(0), who.train_step(0)
     for parameter in who.parameters:  # the optimizer's state is there from now on, and stays
         parameter.grad = None  # gradients come and go within a step: they count
     memory = peaks_mib({"step": lambda: who.train_step(1)}, options.device)["step"]
     _for_everyone = _core.util.KeepsFreedMemory()  # our trainer has it so anyway
-    steps = range(2, 2 + options.steps)
     seconds = [
         round(seconds_of(lambda step=step: who.train_step(step), 1, options.device), 5) for step in steps
     ]

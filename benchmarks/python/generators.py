@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from devices import is_gpu
 from embedders import Sequences, prefix_states, shared_cache
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -86,9 +87,19 @@ def load_transformers(folder: Path, dtype: torch.dtype, device: str) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval().to(device)
 
 
-def ctranslate2_missing() -> str | None:
-    """The name of the package if it is absent."""
-    return None if find_spec("ctranslate2") else "ctranslate2"
+def ctranslate2_missing(device: torch.device | str) -> str | None:
+    """What of the package is absent: all, or its use of a GPU where it is to compute on one."""
+    if find_spec("ctranslate2") is None:
+        return "ctranslate2"
+    import ctranslate2
+
+    return "ctranslate2 for CUDA" if is_gpu(device) and not ctranslate2.get_cuda_device_count() else None
+
+
+def place_of(device: torch.device | str) -> tuple[str, int]:
+    """A device as CTranslate2 names it: its kind and its number."""
+    named = torch.device(device)
+    return named.type, named.index or 0
 
 
 def ctranslate2_writer(folder: Path, greedy: Greedy, compute_type: str) -> Writer:
@@ -98,11 +109,17 @@ def ctranslate2_writer(folder: Path, greedy: Greedy, compute_type: str) -> Write
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     names = tokenizer.convert_ids_to_tokens
+    kind, number = place_of(greedy.prompts.device)
     with TemporaryDirectory() as kept:
         TransformersConverter(str(folder)).convert(kept, quantization=compute_type, force=True)
         _name_special_tokens(Path(kept, "config.json"), names(greedy.end))
         generator = ctranslate2.Generator(
-            kept, compute_type=compute_type, inter_threads=1, intra_threads=torch.get_num_threads()
+            kept,
+            device=kind,
+            device_index=number,
+            compute_type=compute_type,
+            inter_threads=1,
+            intra_threads=torch.get_num_threads(),
         )
     prefix = greedy.prompts.prefix
     static = names(greedy.prompts.ids[0][:prefix].tolist())

@@ -3,7 +3,6 @@
 import argparse
 import os
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -69,14 +68,14 @@ def medians(rounds: Rounds) -> dict[str, float]:
     return {name: float(f"{statistics.median(own):.4g}") for name, own in rounds.items()}
 
 
-def fastest(call: Callable[[int], object], sizes: Sequence[int]) -> int:
-    """The batch size with the shortest time, the first call aside."""
+def fastest(
+    call: Callable[[int], object], sizes: Sequence[int], *, device: torch.device | str = "cpu"
+) -> int:
+    """The size of a batch, or of a block, with the shortest time, the first call aside."""
     seconds = {}
     call(sizes[0])
     for size in sizes if len(sizes) > 1 else []:
-        begin = time.perf_counter()
-        call(size)
-        seconds[size] = time.perf_counter() - begin
+        seconds[size] = seconds_of(lambda size=size: call(size), 1, device)
     return min(seconds, key=seconds.__getitem__, default=sizes[0])
 
 

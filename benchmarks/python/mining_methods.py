@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 TOP = 10
@@ -124,6 +125,12 @@ MODULES = {
 """What each imports, which is not timed."""
 
 METHODS = {"notellm": ours, "implicit": implicit, "scipy": scipy, "duckdb": duckdb, "polars": polars}
+
+
+def missing(method: str) -> str | None:
+    """The name of a package that a method needs and that is absent."""
+    needed = (module.partition(".")[0] for module in MODULES[method])
+    return next((name for name in needed if find_spec(name) is None), None)
 
 
 def main() -> None:

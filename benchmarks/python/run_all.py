@@ -104,6 +104,9 @@ JOBS = {
     ),
     # Not where bf16 is slow: transformers in bf16 would take a quarter of an hour there.
     "precision": Job("bench_precision.py", "", "--notes 400 --queries 80", "", "--notes 30 --queries 5"),
+    "mining_large": Job(
+        "bench_mining_large.py", "", "--rounds 3", "--rounds 2", "--baskets 400 --notes 200 --rounds 1"
+    ),
     "mining_growth": Job(
         "bench_mining_growth.py",
         "--seconds 180",
@@ -150,7 +153,7 @@ JOBS = {
     ),
 }
 LONG = ["demo", "mining_100m", "mining_200m"]
-"""Only where named: minutes that are no benchmark's, or 10 GiB of memory and of disk."""
+"""Only where named: minutes that are no benchmark's, or up to 13 GiB of memory."""
 
 
 def options_of(job: Job, instruction_set: str, tiny: bool) -> list[str] | None:
