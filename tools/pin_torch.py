@@ -18,7 +18,8 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: pin_torch.py PYPROJECT")
     path = Path(sys.argv[1])
-    text, times = REQUIREMENT.subn(f'  "torch=={version("torch")}",', path.read_text(encoding="utf-8"))
+    public = version("torch").partition("+")[0]  # an index has no "+cpu"
+    text, times = REQUIREMENT.subn(f'  "torch=={public}",', path.read_text(encoding="utf-8"))
     if times != 1:
         sys.exit(f"pin_torch: {path} must ask for torch once, but does so {times} times")
     path.write_text(text, encoding="utf-8")
