@@ -25,10 +25,10 @@ def importing(
         NotSupportedError: If an import in the body fails: the package is not there, or does not work.
 
     Example:
-        >>> with importing("here", "no-package"):
-        ...     import no_package
+        >>> with importing("here", "no-such"):
+        ...     import no_such
         Traceback (most recent call last):
-        notellm._core.util.NotSupportedError: here: no-package must be installed, but is not; try `pip install no-package`
+        notellm._core.util.NotSupportedError: here: no-such must be installed, but is not; try `pip install no-such`
     """
     try:
         yield

@@ -121,6 +121,7 @@ def recall_on(
     target: NDArray[np.int64],
     *,
     k: int = 10,
+    projected: bool = True,
     dtype: Dtype = "auto",
     options: EmbedOptions | None = None,
 ) -> Measure:
@@ -131,6 +132,7 @@ def recall_on(
         source: Shape ``(Q,)``, int64: queries, as positions in the pool.
         target: Shape ``(Q,)``: the note that each is to find.
         k: The cut-off.
+        projected: Whether embeddings are projected; not if no contrastive loss trains the projection.
         dtype: Of the matrix products, see `notellm.resolve_dtype`.
         options: See `EmbedOptions`.
 
@@ -145,7 +147,9 @@ def recall_on(
     queries, targets = torch.from_numpy(source), torch.from_numpy(target)
 
     def measure(model: NoteModel) -> float:
-        vectors = embed(model, model.prompt.tokenize(pool), dtype=dtype, options=options).vectors
+        vectors = embed(
+            model, model.prompt.tokenize(pool), projected=projected, dtype=dtype, options=options
+        ).vectors
         ranks = target_ranks(vectors[queries], vectors, targets, exclude=queries)
         return float(np.mean(hits_at(ranks, [k])))
 

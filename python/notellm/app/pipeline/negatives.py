@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from notellm.app.config import Config
+from notellm.app.config import Config, load_config
 from notellm.app.kept import folder_key, made_by
 from notellm.app.pipeline.data import Dataset, IntArray, read_pairs, shuffled
 from notellm.app.pipeline.models import MODEL, check_trained, load_trained
@@ -127,9 +127,14 @@ def _vectors(config: Config, dataset: Dataset, positions: IntArray, folder: Path
         return embed(
             model,
             model.prompt.tokenize(notes),
+            projected=_is_projected(folder),
             dtype=config.dtype,
-            options=config.embed.replace(
-                dim=0, weights="same"
-            ),  # of the training, whatever is embedded later
+            options=config.embed.replace(dim=0, weights="same"),  # whatever is embedded later
             progress=progress,
         ).vectors
+
+
+def _is_projected(folder: Path) -> bool:
+    """Whether a model's projection has been trained, as far as its run says."""
+    said = folder.parent / "config.yaml"
+    return not said.is_file() or load_config(said).loss.contrastive

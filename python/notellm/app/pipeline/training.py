@@ -132,6 +132,7 @@ def validation(
         queries.source,
         queries.target,
         k=config.train.validate_k,
+        projected=config.loss.contrastive,
         dtype=config.dtype,
         options=config.embed.replace(dim=0, weights="same"),
     )

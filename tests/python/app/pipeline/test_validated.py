@@ -81,6 +81,17 @@ def test_an_interrupted_run_comes_to_the_same_model(run, folder, overrides, monk
     assert [r["validation"] for r in records_of(path)] == [r["validation"] for r in records_of(run.path)]
 
 
+def test_a_projection_that_nothing_trains_is_not_measured(overrides, run, tiny):
+    config = compose([*overrides, "train.validate_every=1", "loss.contrastive=false", "loss.alpha=1"])
+    dataset = load_data(config)
+    pairs = training_pairs(config, dataset, *prepare(run, dataset).train)
+    measure, _ = validation(config, with_validation(config, dataset), *pairs)
+    before = measure(tiny)
+    with torch.no_grad():
+        tiny.projection.weight.copy_(torch.randn_like(tiny.projection.weight))
+    assert measure(tiny) == before
+
+
 def test_users_that_are_held_out_have_no_validation(overrides):
     with pytest.raises(ConfigError, match=r"train.validate_every must be 0 where users are held out"):
         compose([*overrides, "data.split=users", "train.validate_every=1"])
