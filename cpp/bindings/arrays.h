@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bindings.h"
+#include "notellm/util/check.h"
 
 /// NumPy arrays as arguments and results.
 namespace notellm::python {
@@ -15,22 +16,24 @@ namespace notellm::python {
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
-/// What an argument holds, borrowed, whatever its shape.
+/// What an argument of one dimension holds, borrowed.
+///
+/// @param name  "function: argument"
+/// @throws std::invalid_argument  for other shapes.
 template <typename T>
-std::span<const T> as_span(const Array<T>& array) {
+std::span<const T> as_span(const char* name, const Array<T>& array) {
+  if (array.ndim() != 1) {
+    throw std::invalid_argument(
+        internal::joined(name, " must have one dimension, but has ", array.ndim()));
+  }
   return {array.data(), static_cast<size_t>(array.size())};
 }
 
-/// A copy of an argument of one dimension.
-///
-/// @throws ValueError  for other shapes.
+/// A copy of such an argument.
 template <typename T>
-std::vector<T> to_vector(const Array<T>& array) {
-  if (array.ndim() != 1) {
-    throw py::value_error("an array must have one dimension, but has " +
-                          std::to_string(array.ndim()));
-  }
-  return {array.data(), array.data() + array.size()};
+std::vector<T> to_vector(const char* name, const Array<T>& array) {
+  const auto values = as_span(name, array);
+  return {values.begin(), values.end()};
 }
 
 /// (n) a copy for Python.

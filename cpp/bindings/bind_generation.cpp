@@ -17,9 +17,10 @@ void bind_generation(py::module_& m) {
       "generate",
       [](const ModelWeights& model, const PromptSet& prompts, const TokenizedNotes& notes,
          const std::vector<NotePrompt>& requests, DecodingOptions options,
-         const OutputGrammar* grammar, std::vector<std::vector<int64_t>> banned, uint64_t seed,
-         std::vector<int32_t> stop_tokens, at::ScalarType compute, const py::object& progress) {
-        options.seed = seed;
+         const OutputGrammar* grammar, std::vector<std::vector<int64_t>> banned,
+         const py::object& seed, std::vector<int32_t> stop_tokens, at::ScalarType compute,
+         const py::object& progress) {
+        options.seed = to_seed("generate", seed);
         options.stop_tokens = std::move(stop_tokens);
         options.compute = compute;
         const ProgressFn report_to = to_progress(progress);

@@ -23,28 +23,34 @@ using Texts = std::vector<std::string>;
 using Triple = std::tuple<double, double, double>;
 
 py::array_t<double> hits(const Ints& greater, const Ints& equal, const Ints& ks, Ties ties) {
+  const auto above = as_span("hits_at: greater", greater);
+  const auto beside = as_span("hits_at: equal", equal), cutoffs = as_span("hits_at: ks", ks);
   std::vector<double> values;
   {
     py::gil_scoped_release release;
-    values = hits_at(as_span(greater), as_span(equal), as_span(ks), ties);
+    values = hits_at(above, beside, cutoffs, ties);
   }
   return to_array(values).reshape({greater.size(), ks.size()});
 }
 
 py::array_t<double> gains(const Ints& greater, const Ints& equal, const Ints& ks, Ties ties) {
+  const auto above = as_span("gains_at: greater", greater);
+  const auto beside = as_span("gains_at: equal", equal), cutoffs = as_span("gains_at: ks", ks);
   std::vector<double> values;
   {
     py::gil_scoped_release release;
-    values = gains_at(as_span(greater), as_span(equal), as_span(ks), ties);
+    values = gains_at(above, beside, cutoffs, ties);
   }
   return to_array(values).reshape({greater.size(), ks.size()});
 }
 
 py::array_t<double> reciprocal(const Ints& greater, const Ints& equal, Ties ties) {
+  const auto above = as_span("reciprocal_ranks: greater", greater);
+  const auto beside = as_span("reciprocal_ranks: equal", equal);
   std::vector<double> values;
   {
     py::gil_scoped_release release;
-    values = reciprocal_ranks(as_span(greater), as_span(equal), ties);
+    values = reciprocal_ranks(above, beside, ties);
   }
   return to_array(values);
 }
@@ -59,6 +65,12 @@ std::pair<py::array_t<double>, py::array_t<double>> categories(const Texts& gene
 Triple to_tuple(const Overlap& overlap) { return {overlap.precision, overlap.recall, overlap.f1}; }
 
 Triple to_tuple(const Interval& interval) { return {interval.value, interval.low, interval.high}; }
+
+Triple longest_common(const Texts& prediction, const Texts& reference) {
+  const ProgressFn signals = to_progress(py::none());
+  py::gil_scoped_release release;
+  return to_tuple(rouge_l(prediction, reference, signals));
+}
 
 constexpr int64_t kBleuNumbers = 2 * kBleuOrder + 2;
 
@@ -76,7 +88,7 @@ std::vector<BleuCounts> to_counts(const char* where, const Ints& rows) {
   internal::require(rows.ndim() == 2 && rows.shape(1) == kBleuNumbers, where, "counts must be (n, ",
                     kBleuNumbers, ") numbers, but have ", rows.ndim(), " dimensions and ",
                     rows.size(), " numbers");
-  const std::span<const int64_t> numbers = as_span(rows);
+  const std::span numbers(rows.data(), static_cast<size_t>(rows.size()));
   internal::require(std::ranges::all_of(numbers, [](int64_t n) { return n >= 0; }), where,
                     "counts must be at least 0, but one is negative");
   std::vector<BleuCounts> counts(rows.shape(0));
@@ -100,35 +112,42 @@ Triple bleu_interval(const Ints& rows,
                      int order,
                      BleuSmoothing smoothing,
                      int64_t samples,
-                     uint64_t seed,
+                     const py::object& seed,
                      double level) {
-  const std::vector<BleuCounts> counts = to_counts("bootstrap_bleu", rows);
+  constexpr const char* where = "bootstrap_bleu";
+  const std::vector<BleuCounts> counts = to_counts(where, rows);
+  const BootstrapOptions options{samples, to_seed(where, seed), level};
+  const ProgressFn signals = to_progress(py::none());
   py::gil_scoped_release release;
-  return to_tuple(bootstrap_bleu(counts, order, smoothing, {samples, seed, level}));
+  return to_tuple(bootstrap_bleu(counts, order, smoothing, options, signals));
 }
 
 Triple mean(const Floats& values,
             int64_t samples,
-            uint64_t seed,
+            const py::object& seed,
             double level,
             int threads,
             const py::object& progress) {
+  const auto numbers = as_span("bootstrap_mean: values", values);
+  const BootstrapOptions options{samples, to_seed("bootstrap_mean", seed), level, threads};
   const ProgressFn report = to_progress(progress);
   py::gil_scoped_release release;
-  return to_tuple(bootstrap_mean(as_span(values), {samples, seed, level, threads}, report));
+  return to_tuple(bootstrap_mean(numbers, options, report));
 }
 
 Triple difference(const Floats& a,
                   const Floats& b,
                   int64_t samples,
-                  uint64_t seed,
+                  const py::object& seed,
                   double level,
                   int threads,
                   const py::object& progress) {
+  const auto ours = as_span("bootstrap_difference: a", a);
+  const auto theirs = as_span("bootstrap_difference: b", b);
+  const BootstrapOptions options{samples, to_seed("bootstrap_difference", seed), level, threads};
   const ProgressFn report = to_progress(progress);
   py::gil_scoped_release release;
-  return to_tuple(
-      bootstrap_difference(as_span(a), as_span(b), {samples, seed, level, threads}, report));
+  return to_tuple(bootstrap_difference(ours, theirs, options, report));
 }
 
 }  // namespace
@@ -171,12 +190,7 @@ void bind_metrics(py::module_& m) {
         return to_tuple(rouge_2(prediction, reference));
       },
       py::arg("prediction"), py::arg("reference"), py::call_guard<py::gil_scoped_release>());
-  m.def(
-      "rouge_l",
-      [](const Texts& prediction, const Texts& reference) {
-        return to_tuple(rouge_l(prediction, reference));
-      },
-      py::arg("prediction"), py::arg("reference"), py::call_guard<py::gil_scoped_release>());
+  m.def("rouge_l", &longest_common, py::arg("prediction"), py::arg("reference"));
   m.def("bootstrap_mean", &mean, py::arg("values"), py::arg("samples"), py::arg("seed"),
         py::arg("level"), py::arg("threads") = 0, py::arg("progress") = py::none());
   m.def("bootstrap_difference", &difference, py::arg("a"), py::arg("b"), py::arg("samples"),

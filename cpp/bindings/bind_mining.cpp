@@ -20,9 +20,15 @@ std::shared_ptr<Cooccurrence> mine(const Array<int64_t>& users,
                                    int threads,
                                    const py::object& progress) {
   options.threads = threads;
-  InteractionLog log{as_span(users), as_span(notes), {}, {}, user_count, note_count, is_ordered};
-  if (times) log.times = as_span(*times);
-  if (events) log.events = as_span(*events);
+  InteractionLog log{.users = as_span("mine_pairs: users", users),
+                     .notes = as_span("mine_pairs: notes", notes),
+                     .times = {},
+                     .events = {},
+                     .user_count = user_count,
+                     .note_count = note_count,
+                     .is_ordered = is_ordered};
+  if (times) log.times = as_span("mine_pairs: times", *times);
+  if (events) log.events = as_span("mine_pairs: events", *events);
   const ProgressFn report = to_progress(progress);
   py::gil_scoped_release release;
   return std::make_shared<Cooccurrence>(

@@ -98,8 +98,12 @@ void bind_plan(py::module_& m) {
   m.def(
       "with_dropout",
       [](const DecoderPlan& plan, const Segments& segments, const std::vector<int64_t>& tokens,
-         uint64_t seed) { return with_dropout(plan, segments, tokens, seed); },
-      py::arg("plan"), py::arg("segments"), py::arg("tokens"), py::arg("seed"), release_gil());
+         const py::object& seed) {
+        const uint64_t known = to_seed("with_dropout", seed);
+        const py::gil_scoped_release release;
+        return with_dropout(plan, segments, tokens, known);
+      },
+      py::arg("plan"), py::arg("segments"), py::arg("tokens"), py::arg("seed"));
 }
 
 void bind_passes(py::module_& m) {

@@ -1,10 +1,32 @@
 #include <optional>
+#include <variant>
 
 #include "notellm/options/yaml.h"
 #include "notellm/run/run_options.h"
 #include "option_values.h"
 
 namespace notellm::python {
+
+namespace {
+
+// A text of Python as UTF-8.
+std::string to_text(const py::handle& text) {
+  Py_ssize_t size = 0;
+  const char* const first = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+  if (first) return {first, static_cast<size_t>(size)};
+  PyErr_Clear();
+  throw ConfigError("texts must be Unicode, but one is " + py::repr(text).cast<std::string>());
+}
+
+using Content = std::variant<py::bytes, py::str>;
+
+// A file's bytes, or a text's: what is not Unicode is then refused by its line.
+std::string to_bytes(const Content& content) {
+  if (const auto* const bytes = std::get_if<py::bytes>(&content)) return *bytes;
+  return py::bytes(std::get<py::str>(content).attr("encode")("utf-8", "surrogatepass"));
+}
+
+}  // namespace
 
 Tree to_tree(const py::handle& data, int depth) {
   constexpr int kMostLevels = 16;  // a list can hold itself
@@ -22,7 +44,7 @@ Tree to_tree(const py::handle& data, int depth) {
   } else if (py::isinstance<py::float_>(data)) {
     tree.content = data.cast<double>();
   } else if (py::isinstance<py::str>(data)) {
-    tree.content = data.cast<std::string>();
+    tree.content = to_text(data);
   } else if (py::isinstance<py::list>(data) || py::isinstance<py::tuple>(data)) {
     Tree::List items;
     for (const py::handle item : data) items.push_back(to_tree(item, depth + 1));
@@ -30,7 +52,7 @@ Tree to_tree(const py::handle& data, int depth) {
   } else if (py::isinstance<py::dict>(data)) {
     Tree::Map entries;
     for (const auto& [key, value] : data.cast<py::dict>()) {
-      entries.push_back({py::str(key).cast<std::string>(), 0, to_tree(value, depth + 1)});
+      entries.push_back({to_text(py::str(key)), 0, to_tree(value, depth + 1)});
     }
     tree.content = std::move(entries);
   } else {
@@ -146,15 +168,16 @@ void bind_options(py::module_& m) {
       py::arg("fills_in") = false);
   m.def(
       "read_yaml",
-      [](const std::string& text, const Groups& groups, const std::string& name, bool fills_in) {
-        return to_dict(groups,
-                       check(parse_yaml(text, name), groups, {.name = name, .fills_in = fills_in}));
+      [](const Content& text, const Groups& groups, const py::str& name, bool fills_in) {
+        const std::string shown = escaped(name);
+        return to_dict(groups, check(parse_yaml(to_bytes(text), shown), groups,
+                                     {.name = shown, .fills_in = fills_in}));
       },
       py::arg("text"), py::arg("groups"), py::kw_only(), py::arg("name") = "",
       py::arg("fills_in") = false);
   m.def(
       "check_yaml",
-      [](const std::string& text, const std::string& name) { parse_yaml(text, name); },
+      [](const Content& text, const py::str& name) { parse_yaml(to_bytes(text), escaped(name)); },
       py::arg("text"), py::kw_only(), py::arg("name") = "",
       "Refuses what `read_yaml` refuses whatever the keys: bad syntax, and too many values.");
   m.def(
@@ -164,7 +187,10 @@ void bind_options(py::module_& m) {
       },
       py::arg("values"), py::arg("groups"));
   m.def("keys_of", &keys_of, py::arg("groups"));
-  m.def("unknown_key", &unknown_key, py::arg("groups"), py::arg("key"));
+  m.def(
+      "unknown_key",
+      [](const Groups& groups, const py::str& key) { return unknown_key(groups, escaped(key)); },
+      py::arg("groups"), py::arg("key"));
 }
 
 }  // namespace notellm::python

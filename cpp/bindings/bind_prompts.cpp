@@ -45,7 +45,8 @@ void bind_tokens(py::module_& m) {
   py::class_<TokenLists> lists(m, "TokenLists");
   lists
       .def(py::init([](const Array<int32_t>& ids, const Array<int64_t>& offsets) {
-             TokenLists made{to_vector(ids), to_vector(offsets)};
+             TokenLists made{to_vector("TokenLists: ids", ids),
+                             to_vector("TokenLists: offsets", offsets)};
              check_offsets("TokenLists", made.offsets, std::ssize(made.ids));
              return made;
            }),
@@ -57,16 +58,16 @@ void bind_tokens(py::module_& m) {
   py::class_<TokenizedNotes> notes(
       m, "TokenizedNotes", "Notes, tokenised and truncated once; made by `Prompt.tokenize`.");
   notes
-      .def(
-          py::init([](const TokenLists& titles, const TokenLists& contents,
-                      const TokenLists& categories, const TokenLists& hashtags,
-                      const Array<int64_t>& hashtag_offsets) {
-            TokenizedNotes made{titles, contents, categories, hashtags, to_vector(hashtag_offsets)};
-            validate(made);
-            return made;
-          }),
-          py::arg("titles"), py::arg("contents"), py::arg("categories"), py::arg("hashtags"),
-          py::arg("hashtag_offsets"))
+      .def(py::init([](const TokenLists& titles, const TokenLists& contents,
+                       const TokenLists& categories, const TokenLists& hashtags,
+                       const Array<int64_t>& hashtag_offsets) {
+             TokenizedNotes made{titles, contents, categories, hashtags,
+                                 to_vector("TokenizedNotes: hashtag_offsets", hashtag_offsets)};
+             validate(made);
+             return made;
+           }),
+           py::arg("titles"), py::arg("contents"), py::arg("categories"), py::arg("hashtags"),
+           py::arg("hashtag_offsets"))
       .def("__len__", &TokenizedNotes::size)
       .def_readonly("titles", &TokenizedNotes::titles)
       .def_readonly("contents", &TokenizedNotes::contents)
@@ -135,7 +136,8 @@ Attributes:
   m.def(
       "path_to",
       [](const Array<int64_t>& offsets, const Array<int64_t>& parents, int64_t token) {
-        const std::vector<int64_t> starts = to_vector(offsets), above = to_vector(parents);
+        const auto starts = as_span("path_to: segment_offsets", offsets);
+        const auto above = as_span("path_to: segment_parents", parents);
         check_path("path_to", starts, above, token);
         return to_array(path_to(starts, above, token));
       },
@@ -227,6 +229,26 @@ void bind_packing(py::module_& m) {
       py::arg("prompts"), py::arg("notes"), py::arg("row"));
 }
 
+PairSampler made_sampler(const Array<int64_t>& sources,
+                         const Array<int64_t>& targets,
+                         const Array<int64_t>& hashtag_counts,
+                         int64_t pairs_per_step,
+                         double hashtag_ratio,
+                         const py::object& seed,
+                         CountPolicy count_policy,
+                         int max_count,
+                         const Array<int64_t>& negative_offsets,
+                         const Array<int64_t>& negatives,
+                         int64_t negatives_per_pair) {
+  return PairSampler(to_vector("PairSampler: sources", sources),
+                     to_vector("PairSampler: targets", targets),
+                     to_vector("PairSampler: hashtag_counts", hashtag_counts),
+                     {pairs_per_step, hashtag_ratio, to_seed("PairSampler", seed), count_policy,
+                      max_count, negatives_per_pair},
+                     {to_vector("PairSampler: negative_offsets", negative_offsets),
+                      to_vector("PairSampler: negatives", negatives)});
+}
+
 void bind_sampling(py::module_& m) {
   py::class_<PlannedBatch> planned(
       m, "PlannedBatch", R"(One step of a training run: 2B rows in pairs, then H hard negatives.
@@ -249,19 +271,9 @@ Attributes:
 Attributes:
     steps_per_epoch: Full batches in one pass through the pairs.
 )")
-      .def(py::init([](const Array<int64_t>& sources, const Array<int64_t>& targets,
-                       const Array<int64_t>& hashtag_counts, int64_t pairs_per_step,
-                       double hashtag_ratio, uint64_t seed, CountPolicy count_policy, int max_count,
-                       const Array<int64_t>& negative_offsets, const Array<int64_t>& negatives,
-                       int64_t negatives_per_pair) {
-             return PairSampler(
-                 to_vector(sources), to_vector(targets), to_vector(hashtag_counts),
-                 {pairs_per_step, hashtag_ratio, seed, count_policy, max_count, negatives_per_pair},
-                 {to_vector(negative_offsets), to_vector(negatives)});
-           }),
-           py::arg("sources"), py::arg("targets"), py::arg("hashtag_counts"), py::kw_only(),
-           py::arg("pairs_per_step"), py::arg("hashtag_ratio"), py::arg("seed"),
-           py::arg("count_policy"), py::arg("max_count"),
+      .def(py::init(&made_sampler), py::arg("sources"), py::arg("targets"),
+           py::arg("hashtag_counts"), py::kw_only(), py::arg("pairs_per_step"),
+           py::arg("hashtag_ratio"), py::arg("seed"), py::arg("count_policy"), py::arg("max_count"),
            py::arg("negative_offsets") = Array<int64_t>(0),
            py::arg("negatives") = Array<int64_t>(0), py::arg("negatives_per_pair") = 0)
       .def_property_readonly("steps_per_epoch", &PairSampler::steps_per_epoch)
@@ -271,7 +283,7 @@ Attributes:
       .def(
           "plan",
           [](const PairSampler& self, int64_t step, const Array<int64_t>& pairs) {
-            return self.plan(step, to_vector(pairs));
+            return self.plan(step, to_vector("PairSampler: pairs", pairs));
           },
           py::arg("step"), py::arg("pairs"),
           "The batch of one step that consists of these pairs, shape ``(B,)``; tasks, hashtags and "

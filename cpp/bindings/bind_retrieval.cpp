@@ -65,7 +65,9 @@ TensorPair among(const at::Tensor& queries,
                  const at::Tensor& candidates,
                  int64_t k,
                  std::optional<bool> on_device) {
-  auto [scores, indices] = nearest_among(queries, pool, candidates, k, on_device);
+  const ProgressFn signals = to_progress(py::none());
+  const py::gil_scoped_release release;
+  auto [scores, indices] = nearest_among(queries, pool, candidates, k, on_device, signals);
   return {scores, indices};
 }
 
@@ -73,14 +75,40 @@ TensorPair search(const NeighbourIndex& index,
                   const at::Tensor& queries,
                   int64_t k,
                   const std::optional<at::Tensor>& exclude) {
-  auto [scores, indices] = index.search(queries, k, exclude.value_or(at::Tensor()));
+  const ProgressFn signals = to_progress(py::none());
+  const py::gil_scoped_release release;
+  auto [scores, indices] = index.search(queries, k, exclude.value_or(at::Tensor()), signals);
   return {scores, indices};
 }
 
+std::unique_ptr<NeighbourIndex> over_pool(const at::Tensor& pool,
+                                          const py::str& factory,
+                                          const py::str& parameters) {
+  const std::string description = escaped(factory), searches = escaped(parameters);
+  const ProgressFn signals = to_progress(py::none());
+  const py::gil_scoped_release release;
+  return std::make_unique<NeighbourIndex>(pool, description, searches, signals);
+}
+
 NeighbourIndex build(int64_t width,
-                     const std::string& factory,
+                     const py::str& factory,
                      const std::optional<at::Tensor>& sample) {
-  return NeighbourIndex::build(width, factory, sample.value_or(at::Tensor()));
+  const std::string description = escaped(factory);
+  const ProgressFn signals = to_progress(py::none());
+  const py::gil_scoped_release release;
+  return NeighbourIndex::build(width, description, sample.value_or(at::Tensor()), signals);
+}
+
+void add(NeighbourIndex& index, const at::Tensor& rows) {
+  const ProgressFn signals = to_progress(py::none());
+  const py::gil_scoped_release release;
+  index.add(rows, signals);
+}
+
+void set_parameters(NeighbourIndex& index, const py::str& parameters) {
+  const std::string searches = escaped(parameters);
+  const py::gil_scoped_release release;
+  index.set_parameters(searches);
 }
 
 // `write` is a file's: it is called with a view of memory, and takes all of it.
@@ -123,19 +151,17 @@ void bind_retrieval(py::module_& m) {
         py::arg("progress") = py::none());
   const auto release = py::call_guard<py::gil_scoped_release>();
   m.def("nearest_among", &among, py::arg("queries"), py::arg("pool"), py::arg("candidates"),
-        py::arg("k"), py::arg("on_device") = tiles.on_device, release);
+        py::arg("k"), py::arg("on_device") = tiles.on_device);
   m.def("faiss_version", &faiss_version);
   py::class_<NeighbourIndex>(m, "NeighbourIndex")
-      .def(py::init<const at::Tensor&, const std::string&, const std::string&>(), py::arg("pool"),
-           py::arg("factory"), py::arg("parameters") = "", release)
+      .def(py::init(&over_pool), py::arg("pool"), py::arg("factory"), py::arg("parameters") = "")
       .def_static("build", &build, py::arg("width"), py::arg("factory"),
-                  py::arg("sample") = py::none(), release)
+                  py::arg("sample") = py::none())
       .def_static("read", &read_index, py::arg("readinto"), py::arg("length"))
       .def("write", &write_index, py::arg("write"))
-      .def("add", &NeighbourIndex::add, py::arg("rows"), release)
-      .def("set_parameters", &NeighbourIndex::set_parameters, py::arg("parameters"), release)
-      .def("search", &search, py::arg("queries"), py::arg("k"), py::arg("exclude") = py::none(),
-           release)
+      .def("add", &add, py::arg("rows"))
+      .def("set_parameters", &set_parameters, py::arg("parameters"))
+      .def("search", &search, py::arg("queries"), py::arg("k"), py::arg("exclude") = py::none())
       .def("stored", &NeighbourIndex::stored, py::arg("rows"), release)
       .def_property_readonly("width", &NeighbourIndex::width)
       .def("__len__", &NeighbourIndex::size, release);

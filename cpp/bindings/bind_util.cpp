@@ -47,6 +47,22 @@ ProgressFn to_progress(const py::object& callable) {
   };
 }
 
+uint64_t to_seed(const char* where, const py::object& seed) {
+  const auto whole = py::reinterpret_steal<py::int_>(PyNumber_Index(seed.ptr()));
+  if (!whole) throw py::error_already_set();  // a TypeError
+  const uint64_t value = PyLong_AsUnsignedLongLong(whole.ptr());
+  if (PyErr_Occurred()) {
+    PyErr_Clear();
+    internal::throw_error<std::invalid_argument>(where, "seed must be in [0, 2^64), but is ",
+                                                 py::str(whole).cast<std::string>());
+  }
+  return value;
+}
+
+std::string escaped(const py::str& text) {
+  return py::bytes(text.attr("encode")("utf-8", "backslashreplace"));
+}
+
 void bind_util(py::module_& m) {
   py::register_local_exception_translator(translate_torch_errors);
   py::register_local_exception<ConfigError>(m, "ConfigError", PyExc_ValueError);

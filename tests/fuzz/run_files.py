@@ -14,12 +14,12 @@ from notellm.app.run import RunFolder
 from notellm.app.studies.cell import Cell, Row
 from notellm.app.studies.ranks import exposure_of, hits_of
 from notellm.app.studies.values import written_values
-from notellm.pools.lines import write_pool
 from notellm.io.json_files import read_json
 from notellm.io.json_tree import Node
 from notellm.io.locks import holder_of, locked
 from notellm.mining import mine_pairs
 from notellm.mining_report import MiningReport
+from notellm.pools.lines import write_pool
 from notellm.pools.shards import Plan, Shards
 from samples import make_notes
 

@@ -94,7 +94,8 @@ double bleu(const BleuCounts& counts, int order, BleuSmoothing smoothing) {
 Interval bootstrap_bleu(std::span<const BleuCounts> counts,
                         int order,
                         BleuSmoothing smoothing,
-                        const BootstrapOptions& options) {
+                        const BootstrapOptions& options,
+                        const ProgressFn& progress) {
   constexpr const char* where = "bootstrap_bleu";
   check_order(where, order);
   BleuCounts all;
@@ -104,7 +105,8 @@ Interval bootstrap_bleu(std::span<const BleuCounts> counts,
     for (const int64_t i : drawn) sum += counts[i];
     return bleu(sum, order, smoothing);
   };
-  return bootstrap(bleu(all, order, smoothing), std::ssize(counts), bleu_of, options, {}, where);
+  return bootstrap(bleu(all, order, smoothing), std::ssize(counts), bleu_of, options, progress,
+                   where);
 }
 
 }  // namespace notellm

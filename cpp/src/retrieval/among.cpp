@@ -1,6 +1,8 @@
 #include <ATen/Parallel.h>
 #include "tensors.h"
 
+#include <algorithm>
+
 #include "best_first.h"
 #include "device_search.h"
 #include "notellm/retrieval/neighbours.h"
@@ -10,6 +12,7 @@ namespace notellm {
 namespace {
 
 constexpr const char* kAmong = "nearest_among";
+constexpr int64_t kQueriesAtATime = 256;
 
 void check_candidates(const at::Tensor& candidates, int64_t queries, int64_t pool) {
   const bool is_list = candidates.dim() == 2 && candidates.scalar_type() == at::kLong;
@@ -28,7 +31,8 @@ Neighbours nearest_among(const at::Tensor& query_rows,
                          const at::Tensor& pool_rows,
                          const at::Tensor& candidates,
                          int64_t k,
-                         std::optional<bool> on_device) {
+                         std::optional<bool> on_device,
+                         const ProgressFn& progress) {
   internal::check_k(kAmong, k);
   if (internal::stays_on_device({0, 0, on_device}, pool_rows)) {
     const auto queries = internal::to_device_vectors(kAmong, "queries", query_rows);
@@ -46,12 +50,16 @@ Neighbours nearest_among(const at::Tensor& query_rows,
   const internal::Exclusions chosen(kAmong, candidates, Q, N);
   const internal::Exclusions none(kAmong, {}, Q, N);
   Neighbours result = internal::no_neighbours(Q, k);
-  at::parallel_for(0, Q, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t query = begin; query < end; ++query) {
-      const auto notes = chosen.of(query);
-      internal::write_best(queries, query, pool, {notes.begin(), notes.end()}, none, result);
-    }
-  });
+  for (int64_t done = 0; done < Q; done += kQueriesAtATime) {
+    report_progress(progress, done, Q);
+    const int64_t next = std::min(Q, done + kQueriesAtATime);
+    at::parallel_for(done, next, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t query = begin; query < end; ++query) {
+        const auto notes = chosen.of(query);
+        internal::write_best(queries, query, pool, {notes.begin(), notes.end()}, none, result);
+      }
+    });
+  }
   return result;
 }
 

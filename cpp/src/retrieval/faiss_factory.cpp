@@ -19,6 +19,8 @@
 #include <string_view>
 #include <vector>
 
+#include "faiss_interrupts.h"
+
 namespace notellm::internal {
 namespace {
 
@@ -84,18 +86,34 @@ void configure(faiss::Index& index) {
   }
 }
 
-// The OPQ matrices of an index, at any depth.
-std::vector<faiss::OPQMatrix*> rotations(faiss::Index& index) {
+// An index's transformations of one kind, at any depth.
+template <typename Kind>
+std::vector<Kind*> steps_of(faiss::Index& index) {
   if (auto* const refined = dynamic_cast<faiss::IndexRefine*>(&index)) {
-    return rotations(*refined->base_index);
+    return steps_of<Kind>(*refined->base_index);
   }
-  std::vector<faiss::OPQMatrix*> found;
+  std::vector<Kind*> found;
   if (auto* const transformed = dynamic_cast<faiss::IndexPreTransform*>(&index)) {
     for (faiss::VectorTransform* const step : transformed->chain) {
-      if (auto* const rotation = dynamic_cast<faiss::OPQMatrix*>(step)) found.push_back(rotation);
+      if (auto* const one = dynamic_cast<Kind*>(step)) found.push_back(one);
     }
   }
   return found;
+}
+
+// Whitening divides by the deviation along each direction that it keeps: where there is none, by
+// rounding errors, and no vector would be near another.
+void check_whitening(faiss::Index& index, const Description& description) {
+  constexpr float kRounding = 1e-6F;  // of a variance in fp32, beside the largest one
+  for (const faiss::PCAMatrix* const pca : steps_of<faiss::PCAMatrix>(index)) {
+    if (pca->eigen_power == 0 || !pca->is_trained) continue;
+    const float largest = std::max(0.0F, std::ranges::max(pca->eigenvalues));
+    const auto directions = std::ranges::count_if(
+        pca->eigenvalues, [&](float variance) { return variance > kRounding * largest; });
+    require(directions >= pca->d_out, kWhere, "'", description.factory,
+            "' needs a sample in at least ", pca->d_out, " directions, but it has ", directions,
+            "; try PCA", pca->d_out, ", which does not whiten");
+  }
 }
 
 double parameter_value(std::string_view parameter, std::string_view text, int64_t smallest) {
@@ -144,6 +162,8 @@ Description parse_factory(const std::string& factory) {
 }
 
 std::unique_ptr<faiss::Index> make_index(int64_t width, const Description& description) {
+  require(width >= 1 && width <= kLargestNumber, kWhere, "width must be in [1, ", kLargestNumber,
+          "], but is ", width);
   return accepted_by_faiss(
       "the factory string '" + description.factory + "' for width " + std::to_string(width), [&] {
         std::unique_ptr<faiss::Index> index(faiss::index_factory(
@@ -153,12 +173,16 @@ std::unique_ptr<faiss::Index> make_index(int64_t width, const Description& descr
       });
 }
 
-void train(faiss::Index& index, const Description& description, int64_t n, const float* sample) {
+void train(faiss::Index& index,
+           const Description& description,
+           int64_t n,
+           const float* sample,
+           const ProgressFn& progress) {
   require(n >= description.needed, kWhere, "'", description.factory, "' needs at least ",
           description.needed, " vectors to train, but the sample has ", n);
   if (n == 0) return;
   std::vector<std::unique_ptr<faiss::ProductQuantizer>> quantizers;  // OPQ's own would warn
-  const auto matrices = rotations(index);
+  const auto matrices = steps_of<faiss::OPQMatrix>(index);
   for (faiss::OPQMatrix* const matrix : matrices) {
     accepted_by_faiss("the factory string '" + description.factory + "'", [&] {
       quantizers.push_back(std::make_unique<faiss::ProductQuantizer>(matrix->d_out, matrix->M, 8));
@@ -167,9 +191,16 @@ void train(faiss::Index& index, const Description& description, int64_t n, const
     matrix->pq = quantizers.back().get();
   }
   accepted_by_faiss(
-      "a sample of " + std::to_string(n) + " vectors for '" + description.factory + "'",
-      [&] { index.train(n, sample); });
+      "a sample of " + std::to_string(n) + " vectors for '" + description.factory + "'", [&] {
+        try {
+          stoppable(progress, [&] { index.train(n, sample); });
+        } catch (const faiss::FaissException&) {  // of what whitening made infinite
+          check_whitening(index, description);
+          throw;
+        }
+      });
   for (faiss::OPQMatrix* const matrix : matrices) matrix->pq = nullptr;
+  check_whitening(index, description);
 }
 
 void set_parameters(faiss::Index& index, const std::string& parameters) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "notellm/util/check.h"
+#include "notellm/util/progress.h"
 
 /// What FAISS leaves to its callers: descriptions and parameters that it can be given at all.
 namespace notellm::internal {
@@ -31,11 +32,19 @@ struct Description {
 /// @throws std::invalid_argument  if it is not of the parts that `NeighbourIndex` lists.
 Description parse_factory(const std::string& factory);
 
-/// An index without training and rows. @throws std::invalid_argument  if FAISS refuses it.
+/// An index without training and rows. @throws std::invalid_argument  if the width is not in
+/// [1, 2^20], or FAISS refuses it.
 std::unique_ptr<faiss::Index> make_index(int64_t width, const Description& description);
 
 /// Trains it on `n` vectors without a word on the standard streams.
-void train(faiss::Index& index, const Description& description, int64_t n, const float* sample);
+///
+/// @param progress  as in `stoppable`; the index is then unusable.
+/// @throws std::invalid_argument  if the vectors are too few, or lie in too few directions.
+void train(faiss::Index& index,
+           const Description& description,
+           int64_t n,
+           const float* sample,
+           const ProgressFn& progress);
 
 /// See `NeighbourIndex::set_parameters`.
 void set_parameters(faiss::Index& index, const std::string& parameters);

@@ -15,6 +15,7 @@
 
 #include "best_first.h"
 #include "faiss_factory.h"
+#include "faiss_interrupts.h"
 #include "vectors.h"
 
 namespace notellm {
@@ -23,15 +24,25 @@ namespace {
 constexpr const char* kWhere = "NeighbourIndex";
 constexpr int64_t kBlock = 16384;             // rows that FAISS gets at a time
 constexpr size_t kWritten = size_t{1} << 20;  // bytes that are written at a time
+constexpr int64_t kSteps = int64_t{1} << 33;  // multiplications in a search of all rows, at a time
+constexpr int64_t kRescored = 64;             // queries between two looks at progress
 
-// (n, d) fp32, contiguous, finite, on the CPU.
+// (n, d) fp32, contiguous, on the CPU. FAISS adds up squares in fp32, those of a whole sample too,
+// and ends the process, or finds nothing, where a sum is not finite.
 at::Tensor to_rows(std::string_view name, const at::Tensor& tensor, int64_t width) {
+  constexpr double kTooLong = 1e15;
   internal::require(tensor.dim() == 2 && tensor.is_floating_point(), kWhere, name, " must be (*, ",
                     width, ") of a floating-point dtype, but is ", tensor.toString(), " ",
                     tensor.sizes());
   internal::require(tensor.size(1) == width, kWhere, name, " must have the index's width, ", width,
                     ", but have ", tensor.size(1));
-  return internal::to_vectors(kWhere, name, tensor.detach().to(at::kFloat)).host;
+  at::Tensor rows = internal::to_vectors(kWhere, name, tensor.detach().to(at::kFloat)).host;
+  if (rows.numel() == 0) return rows;
+  const auto [longest, row] = at::linalg_vector_norm(rows, 2, 1, false, at::kDouble).max(0);
+  internal::require(longest.item<double>() < kTooLong, kWhere, name, " must have norms below ",
+                    kTooLong, ", but row ", row.item<int64_t>(), " has ", longest.item<double>(),
+                    "; try the exact search, without an index");
+  return rows;
 }
 
 // What FAISS writes, in large pieces.
@@ -115,9 +126,10 @@ struct NeighbourIndex::Impl {
     waiting = at::Tensor();
   }
 
-  void add(const at::Tensor& rows) {  // (n, d) fp32
+  void add(const at::Tensor& rows, const ProgressFn& progress) {  // (n, d) fp32
     int64_t begin = 0;
     while (begin < rows.size(0)) {
+      report_progress(progress, begin, rows.size(0));
       const int64_t count = std::min(kBlock - waiting_rows, rows.size(0) - begin);
       const float* const from = rows.const_data_ptr<float>() + begin * rows.size(1);
       begin += count;
@@ -130,6 +142,29 @@ struct NeighbourIndex::Impl {
                   waiting.mutable_data_ptr<float>() + waiting_rows * rows.size(1));
       waiting_rows += count;
       if (waiting_rows == kBlock) settle();
+    }
+  }
+
+  // Writes (Q, wanted) scores and rows of queries (Q, d). Not every index of FAISS asks whether to
+  // go on, so it gets groups of queries, of which none is so small that it would be searched
+  // otherwise.
+  void search(const at::Tensor& queries,
+              int64_t wanted,
+              float* scores,
+              int64_t* found,
+              const ProgressFn& progress) const {
+    const int64_t Q = queries.size(0), d = queries.size(1);
+    const int64_t together = std::clamp<int64_t>(kSteps / d / index->ntotal, 256, 4096);
+    const int64_t groups = (Q + together - 1) / together;
+    for (int64_t group = 0; group < groups; ++group) {
+      const int64_t begin = Q * group / groups, end = Q * (group + 1) / groups;
+      report_progress(progress, begin, Q);
+      internal::accepted_by_faiss("the search", [&] {
+        internal::stoppable(progress, [&] {
+          index->search(end - begin, queries.const_data_ptr<float>() + begin * d, wanted,
+                        scores + begin * wanted, found + begin * wanted);
+        });
+      });
     }
   }
 
@@ -147,7 +182,8 @@ NeighbourIndex::NeighbourIndex(std::unique_ptr<Impl> impl) : impl_(std::move(imp
 
 NeighbourIndex::NeighbourIndex(const at::Tensor& pool,
                                const std::string& factory,
-                               const std::string& parameters)
+                               const std::string& parameters,
+                               const ProgressFn& progress)
     : impl_(std::make_unique<Impl>()) {
   const auto description = internal::parse_factory(factory);
   impl_->pool = internal::to_vectors(kWhere, "pool", pool);
@@ -155,32 +191,34 @@ NeighbourIndex::NeighbourIndex(const at::Tensor& pool,
   internal::require(N >= 1, kWhere, "pool must have at least 1 note, but has 0");
   const at::Tensor rows = to_rows("pool", impl_->pool.host, impl_->pool.width());
   impl_->index = internal::make_index(rows.size(1), description);
-  internal::train(*impl_->index, description, N, rows.const_data_ptr<float>());
-  impl_->add(rows);
-  impl_->settle();
+  internal::train(*impl_->index, description, N, rows.const_data_ptr<float>(), progress);
+  internal::stoppable(progress, [&] {
+    impl_->add(rows, progress);
+    impl_->settle();
+  });
   set_parameters(parameters);
 }
 
 NeighbourIndex NeighbourIndex::build(int64_t width,
                                      const std::string& factory,
-                                     const at::Tensor& sample) {
+                                     const at::Tensor& sample,
+                                     const ProgressFn& progress) {
   const auto description = internal::parse_factory(factory);
-  internal::require(width >= 1 && width <= int64_t{1} << 20, kWhere,
-                    "width must be in [1, 1048576], but is ", width);
-  const at::Tensor given =
-      sample.defined() ? to_rows("sample", sample, width) : at::empty({0, width}, at::kFloat);
   auto impl = std::make_unique<Impl>();
   impl->index = internal::make_index(width, description);
-  internal::train(*impl->index, description, given.size(0), given.const_data_ptr<float>());
+  const at::Tensor given =
+      sample.defined() ? to_rows("sample", sample, width) : at::empty({0, width}, at::kFloat);
+  internal::train(*impl->index, description, given.size(0), given.const_data_ptr<float>(),
+                  progress);
   return NeighbourIndex(std::move(impl));
 }
 
-void NeighbourIndex::add(const at::Tensor& rows) {
+void NeighbourIndex::add(const at::Tensor& rows, const ProgressFn& progress) {
   internal::require(!impl_->pool.host.defined(), kWhere,
                     "rows must be added to an index made by build, but this one is over a pool");
   const at::Tensor checked = to_rows("rows", rows, width());
   const std::unique_lock lock(impl_->mutex);
-  impl_->add(checked);
+  impl_->add(checked, progress);
 }
 
 void NeighbourIndex::set_parameters(const std::string& parameters) {
@@ -190,7 +228,8 @@ void NeighbourIndex::set_parameters(const std::string& parameters) {
 
 Neighbours NeighbourIndex::search(const at::Tensor& query_rows,
                                   int64_t k,
-                                  const at::Tensor& exclude) const {
+                                  const at::Tensor& exclude,
+                                  const ProgressFn& progress) const {
   const internal::Vectors& pool = impl_->pool;
   const auto lock = impl_->settled();
   const bool is_over_pool = pool.host.defined();
@@ -214,10 +253,9 @@ Neighbours NeighbourIndex::search(const at::Tensor& query_rows,
   if (wanted == 0 || Q == 0) return result;
   std::vector<float> scores(Q * wanted);
   std::vector<int64_t> found(Q * wanted);  // -1 where FAISS found no more
-  internal::accepted_by_faiss("the search", [&] {
-    impl_->index->search(Q, rows.const_data_ptr<float>(), wanted, scores.data(), found.data());
-  });
+  impl_->search(rows, wanted, scores.data(), found.data(), progress);
   for (int64_t query = 0; query < Q; ++query) {
+    if (query % kRescored == 0) report_progress(progress, query, Q);
     const auto labels = std::span(found).subspan(query * wanted, wanted);
     if (!is_over_pool) {
       write_found(query, std::span(scores).subspan(query * wanted, wanted), labels, exclusions,
@@ -300,14 +338,27 @@ namespace {
 struct NeighbourIndex::Impl {};
 
 NeighbourIndex::NeighbourIndex(std::unique_ptr<Impl>) { refuse(); }
-NeighbourIndex::NeighbourIndex(const at::Tensor&, const std::string&, const std::string&) {
+NeighbourIndex::NeighbourIndex(const at::Tensor&,
+                               const std::string&,
+                               const std::string&,
+                               const ProgressFn&) {
   refuse();
 }
-NeighbourIndex NeighbourIndex::build(int64_t, const std::string&, const at::Tensor&) { refuse(); }
+NeighbourIndex NeighbourIndex::build(int64_t,
+                                     const std::string&,
+                                     const at::Tensor&,
+                                     const ProgressFn&) {
+  refuse();
+}
 NeighbourIndex NeighbourIndex::read(const ReadBytes&, int64_t) { refuse(); }
-void NeighbourIndex::add(const at::Tensor&) { refuse(); }
+void NeighbourIndex::add(const at::Tensor&, const ProgressFn&) { refuse(); }
 void NeighbourIndex::set_parameters(const std::string&) { refuse(); }
-Neighbours NeighbourIndex::search(const at::Tensor&, int64_t, const at::Tensor&) const { refuse(); }
+Neighbours NeighbourIndex::search(const at::Tensor&,
+                                  int64_t,
+                                  const at::Tensor&,
+                                  const ProgressFn&) const {
+  refuse();
+}
 at::Tensor NeighbourIndex::stored(const at::Tensor&) const { refuse(); }
 void NeighbourIndex::write(const WriteBytes&) const { refuse(); }
 int64_t NeighbourIndex::size() const { refuse(); }

@@ -54,7 +54,8 @@ class NeighbourIndex:
       for all but ``"Flat"`` and ``"HNSW"`` they are approximate. Where the vectors are at hand, ``search(rescore=...)``
       scores exactly what the index proposes.
 
-    Any number of threads may search an index at once.
+    Norms of vectors must be below 1e15, since FAISS adds up squares in float32. Any number of threads may search an
+    index at once.
 
     Args:
         pool: Shape ``(N, d)``, floating point. Do not change it while the index is used.
@@ -71,7 +72,8 @@ class NeighbourIndex:
 
     Raises:
         NotSupportedError: If the build has no FAISS; for `build`, `from_blocks` and `load`, too.
-        ValueError: If FAISS refuses the description or the parameters, or the pool has too few vectors to train.
+        ValueError: If FAISS refuses the description or the parameters, or the pool has too few vectors to train, or
+            they lie in too few directions (``"PCAW64,..."``).
 
     Example:
         >>> import torch
@@ -113,7 +115,7 @@ class NeighbourIndex:
             The index.
 
         Raises:
-            ValueError: If the description or the sample do not fit; says how many vectors are needed.
+            ValueError: If the description or the sample do not fit; says how many vectors, or directions, are needed.
         """
         index, begin = cls.__new__(cls), time.perf_counter()
         made = _core.NeighbourIndex.build(width, factory, sample)

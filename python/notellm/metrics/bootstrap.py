@@ -43,7 +43,7 @@ def bootstrap_mean(
         level: Share of resampled means inside the interval.
 
     Raises:
-        ValueError: If there is no value, one is not finite, or an option is out of range.
+        ValueError: If there is no value, they are a matrix, one is not finite, or an option is out of range.
 
     Example:
         >>> bootstrap_mean([0.0, 1.0, 1.0, 1.0], seed=1)

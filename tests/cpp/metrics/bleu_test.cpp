@@ -64,6 +64,8 @@ TEST(Bleu, IntervalIsThatOfTheResampledCorpora) {
   EXPECT_NEAR(interval.low, expected.low, 1e-12);
   EXPECT_NEAR(interval.high, expected.high, 1e-12);
   EXPECT_THROW(bootstrap_bleu({}, 1, BleuSmoothing::kNone), std::invalid_argument);
+  const auto stop = [](int64_t, int64_t) { return false; };
+  EXPECT_THROW(bootstrap_bleu(counts, 1, BleuSmoothing::kNone, {}, stop), Interrupted);
 }
 
 TEST(Bleu, AWordCanBePerfectAndNothingIsNot) {

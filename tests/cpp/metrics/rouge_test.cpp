@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "notellm/util/check.h"
+
 namespace notellm {
 namespace {
 
@@ -33,6 +35,11 @@ TEST(Rouge, IsZeroWithoutTokens) {
   EXPECT_EQ(rouge_1(Words{}, Words{"1"}).f1, 0);
   EXPECT_EQ(rouge_l(Words{"1"}, Words{}).f1, 0);
   EXPECT_EQ(rouge_l(Words{}, Words{}).precision, 0);
+}
+
+TEST(Rouge, EndsWhereProgressSaysSo) {
+  const auto stop = [](int64_t, int64_t) { return false; };
+  EXPECT_THROW(rouge_l(Words{"1"}, Words{"1"}, stop), Interrupted);
 }
 
 }  // namespace

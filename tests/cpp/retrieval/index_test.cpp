@@ -131,5 +131,35 @@ TEST_F(FaissIndex, RefusesParametersThatItDoesNotHave) {
   }
 }
 
+TEST_F(FaissIndex, EndsWhereProgressSaysSo) {
+  const auto stop = [](int64_t, int64_t) { return false; };
+  EXPECT_THROW(NeighbourIndex(pool, "IVF8,Flat", "", stop), Interrupted);
+  EXPECT_THROW(NeighbourIndex(pool, "HNSW8", "", stop), Interrupted);
+  EXPECT_THROW(NeighbourIndex::build(16, "PQ4", pool, stop), Interrupted);
+  NeighbourIndex index = NeighbourIndex::build(16, "SQ8", pool);
+  index.add(pool);
+  EXPECT_THROW(index.add(pool, stop), Interrupted);
+  EXPECT_THROW(index.search(pool, 3, {}, stop), Interrupted);
+  EXPECT_EQ(index.size(), 600);
+  EXPECT_EQ(index.search(pool, 3).indices.size(0), 600);
+}
+
+TEST_F(FaissIndex, AddsBlocksUntilProgressSaysSo) {
+  NeighbourIndex index = NeighbourIndex::build(2, "SQfp16");
+  const at::Tensor rows = at::randn({40000, 2});
+  EXPECT_THROW(index.add(rows, [](int64_t done, int64_t) { return done < 32768; }), Interrupted);
+  EXPECT_EQ(index.size(), 32768);
+  index.add(rows.slice(0, 32768));
+  EXPECT_EQ(index.stored(at::arange(40000)).sub(rows).abs().lt(1e-2).all().item<bool>(), true);
+}
+
+TEST_F(FaissIndex, RefusesVectorsWhoseSquaresOverflow) {
+  const at::Tensor large = pool * 1e19;
+  for (const std::string factory : {"Flat", "PQ4", "IVF8,Flat", "PCA4,Flat"}) {
+    EXPECT_NE(refusal([&] { NeighbourIndex(large, factory); }).find("norms below 1e+15, but row"),
+              std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace notellm

@@ -157,3 +157,10 @@ def test_stop_tokens_end_an_output(tiny, notes):
 def test_refuses(tiny, notes, options, message):
     with pytest.raises(ValueError, match=message):
         generate_category(tiny, notes, **options)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_has_64_bits(tiny, notes, seed):
+    with pytest.raises(ValueError, match=rf"^generate: seed must be in \[0, 2\^64\), but is {seed}$"):
+        decode(tiny, notes, 1, seed=seed)
+    decode(tiny, notes, 1, seed=2**64 - 1)

@@ -13,6 +13,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from notellm._core import metrics as core
 from notellm.metrics import (
     TOKENIZERS,
+    bootstrap_bleu,
     bootstrap_difference,
     bootstrap_mean,
     category_scores,
@@ -246,3 +247,36 @@ def test_bootstrap_rejects_nonsense():
         bootstrap_mean([0.0], level=95)
     with pytest.raises(ValueError, match="same length, but have 1 and 2"):
         bootstrap_difference([0.0], [0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda matrix: bootstrap_mean(matrix), "bootstrap_mean: values"),
+        (lambda matrix: bootstrap_mean(3.0), "bootstrap_mean: values"),
+        (lambda matrix: bootstrap_difference(matrix, matrix.T), "bootstrap_difference: a"),
+        (lambda matrix: bootstrap_difference(matrix[0], matrix[:1]), "bootstrap_difference: b"),
+        (lambda matrix: recall_at(Ranks(matrix, matrix), [1]), "hits_at: greater"),
+        (lambda matrix: hits_at(BY_HAND, matrix), "hits_at: ks"),
+        (lambda matrix: mrr(Ranks(matrix, matrix)), "reciprocal_ranks: greater"),
+    ],
+)
+def test_matrices_are_not_read_as_lists(call, name):
+    with pytest.raises(ValueError, match=rf"^{name} must have one dimension, but has [02]$"):
+        call(np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_seeds_are_whole_numbers_of_64_bits(seed):
+    counts = np.ones((2, 10), np.int64)
+    for name, call in {
+        "bootstrap_mean": lambda seed: bootstrap_mean([1.0, 2.0], seed=seed),
+        "bootstrap_difference": lambda seed: bootstrap_difference([1.0], [2.0], seed=seed),
+        "bootstrap_bleu": lambda seed: bootstrap_bleu(counts, seed=seed),
+    }.items():
+        with pytest.raises(ValueError, match=rf"^{name}: seed must be in \[0, 2\^64\), but is {seed}$"):
+            call(seed)
+        call(np.int64(5))
+        call(2**64 - 1)
+        with pytest.raises(TypeError, match="integer"):
+            call(1.5)

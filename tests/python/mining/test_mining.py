@@ -268,6 +268,13 @@ def test_rejects_codes_out_of_range():
         mine_pairs(replace(log, note_ids=["a"]))
 
 
+def test_rejects_matrices():
+    log = make_log([0, 0], [0, 1])
+    for column in ("users", "notes", "times"):
+        with pytest.raises(ValueError, match=rf"^mine_pairs: {column} must have one dimension, but has 2$"):
+            mine_pairs(replace(log, **{column: np.zeros((2, 1), np.int64)}))
+
+
 def test_a_gap_in_seconds_holds_in_any_unit_of_the_times():
     seconds = [10.0, 20.5, 30.0]
     whole = Interactions([0] * 3, [0, 1, 2], ["u"], ["a", "b", "c"], times=seconds)

@@ -60,7 +60,15 @@ def test_the_tables_speak_of_every_function():
     listed |= {"category_tokens"}  # within `score_categories`
     others = {"wide_dtype", "multiplies_bf16", "matrix_bytes", "check_pieces"}  # nothing to reach
     others |= {"bleu_counts", "rouge_1", "rouge_2", "rouge_l", "faiss_version"}  # texts, or nothing
-    parts = (_core.ops, _core.models, _core.losses, _core.retrieval, _core.prompts, _core.metrics, _core.generation)
+    parts = (
+        _core.ops,
+        _core.models,
+        _core.losses,
+        _core.retrieval,
+        _core.prompts,
+        _core.metrics,
+        _core.generation,
+    )
     bound = {
         name
         for part in (*parts, _core.mining, _core.embedding)

@@ -91,3 +91,7 @@ def test_bad_options_are_refused(paper, many):
         paper.sampler(paper.tokenize(many), [24], [0], pairs_per_step=1, hashtag_ratio=0.4)
     with pytest.raises(ValueError, match="step must be at least 0, but is -1"):
         make_sampler(paper, many).plan(-1)
+    with pytest.raises(ValueError, match=r"^PairSampler: seed must be in \[0, 2\^64\), but is -1$"):
+        make_sampler(paper, many, seed=-1)
+    with pytest.raises(ValueError, match=r"^PairSampler: sources must have one dimension, but has 2$"):
+        paper.sampler(paper.tokenize(many), [[0, 2]], [1, 3], pairs_per_step=1, hashtag_ratio=0.4)

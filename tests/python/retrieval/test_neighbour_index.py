@@ -75,3 +75,65 @@ def test_numbers_at_which_faiss_ends_the_process_are_refused(factory):
 def test_without_faiss_an_index_says_what_to_install():
     with pytest.raises(NotSupportedError, match="libfaiss-dev"):
         neighbours(torch.eye(2), torch.eye(2), 1, index="Flat")
+
+
+@needs_faiss
+@pytest.mark.parametrize("factory", ["Flat", "HNSW8", "SQ8", "PQ2", "IVF4,Flat", "PCA2,Flat", "L2norm,Flat"])
+def test_vectors_whose_squares_overflow_are_for_the_exact_search(factory):
+    pool = torch.randn(600, 8, generator=torch.Generator().manual_seed(0))
+    index = NeighbourIndex.build(8, factory, pool)
+    pool[7] *= 1e18
+    message = r" must have norms below 1e\+15, but row 7 has .*e\+18; try the exact search, without an index"
+    with pytest.raises(ValueError, match="^NeighbourIndex: pool" + message):
+        NeighbourIndex(pool, factory)
+    with pytest.raises(ValueError, match="^NeighbourIndex: sample" + message):
+        NeighbourIndex.build(8, factory, pool)
+    with pytest.raises(ValueError, match="^NeighbourIndex: rows" + message):
+        index.add(pool)
+    assert len(index) == 0
+    with pytest.raises(ValueError, match="^NeighbourIndex: queries" + message):
+        index.search(pool, 1)
+    assert neighbours(pool[7:8], pool, 1).indices.tolist() == [[7]]
+
+
+@needs_faiss
+@pytest.mark.parametrize("factory", ["Flat", "HNSW8", "SQ8", "PQ2", "IVF4,Flat", "PCA8,Flat", "OPQ2,PQ2"])
+def test_vectors_that_are_just_small_enough_are_found(factory):
+    pool = torch.nn.functional.normalize(
+        torch.randn(600, 8, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    large = pool * 2.0**49  # 5.6e14
+    found, expected = (
+        NeighbourIndex(large, factory).search(large, 5),
+        NeighbourIndex(pool, factory).search(pool, 5),
+    )
+    assert found.indices.equal(expected.indices)
+
+
+@needs_faiss
+@pytest.mark.parametrize(
+    "factory", ["PCAW8,Flat", "PCAWR8,HNSW8", "PCAW8,IVF4,Flat", "PCAW8,PQ2", "OPQ2,PCAW8,SQ8"]
+)
+def test_whitening_needs_as_many_directions_as_it_keeps(factory):
+    generator = torch.Generator().manual_seed(0)
+    pool = torch.randn(600, 8, generator=generator)
+    assert (NeighbourIndex(pool, factory).search(pool, 1).indices >= 0).all()
+    message = (
+        f"^NeighbourIndex: '{factory}' needs a sample in at least 8 directions, but it has {{}}; try PCA8"
+    )
+    lacking = pool.clone()
+    lacking[:, 5] = 0
+    flat = pool[:, :3] @ torch.randn(3, 8, generator=generator)
+    for sample, directions in ((lacking, 7), (flat, 3), (torch.ones(600, 8), 0), (pool[:256] * 0, 0)):
+        with pytest.raises(ValueError, match=message.format(directions)):
+            NeighbourIndex(sample, factory)
+        assert (NeighbourIndex(sample, "PCA8,Flat").search(sample, 1).indices >= 0).all()
+
+
+@needs_faiss
+@pytest.mark.parametrize(
+    "factory", ["Flat", "IVF1,Flat", "PQ1", "HNSW8", "L2norm,Flat", "Flat,RFlat", "OPQ1,PQ1"]
+)
+def test_vectors_have_at_least_one_number(factory):
+    with pytest.raises(ValueError, match=r"^NeighbourIndex: width must be in \[1, 1048576\], but is 0$"):
+        NeighbourIndex(torch.zeros(300, 0), factory)

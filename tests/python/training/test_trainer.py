@@ -254,7 +254,9 @@ def test_resuming_on_other_data_is_refused(tiny_folder, notes, tmp_path):
     model = NoteLLM.from_pretrained(tiny_folder, dim=6)
     for source, data in ((SOURCE[::-1], notes), (SOURCE, replace(notes, titles=notes.titles[::-1]))):
         other = Trainer(model, data, source, TARGET, TrainOptions(**OPTIONS), folder=tmp_path)
-        with pytest.raises(DataError, match="must be of a run on the same notes, pairs, hard negatives, prompt"):
+        with pytest.raises(
+            DataError, match="must be of a run on the same notes, pairs, hard negatives, prompt"
+        ):
             other.train(resume=True)
 
 

@@ -50,11 +50,13 @@ double bleu(const BleuCounts& counts, int order, BleuSmoothing smoothing);
 
 /// BLEU of a corpus with its bootstrap interval over texts.
 ///
-/// @param counts  one for each text, at least one.
+/// @param counts    one for each text, at least one.
+/// @param progress  as in `bootstrap`.
 /// @throws std::invalid_argument  as in `bleu` and `bootstrap`.
 Interval bootstrap_bleu(std::span<const BleuCounts> counts,
                         int order,
                         BleuSmoothing smoothing,
-                        const BootstrapOptions& options = {});
+                        const BootstrapOptions& options = {},
+                        const ProgressFn& progress = {});
 
 }  // namespace notellm

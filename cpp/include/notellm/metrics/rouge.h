@@ -4,6 +4,8 @@
 #include <span>
 #include <string>
 
+#include "notellm/util/progress.h"
+
 namespace notellm {
 
 /// How much two texts share; all in [0, 1], and 0 where a text has no tokens.
@@ -21,7 +23,10 @@ Overlap rouge_1(std::span<const std::string> prediction, std::span<const std::st
 Overlap rouge_2(std::span<const std::string> prediction, std::span<const std::string> reference);
 
 /// ROUGE-L (Lin, 2004): the longest common subsequence of tokens.
-/// Cost O(n m) time, O(m) memory.
-Overlap rouge_l(std::span<const std::string> prediction, std::span<const std::string> reference);
+/// `progress` is called with (tokens of the prediction done, n).
+/// Cost O(n m) time, O(n + m) memory.
+Overlap rouge_l(std::span<const std::string> prediction,
+                std::span<const std::string> reference,
+                const ProgressFn& progress = {});
 
 }  // namespace notellm

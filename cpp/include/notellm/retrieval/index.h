@@ -45,6 +45,8 @@ std::string faiss_version();
 /// is learned from it. With one thread, equal calls make equal indexes; with several, the links of
 /// HNSW and the last bits of OPQ may differ.
 ///
+/// All vectors must have norms below 1e15, since FAISS adds up squares in fp32.
+///
 /// Several threads may use an index at once; `add` and `set_parameters` wait for searches.
 class NeighbourIndex {
  public:
@@ -54,11 +56,13 @@ class NeighbourIndex {
   ///                    fp64 on the CPU, so do not change it; FAISS holds a copy of its own.
   /// @param factory     see above.
   /// @param parameters  as in `set_parameters`.
+  /// @param progress    called with (0, 1), and with (rows added, N).
   /// @throws NotSupportedError      if the build has no FAISS.
   /// @throws std::invalid_argument  if the description, the parameters or the pool do not fit.
   NeighbourIndex(const at::Tensor& pool,
                  const std::string& factory,
-                 const std::string& parameters = "");
+                 const std::string& parameters = "",
+                 const ProgressFn& progress = {});
 
   /// An index without rows, trained on a sample.
   ///
@@ -67,12 +71,14 @@ class NeighbourIndex {
   /// @param sample   (n, d) floating point, finite; undefined where nothing is to be learned (Flat,
   ///                 HNSW, SQfp16). n is at least the number of clusters, and at least 256 for PQ
   ///                 and OPQ (2^b for codes of b bits). FAISS uses at most 256 vectors per cluster.
+  /// @param progress  called with (0, 1).
   /// @throws NotSupportedError      if the build has no FAISS.
   /// @throws std::invalid_argument  if the description or the sample do not fit; says how many
-  ///                                vectors are needed.
+  ///                                vectors, or directions, are needed.
   static NeighbourIndex build(int64_t width,
                               const std::string& factory,
-                              const at::Tensor& sample = {});
+                              const at::Tensor& sample = {},
+                              const ProgressFn& progress = {});
 
   ~NeighbourIndex();
   NeighbourIndex(NeighbourIndex&&) noexcept;
@@ -84,9 +90,11 @@ class NeighbourIndex {
   /// index is searched or written. So any blocks make the same index; only the links of HNSW also
   /// depend on which of several threads comes first.
   ///
-  /// @param rows  (n, d) floating point, finite in fp32.
+  /// @param rows      (n, d) floating point, finite in fp32.
+  /// @param progress  called with (rows added, n), before each block. Where it stops the call, rows
+  ///                  that were added stay: `size` tells how many.
   /// @throws std::invalid_argument  if rows do not fit, or the index is one over a pool.
-  void add(const at::Tensor& rows);
+  void add(const at::Tensor& rows, const ProgressFn& progress = {});
 
   /// Sets what the next searches do, and what the next `add` does.
   ///
@@ -101,10 +109,15 @@ class NeighbourIndex {
   /// The neighbours the index finds; arguments and errors as in `nearest_neighbours`. A built index
   /// takes queries of any floating dtype.
   ///
+  /// @param progress  called with (queries done, Q), again while candidates of a pool are scored,
+  ///                  and with (0, 1).
   /// @return  scores: exact for an index over a pool, otherwise FAISS's, in fp32. Ties are broken
   ///          by row. Fewer than k are found where the index has fewer rows, or its parameters let
   ///          it look at fewer.
-  Neighbours search(const at::Tensor& queries, int64_t k, const at::Tensor& exclude = {}) const;
+  Neighbours search(const at::Tensor& queries,
+                    int64_t k,
+                    const at::Tensor& exclude = {},
+                    const ProgressFn& progress = {}) const;
 
   /// (n, d) fp32: rows as FAISS keeps them, equal to what was added for Flat and HNSW alone.
   ///

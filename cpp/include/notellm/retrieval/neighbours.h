@@ -43,6 +43,7 @@ Neighbours nearest_neighbours(const at::Tensor& queries,
 /// @param candidates  (Q, C) int64 in [0, N), in any order, repeated or not; -1 = none.
 /// @param k           neighbours of each query; >= 1, may exceed C.
 /// @param on_device   as in TileOptions.
+/// @param progress    called with (queries done, Q), but not on a GPU.
 /// @throws std::invalid_argument  if shapes, dtypes or indices do not fit or a value is not finite.
 ///
 /// Cost: O(Q C d + N d) time. Deterministic.
@@ -50,6 +51,7 @@ Neighbours nearest_among(const at::Tensor& queries,
                          const at::Tensor& pool,
                          const at::Tensor& candidates,
                          int64_t k,
-                         std::optional<bool> on_device = {});
+                         std::optional<bool> on_device = {},
+                         const ProgressFn& progress = {});
 
 }  // namespace notellm

@@ -17,7 +17,7 @@ from notellm.app.cli import main
 from notellm.app.config import compose, config_keys, cost_keys, groups, load_config, parse_config, to_yaml
 from notellm.app.kept import deciding
 from notellm.errors import ConfigError
-from notellm.options import Options, facts, option, reference_page
+from notellm.options import Options, check_yaml_file, facts, option, reference_page, unknown
 
 ROOT = Path(notellm.__file__).parents[2]
 CORE_CLASSES = [value for value in vars(core).values() if hasattr(value, "to_dict")]
@@ -163,3 +163,21 @@ def test_a_configuration_from_before_an_option_takes_its_default_and_keeps_the_n
     changed = compose(["mining.score=count"])
     assert deciding(changed)["mining"]["score"] == "count"
     assert deciding(changed) != deciding(before)
+
+
+def test_texts_that_are_not_unicode_are_refused(tmp_path):
+    """As bytes of a command line, or of a file's name, that are no UTF-8 come from Python."""
+    for cls in CORE_CLASSES:
+        with pytest.raises(ConfigError, match=r"^texts must be Unicode, but one is 'caf\\udce9'$"):
+            cls(**{name: "caf\udce9" for name in cls().to_dict()})
+        with pytest.raises(ConfigError, match=r"^texts must be Unicode, but one is 'caf\\udce9'$"):
+            cls(**{"caf\udce9": 1})
+    with pytest.raises(ConfigError, match=r"^x\.yaml:2: text must be UTF-8, but byte 13 is 0xed"):
+        parse_config("a: b\nrun_dir: caf\udce9\n", name="x.yaml")
+    with pytest.raises(ConfigError, match=r"^caf\\udce9\.yaml:1: unknown key a"):
+        parse_config("a: b", name="caf\udce9.yaml")
+    path = tmp_path / "caf\udce9.yaml"
+    path.write_text("{")
+    with pytest.raises(ConfigError, match=r"caf\\udce9\.yaml:1: "):
+        check_yaml_file(path)
+    assert r"caf\udce9" in unknown(groups(), "caf\udce9")
