@@ -28,6 +28,7 @@ def cutting(evaluation: Evaluation) -> str | None:
 
     Example:
         >>> from notellm.evaluation.retrieval_results import RetrievalResult
+        >>> from notellm.metrics import Interval
         >>> system = RetrievalResult("bm25", "BM25", {}, Interval(0, 0, 0), {}, "words")
         >>> cutting(Evaluation(1, 1, [], "mean", {}, [system], []))
         'Texts were cut into words (BM25).'
