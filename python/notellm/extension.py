@@ -27,6 +27,7 @@ LIGHT = {
         "interrupts",
         "io",
         "io.cache",
+        "io.home",
         "machine",
         "older_cpu",
     )

@@ -38,7 +38,7 @@ def on_a_plane(vectors: Tensor, method: str = "tsne", *, where: str) -> Points:
     axes = _on_principal_axes(rows)
     if method == "pca" or len(rows) < 4:
         return axes
-    with importing(where, "scikit-learn", module="sklearn", otherwise="method pca"):
+    with importing(where, "scikit-learn", module="sklearn", otherwise="a map by PCA"):
         from sklearn.manifold import TSNE
     spread = axes[:, 0].std() or 1.0
     begin = (axes / spread * 1e-4).astype(np.float32)  # small, as scikit-learn's own beginning is

@@ -130,9 +130,8 @@ def _write_text_form(model: NoteLLM, folder: Path) -> int:
     form = text_form(model.prompt)
     text_tokenizer(model.prompt, model.tokenizer).save(str(folder / "tokenizer.json"))
     path = folder / "tokenizer_config.json"
-    config = read_json_object(path) | (
-        maybe_json_object(folder / TOKENS_MAP) or {}
-    )  # which wins in transformers
+    mapped = maybe_json_object(folder / TOKENS_MAP) or {}  # which wins in transformers
+    config = read_json_object(path) | mapped
     (folder / TOKENS_MAP).unlink(missing_ok=True)
     for name in ("add_bos_token", "add_eos_token", "add_prefix_space", "chat_template"):
         config.pop(name, None)  # with these transformers may put together another tokenizer

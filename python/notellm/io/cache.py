@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from notellm.io.home import expanded
+
 __all__ = ["cache_folder"]
 
 
@@ -19,9 +21,5 @@ def cache_folder(name: str = "") -> Path:
         >>> cache_folder("debian").parts[-2:]
         ('notellm', 'debian')
     """
-    base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    if base.startswith("~"):
-        from notellm.errors import ConfigError  # of the core, without which the doctor reads this, too
-
-        raise ConfigError("cache: a home folder must be known, but is not; try to set XDG_CACHE_HOME")
-    return Path(base) / "notellm" / name
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return expanded(base, instead="XDG_CACHE_HOME") / "notellm" / name

@@ -16,7 +16,7 @@ def test_the_cache_is_at_home_unless_said_otherwise(monkeypatch):
 
 def test_without_a_home_the_cache_must_be_named(homeless, monkeypatch):
     with pytest.raises(
-        ConfigError, match="a home folder must be known, but is not; try to set XDG_CACHE_HOME"
+        ConfigError, match="a home folder must be known, but is not; try to set HOME, or XDG_CACHE_HOME"
     ):
         cache_folder("debian")
     monkeypatch.setenv("XDG_CACHE_HOME", "/fast")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from notellm.app.run import RunFolder
+from notellm.errors import NotSupportedError
 from notellm.evaluation.generation_results import GenerationResult
 from notellm.evaluation.results import Evaluation
 from notellm.evaluation.retrieval_results import RetrievalResult
@@ -24,7 +25,7 @@ def log_metrics(run: RunFolder, evaluation: Evaluation) -> None:
         metrics |= named if system == own else {f"{system}/{name}": value for name, value in named.items()}
     try:
         loggers = Loggers(run.config.train.all_loggers, run.about)
-    except Exception as error:  # the metrics are in the run folder already
+    except NotSupportedError as error:  # the metrics are in the run folder already
         print(f"Loggers get nothing of this evaluation, since one cannot be opened: {error}", file=sys.stderr)
         return
     loggers.summary(metrics)

@@ -135,6 +135,6 @@ def _vectors(config: Config, dataset: Dataset, positions: IntArray, folder: Path
 
 
 def _is_projected(folder: Path) -> bool:
-    """Whether a model's projection has been trained, as far as its run says."""
+    """Whether a model's projection has been trained: its run says it, if it is in the folder of one."""
     said = folder.parent / "config.yaml"
-    return not said.is_file() or load_config(said).loss.contrastive
+    return folder.name != MODEL or not said.is_file() or load_config(said).loss.contrastive
