@@ -10,7 +10,7 @@ import torch
 
 from notellm import Notes
 from notellm.app.cli import main
-from notellm.app.report.findings import interval_text, percent
+from notellm.app.numbers import interval_text, percent
 from notellm.evaluation.results import Evaluation
 from notellm.models.notellm import NoteLLM
 
