@@ -42,7 +42,7 @@ def _validation(options: TrainOptions, measure: Measure | None) -> list[Callback
 
 
 def _logging(options: TrainOptions, folder: Path | None, about: About | None) -> list[Callback]:
-    names = options.all_loggers
+    names = options.loggers
     check_installed(names)
     if folder is not None:
         return [StepLogging(names, about or About(folder.name, folder, options.to_dict()))]

@@ -163,17 +163,6 @@ class OptimizationOptions(Options):
         decides_cost=True,
         added_later=True,
     )
-    tensorboard: bool = option(
-        "Whether tensorboard is among the loggers, as configurations said it before there were others.",
-        default=False,
-        decides_cost=True,
-    )
-
-    @property
-    def all_loggers(self) -> tuple[str, ...]:
-        """Names of all loggers."""
-        is_missing = self.tensorboard and "tensorboard" not in self.loggers
-        return (*self.loggers, *(["tensorboard"] if is_missing else []))
 
 
 class TrainOptions(OptimizationOptions, LossOptions):

@@ -31,9 +31,7 @@ def show_pair(
     Raises:
         DataError: If the step has no such pair.
     """
-    options = replace(  # nothing is trained
-        train_options(config), loggers=(), tensorboard=False, validate_every=0, patience=0
-    )
+    options = replace(train_options(config), loggers=(), validate_every=0, patience=0)  # nothing is trained
     trainer = Trainer(model, notes, source, target, options)
     pairs = config.train.pairs_per_step
     if not 0 <= number < pairs:

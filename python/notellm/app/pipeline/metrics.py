@@ -24,7 +24,7 @@ def log_metrics(run: RunFolder, evaluation: Evaluation) -> None:
         named = metrics_of(evaluation, system)
         metrics |= named if system == own else {f"{system}/{name}": value for name, value in named.items()}
     try:
-        loggers = Loggers(run.config.train.all_loggers, run.about)
+        loggers = Loggers(run.config.train.loggers, run.about)
     except NotSupportedError as error:  # the metrics are in the run folder already
         print(f"Loggers get nothing of this evaluation, since one cannot be opened: {error}", file=sys.stderr)
         return

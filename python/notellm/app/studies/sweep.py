@@ -69,7 +69,7 @@ def sweep(
         study = study.settled()
         return searched + sweeper.run(study, study.cells)
     finally:
-        names = {name for cell in study.cells for name in cell.config.train.all_loggers}
+        names = {name for cell in study.cells for name in cell.config.train.loggers}
         end_parent(sorted(names), _parent_of(study))
 
 

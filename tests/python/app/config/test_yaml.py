@@ -24,7 +24,7 @@ configurations = given(
             "evaluation.ks": st.lists(st.integers(1, 2**63 - 1), min_size=1, unique=True).map(tuple),
             "train.lr": st.floats(min_value=0, allow_nan=False, allow_infinity=False),
             "seed": st.integers(0, 2**63 - 1),
-            "train.tensorboard": st.booleans(),
+            "train.checkpoint_layers": st.booleans(),
         }
     )
 )
