@@ -251,9 +251,8 @@ class Trainer:
             yield self.model
         finally:
             trained.train(is_training)
-            if (
-                self.shards is not None and is_divided
-            ):  # not in `after_training`, nor in another `whole_model`
+            # `after_training`, and a `whole_model` in another, found it whole and leave it so
+            if self.shards is not None and is_divided:
                 self.shards.divide()
 
     def plan(self, step: int) -> "_core.prompts.PlannedBatch":
