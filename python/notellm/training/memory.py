@@ -99,6 +99,7 @@ def training_memory(
     *,
     lora: LoraOptions | None = None,
     processes: int = 1,
+    negatives: int = 0,
     dim: int = 128,
     flash: bool = True,
 ) -> TrainingMemory:
@@ -110,6 +111,7 @@ def training_memory(
         notes: Lengths of the notes.
         lora: The adapters, or None.
         processes: How many processes share a step.
+        negatives: How many hard negatives a pair brings; they are as long as other notes, but have no output.
         dim: Width of an embedding.
         flash: Whether attention reads keys and values as they are, as flash attention on a GPU does in bf16; otherwise
             they are repeated for each query head, and wide.
@@ -128,18 +130,43 @@ def training_memory(
     sizes = _sizes(hf, options.dtype, dim)
     held = _weights(sizes, options, lora, processes)
     share = ceil(options.pairs_per_step / processes)
-    count = 2 * min(options.micro_pairs or share, share)
-    layer = _layer(sizes, notes, count, lora, flash)
+    batch = _batch(notes, min(options.micro_pairs or share, share), negatives)
+    layer = _layer(sizes, batch, batch.tokens, lora, flash)
     copies = _copies(sizes, lora)
-    read = count * (1 + notes.labels)
-    activations = _norm(sizes, read, lora)  # the final one
+    activations = _norm(sizes, batch.read, lora)  # the final one
     if options.checkpoint_layers:
-        activations += sizes.layers * _tokens(notes, count) * sizes.width * sizes.wide + layer
+        activations += sizes.layers * batch.tokens * sizes.width * sizes.wide + layer
     else:
-        activations += (sizes.layers - 1) * layer + _last_layer(sizes, notes, count, read, lora, flash)
+        activations += (sizes.layers - 1) * layer + _layer(sizes, batch, batch.read, lora, flash)
         copies *= sizes.layers
-    losses = _losses(sizes, options, count, notes.labels, lora)
+    embeddings = (2 + negatives) * options.pairs_per_step  # of the whole step
+    losses = _losses(sizes, batch, embeddings, lora, writes=options.alpha > 0)
     return replace(held, copies=copies, activations=activations, losses=losses)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What is computed together, in rows.
+
+    Attributes:
+        tokens: Rows of a layer.
+        contexts: Keys and values of all notes' contexts.
+        read: Rows of the last layer's output that losses read.
+        labels: How many of them have a label.
+    """
+
+    tokens: int
+    contexts: int
+    read: int
+    labels: int
+
+
+def _batch(notes: NoteLengths, pairs: int, negatives: int) -> _Batch:
+    writing, silent = 2 * pairs, negatives * pairs
+    contexts = writing * notes.tokens + silent * (notes.tokens - notes.labels)
+    tokens = contexts - (writing + silent) * notes.shared
+    labels = writing * notes.labels
+    return _Batch(notes.shared + tokens, notes.shared + contexts, writing + silent + labels, labels)
 
 
 def _sizes(hf: dict[str, Any], dtype: str, dim: int) -> _Sizes:
@@ -204,18 +231,13 @@ def _copies(sizes: _Sizes, lora: LoraOptions | None) -> int:
     return total * sizes.narrow
 
 
-def _tokens(notes: NoteLengths, count: int) -> int:
-    return notes.shared + count * (notes.tokens - notes.shared)
-
-
-def _attention(sizes: _Sizes, notes: NoteLengths, count: int, flash: bool) -> int:
+def _attention(sizes: _Sizes, batch: _Batch, flash: bool) -> int:
     """What attention keeps: queries, the keys and values of every note's whole context, outputs, log-sums."""
-    tokens, contexts = _tokens(notes, count), notes.shared + count * notes.tokens
     if flash:
-        numbers = tokens * 2 * sizes.queries + contexts * 2 * sizes.keys
-        return numbers * sizes.narrow + tokens * sizes.heads * 4
-    numbers = tokens * 2 * sizes.queries + contexts * 2 * sizes.queries
-    return numbers * sizes.wide + tokens * sizes.heads * sizes.wide
+        numbers = batch.tokens * 2 * sizes.queries + batch.contexts * 2 * sizes.keys
+        return numbers * sizes.narrow + batch.tokens * sizes.heads * 4
+    numbers = batch.tokens * 2 * sizes.queries + batch.contexts * 2 * sizes.queries
+    return numbers * sizes.wide + batch.tokens * sizes.heads * sizes.wide
 
 
 def _projection(sizes: _Sizes, rows: int, group: tuple[str, ...], lora: LoraOptions | None) -> int:
@@ -244,25 +266,17 @@ def _feed_forward(sizes: _Sizes, rows: int, lora: LoraOptions | None) -> int:
     return _norm(sizes, rows, lora) + gate_up + products
 
 
-def _layer(sizes: _Sizes, notes: NoteLengths, count: int, lora: LoraOptions | None, flash: bool) -> int:
-    """Bytes that the graph of one layer keeps for ``count`` notes, copies of weights aside."""
-    return _last_layer(sizes, notes, count, _tokens(notes, count), lora, flash)
-
-
-def _last_layer(
-    sizes: _Sizes, notes: NoteLengths, count: int, read: int, lora: LoraOptions | None, flash: bool
-) -> int:
-    """The same for a layer of whose output only some rows are read."""
-    tokens = _tokens(notes, count)
-    before = _norm(sizes, tokens, lora) + _projection(sizes, tokens, GROUPS[0], lora)
-    attention = _attention(sizes, notes, count, flash) + _projection(sizes, read, GROUPS[1], lora)
+def _layer(sizes: _Sizes, batch: _Batch, read: int, lora: LoraOptions | None, flash: bool) -> int:
+    """Bytes that the graph of one layer keeps, copies of weights aside, if only some rows of its output are read."""
+    before = _norm(sizes, batch.tokens, lora) + _projection(sizes, batch.tokens, GROUPS[0], lora)
+    attention = _attention(sizes, batch, flash) + _projection(sizes, read, GROUPS[1], lora)
     return before + attention + _feed_forward(sizes, read, lora)
 
 
-def _losses(sizes: _Sizes, options: TrainOptions, notes: int, labels: int, lora: LoraOptions | None) -> int:
+def _losses(sizes: _Sizes, batch: _Batch, embeddings: int, lora: LoraOptions | None, *, writes: bool) -> int:
     """States, a tile of logits in three forms, the head's gradient, and the contrastive batch of the whole step."""
-    states = notes * (1 + labels) * sizes.width * 2 * sizes.wide  # normed, and as the losses take them
-    rows = 2 * options.pairs_per_step * sizes.dim * 2 * sizes.wide
-    tile = min(LOGITS, max(notes * labels, 1) * sizes.vocabulary) * (2 * sizes.wide + sizes.narrow)
-    gradient = sizes.vocabulary * sizes.width * sizes.wide if lora is None and labels else 0
-    return states + rows + (tile if labels and options.alpha > 0 else 0) + gradient
+    states = batch.read * sizes.width * 2 * sizes.wide  # normed, and as the losses take them
+    rows = embeddings * sizes.dim * 2 * sizes.wide
+    tile = min(LOGITS, max(batch.labels, 1) * sizes.vocabulary) * (2 * sizes.wide + sizes.narrow)
+    gradient = sizes.vocabulary * sizes.width * sizes.wide if lora is None and batch.labels else 0
+    return states + rows + (tile if batch.labels and writes else 0) + gradient

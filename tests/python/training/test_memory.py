@@ -44,13 +44,15 @@ def decoder_of(hf, dtype, lora):
     return decoder
 
 
-def graph_bytes(decoder, notes, dtype, *, has_dropout, checkpoint=False):
+def graph_bytes(decoder, notes, dtype, *, has_dropout, negatives=0):
     """What the graph of a pass over notes holds, parameters aside; notes begin with a common segment, if any."""
     own, begin = notes.tokens - notes.shared, [notes.shared] if notes.shared else []
-    ends = [notes.shared + own * (i + 1) for i in range(COUNT)]
+    lengths = [own] * COUNT + [own - notes.labels] * (negatives * COUNT // 2)
+    ends = [notes.shared + end for end in accumulate(lengths)]
     offsets = [0, *begin, *ends]
-    segments = _core.models.Segments(offsets, [-1] * bool(begin) + [0 if begin else -1] * COUNT)
-    read = [row for end in ends for row in range(end - 1 - notes.labels, end)]
+    segments = _core.models.Segments(offsets, [-1] * bool(begin) + [0 if begin else -1] * len(ends))
+    read = [row for end in ends[:COUNT] for row in range(end - 1 - notes.labels, end)]
+    read += [end - 1 for end in ends[COUNT:]]
     tokens = torch.arange(offsets[-1]) % 97
     plan = decoder.plan(segments, DTYPES[dtype], read)
     if has_dropout:
@@ -63,19 +65,21 @@ def graph_bytes(decoder, notes, dtype, *, has_dropout, checkpoint=False):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        decoder(tokens, plan, checkpoint=checkpoint)
+        decoder(tokens, plan)
     return sum(tensor.untyped_storage().nbytes() for place, tensor in held.items() if place not in fixed)
 
 
 @pytest.mark.parametrize("notes", [NoteLengths(40, 0, 3), NoteLengths(60, 25, 5)], ids=["apart", "shared"])
 @pytest.mark.parametrize("dtype", ["fp64", "fp32", NATIVE_BF16])
 @pytest.mark.parametrize("lora", LORA, ids=["all", "lora", "dropout", "frozen", "some"])
-def test_graphs_hold_what_is_computed(lora, dtype, notes, use):
+@pytest.mark.parametrize("negatives", [0, 2])
+def test_graphs_hold_what_is_computed(negatives, lora, dtype, notes, use):
     use("none")
     has_dropout = lora is not None and lora.dropout > 0
-    held = graph_bytes(decoder_of(HF, dtype, lora), notes, dtype, has_dropout=has_dropout)
+    decoder = decoder_of(HF, dtype, lora)
+    held = graph_bytes(decoder, notes, dtype, has_dropout=has_dropout, negatives=negatives)
     options = TrainOptions(pairs_per_step=COUNT // 2, dtype=dtype)
-    computed = training_memory(HF, options, notes, lora=lora, flash=False)
+    computed = training_memory(HF, options, notes, lora=lora, negatives=negatives, flash=False)
     assert computed.copies + computed.activations == pytest.approx(held, rel=0.05)
 
 
