@@ -14,8 +14,8 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from notellm.evaluation import student
 from notellm.metrics.arrays import FloatArray
 from notellm.metrics.bootstrap import RESAMPLES, Interval
 
@@ -140,14 +140,8 @@ def resample(
     off = np.where(np.isnan(draws), 0, draws - mean)
     width = off.std()
     if width > 0:
-        off *= np.sqrt(variance.total) / width * _student(variance.freedom)
+        off *= np.sqrt(variance.total) / width * student.widening((1 + LEVEL) / 2, variance.freedom)
     return Resampled(mean, variance, mean + off)
-
-
-def _student(freedom: float) -> float:
-    """How much wider Student's 95 % interval is than the normal one."""
-    above = (1 + LEVEL) / 2
-    return float(stats.t.ppf(above, freedom) / stats.norm.ppf(above))
 
 
 def _cells(

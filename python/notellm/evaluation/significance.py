@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from notellm.evaluation import student
 from notellm.evaluation.moderation import moderated
 from notellm.evaluation.resampling import LEVEL, Resampled, Variance
 from notellm.evaluation.tails import critical, upper_tail
@@ -145,7 +145,7 @@ def smallest_seen(
     if variance.targets < 2:
         return float("inf")
     seen = critical(alpha / 2 / max(comparisons, 1), variance)
-    return float(seen + stats.t.ppf(power, variance.freedom) * np.sqrt(variance.total))
+    return float(seen + student.quantile(power, variance.freedom) * np.sqrt(variance.total))
 
 
 def chance_of_none(of: Resampled) -> float:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, stats
 
+from notellm.evaluation import student
 from notellm.evaluation.resampling import Variance
 from notellm.metrics.arrays import FloatArray
 
@@ -35,27 +35,29 @@ def upper_tail(distance: float, variance: Variance) -> float:
     if not parts.all():
         alone = parts.argmax()
         freedom = variance.seed_freedom if alone == 0 else variance.targets - 1
-        return float(stats.t.sf(distance / parts[alone], freedom))
-    rest = stats.t.sf((distance - parts[0] * _GRID) / parts[1], variance.targets - 1)
+        return float(student.above(distance / parts[alone], freedom))
+    rest = student.above((distance - parts[0] * _GRID) / parts[1], variance.targets - 1)
     return float(_weights(variance.seed_freedom) @ rest)
 
 
 def critical(chance: float, variance: Variance) -> float:
     """The distance that a mean of this variance exceeds with this chance, below a half."""
+    from scipy.optimize import brentq
+
     spread = np.sqrt(variance.total)
     if spread == 0:
         return 0.0
     high = spread
     while upper_tail(high, variance) > chance:
         high *= 2
-    return float(optimize.brentq(lambda at: upper_tail(at, variance) - chance, 0, high, rtol=1e-6))
+    return float(brentq(lambda at: upper_tail(at, variance) - chance, 0, high, rtol=1e-6))
 
 
 @lru_cache(maxsize=64)
 def _weights(freedom: float) -> FloatArray:
     """The chance of the interval around each place of the grid."""
     between = (_GRID[1:] + _GRID[:-1]) / 2
-    below = np.concatenate([[0.0], stats.t.cdf(between, freedom), [1.0]])
-    above = np.concatenate([[1.0], stats.t.sf(between, freedom), [0.0]])
+    below = np.concatenate([[0.0], student.below(between, freedom), [1.0]])
+    above = np.concatenate([[1.0], student.above(between, freedom), [0.0]])
     # far out on the right the differences of what is above are exact, and those of what is below are rounding
     return np.asarray(np.where(_GRID > 0, above[:-1] - above[1:], below[1:] - below[:-1]))
