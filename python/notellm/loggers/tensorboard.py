@@ -1,6 +1,8 @@
 """TensorBoard events in the run folder."""
 
+import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from notellm.loggers.about import About
 from notellm.loggers.logger import Logger, Record, numbers_of, package
@@ -17,7 +19,9 @@ class TensorBoard(Logger):
         package("tensorboard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(about.folder / "tensorboard"), purge_step=first_step)
+        folder = about.folder / "tensorboard"
+        _wait_for_a_later_name(folder)
+        self._writer = SummaryWriter(str(folder), purge_step=first_step)
 
     def step(self, record: Record) -> None:
         """One scalar for each number."""
@@ -32,3 +36,13 @@ class TensorBoard(Logger):
     def close(self, *, failed: bool) -> None:
         """Writes what is left."""
         self._writer.close()
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """Waits, for a second at most, until a new file of events comes after those in ``folder``.
+
+    TensorBoard reads files in the order of their names: the second they were opened in, the host, the process, and a
+    count that is not padded. Of two files of one second the tenth would come before the ninth, and be purged by it.
+    """
+    while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+        time.sleep(0.02)

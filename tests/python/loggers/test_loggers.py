@@ -61,6 +61,25 @@ def test_tensorboard_has_every_step(train, tmp_path):
     assert {"scale", "tokens_per_second", "evaluation/recall@10"} <= set(events.Tags()["scalars"])
 
 
+def test_tensorboard_reads_runs_of_one_second_in_their_order(tmp_path):
+    """TensorBoard sorts files by name, where the tenth comes before the ninth, and so would be purged by it."""
+    needs("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from torch.utils.tensorboard import SummaryWriter
+
+    name = ""
+    while not name.endswith("8"):  # files are numbered over a whole process
+        writer = SummaryWriter(str(tmp_path / "other"))
+        name = writer.file_writer.event_writer._file_name
+        writer.close()
+    for step in range(2):
+        loggers = Loggers(("tensorboard",), About("run", tmp_path), step)
+        loggers.step({"step": step, "loss": 0.5})
+        loggers.close(failed=False)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [0, 1]
+
+
 @pytest.fixture
 def mlflow(tmp_path, monkeypatch):
     module = needs("mlflow")
