@@ -35,6 +35,10 @@ class QueryValues(NamedTuple):
     log_rank: FloatArray
     tied: FloatArray
 
+    def part(self, chosen: BoolArray) -> QueryValues:
+        """Those of some of the queries: ``chosen`` has shape ``(Q,)``."""
+        return QueryValues(*(values[chosen] for values in self))
+
 
 def with_target(ranks: Ranks) -> BoolArray:
     """Shape ``(Q,)``: whether a query has a target."""

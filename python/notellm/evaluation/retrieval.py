@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from notellm.evaluation.intervals import RATE, Bootstrap, Values
+from notellm.evaluation.intervals import Bootstrap, Values
+from notellm.evaluation.means import Means
 from notellm.evaluation.options import NAMES, EvaluationOptions
 from notellm.evaluation.query_values import QueryValues, query_values
 from notellm.evaluation.results import Evaluation
 from notellm.evaluation.retrieval_results import ByTarget, Difference, Exposure, ListResult, RetrievalResult
 from notellm.evaluation.significance import compare
-from notellm.metrics import Interval, Ties, exposure_split
+from notellm.metrics import Ties, exposure_split
 from notellm.metrics.arrays import BoolArray
 from notellm.retrieval import Ranks
 
@@ -81,7 +81,7 @@ def evaluate_retrieval(
     _check_systems(systems, len(target))
     split = exposure_split(seen[target], seen, low=low_fraction, high=high_fraction)
     sides = {"low": split.low, "high": split.high}  # (Q,) bool each
-    means = _Means(ks, target, bootstrap or Bootstrap())
+    means = Means(ks, bootstrap or Bootstrap(), target)
     values = {key: query_values(ranks, ks, ties) for key, ranks in systems.items()}
     rows = [
         _result(key, own, means, sides, len(seen), names or {}, analyzers or {}, lists or {})
@@ -96,7 +96,7 @@ def evaluate_retrieval(
         ties=ties,
         exposure_fractions={"low": low_fraction, "high": high_fraction},
         systems=rows,
-        differences=_differences(values, means),
+        differences=_differences(values, means, target),
         targets=len(repeated),
         effective_targets=float(len(target) ** 2 / (repeated**2).sum()),
     )
@@ -105,7 +105,7 @@ def evaluate_retrieval(
 def _result(
     key: str,
     own: QueryValues,
-    means: _Means,
+    means: Means,
     sides: Mapping[str, BoolArray],
     pool: int,
     names: Mapping[str, str],
@@ -114,11 +114,11 @@ def _result(
 ) -> RetrievalResult:
     """What one system has found."""
     exposed = {
-        side: Exposure(int(chosen.sum()), means.at_cutoffs(own.recall, chosen))
+        side: Exposure(int(chosen.sum()), means.part(chosen).at_cutoffs(own.recall[chosen]))
         for side, chosen in sides.items()
         if chosen.any()
     }
-    score = log_scores(own.log_rank, pool)
+    score, by_target = log_scores(own.log_rank, pool), means.by_target()
     return RetrievalResult(
         key,
         {**NAMES, **names}.get(key, key),
@@ -129,7 +129,12 @@ def _result(
         means.at_cutoffs(own.ndcg),
         means.at_cutoffs(own.ap),
         means.of(score),
-        means.by_target(own, score),
+        ByTarget(
+            by_target.at_cutoffs(own.recall),
+            by_target.at_cutoffs(own.ndcg),
+            by_target.of(own.reciprocal),
+            by_target.of(score),
+        ),
         dict(lists.get(key, {})),
     )
 
@@ -175,33 +180,9 @@ def _check_systems(systems: Mapping[str, Ranks], queries: int) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _Means:
-    """Means of rates over queries that share targets."""
-
-    ks: Sequence[int]
-    targets: npt.NDArray[np.int64]
-    bootstrap: Bootstrap
-
-    def of(self, values: Values, chosen: BoolArray | None = None) -> Interval:
-        rows = slice(None) if chosen is None else chosen
-        return self.bootstrap.mean(np.ascontiguousarray(values[rows]), self.targets[rows], within=RATE)
-
-    def at_cutoffs(self, values: Values, chosen: BoolArray | None = None) -> dict[int, Interval]:
-        return {int(k): self.of(values[:, column], chosen) for column, k in enumerate(self.ks)}
-
-    def by_target(self, own: QueryValues, score: Values) -> ByTarget:
-        def macro(values: Values) -> Interval:
-            return self.bootstrap.macro_mean(values, self.targets, within=RATE)
-
-        recall, ndcg = (
-            {int(k): macro(values[:, column]) for column, k in enumerate(self.ks)}
-            for values in (own.recall, own.ndcg)
-        )
-        return ByTarget(recall, ndcg, macro(own.reciprocal), macro(score))
-
-
-def _differences(values: Mapping[str, QueryValues], means: _Means) -> list[Difference]:
+def _differences(
+    values: Mapping[str, QueryValues], means: Means, targets: npt.NDArray[np.int64]
+) -> list[Difference]:
     """The trained model's recall minus that of each system it is compared with, tested together."""
     trained = values.get("trained")
     if trained is None:
@@ -212,7 +193,7 @@ def _differences(values: Mapping[str, QueryValues], means: _Means) -> list[Diffe
         if other in values
         for column, k in enumerate(means.ks)
     ]
-    found = compare([means.bootstrap.resample(of, means.targets) for _, _, of in pairs])
+    found = compare([means.bootstrap.resample(of, targets) for _, _, of in pairs])
     return [
         Difference(
             "trained",

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from notellm.evaluation.intervals import RATE, Bootstrap, Range, Values
+from notellm.evaluation.intervals import Bootstrap
+from notellm.evaluation.means import Means, Over
 from notellm.evaluation.query_values import QueryValues, query_values, with_target
 from notellm.metrics import Interval, Ties
 from notellm.retrieval import Ranks
@@ -43,7 +43,7 @@ class RankRow:
     mrr: Interval
     log_rank: Interval
     tied: float
-    over: str = "queries"
+    over: Over = "queries"
 
 
 def evaluate_ranks(
@@ -96,8 +96,8 @@ def evaluate_ranks(
         raise ValueError(
             f"evaluate_ranks: targets must name one for each of {len(has_target)} queries, but are {labels.shape}"
         )
-    rows = _Rows(values, ks, bootstrap or Bootstrap(), None if labels is None else labels[has_target])
-    found = rows.of("all", "all", np.ones(has_target.sum(), np.bool_))
+    means = Means(ks, bootstrap or Bootstrap(), None if labels is None else labels[has_target])
+    found = _rows("all", "all", values, means)
     for split, parts in (splits or {}).items():
         if len(parts) != len(has_target):
             raise ValueError(
@@ -105,49 +105,31 @@ def evaluate_ranks(
             )
         own = [part for part, is_there in zip(parts, has_target, strict=True) if is_there]
         for part in dict.fromkeys(part for part in own if part is not None):
-            found += rows.of(split, str(part), np.array([other == part for other in own]))
+            chosen = np.array([other == part for other in own])
+            found += _rows(split, str(part), values.part(chosen), means.part(chosen))
     return found
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Makes the rows of any part of the queries."""
+def _rows(split: str, part: str, values: QueryValues, means: Means) -> list[RankRow]:
+    """A row of some queries, and where their targets are known, one in which every target weighs the same."""
+    every = [means] if means.targets is None else [means, means.by_target()]
+    return [_row(split, part, values, one) for one in every]
 
-    values: QueryValues
-    ks: Sequence[int]
-    bootstrap: Bootstrap
-    targets: npt.NDArray[Any] | None
 
-    def of(self, split: str, part: str, chosen: npt.NDArray[np.bool_]) -> list[RankRow]:
-        overs = ("queries",) if self.targets is None else ("queries", "targets")
-        return [self._row(split, part, chosen, over) for over in overs]
-
-    def _row(self, split: str, part: str, chosen: npt.NDArray[np.bool_], over: str) -> RankRow:
-        targets = None if self.targets is None else self.targets[chosen]
-
-        def mean(of_queries: Values, within: Range = RATE) -> Interval:
-            own = np.ascontiguousarray(of_queries[chosen])
-            if over == "targets" and targets is not None:
-                return self.bootstrap.macro_mean(own, targets, within=within)
-            return self.bootstrap.mean(own, targets, within=within)
-
-        def at_cutoffs(of_queries: Values) -> dict[int, Interval]:
-            return {int(k): mean(of_queries[:, column]) for column, k in enumerate(self.ks)}
-
-        values = self.values
-        return RankRow(
-            split,
-            part,
-            int(chosen.sum()),
-            at_cutoffs(values.recall),
-            at_cutoffs(values.hit),
-            at_cutoffs(values.ndcg),
-            at_cutoffs(values.ap),
-            mean(values.reciprocal),
-            mean(values.log_rank, (0.0, math.inf)),
-            float(values.tied[chosen].mean()),
-            over,
-        )
+def _row(split: str, part: str, values: QueryValues, means: Means) -> RankRow:
+    return RankRow(
+        split,
+        part,
+        len(values.tied),
+        means.at_cutoffs(values.recall),
+        means.at_cutoffs(values.hit),
+        means.at_cutoffs(values.ndcg),
+        means.at_cutoffs(values.ap),
+        means.of(values.reciprocal),
+        means.of(values.log_rank, within=(0.0, math.inf)),
+        float(values.tied.mean()),
+        means.over,
+    )
 
 
 def shares(values: npt.ArrayLike, of: npt.ArrayLike, ends: Mapping[str, float]) -> list[str]:
