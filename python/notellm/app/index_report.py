@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -51,7 +52,8 @@ def compare(
         pool: The notes of all these indexes.
         queries: What is looked for.
         k: Neighbours of each query.
-        parameters: Such as ``nprobe=1,2,4``; an index is searched with the values of those that it has.
+        parameters: Such as ``nprobe=1,2,4``; an index is searched with every combination of the values of those that
+            it has.
         candidates: If given, FAISS proposes so many notes, which are scored exactly; both are timed.
 
     Returns:
@@ -68,7 +70,7 @@ def compare(
         )
     names, asked = queries.ids(), queries.matrix()
     own = pool.rows_of(names)
-    tried = [_parsed(text) for text in parameters]
+    tried = _parsed(parameters)
     indexes = [NeighbourIndex.load(path) for path in paths]
     _refuse_unknown(indexes, tried)
     exact, seconds = _timed(lambda: neighbours(asked, pool.vectors, k, exclude=own), runs=1)
@@ -146,19 +148,22 @@ def _timed(search: Callable[[], Neighbours], runs: int) -> tuple[Neighbours, flo
     return found, median(seconds)
 
 
-def _parsed(text: str) -> list[str]:
-    """``nprobe=1,2`` as ``nprobe=1`` and ``nprobe=2``."""
-    match = re.fullmatch(r"(\w+)=(\d+(?:,\d+)*)", text)
-    if match is None:
-        raise ConfigError(
-            f"--parameters must be a name and whole numbers, such as nprobe=1,2,4, but is {text!r}"
-        )
-    return [f"{match[1]}={value}" for value in match[2].split(",")]
+def _parsed(parameters: Sequence[str]) -> dict[str, list[str]]:
+    """The values of each parameter: of ``nprobe=1,2`` these are 1 and 2."""
+    tried: dict[str, list[str]] = {}
+    for text in parameters:
+        match = re.fullmatch(r"(\w+)=(\d+(?:,\d+)*)", text)
+        if match is None:
+            raise ConfigError(
+                f"--parameters must be a name and whole numbers, such as nprobe=1,2,4, but is {text!r}"
+            )
+        tried.setdefault(match[1], []).extend(match[2].split(","))
+    return tried
 
 
-def _refuse_unknown(indexes: Sequence[NeighbourIndex], tried: Sequence[list[str]]) -> None:
-    for values in tried:
-        refusals = [refusal for index in indexes if (refusal := _refusal(index, values[0]))]
+def _refuse_unknown(indexes: Sequence[NeighbourIndex], tried: Mapping[str, list[str]]) -> None:
+    for name, values in tried.items():
+        refusals = [refusal for index in indexes if (refusal := _refusal(index, f"{name}={values[0]}"))]
         if len(refusals) == len(indexes):
             raise ConfigError(str(refusals[0]))
 
@@ -172,9 +177,14 @@ def _refusal(index: NeighbourIndex, parameter: str) -> ValueError | None:
     return None
 
 
-def _those_of(index: NeighbourIndex, tried: Sequence[list[str]]) -> list[str]:
-    """The parameters that an index has; an empty one, which changes nothing, if it has none of them."""
-    return [one for values in tried if _refusal(index, values[0]) is None for one in values] or [""]
+def _those_of(index: NeighbourIndex, tried: Mapping[str, list[str]]) -> list[str]:
+    """Combinations of values of the parameters that an index has, so that none is left as a search before set it.
+
+    If it has none of them, this is an empty one, which changes nothing.
+    """
+    families = [[f"{name}={value}" for value in values] for name, values in tried.items()]
+    own = [values for values in families if _refusal(index, values[0]) is None]
+    return [",".join(values) for values in product(*own)]
 
 
 def table_of(report: Report) -> Table:
@@ -248,25 +258,25 @@ def draw_report(report: Report, path: Path) -> Path:
 
 
 def _draw_index(by_parameter: Any, by_speed: Any, index: Report, colour: str) -> None:
-    """One index as a line in both panels; without parameters it is a level in the first."""
-    searches = index["searches"]
-    recalls = [search["recall"] for search in searches]
-    names = [search["parameters"].partition("=") for search in searches]
-    if names[0][0]:
-        for name in dict.fromkeys(name for name, _, _ in names):
-            points = [
-                (int(value), y) for (own, _, value), y in zip(names, recalls, strict=True) if own == name
-            ]
-            by_parameter.plot(
-                *zip(*points, strict=True), "o-", color=colour, label=f"{index['factory']}: {name}"
-            )
-        by_parameter.set_xscale("log", base=2)
-    else:
-        by_parameter.axhline(recalls[0], color=colour, linestyle=":", label=index["factory"])
-    by_speed.plot(
-        [search["queries_per_second"] for search in searches],
-        recalls,
-        "o-",
-        color=colour,
-        label=index["factory"],
-    )
+    """One index: a line over the values of its first parameter for those of the others; without any it is a level."""
+    has_parameters = bool(index["searches"][0]["parameters"])
+    for (label, searches), style in zip(_lines_of(index).items(), cycle(("-", "--", ":", "-."))):
+        recalls = [search["recall"] for search in searches]
+        speeds = [search["queries_per_second"] for search in searches]
+        by_speed.plot(speeds, recalls, f"o{style}", color=colour, label=label)
+        if has_parameters:
+            values = [int(re.split("[=,]", search["parameters"])[1]) for search in searches]
+            by_parameter.plot(values, recalls, f"o{style}", color=colour, label=label)
+            by_parameter.set_xscale("log", base=2)
+        else:
+            by_parameter.axhline(recalls[0], color=colour, linestyle=":", label=label)
+
+
+def _lines_of(index: Report) -> dict[str, list[Report]]:
+    """Searches that differ in the first parameter alone, by the factory, that parameter's name, and the others."""
+    lines: dict[str, list[Report]] = {}
+    for search in index["searches"]:
+        first, *others = search["parameters"].split(",")
+        about = ", ".join(filter(None, (first.partition("=")[0], *others)))
+        lines.setdefault(f"{index['factory']}: {about}" if about else index["factory"], []).append(search)
+    return lines

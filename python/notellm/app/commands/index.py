@@ -101,7 +101,8 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="P=N,N,...",
-        help="what is tried, such as nprobe=1,2,4; may be repeated: an index takes those that it has",
+        help="what is tried, such as nprobe=1,2,4; may be repeated: an index takes every combination of those "
+        "that it has",
     )
     _add_candidates(parser, "with exact scores of these: ")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="a picture: .svg, .png or .pdf")

@@ -161,6 +161,21 @@ def test_a_report_compares_indexes(vectors, capsys, tmp_path):
     assert rescored["recall"] == 1
 
 
+def test_two_parameters_of_an_index_are_tried_in_every_combination(vectors, tmp_path):
+    """Each was tried alone, on what the last value of the other had left."""
+    build("ivf.index", "IVF16,Flat")
+    call = ["report", "--index", "ivf.index", "--vectors", "v.safetensors", "--queries", "v.safetensors"]
+    call += ["--parameters", "nprobe=1,16", "--parameters", "max_codes=20,0", "--json", "r.json"]
+    assert index(*call, "--plot", "r.svg") == 0
+    searches = json.loads((tmp_path / "r.json").read_text())["indexes"][0]["searches"]
+    recalls = {search["parameters"]: search["recall"] for search in searches}
+    assert list(recalls)[:3] == ["nprobe=1,max_codes=20", "nprobe=1,max_codes=0", "nprobe=16,max_codes=20"]
+    few, near, some, all_notes = recalls.values()
+    assert few <= near < all_notes == 1 and some < all_notes
+    for text in ("IVF16,Flat: nprobe, max_codes=20", "IVF16,Flat: nprobe, max_codes=0"):
+        assert text in (tmp_path / "r.svg").read_text()
+
+
 def test_equal_vectors_count_as_each_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_embeddings("v.safetensors", [f"n{i}" for i in range(64)], torch.ones(64, 4))
