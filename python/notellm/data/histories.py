@@ -35,7 +35,9 @@ class NextNotes:
     Attributes:
         users: Shape ``(Q,)``: indices into the log's users.
         histories: Shape ``(Q, H)``: indices of notes, the most recent one last; -1 in front where there are fewer.
-        targets: Shape ``(Q,)``: the note that came next, which is in no place of the history.
+        targets: Shape ``(Q,)``: the note that came next, which the user did not have before.
+        had: Shape ``(Q, W)``: all notes that the user had before, in the same order, also where a history is shorter:
+            none of them could come next.
         known: The first events of users with notes, without the targets and all that came after them: from these,
             popularity and co-occurrence may be counted.
     """
@@ -43,6 +45,7 @@ class NextNotes:
     users: IntArray
     histories: IntArray
     targets: IntArray
+    had: IntArray
     known: Interactions
 
     def __len__(self) -> int:
@@ -94,12 +97,9 @@ def next_notes(
     before = np.diff(firsts.users, prepend=-1) == 0
     rows = np.flatnonzero(is_target & before)
     begin = np.searchsorted(firsts.users, firsts.users[rows])
-    places = rows[:, None] + np.arange(-longest, 0)[None, :]
-    histories = np.where(places >= begin[:, None], firsts.notes[np.maximum(places, 0)], -1)
-    width = int((histories >= 0).sum(axis=1).max(initial=1))
-    return NextNotes(
-        firsts.users[rows], histories[:, longest - width :], firsts.notes[rows], _rows(firsts, is_known)
-    )
+    places = rows[:, None] + np.arange(-(rows - begin).max(initial=1), 0)[None, :]
+    had = np.where(places >= begin[:, None], firsts.notes[np.maximum(places, 0)], -1)
+    return NextNotes(firsts.users[rows], had[:, -longest:], firsts.notes[rows], had, _rows(firsts, is_known))
 
 
 def read_moment(text: str) -> float:

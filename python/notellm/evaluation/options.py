@@ -81,7 +81,7 @@ class EvaluationOptions(Options):
         added_later=True,
     )
     history_notes: int = option(
-        "next_notes: how many notes of a user count, the most recent ones.",
+        "next_notes: how many notes of a user are the query, the most recent ones.",
         default=LONGEST,
         at_least=1,
         unit="notes",

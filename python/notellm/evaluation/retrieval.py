@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -40,6 +39,7 @@ def evaluate_retrieval(
     names: Mapping[str, str] | None = None,
     analyzers: Mapping[str, str] | None = None,
     lists: Mapping[str, Mapping[int, ListResult]] | None = None,
+    candidates: npt.ArrayLike | None = None,
 ) -> Evaluation:
     """Recall, NDCG, MAP and reciprocal ranks of each system, also by exposure and by target; paired differences.
 
@@ -58,14 +58,16 @@ def evaluate_retrieval(
         names: Names of systems that are not in ``NAMES``, or that are to have another name.
         analyzers: How the texts of systems that compare words were tokenised, by key; kept with their results.
         lists: By system, from `evaluate_lists`; kept with their results.
+        candidates: Shape ``(Q,)``: among how many notes each query's target has its rank; by default a query chooses
+            from all notes of the pool but one, itself.
 
     Returns:
         The evaluation, without the fields for model and generation; fractions in 0..1. The low or high side of
         exposure is left out if it has no queries.
 
     Raises:
-        ValueError: If there is no system, query or cut-off, a cut-off is given twice, or the systems have different
-            numbers of queries.
+        ValueError: If there is no system, query or cut-off, a cut-off is given twice, or the systems or ``candidates``
+            have different numbers of queries.
 
     Example:
         >>> import torch
@@ -77,14 +79,19 @@ def evaluate_retrieval(
     target, seen = np.asarray(targets, dtype=np.int64), np.asarray(exposure, dtype=np.float64)
     if not len(ks) or len(set(ks)) < len(ks):
         raise ValueError(f"evaluate_retrieval: ks must be one or more, each once, but are {list(ks)}")
-    asked, ks = ks, cutoffs_within(ks, len(seen))
     _check_systems(systems, len(target))
+    among = np.full(len(target), len(seen) - 1) if candidates is None else np.asarray(candidates, np.int64)
+    if among.shape != target.shape:
+        raise ValueError(
+            f"evaluate_retrieval: candidates must be given for each of {len(target)} queries, but are {among.shape}"
+        )
+    asked, ks = ks, cutoffs_within(ks, int(among.max()))
     split = exposure_split(seen[target], seen, low=low_fraction, high=high_fraction)
     sides = {"low": split.low, "high": split.high}  # (Q,) bool each
     means = Means(ks, bootstrap or Bootstrap(), target)
     values = {key: query_values(ranks, ks, ties) for key, ranks in systems.items()}
     rows = [
-        _result(key, own, means, sides, len(seen), names or {}, analyzers or {}, lists or {})
+        _result(key, own, means, sides, among, names or {}, analyzers or {}, lists or {})
         for key, own in values.items()
     ]
     _, repeated = np.unique(target, return_counts=True)
@@ -107,7 +114,7 @@ def _result(
     own: QueryValues,
     means: Means,
     sides: Mapping[str, BoolArray],
-    pool: int,
+    candidates: npt.NDArray[np.int64],
     names: Mapping[str, str],
     analyzers: Mapping[str, str],
     lists: Mapping[str, Mapping[int, ListResult]],
@@ -118,7 +125,7 @@ def _result(
         for side, chosen in sides.items()
         if chosen.any()
     }
-    score, by_target = log_scores(own.log_rank, pool), means.by_target()
+    score, by_target = log_scores(own.log_rank, candidates), means.by_target()
     return RetrievalResult(
         key,
         {**NAMES, **names}.get(key, key),
@@ -139,32 +146,33 @@ def _result(
     )
 
 
-def log_scores(log_ranks: Values, pool: int) -> Values:
-    """``1 - ln(rank) / ln(notes to choose from)``: 1 for the first place, 0 for the last one.
+def log_scores(log_ranks: Values, candidates: npt.ArrayLike) -> Values:
+    """``1 - ln(rank) / ln(candidates)``: 1 for the first place, 0 for the last one.
 
     A mean of logarithms sees a move from rank 400 to 200 as well as one from 4 to 2, which no single cut-off does.
 
     Args:
         log_ranks: Shape ``(Q,)``, natural logarithms of ranks.
-        pool: Notes of the pool; a query chooses from all but itself.
+        candidates: Shape ``(Q,)``, or one number: among how many notes a rank is.
 
     Example:
-        >>> log_scores(np.log([1, 10, 100]), 101).tolist()
+        >>> log_scores(np.log([1, 10, 100]), 100).tolist()
         [1.0, 0.5, 0.0]
     """
-    return np.asarray(1 - log_ranks / math.log(pool - 1)) if pool > 2 else np.ones_like(log_ranks)
+    last = np.log(np.maximum(candidates, 2))  # a single candidate has rank 1, and so the score 1
+    return np.asarray(1 - log_ranks / last)
 
 
-def cutoffs_within(ks: Sequence[int], pool: int) -> list[int]:
-    """The cut-offs that say something in a pool: a query can find all its notes but itself.
+def cutoffs_within(ks: Sequence[int], candidates: int) -> list[int]:
+    """The cut-offs that say something where a query chooses from so many notes, which is the pool without itself.
 
     If none does, as in a pool of very few notes, the smallest is kept.
 
     Example:
-        >>> cutoffs_within([1, 10, 100, 1000], 572), cutoffs_within([10, 100], 5)
+        >>> cutoffs_within([1, 10, 100, 1000], 571), cutoffs_within([10, 100], 4)
         ([1, 10, 100], [10])
     """
-    return [int(k) for k in ks if k < pool - 1] or [int(min(ks))]
+    return [int(k) for k in ks if k < candidates] or [int(min(ks))]
 
 
 def _check_systems(systems: Mapping[str, Ranks], queries: int) -> None:

@@ -43,10 +43,14 @@ def test_histories_and_targets_are_those_of_a_loop(events, split, among):
         had = list(notes)[:-1] if split == "last" else [note for note, time in notes.items() if time < 400]
         known |= {(user, note) for note in had}
         if had and len(had) < len(notes):
-            expected[user] = had[-6:], list(notes)[len(had)]
+            expected[user] = had[-6:], list(notes)[len(had)], had
     found = next_notes(log, split, among=list(among), longest=6)
-    histories = [[note for note in row if note >= 0] for row in found.histories.tolist()]
-    own = dict(zip(found.users.tolist(), zip(histories, found.targets.tolist(), strict=True), strict=True))
+    histories, had = (
+        [[note for note in row if note >= 0] for row in of.tolist()] for of in (found.histories, found.had)
+    )
+    own = dict(
+        zip(found.users.tolist(), zip(histories, found.targets.tolist(), had, strict=True), strict=True)
+    )
     assert own == expected
     assert len(expected) > 5
     assert set(zip(found.known.users.tolist(), found.known.notes.tolist(), strict=True)) == known

@@ -141,7 +141,7 @@ def _lists(
     has = np.unique(np.stack([log.notes, log.users]), axis=1)  # each user once for a note
     users_of = np.bincount(has[0], minlength=len(dataset.notes))
     audience = Audience(dataset.exposure[queries.pool], users_of[queries.pool], len(np.unique(has[1])))
-    ks = cutoffs_within(config.evaluation.ks, len(queries.pool))
+    ks = cutoffs_within(config.evaluation.ks, len(queries.pool) - 1)
     return {
         key: evaluate_lists(
             own.lists, [k for k in ks if k <= own.lists.shape[1]], audience, bootstrap=bootstrap

@@ -30,13 +30,20 @@ class UserQueries:
     Attributes:
         histories: Shape ``(Q, H)``, positions in the pool, the most recent note last; -1 where there is none.
         targets: Shape ``(Q,)``, positions in the pool: what came next.
+        had: Shape ``(Q, W)``, positions in the pool: all that the user had before, which cannot come next; -1 where
+            there is none.
         known: What may be counted: first events of users with notes of the pool, without what came next or, where the
             log is split at a moment, without anything later. Its notes are all notes.
     """
 
     histories: IntArray
     targets: IntArray
+    had: IntArray
     known: Interactions
+
+    def candidates(self, pool: int) -> IntArray:
+        """Shape ``(Q,)``: how many of the pool's notes could come next."""
+        return np.asarray(pool - np.count_nonzero(self.had >= 0, axis=1))
 
 
 def evaluate_next(
@@ -66,6 +73,7 @@ def evaluate_next(
         high_fraction=measured.high_fraction,
         bootstrap=bootstrap,
         names=systems.names_of(config, vectors),
+        candidates=users.candidates(len(pool)),
     )
 
 
@@ -89,10 +97,12 @@ def select_users(config: Config, dataset: Dataset, queries: Queries) -> UserQuer
     rows = np.arange(len(found))
     chosen = shuffled(rows, [log.user_ids[user] for user in found.users], config.data.split_seed)
     chosen = chosen[: config.data.queries or None]
-    histories = found.histories[chosen]
-    places = np.where(histories >= 0, np.searchsorted(queries.pool, histories), -1)
+    histories, had = (
+        np.where(notes >= 0, np.searchsorted(queries.pool, notes), -1)
+        for notes in (found.histories[chosen], found.had[chosen])
+    )
     known = _known(found.known, dataset, queries.pool, measured.next_notes)
-    return UserQueries(places, np.searchsorted(queries.pool, found.targets[chosen]), known)
+    return UserQueries(histories, np.searchsorted(queries.pool, found.targets[chosen]), had, known)
 
 
 def _known(before: Interactions, dataset: Dataset, pool: IntArray, split: str) -> Interactions:
@@ -133,10 +143,10 @@ def _rank(
     decay, rows = config.evaluation.history_decay, np.arange(len(users.targets))
     weights = history_weights(users.histories, decay=decay)
     ranks = {
-        key: index.for_histories(users.histories, weights).ranks(rows, users.targets, exclude=users.histories)
+        key: index.for_histories(users.histories, weights).ranks(rows, users.targets, exclude=users.had)
         for key, index in indices.items()
     }
-    exclude, targets = torch.from_numpy(users.histories), torch.from_numpy(users.targets)
+    exclude, targets = torch.from_numpy(users.had), torch.from_numpy(users.targets)
     return ranks | {
         key: target_ranks(pool_histories(own, users.histories, decay=decay), own, targets, exclude=exclude)
         for key, own in vectors.items()

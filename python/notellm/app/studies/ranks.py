@@ -84,12 +84,12 @@ def _ranks(kept: KeptTensors, system: str) -> Ranks:
 def _metric(cell: Cell, name: str, pool: int) -> FloatArray:
     evaluation, path = cell.config.evaluation, cell.folder / RANKS
     metric, _, k = name.partition("@")
-    asked = tuple(cutoffs_within(evaluation.ks, pool) if pool else evaluation.ks)
+    asked = tuple(cutoffs_within(evaluation.ks, pool - 1) if pool else evaluation.ks)
     ks = asked if not k.isdecimal() or int(k) in asked else (int(k),)
     state = path.stat()
     found = _values(path, (state.st_mtime_ns, state.st_size), cell.row.measured, ks, evaluation.ties)
     if name == "log_score":
-        return log_scores(found.log_rank, pool)
+        return log_scores(found.log_rank, pool - 1)
     if name == "mrr":
         return found.reciprocal
     at_cutoffs = {"recall": found.recall, "ndcg": found.ndcg, "map": found.ap}[metric]

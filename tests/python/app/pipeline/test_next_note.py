@@ -45,11 +45,14 @@ def configured(*changes):
     return compose(["evaluation.systems=[bm25,trained]", "evaluation.ks=[1,5]", "data.queries=0", *changes])
 
 
+@pytest.mark.parametrize("history_notes", [50, 2])
 @pytest.mark.parametrize("held_out", [False, True])
 @pytest.mark.parametrize("split", ["last", "50"])
-def test_ranks_are_those_of_dense_scores(held_out, split):
+def test_ranks_are_those_of_dense_scores(held_out, split, history_notes):
+    """Among all notes that the user did not have, however many of those that the user had are the query."""
     dataset, queries = make(held_out)
-    config = configured(f"evaluation.next_notes='{split}'", "evaluation.history_decay=0.8")
+    changes = ["evaluation.history_decay=0.8", f"evaluation.history_notes={history_notes}"]
+    config = configured(f"evaluation.next_notes='{split}'", *changes)
     pool = dataset.notes.take(queries.pool)
     vectors = torch.nn.functional.normalize(torch.randn(20, 6, generator=torch.Generator().manual_seed(0)))
     found = evaluate_next(config, dataset, queries, pool, {"trained": vectors}, Bootstrap(samples=50))
@@ -65,8 +68,10 @@ def test_ranks_are_those_of_dense_scores(held_out, split):
             for b in own:
                 together[a, b] += (a != b) / len(had)
     hits = {"trained": [], "popularity": [], "cooccurrence": []}
-    for history, target in zip(users.histories, users.targets, strict=True):
+    log_scores = []
+    for history, target, had in zip(users.histories, users.targets, users.had, strict=True):
         own = history[history >= 0]
+        assert own.tolist() == had[had >= 0].tolist()[-history_notes:]
         weights = 0.8 ** np.arange(len(own) - 1, -1, -1)
         scores = {
             "trained": (weights[:, None] * vectors.numpy()[own]).sum(axis=0) @ vectors.numpy().T,
@@ -74,12 +79,15 @@ def test_ranks_are_those_of_dense_scores(held_out, split):
             "cooccurrence": weights @ together[own],
         }
         for key, of in scores.items():
-            others = np.setdiff1d(np.arange(20), [*own, target])
+            others = np.setdiff1d(np.arange(20), [*had, target])
             above, tied = (
                 (of[others] > of[target] + 1e-9).sum(),
                 (np.abs(of[others] - of[target]) <= 1e-9).sum(),
             )
             hits[key].append(np.mean([above + place < 5 for place in range(tied + 1)]))
+        above = (scores["trained"][others] > scores["trained"][target]).sum()
+        log_scores.append(1 - np.log(above + 1) / np.log(len(others) + 1))
+    assert found.system("trained").log_score.value == pytest.approx(np.mean(log_scores))
     for key, expected in hits.items():
         assert found.system(key).recall[5].value == pytest.approx(np.mean(expected)), key
     assert [system.key for system in found.systems] == [
