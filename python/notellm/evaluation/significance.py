@@ -140,9 +140,9 @@ def smallest_seen(
         power: The chance.
 
     Returns:
-        In the mean's unit; infinite if there is one target, of which nothing follows.
+        In the mean's unit; infinite if there is one target, or no target differs: of either nothing follows.
     """
-    if variance.targets < 2:
+    if variance.targets < 2 or variance.total == 0:
         return float("inf")
     seen = critical(alpha / 2 / max(comparisons, 1), variance)
     return float(seen + student.quantile(power, variance.freedom) * np.sqrt(variance.total))

@@ -177,6 +177,14 @@ def test_one_target_decides_nothing():
     assert (found.verdict, found.p, found.smallest) == ("undecided", 1.0, float("inf"))
 
 
+def test_where_no_target_differs_nothing_is_known_of_what_could_be_seen():
+    """It was 0.0, as if any difference could be, and a sixteenth of the targets were enough."""
+    (found,) = compare([resample(np.zeros(50), np.arange(50))])
+    assert (found.verdict, found.smallest) == ("undecided", float("inf"))
+    plan = needed(resample(np.zeros(50), np.arange(50)).variance, effect=0.1)
+    assert (plan.now, plan.seeds, plan.times, plan.both) == (float("inf"), None, None, None)
+
+
 def test_the_smallest_effect_is_seen_as_often_as_it_says():
     make = {"of_seed": 0.3, "of_target": 1.0, "rest": 1.0}
     plan = resample(*drawn(np.random.default_rng(0), 400, 60, **make), samples=1).variance.of_design(8, 1)

@@ -9,7 +9,7 @@ from notellm.app.studies.differences import Paired, differences, systems
 from notellm.app.studies.printing import Escape, Grid, Printable
 from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
-from notellm.app.studies.table import MISSING, column_name
+from notellm.app.studies.table import MISSING, column_name, smallest_text
 from notellm.evaluation.moderation import moderated
 from notellm.evaluation.power import MOST_SEEDS, MOST_TIMES, Needed, needed
 
@@ -64,7 +64,7 @@ class PowerTable(Printable):
                 escape(row.row),
                 column_name(row.column),
                 *design,
-                f"{found.now:.1f}",
+                smallest_text(found.now),
                 seeds,
                 queries,
                 both,

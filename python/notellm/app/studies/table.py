@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
@@ -186,9 +187,19 @@ class Verdicts(Printable):
                         f"{low} to {high}",
                         f"{found.p:.3f}",
                         found.verdict.value,
-                        f"{found.smallest:.1f}",
+                        smallest_text(found.smallest),
                     ]
                     yield [escape(row.name), column_name(column), value, *about]
+
+
+def smallest_text(points: float) -> str:
+    """The smallest difference that could be seen; a dash where nothing is known of it.
+
+    Example:
+        >>> smallest_text(1.25), smallest_text(math.inf)
+        ('1.2', '–')
+    """
+    return f"{points:.1f}" if math.isfinite(points) else MISSING
 
 
 def make_table(study: Study, *, against: str | None = None, margin: float = MARGIN) -> Table:
