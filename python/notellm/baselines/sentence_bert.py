@@ -151,8 +151,9 @@ class SentenceBert(nn.Module):
             texts: Texts of all notes.
             source: Shape ``(P,)``: positions of the pairs' first notes.
             target: Shape ``(P,)``: positions of their second notes.
-            options: Batch size, steps, learning rates, seed and dtype; those for generation are ignored. bf16 products
-                run in fp32 if the device has no native bf16 multiplication: there torch's own are many times slower.
+            options: Batch size, steps, learning rates, logQ correction, seed and dtype; all others are ignored, such as
+                those for generation, validation and checkpoints. bf16 products run in fp32 if the device has no native
+                bf16 multiplication: there torch's own are many times slower.
             progress: Called with (steps done, steps).
 
         Returns:

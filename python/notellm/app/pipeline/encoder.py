@@ -8,7 +8,7 @@ from torch import Tensor
 from notellm.app.config import Config
 from notellm.app.pipeline.data import Dataset, IntArray
 from notellm.app.pipeline.texts import truncated_texts
-from notellm.app.pipeline.training import train_options
+from notellm.app.pipeline.training import train_options, trained_part
 from notellm.app.run import RunFolder
 from notellm.baselines.sentence_bert import SentenceBert, prepare
 from notellm.data.notes import Notes
@@ -50,10 +50,13 @@ def encoder_name(config: Config) -> str:
 
 
 def train_encoder(run: RunFolder, dataset: Dataset, source: IntArray, target: IntArray) -> Path:
-    """Trains the encoder on pairs, with the configuration's ``train`` group; saves it in the run folder.
+    """Trains the encoder on the pairs that a NoteLLM would be trained on, with the configuration's ``train`` group.
+
+    With ``train.validate_every`` these are the pairs without the notes held out for validation; the encoder itself is
+    not validated, and its last step is kept.
 
     Args:
-        run: The run folder; gets ``sentence_bert/``. If that exists already, nothing is done.
+        run: The run folder; gets ``sentence_bert/``. If this exists already, nothing is done.
         dataset: The notes.
         source: Shape ``(P,)``: training pairs, positions in the notes.
         target: Shape ``(P,)``.
@@ -64,6 +67,7 @@ def train_encoder(run: RunFolder, dataset: Dataset, source: IntArray, target: In
     folder = run.file(ENCODER)
     if folder.exists():
         return folder
+    _, source, target, _ = trained_part(run.config, dataset, source, target)
     needed = run.config.train.pairs_per_step
     if len(source) < needed:
         raise DataError(f"train: there must be at least {needed} training pairs, but there are {len(source)}")

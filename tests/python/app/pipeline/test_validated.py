@@ -11,6 +11,7 @@ from notellm.app.cli import main
 from notellm.app.config import compose, load_config
 from notellm.app.pipeline import load_data, prepare, training_pairs
 from notellm.app.pipeline.data import with_validation
+from notellm.app.pipeline.encoder import train_encoder
 from notellm.app.pipeline.training import validation
 from notellm.app.run import RunFolder
 from notellm.errors import ConfigError
@@ -45,6 +46,26 @@ def test_the_model_is_the_best_one(run):
 def test_a_pair_of_the_first_step_is_shown(run, capsys):
     assert main(["show-prompt", "--run", str(run.path)]) == 0
     assert "joint loss:" in capsys.readouterr().out
+
+
+def test_sentence_bert_is_trained_on_the_same_pairs(run, monkeypatch):
+    """It was trained on the validation notes, too."""
+    seen = []
+
+    class Encoder:
+        def fit(self, texts, source, target, options, progress):
+            seen.append((source, target))
+
+        def save(self, folder):
+            pass
+
+    monkeypatch.setattr("notellm.app.pipeline.encoder.load_encoder", lambda config: Encoder())
+    dataset = load_data(run.config)
+    pairs = training_pairs(run.config, dataset, *prepare(run, dataset).train)
+    train_encoder(run, dataset, *pairs)
+    _, expected = validation(run.config, with_validation(run.config, dataset), *pairs)
+    assert np.array_equal(seen, [expected])
+    assert len(expected[0]) < len(pairs[0])
 
 
 def test_no_note_is_on_two_sides(run):
