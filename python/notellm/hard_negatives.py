@@ -1,4 +1,4 @@
-"""Hard negatives: notes that an earlier model finds near a note, but that nobody has seen with it.
+"""Hard negatives: notes that an earlier model finds near a note, but that no pair relates to it.
 
 In a random batch nearly all notes are far from an anchor, and teach little; a note that is near, but not related,
 teaches more. The nearest of all are often related in truth, and only nobody has seen both yet: so the first ranks, and
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from notellm.metrics.arrays import BoolArray
 from notellm.options import Options, option
 from notellm.progress import ProgressFn
 from notellm.retrieval import neighbours
@@ -24,8 +25,11 @@ IntArray = NDArray[np.int64]
 FIRST = "first"
 """The ``model`` that a run trains first, without hard negatives."""
 
+SOURCE, PAIR = "source", "pair"
+
 _BLOCK = 1024
-"""Sources that are searched for at a time: sorted by the number of notes they leave out, whose lists are padded."""
+"""Sources that are searched for, or pairs that are selected for, at a time. Sources are sorted by the number of notes
+they leave out, whose lists are padded."""
 
 _LARGE_GROUP = 1024
 """Where a source's group has more notes, it is searched for among other groups' notes; else these are a list to leave
@@ -68,6 +72,13 @@ class HardNegativeOptions(Options):
         added_later=True,
         at_least=0,
         at_most=1,
+    )
+    leave_out: str = option(
+        "Whose related notes are no negatives: source (those of the pair's first note, whose neighbours they are), or "
+        "pair (those of its second note, too, which the loss sets against them as well).",
+        default=SOURCE,
+        added_later=True,
+        choices=(SOURCE, PAIR),
     )
     candidates: int = option(
         "At most so many training notes are searched, drawn at random; 0 = all. All of them are embedded, which may "
@@ -125,7 +136,8 @@ def mine_hard_negatives(
     Ranks are counted among the candidates that are neither the source, nor related to it by any pair in either
     direction, nor of its group. Of those with a rank from ``first_rank`` to ``last_rank``, the notes are kept whose
     score is at most ``s - absolute_margin`` and at most ``s - relative_margin * |s|``, where ``s`` is the score of
-    source and target. Exact; a score is an inner product.
+    source and target. With ``leave_out="pair"`` notes that are related to the target, or of its group, are dropped from
+    these. Exact; a score is an inner product.
 
     Args:
         vectors: Shape ``(N, d)``: embeddings of the notes by an earlier model, normalised.
@@ -141,7 +153,7 @@ def mine_hard_negatives(
         The negatives of each pair; none where nothing is left.
 
     Raises:
-        ValueError: If shapes do not fit, or a value is not finite.
+        ValueError: If shapes do not fit, a candidate is given twice, or a value is not finite.
         IndexError: If a pair or a candidate names a note that does not exist.
 
     Example:
@@ -156,11 +168,12 @@ def mine_hard_negatives(
     known = np.concatenate([np.stack([first, second]), np.stack(others)], axis=1)
     pool = np.arange(len(vectors)) if candidates is None else np.asarray(candidates, dtype=np.int64)
     _check_within(pool, len(vectors), "candidates")
-    sources, places = np.unique(first, return_inverse=True)
     group_of = np.arange(len(vectors)) if groups is None else np.asarray(groups, dtype=np.int64)
+    _check_candidates_and_groups(pool, group_of, len(vectors))
+    sources, places = np.unique(first, return_inverse=True)
     found = _nearest(vectors, sources, pool, known, group_of, options.last_rank, progress)
-    limits = _limits(vectors, first, second, options)
-    return _select(found, places, limits, pool, options)
+    relations = _Relations.of(known, group_of) if options.leave_out == PAIR else None
+    return _select(found, places, (first, second), vectors, pool, relations, options)
 
 
 def _pairs(vectors: Tensor, source: ArrayLike, target: ArrayLike, *, what: str) -> tuple[IntArray, IntArray]:
@@ -179,6 +192,43 @@ def _check_within(notes: IntArray, count: int, what: str) -> None:
         raise IndexError(
             f"mine_hard_negatives: {what} must name notes in [0, {count}), but name {notes.min()} to {notes.max()}"
         )
+
+
+def _check_candidates_and_groups(pool: IntArray, group_of: IntArray, count: int) -> None:
+    if group_of.shape != (count,):
+        raise ValueError(
+            f"mine_hard_negatives: groups must have shape ({count},), one for each vector, but have {group_of.shape}"
+        )
+    notes, times = np.unique(pool, return_counts=True)
+    if (times > 1).any():
+        raise ValueError(
+            f"mine_hard_negatives: candidates must be distinct, but {notes[times > 1][0]} is given {times.max()} times"
+        )
+
+
+@dataclass(frozen=True)
+class _Relations:
+    """Which notes are related: by a pair in either direction, or as variants of one group.
+
+    Attributes:
+        keys: Shape ``(R,)``, ascending: ``one * N + other`` of related notes.
+        group_of: Shape ``(N,)``.
+    """
+
+    keys: IntArray
+    group_of: IntArray
+
+    @staticmethod
+    def of(known: IntArray, group_of: IntArray) -> "_Relations":
+        """Those of pairs of shape ``(2, R)``."""
+        one, other = np.concatenate([known, known[::-1]], axis=1)
+        return _Relations(np.unique(one * len(group_of) + other), group_of)
+
+    def between(self, one: IntArray, other: IntArray) -> BoolArray:
+        """Shape ``(n,)``: whether the notes of each place are related."""
+        asked = one * len(self.group_of) + other
+        places = np.minimum(np.searchsorted(self.keys, asked), len(self.keys) - 1)
+        return np.asarray((self.keys[places] == asked) | (self.group_of[one] == self.group_of[other]))
 
 
 @dataclass(frozen=True)
@@ -273,15 +323,24 @@ def _limits(
 def _select(
     found: tuple[IntArray, NDArray[np.float64]],
     places: IntArray,
-    limits: NDArray[np.float64],
+    pairs: tuple[IntArray, IntArray],
+    vectors: Tensor,
     pool: IntArray,
+    relations: _Relations | None,
     options: HardNegativeOptions,
 ) -> HardNegatives:
+    """Those of each pair, from what was found for its source, which stands at ``places``."""
     near, scores = (of[:, options.first_rank - 1 :] for of in found)
-    offsets, notes = [np.zeros(1, np.int64)], [np.empty(0, np.int64)]
+    counts, notes = [np.zeros(1, np.int64)], [np.empty(0, np.int64)]
     for begin in range(0, len(places), _BLOCK):
+        first, second = (of[begin : begin + _BLOCK] for of in pairs)
         rows = places[begin : begin + _BLOCK]
-        kept = (near[rows] >= 0) & (scores[rows] <= limits[begin : begin + _BLOCK, None])
-        notes.append(pool[near[rows][kept]])
-        offsets.append(offsets[-1][-1] + np.cumsum(kept.sum(1)))
-    return HardNegatives(np.concatenate(offsets), np.concatenate(notes), options.per_pair)
+        is_kept = (near[rows] >= 0) & (scores[rows] <= _limits(vectors, first, second, options)[:, None])
+        pair, column = np.nonzero(is_kept)
+        chosen = pool[near[rows][pair, column]]
+        if relations is not None and len(chosen):
+            is_other = ~relations.between(second[pair], chosen)
+            pair, chosen = pair[is_other], chosen[is_other]
+        counts.append(np.bincount(pair, minlength=len(rows)))
+        notes.append(chosen)
+    return HardNegatives(np.cumsum(np.concatenate(counts)), np.concatenate(notes), options.per_pair)

@@ -26,17 +26,25 @@ def some_pairs(seed=1):
 def by_hand(vectors, source, target, options, candidates, related, groups):
     """The definition, pair by pair."""
     known = {(a, b) for ends in ((source, target), related) for a, b in zip(*ends, strict=True)}
+    known |= {(b, a) for a, b in known}
     scores, found = vectors @ vectors.T, []
     for a, b in zip(source, target, strict=True):
         unrelated = [
             note
             for note in sorted(candidates, key=lambda n, a=a: -scores[a, n])
-            if note != a and (a, note) not in known and (note, a) not in known and groups[note] != groups[a]
+            if note != a and (a, note) not in known and groups[note] != groups[a]
         ]
         own = scores[a, b]
         limit = min(own - options.absolute_margin, own - options.relative_margin * abs(own))
         ranked = unrelated[options.first_rank - 1 : options.last_rank]
-        found.append([note for note in ranked if scores[a, note] <= limit])
+        found.append(
+            [
+                note
+                for note in ranked
+                if scores[a, note] <= limit
+                and (options.leave_out == "source" or ((b, note) not in known and groups[note] != groups[b]))
+            ]
+        )
     return found
 
 
@@ -46,6 +54,7 @@ def by_hand(vectors, source, target, options, candidates, related, groups):
         {"first_rank": 1, "relative_margin": 0.0},
         {"first_rank": 3, "last_rank": 9},
         {"first_rank": 2, "last_rank": 2, "relative_margin": 0.3},
+        {"first_rank": 3, "last_rank": 30, "leave_out": "pair"},
         {"first_rank": 1, "last_rank": 500, "absolute_margin": 0.4},
     ],
     ids=str,
@@ -84,9 +93,18 @@ def test_a_pair_below_all_others_has_none():
     assert (found.offsets.tolist(), found.covered) == ([0, 0], 0)
 
 
+@pytest.mark.parametrize("leave_out", ["source", "pair"])
 @pytest.mark.parametrize("candidates", [[], [0]], ids=["none", "the source alone"])
-def test_without_candidates_there_are_none(candidates):
-    assert mine_hard_negatives(unit_rows(), [0], [1], candidates=candidates).covered == 0
+def test_without_candidates_there_are_none(candidates, leave_out):
+    options = HardNegativeOptions(leave_out=leave_out)
+    assert mine_hard_negatives(unit_rows(), [0], [1], candidates=candidates, options=options).covered == 0
+
+
+def test_notes_that_are_related_to_the_second_one_may_be_left_out():
+    vectors = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.6], [0.0, 1.0]]).double()
+    options = HardNegativeOptions(first_rank=1, leave_out="pair")
+    found = mine_hard_negatives(vectors, [0], [1], related=([2], [1]), options=options)
+    assert found.of_pair(0).tolist() == [3]
 
 
 def test_without_pairs_there_are_none():
@@ -130,6 +148,20 @@ def test_progress_counts_the_sources(monkeypatch):
         ([0], [NOTES], {}, IndexError, r"source and target must name notes in \[0, 60\), but name 0 to 60"),
         ([0], [1], {"related": ([0], [-1])}, IndexError, "related must name notes"),
         ([0], [1], {"candidates": [NOTES]}, IndexError, "candidates must name notes"),
+        (
+            [0],
+            [1],
+            {"candidates": [2, 1, 1]},
+            ValueError,
+            "candidates must be distinct, but 1 is given 2 times",
+        ),
+        (
+            [0],
+            [1],
+            {"groups": [0, 1]},
+            ValueError,
+            r"groups must have shape \(60,\), one for each vector, but",
+        ),
     ],
 )
 def test_refuses(source, target, given, error, message):
