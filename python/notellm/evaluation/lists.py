@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from notellm.evaluation.intervals import Bootstrap
 from notellm.evaluation.retrieval_results import ListResult
-from notellm.metrics import coverage, novelty, popularity
+from notellm.metrics import Interval, coverage, novelty, popularity
+from notellm.metrics.arrays import FloatArray
 from notellm.metrics.ranking import mid_ranks
 
 LONGEST = 100
@@ -37,13 +38,14 @@ def evaluate_lists(
     """Coverage, novelty and popularity of the first ``k`` notes of each list.
 
     Args:
-        lists: Shape ``(Q, K)`` int64: positions in the pool, best first; -1 where a list is shorter.
+        lists: Shape ``(Q, K)`` int64: positions in the pool, best first; -1 where a list is shorter. Lists without a
+            note say nothing of novelty and popularity.
         ks: Lengths; those above `LONGEST` are left out.
         audience: Of the pool.
         bootstrap: How intervals, over the queries, are computed.
 
     Raises:
-        ValueError: If a list is shorter than a length, or names a note outside of the pool.
+        ValueError: If a list is shorter than a length, or names a note outside of the pool, or none has a note.
 
     Example:
         >>> seen = np.array([9, 4, 1, 0])
@@ -61,8 +63,13 @@ def evaluate_lists(
     return {
         k: ListResult(
             coverage(shown[:, :k], len(places)),
-            bootstrap.mean(novelty(shown[:, :k], audience.users_of_notes, audience.users)),
-            bootstrap.mean(popularity(shown[:, :k], places)),
+            _mean(novelty(shown[:, :k], audience.users_of_notes, audience.users), bootstrap),
+            _mean(popularity(shown[:, :k], places), bootstrap),
         )
         for k in wanted
     }
+
+
+def _mean(of_lists: FloatArray, bootstrap: Bootstrap) -> Interval:
+    """The mean over the lists that have a note: of the others nothing is known."""
+    return bootstrap.mean(of_lists[~np.isnan(of_lists)])

@@ -12,7 +12,7 @@ def plain(data: Data, what: str) -> Data:
     """The data with numbers and arrays of NumPy and torch as plain ones.
 
     Args:
-        data: Of dictionaries, lists, texts, numbers.
+        data: Of dictionaries with texts as keys, lists, texts, numbers.
         what: Its name, for the error.
 
     Raises:
@@ -29,6 +29,11 @@ def plain(data: Data, what: str) -> Data:
 
 def _plain(data: Any, what: str) -> Any:
     if isinstance(data, dict):
+        for key in data:
+            if not isinstance(key, str):  # JSON would give it back as a text, or not take it
+                raise TypeError(
+                    f"{what} must have texts as keys, but has {key!r}, of the type {type(key).__name__}"
+                )
         return {key: _plain(value, f"{what}[{key!r}]") for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [_plain(value, f"{what}[{i}]") for i, value in enumerate(data)]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -178,10 +179,11 @@ class Trainer:
         Raises:
             DataError: If the checkpoint is damaged, has other options or data, or is newer than the training.
             FloatingPointError: If the training diverges; the step is not taken.
-            KeyboardInterrupt: If it is interrupted. The steps done are saved in a checkpoint first.
+            KeyboardInterrupt: If it is interrupted. The steps done are saved in a checkpoint first, unless it comes
+                amid an update or its callbacks, such as a validation: then the newest checkpoint is where to go on.
             TypeError: If a callback's state is not plain data.
-            ValueError: If another process trains something else; or if an earlier interruption came in the middle of
-                an update of the weights, and they are not loaded from a checkpoint.
+            ValueError: If another process trains something else; or if an earlier interruption came amid an update or
+                its callbacks, and the weights are not loaded from a checkpoint.
         """
         self._gather_weights()  # after a training that failed on one process
         if resume and self.folder is not None:
@@ -314,7 +316,7 @@ class Trainer:
     def _agree(self) -> None:
         """Makes sure that the processes are about to train the same weights on the same batches."""
         if self.processes.count > 1:
-            run = f"{self._data_key()} {self.step} {self.folder is None} {self.options}"
+            run = f"{self._data_key} {self.step} {self.folder is None} {self.options}"
             differing = self.processes.count_differing(run, self.model.device)
             if differing:
                 raise ValueError(
@@ -354,15 +356,15 @@ class Trainer:
             self.shards.gather()
 
     def _keep_what_is_done(self) -> None:
-        """Saves a checkpoint of the steps done, unless there is one or an update was interrupted halfway."""
+        """Saves a checkpoint of the steps done, unless there is one or a step was interrupted halfway."""
         if self.step != self._kept_step and not self._is_torn:
             self._save_checkpoint()
 
     def _check_weights_are_whole(self) -> None:
         if self._is_torn:
             raise ValueError(
-                f"Trainer: weights must be those of whole steps, but step {self.step} was interrupted amid its update; "
-                "try a new Trainer, with resume=True where there is a checkpoint"
+                f"Trainer: weights must be those of whole steps, but step {self.step} was interrupted amid its update "
+                "or its callbacks; try a new Trainer, with resume=True where there is a checkpoint"
             )
 
     def _checkpoint_if_due(self, last: int) -> None:
@@ -375,13 +377,15 @@ class Trainer:
             folder = self.folder / CHECKPOINTS
             kept = states(self.callbacks)
             path = save_checkpoint(
-                folder, self.model, self.optimizer, self.step, self.options, self._data_key(), kept
+                folder, self.model, self.optimizer, self.step, self.options, self._data_key, kept
             )
             self._kept_step = self.step
             for callback in self.callbacks:
                 callback.after_checkpoint(self, path)
 
+    @cached_property
     def _data_key(self) -> str:
+        """What a checkpoint must agree with; computed once, since it reads all tokens."""
         weights = {name: weight for name, (weight, _) in self.extra_losses.items()}
         return data_key(
             self.model, self.tokenized, self.trained_pairs, self.plan(0), self.total_steps, weights
@@ -393,6 +397,6 @@ class Trainer:
             return
         if self._takes_saved_dtype:
             self.options = self.joint_step.options = replace(self.options, dtype=saved_dtype(newest))
-        self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key())
+        self.step = load_checkpoint(newest, self.model, self.optimizer, self.options, self._data_key)
         load_states(self.callbacks, saved_callbacks(newest), newest)
         self._kept_step, self._is_torn = self.step, False

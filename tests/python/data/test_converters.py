@@ -18,6 +18,7 @@ from notellm.data.converters import (
     kuairec,
     microlens,
 )
+from notellm.data.converters.reading import whole
 from notellm.errors import DataError
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
@@ -114,10 +115,17 @@ def test_amazon_takes_nothing_for_a_user_an_item_or_a_time(tmp_path, change, mes
         amazon_2018(items, write_lines(tmp_path / "r.json", [row, row | change]))
 
 
+@pytest.mark.parametrize("value", [2**53 + 1, str(2**53 + 1), -(2**63) + 1])
+def test_whole_numbers_of_64_bits_are_kept(value):
+    """As floating point the first is 2^53: another note's number."""
+    assert whole({"note": value}, "note", "file") == int(value)
+    assert whole({"note": 3.0}, "note", "file") == whole({"note": "3.0"}, "note", "file") == 3
+
+
 def test_a_torn_gzip_file_is_one_error(tmp_path):
     rows = [{"asin": str(i), "title": "t", "category": []} for i in range(500)]
-    whole = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
-    (tmp_path / "meta.json.gz").write_bytes(whole[: len(whole) // 2])
+    compressed = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    (tmp_path / "meta.json.gz").write_bytes(compressed[: len(compressed) // 2])
     with pytest.raises(DataError, match=r"meta\.json\.gz: must be a whole gzip file, but after line \d+ "):
         amazon_2018(tmp_path / "meta.json.gz", None)
 

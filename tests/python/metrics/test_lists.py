@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from notellm.evaluation.lists import Audience, evaluate_lists
 from notellm.metrics import coverage, novelty, popularity
 
 
@@ -39,3 +40,12 @@ def test_metrics_of_lists_equal_their_definitions():
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_an_empty_list_says_nothing_and_fails_nothing():
+    """Such as that of a query whose whole pool is left out."""
+    seen = np.array([9, 4, 1, 0])
+    few, more = (
+        evaluate_lists(lists, [2], Audience(seen, seen, 16))[2] for lists in ([[0, 1]], [[0, 1], [-1, -1]])
+    )
+    assert (more.novelty.value, more.popularity.value) == (few.novelty.value, few.popularity.value)

@@ -118,7 +118,9 @@ def test_a_step_counts_once_its_callbacks_are_done(trainer):
     with pytest.raises(RuntimeError):
         run.train()
     assert run.step == 0
-    with pytest.raises(ValueError, match="must be those of whole steps, but step 0 was interrupted"):
+    with pytest.raises(
+        ValueError, match="must be those of whole steps, but step 0 was interrupted amid its update or"
+    ):
         run.train()
 
 
@@ -201,8 +203,17 @@ def test_numbers_of_numpy_and_torch_are_plain_ones(value, trainer):
     assert [record["kept"] for record in read_log(run.folder / "train.jsonl")] == [value.tolist()] * 2
 
 
-def test_a_state_that_no_checkpoint_can_keep_is_told_before_the_first_step(trainer):
-    run = trainer(Keep({"inner": {1, 2}}))
-    with pytest.raises(TypeError, match=r"Keep.state\['kept'\]\['inner'\] must be plain data, but is a set"):
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"inner": {1, 2}}, r"\['inner'\] must be plain data, but is a set"),
+        ({(1, 2): 3}, r" must have texts as keys, but has \(1, 2\), of the type tuple"),
+        ({7: 3}, " must have texts as keys, but has 7, of the type int"),  # would come back as "7"
+    ],
+    ids=["set", "tuple", "number"],
+)
+def test_a_state_that_no_checkpoint_can_keep_is_told_before_the_first_step(value, says, trainer):
+    run = trainer(Keep(value))
+    with pytest.raises(TypeError, match=rf"Keep.state\['kept'\]{says}"):
         run.train()
     assert run.step == 0

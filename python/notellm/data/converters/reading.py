@@ -8,7 +8,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
@@ -170,10 +170,19 @@ def whole(row: Mapping[str, Any], key: str, where: str) -> int:
     Raises:
         DataError: If it is not there, or no such number.
     """
-    found = _number(need(row, key, where))
-    if not (found.is_integer() and abs(found) < 2**63):
+    found = _whole(need(row, key, where))
+    if found is None or abs(found) >= 2**63:
         raise DataError(f"{where}: {key} must be a whole number, but is {shortened(row[key])}")
-    return int(found)
+    return found
+
+
+def _whole(value: Any) -> int | None:
+    """The number if it is whole; one of more than 53 bits must not become a float, which would round it."""
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        with suppress(ValueError):
+            return int(value)
+    found = _number(value)
+    return int(found) if found.is_integer() else None
 
 
 def _number(value: Any) -> float:
