@@ -66,7 +66,7 @@ def evaluate_ranks(
         targets: Shape ``(Q,)``, a name or number for each query's target. Then intervals know that queries share
             targets, and each row is followed by one in which every target weighs the same.
         splits: By name, the part that each query is in, shape ``(Q,)``: a category, ``"cold"`` or ``"warm"``, or what
-            `shares` says of an exposure or a length. A query whose part is None is in none.
+            `shares` says of an exposure or a length. A query whose part is None, or NaN, is in none.
         ties: Where a target stands among notes of its score. With several targets of a query and ``"mean"``, the hit
             rate is that of its most likely target.
         bootstrap: How intervals are computed.
@@ -103,11 +103,22 @@ def evaluate_ranks(
             raise ValueError(
                 f"evaluate_ranks: {split} must name a part for each of {len(has_target)} queries, but has {len(parts)}"
             )
-        own = [part for part, is_there in zip(parts, has_target, strict=True) if is_there]
-        for part in dict.fromkeys(part for part in own if part is not None):
-            chosen = np.array([other == part for other in own])
+        numbers, of_query = _numbered(
+            [part for part, is_there in zip(parts, has_target, strict=True) if is_there]
+        )
+        for part, number in numbers.items():
+            chosen = of_query == number
             found += _rows(split, str(part), values.part(chosen), means.part(chosen))
     return found
+
+
+def _numbered(parts: Sequence[object]) -> tuple[dict[object, int], npt.NDArray[np.int64]]:
+    """A number for each part, in the order in which they first occur; and that of each query, -1 for none."""
+    numbers: dict[object, int] = {}
+    for part in parts:
+        if part is not None and part == part:  # noqa: PLR0124  NaN, as tables have it where nothing is, is no part
+            numbers.setdefault(part, len(numbers))
+    return numbers, np.array([numbers.get(part, -1) for part in parts], dtype=np.int64)
 
 
 def _rows(split: str, part: str, values: QueryValues, means: Means) -> list[RankRow]:

@@ -37,7 +37,7 @@ class Fingerprint:
     def add_array(self, array: NDArray[Any] | None) -> "Fingerprint":
         """Adds the bytes of an array, without its dtype and shape; None adds nothing."""
         if array is not None:
-            self._digest.update(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))  # no copy
+            self._digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # no copy
         return self
 
     def add_files(self, paths: Iterable[Path]) -> "Fingerprint":

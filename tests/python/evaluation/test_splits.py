@@ -89,10 +89,10 @@ def test_ties_are_averaged_over_all_orders():
 
 
 def test_parts_have_their_own_queries():
-    ranks = Ranks(torch.tensor([0, 9, 0, -1]), torch.tensor([0, 0, 0, -1]))
-    rows = evaluate_ranks(ranks, [1], splits={"category": ["tea", "tea", None, "craft"]})
+    ranks = Ranks(torch.tensor([0, 9, 0, -1, 9]), torch.tensor([0, 0, 0, -1, 0]))
+    rows = evaluate_ranks(ranks, [1], splits={"category": ["tea", "tea", None, "craft", float("nan")]})
     assert [(row.split, row.part, row.queries, row.recall[1].value) for row in rows] == [
-        ("all", "all", 3, pytest.approx(2 / 3)),
+        ("all", "all", 4, 0.5),
         ("category", "tea", 2, 0.5),
     ]
     table = to_table(rows).to_pylist()
