@@ -8,7 +8,10 @@ python tools/findings.py --literals  # lists the numbers that no record gives, w
 from __future__ import annotations
 
 import argparse
+import csv
 import difflib
+import itertools
+import math
 import os
 import re
 import sys
@@ -28,6 +31,9 @@ PAGES = {
     "README.md": ("experiments/summary.md.j2", BETWEEN_MARKERS),
 }
 """The template of each document, and of what in it."""
+
+LAST_DIGITS = 1e-5
+"""Numbers that differ by less, relatively or in points, are what another processor makes of the same records."""
 
 WIDTH = 120
 TOGETHER = "\x1f"
@@ -63,7 +69,11 @@ def rendered(template: str, records: Records, claims: Claims) -> str:
         claims: Takes what it says in words.
     """
     found = ENVIRONMENT.from_string(template).render(
-        study=records.study, ledger=records.ledger, holds=claims.holds, literal=lambda number, reason: number
+        study=records.study,
+        not_run=records.not_run,
+        ledger=records.ledger,
+        holds=claims.holds,
+        literal=lambda number, reason: number,
     )
     return "\n".join(_wrapped(found)).rstrip("\n") + "\n"
 
@@ -90,8 +100,25 @@ def documents(records: Records) -> Iterator[tuple[str, str, str]]:
     for found in records.whole_studies():
         if disagreements := list(found.disagreements()):
             raise ValueError("; ".join(disagreements))
-        table, new = found.table_file()
-        yield str(table), table.read_text(encoding="utf-8") if table.exists() else "", new
+        for table, new in found.table_files():
+            old = table.read_text(encoding="utf-8") if table.exists() else ""
+            yield str(table), old, old if table.suffix == ".csv" and _agree(old, new) else new
+
+
+def _agree(old: str, new: str) -> bool:
+    """Whether two tables as CSV, whose numbers are not rounded, say the same but for their numbers' last digits."""
+    before, after = (list(csv.reader(text.splitlines())) for text in (old, new))
+    if [*map(len, before)] != [*map(len, after)]:
+        return False
+    cells = zip(itertools.chain(*before), itertools.chain(*after), strict=True)
+    return all(a == b or _is_near(a, b) for a, b in cells)
+
+
+def _is_near(a: str, b: str) -> bool:
+    try:
+        return math.isclose(float(a), float(b), rel_tol=LAST_DIGITS, abs_tol=LAST_DIGITS)
+    except ValueError:  # words, which must be equal
+        return False
 
 
 def _put(new: str, old: str, name: str) -> str:

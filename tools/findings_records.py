@@ -17,7 +17,7 @@ from findings_ledger import LedgerRecords, Percent
 from notellm.app.numbers import signed_points
 from notellm.app.studies import Ledger, Study, Table, load_study, make_table
 from notellm.app.studies.columns import CellValues, Column
-from notellm.app.studies.differences import MARGIN, POINTS, SAMPLES
+from notellm.app.studies.differences import MARGIN, POINTS, SAMPLES, several, trainings
 from notellm.app.studies.runs import Run, runs_of
 from notellm.app.studies.table import Score, TableRow
 from notellm.app.studies.values import values_of
@@ -57,11 +57,6 @@ class Difference:
     def interval(self) -> str:
         """Of 95 %, for this comparison alone."""
         return f"{signed_points(self.found.difference.low)} to {signed_points(self.found.difference.high)}"
-
-    @property
-    def leaves_out_zero(self) -> bool:
-        """Whether the interval does, which says less than the verdict."""
-        return self.found.difference.low > 0 or self.found.difference.high < 0
 
     @property
     def could_be_seen(self) -> Percent:
@@ -207,14 +202,15 @@ class StudyRecords:
         """All rows and cut-offs are tested together."""
         cutoffs = self.option("evaluation.ks")
         resampled = {(row, k): _low_minus_high(self._done(row), k) for row in self.rows for k in cutoffs}
-        systems = sum(self.seeds(row) > 1 for row in self.rows)
+        systems = several(trainings(self._runs[row]) for row in self.rows)
         found = compare(list(resampled.values()), margin=MARGIN, unit=POINTS, systems=systems)
         return {key: Difference(key[0], one) for key, one in zip(resampled, found, strict=True)}
 
-    def table_file(self) -> tuple[Path, str]:
-        """The file of the study's table, in Markdown, and what it must hold."""
-        path = self._study.ledger.path.with_name(f"{self._study.name}.md")
-        return path, self._table(self._study.against).markdown()
+    def table_files(self) -> Iterator[tuple[Path, str]]:
+        """The files of the study's table, and what they must hold: in Markdown, and as CSV."""
+        table, path = self._table(self._study.against), self._study.ledger.path
+        yield path.with_name(f"{self._study.name}.md"), table.markdown()
+        yield path.with_name(f"{self._study.name}.csv"), table.csv()
 
     def disagreements(self) -> Iterator[str]:
         """Metrics of the ledger that are not those of the kept ranks: one of the two has been changed."""
@@ -270,7 +266,7 @@ class Records:
         overrides: Sequence[str] = (),
         seeds: Sequence[int] | None = None,
     ) -> StudyRecords | None:
-        """A study of ``experiments/conf``; None as long as its folder has no ledger."""
+        """A study of ``experiments/conf``; None as long as none of its rows has been run."""
         if not (Path(folder) / scale / "ledger.jsonl").exists():
             return None
         key = (name, scale, folder, tuple(overrides), None if seeds is None else tuple(seeds))
@@ -278,11 +274,15 @@ class Records:
             self.loaded[key] = load_study(name, scale=scale, folder=folder, overrides=overrides, seeds=seeds)
         if key not in self._found:
             self._found[key] = StudyRecords(self.loaded[key])
-        return self._found[key]
+        return self._found[key] if self._found[key].is_run else None
+
+    def not_run(self, names: Sequence[str], scale: str) -> list[str]:
+        """Those of some studies of which no row has been run."""
+        return [name for name in names if self.study(name, scale) is None]
 
     def whole_studies(self) -> list[StudyRecords]:
-        """Those that have been asked for with all their seeds, whose tables are files."""
-        return [found for (*_, seeds), found in self._found.items() if seeds is None]
+        """Those that have been asked for with all their seeds, and have been run: their tables are files."""
+        return [found for (*_, seeds), found in self._found.items() if seeds is None and found.is_run]
 
     def ledger(self, folder: str) -> LedgerRecords:
         """The ledger of a folder."""

@@ -66,7 +66,10 @@ def copied(findings, tmp_path, monkeypatch):
     """A copy of the results, to be in, with a page that says little."""
     monkeypatch.chdir(tmp_path)
     for name in ("conf", "results"):
-        shutil.copytree(ROOT / "experiments" / name, f"experiments/{name}")
+        unkept = shutil.ignore_patterns(
+            "first", "model*", "checkpoints", "embeddings"
+        )  # large, and may be in use
+        shutil.copytree(ROOT / "experiments" / name, f"experiments/{name}", ignore=unkept)
     Path("page.md.j2").write_text(PAGE)
     Path("page.md").write_text("")
     monkeypatch.setattr(findings, "PAGES", {"page.md": ("page.md.j2", findings.WHOLE)})
@@ -100,9 +103,10 @@ def documents(findings, loaded):
 
 def test_documents_and_tables_are_what_the_records_give(documents):
     names = {name for name, _, _ in documents}
-    tables = {str(path.relative_to(ROOT)) for path in ROOT.glob("experiments/results/**/*.md")}
+    found = [path for kind in ("md", "csv") for path in ROOT.glob(f"experiments/results/**/*.{kind}")]
+    tables = {str(path.relative_to(ROOT)) for path in found}
     assert names == {"README.md", "experiments/README.md"} | tables
-    assert len(tables) == 7
+    assert len(tables) == 14
     differ = [name for name, old, new in documents if old != new]
     assert differ == [], "try `python tools/findings.py --write` and read what has changed"
 
@@ -204,6 +208,34 @@ def test_one_rank_that_was_changed_is_found_though_no_digit_moves(findings, reco
     assert found == before
 
 
+TABLE = Path("experiments/results/laptop/table6.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "is_found"),
+    [
+        (lambda text: text.replace("undecided", "higher", 1), True),
+        (
+            lambda text: re.sub(
+                r"(alpha = 10,recall@100,\d+\.)(\d)", lambda m: f"{m[1]}{9 - int(m[2])}", text
+            ),
+            True,
+        ),
+        (lambda text: text.rpartition("alpha = 10")[0], True),
+        (lambda text: re.sub(r"(\.\d{12})\d+", r"\g<1>", text), False),
+    ],
+    ids=["verdict", "number", "row", "last digits"],
+)
+def test_a_number_of_a_csv_table_that_was_changed_is_found(change, is_found, findings, records, copied):
+    """The last digits are the processor's: they tell nothing, and are not written anew."""
+    page(findings, records)
+    text = TABLE.read_text()
+    assert change(text) != text
+    TABLE.write_text(change(text))
+    _, differ = page(findings, records)
+    assert differ == ["page.md"] + [str(TABLE)] * is_found
+
+
 def test_many_changed_ranks_change_the_text(findings, records, copied):
     before, _ = page(findings, records)
     change_ranks("alpha_10", lambda greater: greater.add_(1000))
@@ -227,6 +259,49 @@ def test_a_claim_that_no_longer_holds_is_found(findings, records, copied):
 def test_a_study_without_a_ledger_may_wait(findings, records, copied):
     source = '{% set later = study("table4", scale="gpu") %}{% if later %}{{ later.seeds("notellm") }}{% endif %}soon'
     assert findings.rendered(source, records(), findings.Claims()) == "soon\n"
+
+
+def append_run(study, row, **entry):
+    """A line in the ledger of a study's folder, as the run of a row leaves it."""
+    cell = next(cell for cell in study.cells if cell.row.key == row)
+    study.ledger.append(
+        {"key": cell.key, "row": row, "status": "done", "finished": "2026", "seconds": 1} | entry
+    )
+
+
+def test_a_study_waits_though_its_folder_has_runs_of_another(findings, records, copied):
+    from notellm.app.studies import load_study
+
+    source = '{% if study("table6", "smoke") %}run{% else %}{{ not_run(["table6", "scaling"], "smoke") }}{% endif %}'
+    folder = "experiments/results"
+    other, own = (load_study(name, scale="smoke", folder=folder) for name in ("scaling", "table6"))
+    append_run(other, "layers_5", status="failed")
+    assert findings.rendered(source, records(), findings.Claims()) == "['table6', 'scaling']\n"
+    append_run(other, "layers_5")
+    assert findings.rendered(source, records(), findings.Claims()) == "['table6']\n"
+    append_run(own, "alpha_1")
+    assert findings.rendered(source, records(), findings.Claims()) == "run\n"
+
+
+@pytest.mark.parametrize(
+    ("ran", "said"),
+    [
+        ({}, "They have not been run yet."),
+        ({"levers": "steps_240"}, "powered_csft, powered_prompts,"),
+        ({"scaling": "layers_5"}, "They have not been run yet."),
+    ],
+    ids=["nothing", "one of them", "another"],
+)
+def test_the_readme_says_which_studies_of_powered_have_been_run(ran, said, findings, records, copied):
+    from notellm.app.studies import load_study
+
+    text = (ROOT / "experiments/README.md.j2").read_text()
+    (source,) = re.findall(r"Their outcomes were chosen.*?\{% endif %\}", text, re.DOTALL)
+    for name, row in ran.items():
+        append_run(load_study(name, scale="powered", folder="experiments/results"), row)
+    found = " ".join(findings.rendered(source, records(), findings.Claims()).split())
+    assert said in found
+    assert "levers" not in found
 
 
 def test_exposure_compares_little_with_much_seen_targets(records, copied):
