@@ -30,7 +30,7 @@ tables: setup ## every table but those of scale=powered: RESULTS/SCALE/NAME.md a
 	  $(BIN)/notellm sweep $$options || failed=1; \
 	  for form in markdown:md csv:csv; do \
 	    $(BIN)/notellm table $$options --format $${form%:*} \
-	      --output $(RESULTS)/$(SCALE)/$$study.$${form#*:}; done; done; exit $${failed:-0}
+	      --output $(RESULTS)/$(SCALE)/$$study.$${form#*:} || failed=1; done; done; exit $${failed:-0}
 
 # Tests are light on threads, so files are shared out to a process for each core, at most four.
 PYTEST := env OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \

@@ -94,7 +94,7 @@ def read_study(arguments: argparse.Namespace) -> "Study":
 def run(arguments: argparse.Namespace) -> int:
     """Runs the missing cells, or lists them; the code is 1 if a cell failed."""
     from notellm.app.studies.budget import Budget
-    from notellm.app.studies.sweep import is_fault, name_of, plan, sweep
+    from notellm.app.studies.sweep import is_fault, sweep
     from notellm.errors import ConfigError
 
     study = read_study(arguments)
@@ -103,17 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         if key not in rows:
             raise ConfigError(f"sweep: --again must name rows, of {', '.join(rows)}, but names {key}")
     if arguments.dry_run:
-        sizes = f"{len(study.rows)} rows, {len(study.seeds)} seeds"
-        print(f"{study.title}, scale {study.scale}, {' and '.join(study.dtypes)}: {sizes}")
-        left, unknown = 0.0, 0
-        for cell, entry, seconds in plan(study, again=arguments.again):
-            state = (
-                "done" if entry else "to run" if seconds is None else f"to run, about {seconds / 60:.1f} min"
-            )
-            print(f"  {name_of(cell)}: {state}  ({' '.join(cell.row.overrides) or 'as it is'})")
-            left += seconds or 0.0
-            unknown += entry is None and seconds is None
-        print(f"{left / 60:.0f} minutes" if not unknown else f"{unknown} cells of unknown length")
+        _show_plan(study, arguments.again)
         return 0
     prepare_process(study.cells[0].config)
     for config in {cell.config.dtype: cell.config for cell in study.cells}.values():
@@ -121,3 +111,19 @@ def run(arguments: argparse.Namespace) -> int:
     budget = Budget(arguments.hours)
     new = sweep(study, keep_models=arguments.keep_models, again=arguments.again, budget=budget)
     return int(any(map(is_fault, new)))
+
+
+def _show_plan(study: "Study", again: list[str]) -> None:
+    """Prints what would be run."""
+    from notellm.app.studies.sweep import name_of, plan
+
+    sizes = f"{len(study.rows)} rows, {len(study.seeds)} seeds"
+    print(f"{study.title}, scale {study.scale}, {' and '.join(study.dtypes)}: {sizes}")
+    planned = plan(study, again=again)
+    for cell, said, seconds in planned:
+        state = said or ("to run" if seconds is None else f"to run, about {seconds / 60:.1f} min")
+        print(f"  {name_of(cell)}: {state}  ({' '.join(cell.row.overrides) or 'as it is'})")
+    known = [seconds for _, _, seconds in planned if seconds is not None]
+    unknown = sum(not said and seconds is None for _, said, seconds in planned)
+    left = [f"{sum(known) / 60:.0f} minutes"] if known or not unknown else []
+    print(", and ".join([*left, *([f"{unknown} cells of unknown length"] if unknown else [])]))

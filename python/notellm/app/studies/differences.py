@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from notellm.app.studies.cell import TRAINED
 from notellm.app.studies.columns import CellValues, Column
 from notellm.app.studies.runs import Run
 from notellm.app.studies.values import values_of
@@ -33,15 +34,15 @@ class Paired:
         resampled: Its mean over queries, targets or notes, and seeds, resampled.
         queries: How many queries, or notes, a seed has; the mean, if they differ.
         knows_targets: Whether the files of ranks say which queries share targets.
-        own_seeds: Seeds of the row itself.
-        base_seeds: Seeds of the row it is compared with.
+        own: The trainings behind the row itself, see `trainings`.
+        base: Those behind the row it is compared with.
     """
 
     resampled: Resampled
     queries: int
     knows_targets: bool
-    own_seeds: int
-    base_seeds: int
+    own: frozenset[str]
+    base: frozenset[str]
 
 
 def differences(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[str]) -> dict[Key, Paired]:
@@ -72,9 +73,18 @@ def comparisons(paired: Mapping[Key, Paired], margin: float = MARGIN) -> dict[Ke
 
 
 def systems(paired: Mapping[Key, Paired]) -> int:
-    """How many rows of a table have several seeds, the one that all are compared with included."""
-    rows = {row for (row, _), of in paired.items() if of.own_seeds > 1}
-    return len(rows) + any(of.base_seeds > 1 for of in paired.values())
+    """How many trained systems with several seeds a table compares, the one that all are compared with included."""
+    return several([side for of in paired.values() for side in (of.own, of.base)])
+
+
+def several(found: Iterable[frozenset[str]]) -> int:
+    """How many systems were trained with several seeds: rows that show other vectors of the same trainings are one."""
+    return len({of for of in found if len(of) > 1})
+
+
+def trainings(runs: Sequence[Run]) -> frozenset[str]:
+    """Names of a row's finished trainings; none of a row that is not trained, whose seeds are those of the split."""
+    return frozenset(run.cell.key for run in runs if run.is_done and run.cell.row.system in TRAINED)
 
 
 class _Values:
@@ -107,7 +117,7 @@ def _paired(mine: Sequence[Run], theirs: Sequence[Run], column: Column, kept: _V
     label = [np.concatenate(of) for of in (targets, seeds)]
     resampled = resample(np.concatenate(values), *label, macro=column.is_macro, samples=SAMPLES)
     queries = round(np.mean([len(of) for of in values]))
-    return Paired(resampled, queries, knows, *(sum(run.is_done for run in of) for of in (mine, theirs)))
+    return Paired(resampled, queries, knows, trainings(mine), trainings(theirs))
 
 
 def _fit(pair: tuple[Run, Run], a: CellValues, b: CellValues) -> bool:

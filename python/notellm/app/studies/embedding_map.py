@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from notellm.app.pipeline import load_data
-from notellm.app.pipeline.systems import kept_vectors
+from notellm.app.pipeline.systems import as_stored, kept_vectors, variants
 from notellm.app.plane import on_a_plane
-from notellm.app.studies.cell import Cell
+from notellm.app.studies.cell import TRAINED, Cell
 from notellm.app.studies.figures import draw
 from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
@@ -66,10 +66,15 @@ def plot_map(study: Study, row: str, path: str | Path) -> Path:
 
 
 def _embeddings_of(cell: Cell) -> tuple[list[str], Tensor]:
+    """Ids and vectors, as the row measures them: what is kept is whole."""
     kept = kept_vectors(cell.folder, cell.row.system)
     if kept is None:
         raise ValueError(
             f"plot_map: {cell.row.key} must have embeddings in {cell.folder / 'embeddings'}, but has none; try "
             f"`notellm sweep --again {cell.row.key}`, or a row whose system is not one of words"
         )
-    return kept
+    if cell.row.system != TRAINED[0]:
+        return kept
+    asked = cell.config.embed.dim, cell.config.embed.storage
+    width, storage = {"": asked, **variants(cell.config.evaluation.dims)}[cell.row.variant]
+    return kept[0], as_stored(kept[1], width, storage)

@@ -19,6 +19,7 @@ from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
 from notellm.app.studies.table import Table, TableRow, column_name
 from notellm.evaluation import resample
+from notellm.evaluation.metric_names import CORPUS, WRITTEN
 from notellm.metrics import Interval
 from notellm.metrics.ranking import mid_ranks
 
@@ -29,7 +30,7 @@ DECILES = 10
 
 
 def plot_table(table: Table, path: str | Path) -> Path:
-    """Draws a table: recalls and MRR in one panel, generation in another.
+    """Draws a table: metrics of ranks in one panel, and of written words in another.
 
     Rows that differ only in one number (alpha, r) are the points of a curve; others are drawn as dots. Bars are
     standard deviations over seeds; rows without numbers keep their place.
@@ -49,9 +50,9 @@ def plot_table(table: Table, path: str | Path) -> Path:
         raise ValueError(
             "plot_table: there must be a finished run, but there is none; try `notellm sweep` first"
         )
-    retrieval = [column for column in table.columns if "recall@" in column or column == "mrr"]
-    generation = [column for column in table.columns if column not in retrieval]
-    panels = [columns for columns in (retrieval, generation) if columns]
+    written = [column for column in table.columns if column in {*WRITTEN, *CORPUS}]
+    ranked = [column for column in table.columns if column not in written]
+    panels = [columns for columns in (ranked, written) if columns]
     is_curve = bool(table.scale_of)
     names = 0.08 * max(len(row.name) for row in table.rows)
     size = (4.8 * len(panels), 4.2) if is_curve else (names + 4.5 * len(panels), 1.4 + 0.32 * len(table.rows))

@@ -55,6 +55,14 @@ class Study:
         cells = [cell for search in self.searches.values() for cell in search.cells]
         return list({cell.key: cell for cell in cells}.values())
 
+    def rows_of(self, cell: Cell) -> set[str]:
+        """Keys of the rows that a run is for: that of a search may be for several rows."""
+        if not cell.searched:
+            return {cell.row.key}
+        return {
+            row for row, search in self.searches.items() if any(of.key == cell.key for of in search.cells)
+        }
+
     def choices(self, newest: Mapping[str, Entry] | None = None) -> dict[str, Any]:
         """The value that each row's search has found; rows whose search is not finished are left out."""
         newest = self.ledger.newest() if newest is None else newest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -27,6 +26,7 @@ from notellm.app.studies.datasets import DataNames, Datasets
 from notellm.app.studies.ledger import DEFAULTS, Entry
 from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
+from notellm.app.studies.sweep_time import clocked, forget_sweep_time, sweep_seconds
 from notellm.io.fingerprints import Fingerprint
 from notellm.io.json_files import read_json, read_json_object, write_json
 from notellm.io.json_tree import Node
@@ -111,7 +111,7 @@ class _Sweeper:
     def _attend(self, study: Study, cell: Cell, where: str) -> Entry | None:
         """Runs a cell that is ours; None if it need not be run, or cannot be now."""
         found = study.ledger.newest().get(cell.key)
-        if reason := self._finished(cell, found) or self.budget.lacks(cell):
+        if reason := self._finished(study, cell, found) or self.budget.lacks(cell):
             self.say(f"{where}: {reason}")
             return None
         with locked(cell.folder / RUN, wait=False) as is_free:
@@ -121,25 +121,35 @@ class _Sweeper:
             self.say(where)
             entry = self._run_recorded(study, cell, found)
         if entry["status"] == "done":
-            self.budget.note(cell, entry["seconds"])
+            self.budget.note(cell, entry)
         self.say(f"{where}: {entry['status']} in {entry['seconds']:.0f} s {entry['error']}".rstrip())
         return entry
 
-    def _finished(self, cell: Cell, found: Entry | None) -> str:
+    def _finished(self, study: Study, cell: Cell, found: Entry | None) -> str:
         """Why a cell need not be run; empty if it must be."""
-        if found is None or cell.row.key in self.again or found["status"] == "begun":
-            return ""
-        is_done = found["status"] == "done"
-        if not is_done and not (cell.searched and has_diverged(found)):
-            return ""
-        said = "done before" if is_done else "has diverged before"
+        said = _said_before(study, cell, found, self.again)
         try:
-            return said if found["data"] == self.datasets.names_of(cell).data else ""
+            return said if said and found and found["data"] == self.datasets.names_of(cell).data else ""
         except Exception as failure:  # its data are gone: the other cells go on
             return f"{said}; whether its data are the same cannot be said: {_one_line(failure)}"
 
     def _run_recorded(self, study: Study, cell: Cell, before: Entry | None) -> Entry:
-        begin, found, error, names = time.perf_counter(), Outcome({}, "", {}), "", DataNames("", "")
+        with clocked(cell.folder):
+            found = self._run(study, cell, before)
+        entry = _entry(study, cell, **found, seconds=round(sweep_seconds(cell.folder), 1))
+        study.ledger.append(entry)
+        if entry["status"] == "done":
+            _settle_models(study, cell, keep=self.keep_models)
+        if has_diverged(entry):  # nothing will resume from there
+            for name in (CHECKPOINTS, BEST, FIRST_RUN):
+                shutil.rmtree(cell.folder / name, ignore_errors=True)
+            forget_training_time(cell.folder)
+            forget_sweep_time(cell.folder)
+        return entry
+
+    def _run(self, study: Study, cell: Cell, before: Entry | None) -> dict[str, Any]:
+        """What the ledger says of a cell that is run, or goes on."""
+        found, error, names = Outcome({}, "", {}), "", DataNames("", "")
         try:
             dataset, names = self.datasets.of(cell), self.datasets.names_of(cell)
             if _is_outdated(cell, before, names.data):
@@ -154,23 +164,17 @@ class _Sweeper:
             error = _one_line(failure)
             with suppress(OSError):
                 cell.error_file.write_text(traceback.format_exc(), encoding="utf-8")
-        entry = _entry(
-            study,
-            cell,
-            status="failed" if error else "done",
-            error=error,
-            **asdict(names),
-            **found._asdict(),
-            seconds=round(time.perf_counter() - begin, 1),
-        )
-        study.ledger.append(entry)
-        if entry["status"] == "done":
-            _settle_models(study, cell, keep=self.keep_models)
-        if has_diverged(entry):  # nothing will resume from there
-            for name in (CHECKPOINTS, BEST, FIRST_RUN):
-                shutil.rmtree(cell.folder / name, ignore_errors=True)
-            forget_training_time(cell.folder)
-        return entry
+        status = "failed" if error else "done"
+        return {"status": status, "error": error, **asdict(names), **found._asdict()}
+
+
+def _said_before(study: Study, cell: Cell, found: Entry | None, again: Collection[str]) -> str:
+    """Why a cell need not be run, as its newest entry says; empty if it must be. Its data may have changed since."""
+    if found is None or cell.is_open or not study.rows_of(cell).isdisjoint(again):
+        return ""
+    if found["status"] == "done":
+        return "done before"
+    return "has diverged before" if cell.searched and has_diverged(found) else ""
 
 
 def _one_line(failure: Exception) -> str:
@@ -198,25 +202,38 @@ def name_of(cell: Cell) -> str:
     return ", ".join([cell.row.name, *([cell.searched] if cell.searched else []), f"seed {cell.seed}"])
 
 
-def plan(study: Study, *, again: Collection[str] = ()) -> list[tuple[Cell, Entry | None, float | None]]:
-    """Each cell, those of searches first, with its entry if it is finished, otherwise with an estimate of its time.
+class Planned(NamedTuple):
+    """A cell, and what a sweep will do with it.
+
+    Attributes:
+        cell: The cell.
+        said: Why it need not be run; empty if it must be.
+        seconds: How long that may take, as cells of its kind took (see `Budget`); None if none has been run, or it need
+            not be.
+    """
+
+    cell: Cell
+    said: str
+    seconds: float | None
+
+
+def plan(study: Study, *, again: Collection[str] = ()) -> list[Planned]:
+    """The runs of a study, those of searches first, each once, whichever rows show it.
+
+    Whether the data are still the same is checked only by `sweep`.
 
     Args:
         study: The study.
         again: As in `sweep`.
-
-    Returns:
-        The estimate is the mean time of the finished runs, in seconds; None if there is none. Whether the data are
-        still the same is checked only by `sweep`.
     """
-    finished = {key: entry for key, entry in study.ledger.newest().items() if entry["status"] == "done"}
-    times = [entry["seconds"] for entry in finished.values()]
-    mean = sum(times) / len(times) if times else None
-    planned = []
+    newest, budget = study.ledger.newest(), Budget()
+    budget.learn(study)
+    planned: dict[str, Planned] = {}
     for cell in [*study.search_cells, *study.cells]:
-        found = None if cell.is_open or cell.row.key in again else finished.get(cell.key)
-        planned.append((cell, found, None if found else mean))
-    return planned
+        said = _said_before(study, cell, newest.get(cell.key), again)
+        if cell.key not in planned or (planned[cell.key].said and not said):  # that row is run again
+            planned[cell.key] = Planned(cell, said, None if said else budget.expected(cell))
+    return list(planned.values())
 
 
 def _entry(study: Study, cell: Cell, **found: Any) -> Entry:

@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from notellm.app.cli import main
 from notellm.app.studies import load_study, make_power, make_study, make_table, plot_exposure
+from notellm.app.studies.differences import differences, systems
+from notellm.app.studies.runs import runs_of
 from notellm.errors import DataError
 from notellm.evaluation import Comparison, Verdict, resample
 from notellm.metrics import Interval, bootstrap_difference
@@ -83,6 +85,37 @@ def test_every_column_is_tested_over_targets_and_seeds(tmp_path):
     lines = table.csv().splitlines()
     assert lines[0] == "row,column,mean,std,seeds,difference,low,high,p,verdict,smallest_seen,paper"
     assert next(line for line in lines if line.startswith("b,log_score")).split(",")[9] == "higher"
+
+
+def test_only_trained_systems_count_as_such_and_each_once(tmp_path):
+    """Rows that show other vectors of a training tell no more of seeds; nor do rows without one, split or not."""
+    rows = {
+        "a": {},
+        "a_int8": {"system": "trained.int8"},
+        "b": {"set": ["loss.alpha=0.1"]},
+        "b_first": {"set": ["loss.alpha=0.1"], "system": "trained.d2"},
+        "once": {"set": ["loss.alpha=0.2"]},
+        "words": {"system": "tfidf"},
+    }
+    changes = ["evaluation.ks=[10]", "evaluation.dims=[2]", "data.split_seed=${seed}"]
+    node = {"columns": ["mrr"], "seeds": [0, 1, 2], "rows": rows}
+    study = make_study("known", node, scale="smoke", overrides=changes, folder=tmp_path)
+    for cell in (cell for cell in study.cells if cell.row.key != "once" or cell.seed == 0):
+        greater = torch.from_numpy(np.random.default_rng([cell.seed, len(cell.row.key)]).integers(0, 60, 80))
+        kept = {f"{cell.row.measured}.greater": greater, "query.target": torch.arange(80) // 4}
+        kept |= {f"{cell.row.measured}.equal": torch.zeros_like(greater)}
+        file = cell.folder / "ranks.safetensors"
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        save_file(kept | (load_file(file) if file.exists() else {}), file, metadata={"pool": str(POOL)})
+        study.ledger.append(
+            {"key": cell.key, "status": "done", "finished": "2026", "seconds": 1, "metrics": {}}
+            | {"data": f"x{cell.seed}", "queries": "q", "commit": "c"}
+        )
+    runs = runs_of(study, study.ledger.newest())
+    for base in ("a", "words", "b_first"):
+        found = differences(runs, base, study.columns)
+        assert len(found) == 5
+        assert systems(found) == 2
 
 
 def mean_of(greater, targets, column):

@@ -54,7 +54,7 @@ def test_a_study_goes_on_as_it_was_begun(native_bf16, make):
     native_bf16(False)
     study = make()
     assert keys(study) == keys(begun)
-    assert [entry is not None for _, entry, _ in plan(study)] == [True, False, False]
+    assert [bool(planned.said) for planned in plan(study)] == [True, False, False]
     assert make("dtype=fp32").dtypes == ["fp32"]
 
 
@@ -112,7 +112,7 @@ def test_the_shipped_results_are_found_on_any_machine(name, is_native, native_bf
     study = load_study(name, scale="laptop", folder="experiments/results")
     assert study.dtypes == ["bf16"]
     later = {"random", "popularity"}
-    assert all(entry is not None for cell, entry, _ in plan(study) if cell.row.key not in later)
+    assert all(planned.said for planned in plan(study) if planned.cell.row.key not in later)
     table = make_table(study)
     assert {row.status for row in table.rows if not row.name.startswith(("Random", "Popularity"))} == {""}
     text = "Language model: SmolLM2-135M-Instruct, dequantised from Q4_1; products in bf16."

@@ -153,7 +153,7 @@ def test_a_diverged_cell_leaves_nothing_of_its_first_model(place, overrides, tmp
     assert has_diverged(entry)
     (cell,) = study.cells
     left = {path.name for path in cell.folder.iterdir()}
-    assert not left & {"first", "checkpoints", "training_time.json"}
+    assert not left & {"first", "checkpoints", "training_time.json", "sweep_time.json"}
 
 
 def interrupt(*_, **__):

@@ -7,7 +7,7 @@ import pytest
 
 from notellm.app.cli import main
 from notellm.app.studies import Table, make_study, make_table, plot_table
-from notellm.app.studies.table import Score, TableRow
+from notellm.app.studies.table import Score, TableRow, column_name
 
 
 def test_pictures_of_single_queries(swept, place, overrides, capsys):
@@ -149,6 +149,32 @@ def test_table_is_drawn_as_curves_or_dots(monkeypatch, scale_of):
     (bars,) = mrr.lines[2]
     _, bar = bars.get_segments()
     assert bar[:, 1 if scale_of else 0].tolist() == [28, 32]
+
+
+def test_all_metrics_of_ranks_are_in_one_panel(monkeypatch):
+    from matplotlib.figure import Figure
+
+    from notellm.app.studies import plot
+
+    ranked = [
+        "log_score",
+        "mrr",
+        "macro.log_score",
+        "ndcg@10",
+        "low.map@10",
+        "coverage@10",
+        "macro.recall@10",
+    ]
+    written = ["accuracy", "illusory", "rougeL", "bleu4"]
+    columns = [*written, *ranked]
+    rows = [TableRow("a", 1, "", {column: Score(20.0, None) for column in columns}, {}, {})]
+    drawn = []
+    monkeypatch.setattr(plot, "draw", lambda path, title, size, paint: drawn.append(paint))
+    plot.plot_table(Table("t", columns, rows, "a"), "t.svg")
+    figure = Figure()
+    drawn[0](figure)
+    panels = [[of.get_label() for of in axes.containers] for axes in figure.axes]
+    assert panels == [[*map(column_name, ranked)], [*map(column_name, written)]]
 
 
 def test_names_in_pictures_are_no_formulas(tmp_path):

@@ -225,8 +225,59 @@ def test_a_budget_knows_what_cells_take(place, overrides, tmp_path):
     now[0] = 1601.0
     assert budget.lacks(joint) == "33.3 minutes are left, and such a cell takes about 33.3"
     assert budget.lacks(words) == ""
-    budget.note(joint, 1000.0)  # this machine is quicker
+    budget.note(joint, {"seconds": 1000.0, "training_seconds": 0.0})  # this machine is quicker
     assert budget.lacks(joint) == ""
     now[0] = 3600.0
     assert "0.0 minutes are left" in budget.lacks(words)
     assert Budget().lacks(joint) == ""
+
+
+def test_a_budget_knows_what_more_training_takes(place, overrides, tmp_path):
+    """A cell's time is that of its training, by pairs, and the rest."""
+    rows = {
+        "base": {},
+        "long": {"set": ["train.max_steps=40"]},
+        "wide": {"set": ["train.pairs_per_step=12"]},
+        "epochs": {"set": ["train.max_steps=0"]},
+        "hard": {"set": ["negatives=first", "train.max_steps=40"]},
+        "words": {"system": "tfidf_full", "set": ["train.max_steps=40"]},
+    }
+    study = make_study("b", {"rows": rows}, scale="smoke", overrides=overrides, folder=tmp_path)
+    cells = {cell.row.key: cell for cell in study.cells}
+    study.ledger.append({"key": cells["base"].key, "status": "done", "seconds": 100, "training_seconds": 60})
+    budget = Budget(hours=1, clock=lambda: 0.0)
+    budget.learn(study)
+    expected = {key: budget.expected(cell) for key, cell in cells.items()}
+    assert expected == pytest.approx(
+        {"base": 100, "long": 640, "wide": 220} | dict.fromkeys(["epochs", "hard", "words"])
+    )
+    budget.note(
+        cells["hard"], {"seconds": 90.0, "training_seconds": 130.0}
+    )  # its first model was another row's
+    assert budget.expected(cells["hard"]) == 90
+    budget.note(cells["wide"], {"seconds": 45.0, "training_seconds": 30.0})
+    assert budget.expected(cells["wide"]) == 45
+    assert budget.expected(cells["base"]) == pytest.approx(25)  # this machine is quicker
+    assert Budget(hours=600 / 3600, clock=lambda: 0.0).lacks(cells["long"]) == ""
+    short = Budget(hours=600 / 3600, clock=lambda: 0.0)
+    short.learn(study)
+    assert short.lacks(cells["long"]) == "10.0 minutes are left, and such a cell takes about 10.7"
+    assert short.lacks(cells["base"]) == ""
+
+
+def test_a_budget_knows_other_studies_of_its_folder(place, overrides, tmp_path):
+    def study_of(name, rows):
+        return make_study(name, {"rows": rows}, scale="smoke", overrides=overrides, folder=tmp_path)
+
+    first = study_of("first", {"joint": {}})
+    (cell,) = first.cells
+    entry = {"key": cell.key, "status": "done", "seconds": 100, "training_seconds": 60}
+    first.ledger.append(entry | {"config": cell.config.to_dict()})
+    for odd in ({}, {"config": "x"}, {"config": {"train": {}}}, {"config": {"evaluation": {"systems": []}}}):
+        first.ledger.append({"key": str(odd), "status": "done", "seconds": 7} | odd)
+    second = study_of(
+        "second", {"other": {"set": ["loss.alpha=1", "train.max_steps=8"]}, "words": {"system": "bm25"}}
+    )
+    budget = Budget()
+    budget.learn(second)
+    assert [budget.expected(cell) for cell in second.cells] == [160, None]

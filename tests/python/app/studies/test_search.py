@@ -62,6 +62,12 @@ def test_an_option_is_chosen_on_validation(place, free):
     found = f"train.lr was chosen among 1e-05, 1e+30, 0.01 on validation notes: Both losses {best['joint']:g}"
     assert found in table.markdown()
     assert table.header()[-1] == "Avg"
+    assert [planned.said for planned in plan(again)[:3]] == [
+        "done before",
+        "has diverged before",
+        "done before",
+    ]
+    assert all(planned.said for planned in plan(again))
     said = []
     assert sweep(again, say=said.append) == []
     assert sum("has diverged before" in line for line in said) == 2
@@ -183,3 +189,31 @@ def test_a_row_is_left_to_the_sweep_that_searches_it(place, free):
     assert said[-1] == "[1/1] a, seed 0: not run, since its search is not finished"
     assert [entry["searched"] for entry in sweep(study, say=said.append)] == ["train.lr=0.001", ""]
     assert json.loads(study.ledger.path.read_text().splitlines()[-1])["status"] == "done"
+
+
+def test_a_search_of_several_rows_is_run_again_with_each_of_them(place, free, tmp_path):
+    tune = {"key": "train.lr", "values": [1e-4, 1e-3], "set": ["evaluation.dims=[]"]}
+    rows = {
+        "whole": {},
+        "bytes": {"system": "trained.int8"},
+        "like": {"set": ["loss.alpha=1"], "tune": {"like": "whole"}},
+    }
+    changes = [*free, "evaluation.dims=[2]", "evaluation.generation_notes=0"]
+    study = make_study(
+        "shared", {"rows": rows, "tune": tune}, scale="smoke", overrides=changes, folder=tmp_path
+    )
+    assert len(study.search_cells) == 2
+    for cell in study.search_cells:
+        study.ledger.append({"key": cell.key, "status": "done", "data": "d", "metrics": {"mrr": 0.1}})
+
+    def to_run(row):
+        return [
+            planned.cell.searched
+            for planned in plan(study, again=[row])
+            if not planned.said and planned.cell.searched
+        ]
+
+    assert [to_run(row) for row in rows] == [["train.lr=0.0001", "train.lr=0.001"]] * 3
+    said = []
+    sweep(study, say=said.append, again=["whole"])
+    assert not [line for line in said if "done before" in line]

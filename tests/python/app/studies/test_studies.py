@@ -62,8 +62,8 @@ def test_what_is_finished_is_not_run_again(swept, place, overrides):
 
     def finished(*changes):
         more = load_study("small", scale="smoke", overrides=[*overrides, *changes], seeds=[0])
-        assert all(seconds > 0 for _, entry, seconds in plan(more) if entry is None)
-        return {cell.row.key for cell, entry, _ in plan(more) if entry is not None}
+        assert all(seconds > 0 for _, said, seconds in plan(more) if not said)
+        return {cell.row.key for cell, said, _ in plan(more) if said}
 
     assert finished("train.micro_pairs=2", "embed.batch_tokens=99") == {"words", "joint", "gcl"}
     assert finished("train.max_steps=1") == {"words"}  # which is not trained

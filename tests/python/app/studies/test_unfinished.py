@@ -1,6 +1,8 @@
-"""Cells that cannot be finished now: a full disk, and a folder that another call works in."""
+"""Cells that cannot be finished now: a full disk, and a folder that another call works in; and those that go on."""
 
 import shutil
+import sys
+import time
 
 import pytest
 
@@ -42,6 +44,31 @@ def test_a_cell_whose_folder_another_call_works_in_is_left_alone(place, override
         assert (cell.folder / "config.yaml").read_text() == "of that call"
     assert said == [f"[1/1] words, seed 0: another call works in {cell.folder}"]
     assert [entry["status"] for entry in sweep(study, say=said.append)] == ["done"]
+
+
+def test_a_cell_that_goes_on_counts_the_time_of_all_calls(place, overrides, tmp_path, monkeypatch):
+    from notellm.app.studies.sweep import run_cell
+
+    module = sys.modules[run_cell.__module__]  # `notellm.app.studies.sweep` is the function
+    node = {"rows": {"words": {"system": "tfidf_full"}}}
+    study = make_study("w", node, scale="smoke", overrides=overrides, folder=tmp_path)
+
+    now, late = time.perf_counter, [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now() + late[0])
+
+    def interrupted(*_):
+        late[0] = 1000.0
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "run_cell", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(study, say=lambda _: None)
+    (resumed,) = sweep(study, say=lambda _: None)
+    assert resumed["status"] == "done"
+    assert resumed["seconds"] > 1000
+    (again,) = sweep(study, say=lambda _: None, again=["words"])
+    assert again["seconds"] < 1000  # it began anew
 
 
 def test_a_finished_cell_whose_data_are_gone_stops_no_other(place, overrides, tmp_path):
