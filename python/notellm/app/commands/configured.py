@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from notellm._core.util import available_cores, set_num_threads
 from notellm.app.config import Config, compose, load_config, override, replace, to_yaml
@@ -93,7 +94,9 @@ def _asked_config(arguments: argparse.Namespace, *defaults: str) -> Config:
 
 
 @contextmanager
-def open_run(arguments: argparse.Namespace, *defaults: str) -> Iterator[RunFolder | None]:
+def open_run(
+    arguments: argparse.Namespace, *defaults: str, looks: bool = False
+) -> Iterator[RunFolder | None]:
     """Opens the run folder that the arguments ask for, joins other processes and sets the number of threads.
 
     While it is open no other call can open it; several processes of one call are one.
@@ -101,6 +104,7 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> Iterator[RunFolde
     Args:
         arguments: As parsed with `add_run_arguments`.
         defaults: Overrides that come before the user's, such as ``"experiment=demo"``.
+        looks: Whether the verb only looks: nothing of it stays, unless the user names a folder.
 
     Yields:
         The folder, or None if the user asked only for the configuration, which is printed.
@@ -117,14 +121,43 @@ def open_run(arguments: argparse.Namespace, *defaults: str) -> Iterator[RunFolde
         return
     prepare_process(config)
     is_first = Processes.current().is_first
-    with ExitStack() as lock:
+    with ExitStack() as stack:
+        if looks and not _names_folder(arguments):
+            folder = _made_before(config) or stack.enter_context(_in_passing(config))
+            remark_on_dtype(folder.config)
+            yield folder
+            return
         # dtype=auto becomes what the first process has written, even if other processes have other machines
         with first_process_first():
             if is_first:
-                lock.enter_context(alone_in(config.run_dir))
+                stack.enter_context(alone_in(config.run_dir))
             folder = RunFolder.open(config, writes=is_first)
         remark_on_dtype(folder.config)
         yield folder
+
+
+def _names_folder(arguments: argparse.Namespace) -> bool:
+    return arguments.run is not None or any(
+        text.lstrip("+").startswith("run_dir=") for text in arguments.overrides
+    )
+
+
+def _made_before(config: Config) -> RunFolder | None:
+    """The configuration's own run folder, to be read, if a run of this very configuration is there."""
+    folder = Path(config.run_dir)
+    if not ((folder / "config.yaml").exists() and (folder / "data.json").exists()):
+        return None  # its pairs would have to be written
+    try:
+        return RunFolder.open(config, writes=False)
+    except ConfigError:  # of another one
+        return None
+
+
+@contextmanager
+def _in_passing(config: Config) -> Iterator[RunFolder]:
+    """A run folder that is gone afterwards."""
+    with TemporaryDirectory(prefix="notellm-") as folder:
+        yield RunFolder.open(replace(config, {"run_dir": folder}), writes=False)
 
 
 def show_config(arguments: argparse.Namespace, config: Config, *, joins: bool = True) -> bool:

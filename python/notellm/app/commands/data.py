@@ -5,7 +5,7 @@ package mirror, once, into the cache; with data=files it reads your tables and c
 notes are split into training and test by group.
 
 reads:   the cache, or data.notes and data.interactions
-writes:  config.yaml and run.json in the run folder
+writes:  nothing; with --run or run_dir, config.yaml and run.json there
 
 for example:
   notellm data
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Loads the data and prints its sizes."""
     from notellm.app.pipeline import load_data
 
-    with open_run(arguments) as folder:
+    with open_run(arguments, looks=True) as folder:
         if folder is None:
             return
         dataset = load_data(folder.config)

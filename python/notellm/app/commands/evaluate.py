@@ -4,7 +4,8 @@ Recall@K with 95 % bootstrap intervals, by exposure too; accuracy of generated c
 invented ones, ROUGE of generated hashtags; paired differences.
 
 reads:   the data and the trained model
-writes:  evaluation.json, neighbours.json, generation.jsonl and embeddings/ in the run folder
+writes:  evaluation.json, neighbours.json, generation.jsonl, ranks.safetensors (by query),
+         words.safetensors (by note that words were written for) and embeddings/ in the run folder
 
 for example:
   notellm evaluate --run runs/demo

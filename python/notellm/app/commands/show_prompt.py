@@ -6,7 +6,8 @@ and where it must predict a label) and the losses of the pair as a batch of its 
 
 reads:   the data; pairs.parquet, which it mines if it is not there; the run's trained model, or the
          untrained one
-writes:  config.yaml, run.json, pairs.parquet and data.json where the run folder lacks them
+writes:  nothing; with --run or run_dir, config.yaml, run.json, pairs.parquet and data.json where that
+         folder lacks them
 
 for example:
   notellm show-prompt experiment=demo
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     from notellm.app.pipeline.first_step import show_pair
     from notellm.app.pipeline.training import trained_part
 
-    with open_run(arguments) as folder:
+    with open_run(arguments, looks=True) as folder:
         if folder is None:
             return
         dataset = load_data(folder.config)

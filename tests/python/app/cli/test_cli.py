@@ -84,6 +84,39 @@ def test_data_says_what_is_there(files, capsys):
     assert "240 events of 60 baskets" in text
 
 
+def test_what_only_looks_leaves_no_run_folder_where_none_is_named(files, tmp_path, capsys, tiny_folder):
+    small = [*files, f"model.path={tiny_folder}", "model.dim=8", "model.layers=0", "train.pairs_per_step=4"]
+    for changes in ([], ["data.test_fraction=0.5"], ["mining.top=5"]):
+        for verb in ("data", "show-prompt"):
+            assert cli.main([verb, *small, *changes]) == 0, capsys.readouterr().err
+    assert "contrastive loss" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+    for named in (["--run", "one"], ["run_dir=two"]):
+        assert cli.main(["data", *small, *named]) == 0
+        folder = tmp_path / named[-1].removeprefix("run_dir=")
+        assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "run.json"]
+    refused = ["data", *small, "--run", "one", "mining.top=5"]
+    assert cli.main(refused) == 2
+    assert "must be called with the configuration it was made with" in capsys.readouterr().err
+
+
+def test_a_run_of_the_configuration_is_looked_at_and_left_as_it_is(files, tmp_path, capsys, tiny_folder):
+    small = [*files, f"model.path={tiny_folder}", "model.dim=8", "model.layers=0", "train.pairs_per_step=4"]
+    small += ["train.max_steps=1", "train.lr=1e-2", "train.lr_head=1e-1", "train.loggers=[jsonl]"]
+    assert cli.main(["show-prompt", *small]) == 0
+    untrained = capsys.readouterr().out
+    assert cli.main(["train", *small]) == 0
+    capsys.readouterr()
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs/run").rglob("*")}
+    assert cli.main(["show-prompt", *small]) == 0
+    trained = capsys.readouterr().out
+    assert trained != untrained
+    assert cli.main(["show-prompt", *small, "mining.top=5"]) == 0
+    assert cli.main(["show-prompt", *small, "evaluation.ks=[1]"]) == 0
+    assert capsys.readouterr().out.endswith(trained)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs/run").rglob("*")} == made
+
+
 def test_mine_writes_pairs_and_their_description(files, tmp_path, capsys):
     assert cli.main(["mine", *files, "data.groups_column=family", "run_dir=out"]) == 0
     found = read_json(tmp_path / "out" / "data.json")
