@@ -55,8 +55,7 @@ def _vectors_file(text: str) -> Output:
 
 def run(arguments: argparse.Namespace) -> None:
     """Embeds and says what it saved."""
-    from notellm.app.kept import folder_key, made_by
-    from notellm.app.pipeline import EmbedWorkshop, check_trained
+    from notellm.app.pipeline import EmbedWorkshop, check_trained, is_projected
     from notellm.data import Notes
     from notellm.io.outputs import check_apart
 
@@ -70,19 +69,13 @@ def run(arguments: argparse.Namespace) -> None:
     check_apart(arguments.output.path, [folder])  # its shards would be files of another model
     notes = Notes.read(arguments.notes)
     check_trained(folder)
-    fill_folder(
-        arguments,
-        config,
-        notes,
-        "embeddings",
-        EmbedWorkshop(config, folder.resolve()),
-        made_by=made_by(config, "vectors", model=folder_key(folder)),
-        title="embedding",
-    )
+    projected = is_projected(folder, otherwise=config.loss.contrastive)
+    workshop = EmbedWorkshop(config, folder.resolve(), projected)
+    fill_folder(arguments, config, notes, "embeddings", workshop, made_by=workshop.made_by, title="embedding")
 
 
 def _embed_into_file(arguments: argparse.Namespace, config: "Config") -> None:
-    from notellm.app.pipeline import load_trained
+    from notellm.app.pipeline import is_projected, load_trained
     from notellm.data import Notes
     from notellm.data.named_notes import naming_notes
     from notellm.embedding import embed
@@ -103,7 +96,7 @@ def _embed_into_file(arguments: argparse.Namespace, config: "Config") -> None:
             model.prompt.tokenize(notes),
             dtype=config.dtype,
             options=config.embed,
-            projected=config.loss.contrastive,  # else the projection is still random
+            projected=is_projected(folder, otherwise=config.loss.contrastive),
             progress=progress,
         )
     save_embeddings(path, notes.ids, result.vectors, storage=config.embed.storage)

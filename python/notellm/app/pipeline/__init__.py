@@ -23,7 +23,7 @@ from notellm.app.pipeline.data import (
 from notellm.app.pipeline.encoder import train_encoder
 from notellm.app.pipeline.evaluating import evaluate
 from notellm.app.pipeline.generating import Describer
-from notellm.app.pipeline.models import check_trained, load_backbone, load_trained
+from notellm.app.pipeline.models import check_trained, is_projected, load_backbone, load_trained
 from notellm.app.pipeline.pools import EmbedWorkshop, LabelWorkshop, fill, label
 from notellm.app.pipeline.steps import TRAINERS, run_steps
 from notellm.app.pipeline.training import train
@@ -40,6 +40,7 @@ __all__ = [
     "check_trained",
     "evaluate",
     "fill",
+    "is_projected",
     "label",
     "load_backbone",
     "load_data",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from notellm.app.config import Config
+from notellm.app.config import Config, load_config
 from notellm.errors import DataError
 from notellm.models.fallback import TransformersNoteLLM
 from notellm.models.note_model import NoteModel
@@ -62,6 +62,21 @@ def load_trained(config: Config, folder: Path) -> NoteModel:
     check_trained(folder)
     backend = read_extra(folder)["backend"]
     return _CLASSES[backend].from_pretrained(folder).to(torch.device(config.device))
+
+
+def is_projected(folder: Path, *, otherwise: bool = True) -> bool:
+    """Whether a trained model's projection has been trained; without a contrastive loss it is still random.
+
+    Args:
+        folder: The model's folder. Its run says it.
+        otherwise: What holds of a folder that is not in that of a run.
+
+    Raises:
+        ConfigError: If the run's configuration cannot be read.
+    """
+    place = folder.absolute()
+    said = place.parent / "config.yaml"
+    return load_config(said).loss.contrastive if place.name == MODEL and said.is_file() else otherwise
 
 
 def check_trained(folder: Path) -> None:

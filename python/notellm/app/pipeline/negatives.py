@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from notellm.app.config import Config, load_config
+from notellm.app.config import Config
 from notellm.app.kept import folder_key, made_by
 from notellm.app.pipeline.data import Dataset, IntArray, read_pairs, shuffled
-from notellm.app.pipeline.models import MODEL, check_trained, load_trained
+from notellm.app.pipeline.models import MODEL, check_trained, is_projected, load_trained
 from notellm.app.run import RunFolder
 from notellm.data.named_notes import naming_notes
 from notellm.embedding import embed
@@ -127,14 +127,8 @@ def _vectors(config: Config, dataset: Dataset, positions: IntArray, folder: Path
         return embed(
             model,
             model.prompt.tokenize(notes),
-            projected=_is_projected(folder),
+            projected=is_projected(folder),
             dtype=config.dtype,
             options=config.embed.replace(dim=0, weights="same"),  # whatever is embedded later
             progress=progress,
         ).vectors
-
-
-def _is_projected(folder: Path) -> bool:
-    """Whether a model's projection has been trained: its run says it, if it is in the folder of one."""
-    said = folder.parent / "config.yaml"
-    return folder.name != MODEL or not said.is_file() or load_config(said).loss.contrastive

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from notellm.app.config import Config
+from notellm.app.kept import folder_key, made_by
 from notellm.app.pipeline.generating import Describer
 from notellm.app.pipeline.models import load_trained
 from notellm.data.notes import Notes
@@ -23,17 +24,28 @@ class EmbedWorkshop:
     """Loads a trained model that embeds.
 
     Attributes:
-        config: Its device, dtype and ``embed`` group, and whether a contrastive loss has trained the projection.
+        config: Its device, dtype and ``embed`` group.
         model: The model's folder.
+        projected: Whether a contrastive loss has trained the projection.
     """
 
     config: Config
     model: Path
+    projected: bool = True
 
     def __call__(self) -> MakeShard:
         """Loads it."""
-        model, projected = load_trained(self.config, self.model), self.config.loss.contrastive
-        return embedder(model, dtype=self.config.dtype, options=self.config.embed, projected=projected)
+        model = load_trained(self.config, self.model)
+        return embedder(model, dtype=self.config.dtype, options=self.config.embed, projected=self.projected)
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """What decides its vectors beside the notes."""
+        found = made_by(self.config, "vectors", model=folder_key(self.model))
+        found["options"]["loss"] = {
+            "contrastive": self.projected
+        }  # as the model was trained, whatever is asked
+        return found
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 
 from notellm import Embeddings, load_embeddings
 from notellm.app.cli import main
+from notellm.app.config import compose, to_yaml
 from notellm.pools import making
 from samples import make_notes
 
@@ -109,6 +110,23 @@ def test_a_projection_that_no_contrastive_loss_has_trained_is_left_out(there, tm
     assert "made_by.options.loss.contrastive was True and is False" in refusal(
         [*asked, f"{there}/vectors/", "--shard-rows", "64"], capsys
     )
+
+
+@pytest.mark.parametrize("asked", [["loss=joint"], ["loss=gcl_only"]], ids=str)
+def test_the_run_of_a_model_says_whether_its_projection_is_trained(asked, there, tmp_path):
+    from notellm import NoteLLM, Notes
+
+    notes = Notes.read(there / "notes.parquet")
+    states = NoteLLM.from_pretrained(there / "model").embed(notes, projected=False, dtype="fp32")
+    shutil.copytree(there / "model", tmp_path / "run/model")
+    (tmp_path / "run/config.yaml").write_text(to_yaml(compose(["loss=csft_only"])))
+    options = ["--notes", "notes.parquet", "--model", str(tmp_path / "run/model"), "dtype=fp32", *asked]
+    assert main(["embed", *options, "--output", str(tmp_path / "v.safetensors")]) == 0
+    torch.testing.assert_close(load_embeddings(tmp_path / "v.safetensors")[1], states, rtol=0, atol=1e-5)
+    assert main(["embed", *options, "--output", f"{tmp_path}/v/"]) == 0
+    torch.testing.assert_close(Embeddings.open(tmp_path / "v").rows(0, NOTES), states, rtol=0, atol=1e-5)
+    made_by = json.loads((tmp_path / "v/manifest.json").read_text())["made_by"]
+    assert made_by["options"]["loss"] == {"contrastive": False}
 
 
 def test_called_again_it_makes_only_what_is_missing(there, tmp_path, capsys, monkeypatch):
