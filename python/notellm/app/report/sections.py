@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
+from notellm.app.config import parse_config
 from notellm.app.report.examples import HIT, INVENTION, NEAR, in_order, note_cards
 from notellm.app.report.figures import Bar, Drawing, bars, curve, histogram, reliability
 from notellm.app.report.findings import (
@@ -20,6 +21,7 @@ from notellm.app.report.findings import (
     undefined_metrics,
 )
 from notellm.app.report.run_results import RunResults, TrainingLog
+from notellm.errors import ConfigError
 from notellm.evaluation.generation_results import Generation
 from notellm.evaluation.results import Evaluation
 from notellm.evaluation.retrieval_results import RetrievalResult
@@ -66,32 +68,49 @@ def gather_sections(run: RunResults) -> Iterator[Section]:
     """
     evaluation = run.evaluation
     if evaluation is None:
-        yield _missing("Retrieval", "evaluation.json", "evaluate")
+        yield _missing(run, "Retrieval", "evaluation.json", "evaluate")
     else:
-        yield from _results(evaluation)
+        yield from _results(run, evaluation)
     if run.training:
         yield Section("Training", "training", _training(run.training))
     else:
-        yield _missing("Training", "train.jsonl", "train")
+        yield _missing(run, "Training", "train.jsonl", "train")
     title = "Nearest notes, before and after training"
     if run.queries:
         yield Section(title, "neighbours", {"queries": in_order(run.queries)})
     else:
-        yield _missing(title, "neighbours.json", "evaluate")
+        yield _missing(run, title, "neighbours.json", "evaluate")
     title = "Categories and hashtags, true and generated"
     yield (
-        Section(title, "notes", _notes(run)) if run.notes else _missing(title, "generation.jsonl", "generate")
+        Section(title, "notes", _notes(run)) if run.notes else _without_words(run, title, "generation.jsonl")
     )
-    yield Section("Data", "data", _data(run)) if run.data else _missing("Data", "data.json", "train")
+    yield Section("Data", "data", _data(run)) if run.data else _missing(run, "Data", "data.json", "train")
     yield Section("How to read it", "glossary", {"evaluation": evaluation})
     yield Section("How it was made", "origin", _origin(run))
 
 
-def _missing(title: str, what: str, verb: str) -> Section:
-    return Section(title, "missing", {"what": what, "verb": verb})
+def _missing(run: RunResults, title: str, what: str, verb: str, *changes: str) -> Section:
+    """What stands where a part would be, with the command that makes it."""
+    return Section(title, "missing", {"what": what, "call": _call(run, verb, *changes)})
 
 
-def _results(evaluation: Evaluation) -> Iterator[Section]:
+def _call(run: RunResults, verb: str, *changes: str) -> str:
+    return shlex.join(["notellm", verb, "--run", str(run.path), *changes])
+
+
+def _without_words(run: RunResults, title: str, what: str) -> Section:
+    """Where nothing has been written: an evaluation writes words, unless it is told not to."""
+    try:
+        notes = parse_config(run.config or "").evaluation.generation_notes
+    except ConfigError:  # of another version: it is shown, and no more
+        notes = None
+    if notes == 0:
+        off = f"{what} (evaluation.generation_notes is 0)"
+        return _missing(run, title, off, "evaluate", "evaluation.generation_notes=200")
+    return _missing(run, title, what, "evaluate")
+
+
+def _results(run: RunResults, evaluation: Evaluation) -> Iterator[Section]:
     verdicts = {"training": training_verdict(evaluation), "baselines": tfidf_verdicts(evaluation)}
     if any(verdicts.values()):
         yield Section("What came out", "verdict", verdicts)
@@ -99,7 +118,7 @@ def _results(evaluation: Evaluation) -> Iterator[Section]:
     if any(system.exposure for system in evaluation.systems):
         yield Section("Seldom and often seen notes", "exposure", _exposure(evaluation))
     if evaluation.generation is None:
-        yield _missing("Generation", "generation", "generate")
+        yield _without_words(run, "Generation", "generation")
     else:
         yield Section("Generation", "generation", _generation(evaluation, evaluation.generation))
 
@@ -215,7 +234,8 @@ def _origin(run: RunResults) -> dict[str, Any]:
     facts = dict(run.run or {})
     command = facts.pop("command", None)
     shown = shlex.join(map(str, command)) if isinstance(command, list) else command
-    return {"command": shown, "groups": list(_facts(facts, "")), "config": run.config}
+    groups = list(_facts(facts, ""))
+    return {"command": shown, "groups": groups, "config": run.config, "call": _call(run, "train")}
 
 
 def _facts(

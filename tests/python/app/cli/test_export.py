@@ -100,6 +100,7 @@ def test_the_card_says_what_the_run_measured(run, tmp_path):
     data = json.loads((run / "data.json").read_text())
     for name in ("notes", "events", "pairs_train", "pairs_test"):
         assert re.search(rf"\b{data[name]:,} ", card)
+    assert "intervals over targets or notes" in card
     assert "**Steps**: 4 of 4 pairs" in card
     assert "the first 4 numbers may be used alone" in card
     assert "not stated in its folder" in card

@@ -10,6 +10,7 @@ import pytest
 
 from html_page import Page
 from notellm import DataError
+from notellm.app.config import compose, to_yaml
 from notellm.app.numbers import percent
 from notellm.app.report import write_report
 from notellm.app.report.figures import COLOURS, WIDTH, Bar, bars, histogram, running_mean
@@ -198,7 +199,7 @@ def test_ten_notes_are_shown_tagged_ones_first(page):
         ("evaluation.json", "evaluate"),
         ("train.jsonl", "train"),
         ("neighbours.json", "evaluate"),
-        ("generation.jsonl", "generate"),
+        ("generation.jsonl", "evaluate"),
         ("data.json", "train"),
         ("run.json", "train"),
         ("config.yaml", "train"),
@@ -207,7 +208,7 @@ def test_ten_notes_are_shown_tagged_ones_first(page):
 def test_a_missing_part_is_named_with_the_command_that_makes_it(run_folder, name, verb):
     (run_folder / name).unlink()
     text = Page(write_report(run_folder).read_text()).text
-    assert f"Not there yet: {name}. Make it with notellm {verb} ." in text
+    assert f"Not there yet: {name}. Make it with notellm {verb} --run {run_folder} ." in text
 
 
 def test_an_evaluation_without_generation_and_exposure(run_folder):
@@ -218,8 +219,26 @@ def test_an_evaluation_without_generation_and_exposure(run_folder):
 
     rewrite(run_folder / "evaluation.json", strip)
     text = Page(write_report(run_folder).read_text()).text
-    assert "Not there yet: generation. Make it with notellm generate ." in text
+    assert f"Not there yet: generation. Make it with notellm evaluate --run {run_folder} ." in text
     assert "Seldom and often" not in text
+
+
+def test_generation_that_is_switched_off_is_said(run_folder):
+    (run_folder / "config.yaml").write_text(to_yaml(compose(["evaluation.generation_notes=0"])))
+    rewrite(run_folder / "evaluation.json", lambda tree: tree.pop("generation"))
+    (run_folder / "generation.jsonl").unlink()
+    text = Page(write_report(run_folder).read_text()).text
+    command = f"Make it with notellm evaluate --run {run_folder} evaluation.generation_notes=200 ."
+    for name in ("generation", "generation.jsonl"):
+        assert f"Not there yet: {name} (evaluation.generation_notes is 0). {command}" in text
+
+
+def test_statistics_are_explained_as_they_are_computed(page):
+    """Whole targets, of which queries share some; claims for all comparisons together."""
+    interval = page.text[page.text.index("95 % interval Whole targets are drawn") :]
+    assert "at Student\u2019s quantile" in interval
+    assert "Holm\u2019s correction" in interval[: interval.index("Exposure")]
+    assert "is more than luck" not in page.text
 
 
 def test_the_page_of_the_folder_that_one_is_in_has_its_name(run_folder, monkeypatch):
