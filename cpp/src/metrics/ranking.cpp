@@ -36,12 +36,33 @@ double hit(int64_t greater, int64_t equal, int64_t k, Ties ties) {
   return static_cast<double>(hits) / static_cast<double>(places);
 }
 
+// What psi(x + 1/2), the digamma function, has beyond log x: the first terms of its asymptotic
+// series. From x = 31.5 on, the next term is below a rounding of the differences taken here.
+double beyond_logarithm(double x) {
+  const double s = 1 / (x * x);
+  return s * (1.0 / 24 - s * (7.0 / 960 - s * (31.0 / 8064 - s * (127.0 / 30720))));
+}
+
+// The sum of 1 / rank over [first, last], which takes no longer for many ranks than for some tens:
+// it is psi(last + 1) - psi(first). The two logarithms are subtracted before they are rounded.
+double sum_of_reciprocals(int64_t first, int64_t last) {
+  constexpr int64_t kFewRanks = 64, kFirstOfSeries = 32;
+  double sum = 0, rest = 0;
+  if (last - first >= kFewRanks) {
+    const int64_t begin = std::max(first, kFirstOfSeries);
+    const double below = static_cast<double>(begin) - 0.5, above = static_cast<double>(last) + 0.5;
+    rest = std::log1p(static_cast<double>(last - begin + 1) / below) +
+           (beyond_logarithm(above) - beyond_logarithm(below));
+    last = begin - 1;
+  }
+  for (int64_t rank = last; rank >= first; --rank) sum += 1.0 / static_cast<double>(rank);
+  return sum + rest;
+}
+
 double reciprocal_rank(int64_t greater, int64_t equal, Ties ties) {
   const int64_t first = ties == Ties::kPessimistic ? greater + equal + 1 : greater + 1;
   const int64_t last = ties == Ties::kOptimistic ? first : greater + equal + 1;
-  double sum = 0;
-  for (int64_t rank = last; rank >= first; --rank) sum += 1.0 / static_cast<double>(rank);
-  return sum / static_cast<double>(last - first + 1);
+  return sum_of_reciprocals(first, last) / static_cast<double>(last - first + 1);
 }
 
 // The mean gain over the target's possible ranks, of which those beyond k gain nothing.

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "notellm/util/check.h"
+
 namespace notellm {
 namespace {
 
