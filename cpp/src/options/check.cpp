@@ -123,6 +123,14 @@ std::optional<std::string> meaning_of(const std::string& text) {
   return text;
 }
 
+// Numbers as people write them: whole ones without an exponent.
+std::string written(int64_t number) { return std::to_string(number); }
+std::string written(double number) {
+  constexpr double kManyDigits = 1e15;
+  const bool is_whole = std::abs(number) < kManyDigits && number == std::trunc(number);
+  return is_whole ? written(static_cast<int64_t>(number)) : internal::shortest(number);
+}
+
 // Turns one given tree into checked values; every error names file, line and dotted key.
 class Checker {
  public:
@@ -230,9 +238,9 @@ class Checker {
   requires std::is_arithmetic_v<Number>
   void hold(const Tree& at, const std::string& key, const OptionFacts& facts, Number value) const {
     const auto number = static_cast<double>(value);
-    const std::string actual = internal::shortest(number);
+    const std::string actual = written(value);
     const auto refuse = [&](std::string_view range, double bound) {
-      complain(at.line, key, " must be ", range, internal::shortest(bound), ", but is ", actual);
+      complain(at.line, key, " must be ", range, written(bound), ", but is ", actual);
     };
     const bool passes = std::isfinite(number) || (facts.may_be_infinite && !std::isnan(number));
     if (!passes) complain(at.line, key, " must be finite, but is ", actual);

@@ -13,9 +13,7 @@
 #include "utf8.h"
 
 namespace notellm::internal {
-namespace {
 
-// Where a value begins behind its anchor and its tag, `&name` and `!`.
 size_t behind_properties(std::string_view text, size_t at) {
   constexpr std::string_view kSpace = " \t\r\n";
   while (at < text.size() && (text[at] == '&' || text[at] == '!')) {
@@ -24,6 +22,8 @@ size_t behind_properties(std::string_view text, size_t at) {
   }
   return at;
 }
+
+namespace {
 
 // Whether the text that begins with a quote at a place ends with it.
 bool is_closed(std::string_view text, size_t at) {

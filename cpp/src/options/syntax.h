@@ -1,11 +1,17 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <string_view>
 
 namespace notellm::internal {
 
 /// Throws ConfigError `name:line: ...`, in words, where a text is not one document of YAML.
 void check_syntax(const std::string& text, const std::string& name);
+
+/// Where a value of YAML begins behind its anchor and its tag, `&name` and `!`; at most the size of
+/// the text. Where it has nothing behind them, that is where something else begins.
+size_t behind_properties(std::string_view text, size_t at);
 
 /// What an error of yaml-cpp means, as `what must hold, but ...`.
 ///

@@ -72,14 +72,16 @@ class Converter {
     if (!internal::is_utf8(text)) throw_at(line, "text must be UTF-8, but is not");
   }
 
-  // yaml-cpp reads a quoted text of line breaks only as the empty text; a truly empty one has its
-  // quotes side by side.
+  // yaml-cpp reads a quoted text of line breaks only as the empty text. Behind a tag alone (`a: !`)
+  // the next key may stand in quotes: it is none of line breaks.
   void check_empty(const YAML::Node& node, int line) const {
     if (!node.Scalar().empty()) return;
-    auto at = static_cast<size_t>(node.Mark().pos);
-    if (text_[at] == '&') at = text_.find_first_of("'\"", at);  // an anchor precedes the text
-    const char quote = text_[at];
-    if ((quote == '\'' || quote == '"') && text_[at + 1] != quote) {
+    const auto begin = static_cast<size_t>(std::max(node.Mark().pos, 0));
+    const size_t at = internal::behind_properties(text_, begin);
+    if (at >= text_.size() || (text_[at] != '\'' && text_[at] != '"')) return;
+    const size_t end = text_.find_first_not_of(" \t\r\n\\", at + 1);
+    const bool is_closed = end != std::string::npos && text_[end] == text_[at];
+    if (is_closed && text_.find_first_of("\r\n", at) < end) {
       throw_at(line, "a text of line breaks alone must be written with \\n in double quotes");
     }
   }

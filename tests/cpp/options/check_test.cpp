@@ -153,6 +153,29 @@ TEST(CheckOptions, RefusesAValueOutOfRange) {
   EXPECT_EQ(refusal(with("name: test", "name: ''")), "c.yaml:1: name must not be empty");
 }
 
+TEST(CheckOptions, WritesWholeNumbersWithoutExponent) {
+  const std::vector<OptionGroup> bounded = {
+      {"",
+       "Keys of no group.",
+       {{"rows", int64_t{1}, "Of a block.", {.low = 1, .high = 1'048'576}},
+        {"seed", int64_t{0}, "Of all draws.", at_least(0)},
+        {"share", 0.5, "A share.", {.low = 0, .high = 100'000}}}}};
+  const auto said = [&](const std::string& text) -> std::string {
+    try {
+      check(parse_yaml(text, "c.yaml"), bounded, {.name = "c.yaml", .fills_in = true});
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(said("rows: 10000000"), "c.yaml:1: rows must be at most 1048576, but is 10000000");
+  EXPECT_EQ(said("seed: -9223372036854775807"),
+            "c.yaml:1: seed must be at least 0, but is -9223372036854775807");
+  EXPECT_EQ(said("share: 2e6"), "c.yaml:1: share must be at most 100000, but is 2000000");
+  EXPECT_EQ(said("share: 1e30"), "c.yaml:1: share must be at most 100000, but is 1e+30");
+  EXPECT_EQ(said("share: -0.25"), "c.yaml:1: share must be at least 0, but is -0.25");
+}
+
 TEST(CheckOptions, KeysAreDottedAndInTheGivenOrder) {
   const std::vector<std::string> keys = keys_of(groups());
   EXPECT_EQ(keys[0], "name");

@@ -88,6 +88,19 @@ TEST(ParseYaml, LosesNoLineBreaks) {
   EXPECT_EQ(complaint("a: ''\nb: [\"\", '', x]"), "no error");
 }
 
+// A tag alone makes an empty text; what stands behind it is another value's.
+TEST(ParseYaml, TakesNoOtherTextForAnEmptyOne) {
+  for (const char* empty : {"&x !\n", "!\n", "! &x\n", "&x !\nb: 'q'", "!\nb: 'q'", "!\n'b': 'q'",
+                            "&x !\n'b': 1", "&x !\n\"b\\\\\": 1", "&x ! ''", "! &x \"\"\nb: 'q'"}) {
+    EXPECT_EQ(complaint(std::string("a: ") + empty), "no error") << empty;
+  }
+  for (const char* lost : {"! '\n\n  '", "! &x '\n\n  '", "&x ! \"\n\n\"\nb: 'q'"}) {
+    EXPECT_EQ(complaint(std::string("a: ") + lost),
+              "a.yaml:1: a text of line breaks alone must be written with \\n in double quotes")
+        << lost;
+  }
+}
+
 TEST(ParseYaml, BoundsWhatAnchorsStandFor) {
   EXPECT_EQ(complaint("a: &x [*x]"), "a.yaml:1: values must be at most 16 deep");
   std::string bomb = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
