@@ -44,10 +44,11 @@ int64_t threshold(double share) {
 // 1 / (share that is really kept after rounding), so that the expectation is exactly x.
 double kept_factor(double share) { return 1.0 / (1.0 - double(threshold(share)) / 65536); }
 
-void check_dropout(const Dropout& dropout, int64_t rows) {
+void check(const at::Tensor& x, const Dropout& dropout) {
+  internal::check_floating("drop", "x", x, {internal::kAny, internal::kAny});
   internal::require(dropout.share >= 0 && dropout.share < 1, "drop",
                     "the share dropped must be in [0, 1), but is ", dropout.share);
-  internal::check_tensor("drop", "keys", dropout.keys, {rows}, at::kLong);
+  internal::check_tensor("drop", "keys", dropout.keys, {x.size(0)}, at::kLong);
   internal::check_device("drop", "keys", dropout.keys, at::kCPU);
 }
 
@@ -74,6 +75,30 @@ at::Tensor xor_shifted(const at::Tensor& z, int64_t bits) {
   return z.bitwise_xor(z.__rshift__(bits).bitwise_and((int64_t{1} << (64 - bits)) - 1));
 }
 
+// (T, n): 1 for what is kept, 0 for what is dropped.
+at::Tensor kept_mask(const Dropout& dropout, int64_t width, const at::TensorOptions& options) {
+  const int64_t rows = dropout.keys.numel();
+  const int64_t words = (width + kColumnsOfWord - 1) / kColumnsOfWord;
+  at::Tensor states = at::empty({rows, 1}, at::kLong), steps = at::empty({1, words}, at::kLong);
+  const at::Tensor keys = dropout.keys.contiguous();
+  for (int64_t row = 0; row < rows; ++row) {
+    states.mutable_data_ptr<int64_t>()[row] =
+        std::bit_cast<int64_t>(row_state(dropout, keys.const_data_ptr<int64_t>()[row]));
+  }
+  for (int64_t w = 0; w < words; ++w) {
+    steps.mutable_data_ptr<int64_t>()[w] =
+        std::bit_cast<int64_t>((static_cast<uint64_t>(w) + 1) * kStep);
+  }
+  const auto device = options.device();
+  at::Tensor z = on_device(states, device) + on_device(steps, device);  // (T, words)
+  z = xor_shifted(z, 30) * std::bit_cast<int64_t>(kFactors[0]);
+  z = xor_shifted(z, 27) * std::bit_cast<int64_t>(kFactors[1]);
+  z = xor_shifted(z, 31);
+  const at::Tensor shifts = at::arange(0, 64, 16, z.options());
+  const at::Tensor bits = z.unsqueeze(2).__rshift__(shifts).bitwise_and(0xFFFF);  // (T, words, 4)
+  return bits.flatten(1).narrow(1, 0, width).ge(threshold(dropout.share)).to(options.dtype());
+}
+
 }  // namespace
 
 at::Tensor prefix_keys(std::span<const int64_t> tokens, const Segments& segments) {
@@ -94,11 +119,10 @@ at::Tensor prefix_keys(std::span<const int64_t> tokens, const Segments& segments
 }
 
 at::Tensor drop(const at::Tensor& x, const Dropout& dropout) {
-  internal::check_floating("drop", "x", x, {internal::kAny, internal::kAny});
-  check_dropout(dropout, x.size(0));
+  check(x, dropout);
   const at::AutoDispatchBelowAutograd no_graph;
   const int64_t width = x.size(1);
-  if (!x.is_cpu()) return x * internal::composed_dropout_mask(dropout, width, x.options());
+  if (!x.is_cpu()) return internal::composed_drop(x, dropout);
   const at::Tensor source = x.contiguous();
   const at::Tensor row_keys = dropout.keys.contiguous();
   at::Tensor out = at::empty_like(source);
@@ -118,30 +142,9 @@ at::Tensor drop(const at::Tensor& x, const Dropout& dropout) {
 
 namespace internal {
 
-at::Tensor composed_dropout_mask(const Dropout& dropout,
-                                 int64_t width,
-                                 const at::TensorOptions& options) {
-  const int64_t rows = dropout.keys.numel();
-  const int64_t words = (width + kColumnsOfWord - 1) / kColumnsOfWord;
-  at::Tensor states = at::empty({rows, 1}, at::kLong), steps = at::empty({1, words}, at::kLong);
-  const at::Tensor keys = dropout.keys.contiguous();
-  for (int64_t row = 0; row < rows; ++row) {
-    states.mutable_data_ptr<int64_t>()[row] =
-        std::bit_cast<int64_t>(row_state(dropout, keys.const_data_ptr<int64_t>()[row]));
-  }
-  for (int64_t w = 0; w < words; ++w) {
-    steps.mutable_data_ptr<int64_t>()[w] =
-        std::bit_cast<int64_t>((static_cast<uint64_t>(w) + 1) * kStep);
-  }
-  const auto device = options.device();
-  at::Tensor z = on_device(states, device) + on_device(steps, device);  // (T, words)
-  z = xor_shifted(z, 30) * std::bit_cast<int64_t>(kFactors[0]);
-  z = xor_shifted(z, 27) * std::bit_cast<int64_t>(kFactors[1]);
-  z = xor_shifted(z, 31);
-  const at::Tensor shifts = at::arange(0, 64, 16, z.options());
-  const at::Tensor bits = z.unsqueeze(2).__rshift__(shifts).bitwise_and(0xFFFF);  // (T, words, 4)
-  const at::Tensor is_kept = bits.flatten(1).narrow(1, 0, width).ge(threshold(dropout.share));
-  return is_kept.to(options.dtype()) * kept_factor(dropout.share);
+at::Tensor composed_drop(const at::Tensor& x, const Dropout& dropout) {
+  check(x, dropout);
+  return x * kept_mask(dropout, x.size(1), x.options()) * kept_factor(dropout.share);
 }
 
 }  // namespace internal

@@ -136,6 +136,7 @@ PrefixLevels prefix_levels(const Segments& segments, at::Device device) {
       ++depths[s];
     }
   }
+  if (count == 0) return {own.finish(device, RunBuilder::Named::kNone), {}};
   std::vector<RunBuilder> builders(1 + *std::ranges::max_element(depths), RunBuilder(where));
   for (int64_t s = 0; s < count; ++s) {
     if (descendants[s].empty()) continue;

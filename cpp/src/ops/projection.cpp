@@ -159,7 +159,7 @@ at::Tensor composed_projection(const ProjectionInput& input,
   if (low_rank.down.defined()) {
     internal::require(!low_rank.is_merged, "project",
                       "adapters must be apart here, but are merged");
-    if (low_rank.dropout.is_active()) h = h * drop(at::ones_like(h), low_rank.dropout);
+    if (low_rank.dropout.is_active()) h = internal::composed_drop(h, low_rank.dropout);
     branch = branch + product(product(h, low_rank.down, {}), low_rank.up, {});
   }
   return residual.defined() ? residual + branch : branch;

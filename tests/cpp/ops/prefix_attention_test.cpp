@@ -84,6 +84,13 @@ TEST_F(PrefixAttention, LevelsHoldEachSharedSegmentOnce) {
   EXPECT_EQ(levels.above[0].longest_keys, 2);
 }
 
+TEST_F(PrefixAttention, AnEmptyForestHasNoLevels) {
+  const PrefixLevels levels = prefix_levels(Segments({0}, {}), at::kCPU);
+  EXPECT_EQ(levels.own.query_offsets.numel(), 1);
+  EXPECT_EQ(levels.own.longest_queries, 0);
+  EXPECT_TRUE(levels.above.empty());
+}
+
 TEST_F(PrefixAttention, RefusesGradients) {
   const Segments segments({0, 2, 3}, {-1, 0});
   Inputs in(3, at::kFloat);

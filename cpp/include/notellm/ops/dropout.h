@@ -37,11 +37,9 @@ at::Tensor drop(const at::Tensor& x, const Dropout& dropout);
 
 namespace internal {
 
-/// (T, n): the factors of `drop`, computed by LibTorch's operations: used on a GPU, and as the
-/// definition that tests compare with.
-at::Tensor composed_dropout_mask(const Dropout& dropout,
-                                 int64_t width,
-                                 const at::TensorOptions& options);
+/// `drop` by LibTorch's operations, differentiable: used on a GPU, and as the definition that tests
+/// compare with. As in the loops, only the product is rounded, not the factor.
+at::Tensor composed_drop(const at::Tensor& x, const Dropout& dropout);
 
 }  // namespace internal
 }  // namespace notellm
