@@ -106,12 +106,14 @@ void GroupFilter::add_notes(const Vectors& pool, int64_t n0, int64_t n1) {
   for (int64_t i = 0; i < group_.count; ++i) greater_[i] += std::exchange(counts_[i], 0);
 }
 
-TileOptions filter_tiles(const TileOptions& wanted, int64_t width) {
+TileOptions filter_tiles(const TileOptions& wanted, int64_t width, int64_t kept_bytes) {
   const int64_t fitting =
       kGroupBytes / (2 * sizeof(kernels::Bf16) * padded(std::max<int64_t>(width, 1)));
   const int64_t queries = wanted.queries > 0 ? std::min(wanted.queries, kLargestGroup)
                                              : std::max(fitting, kSmallestGroup);
-  return {padded(queries), wanted.pool > 0 ? wanted.pool : kNotesPerReport, false};
+  const int64_t most = kMostKeptBytes / std::max<int64_t>(kept_bytes, 1) / kTileBlock * kTileBlock;
+  return {std::min(padded(queries), std::max(most, kTileBlock)),
+          wanted.pool > 0 ? wanted.pool : kNotesPerReport, false};
 }
 
 }  // namespace notellm::internal

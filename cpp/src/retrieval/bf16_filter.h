@@ -66,22 +66,27 @@ class GroupFilter {
   std::vector<kernels::Bf16> high_, low_;  // parts of the notes being filtered
 };
 
+/// What all filters of a group may keep together, unless one block of queries keeps more.
+inline constexpr int64_t kMostKeptBytes = int64_t{256} << 20;
+
 /// Queries of a group and notes between two reports of progress.
-TileOptions filter_tiles(const TileOptions& wanted, int64_t width);
+///
+/// @param kept_bytes  what all threads' filters keep for each query, at most.
+TileOptions filter_tiles(const TileOptions& wanted, int64_t width, int64_t kept_bytes = 0);
 
 /// Filters all scores: group by group, each by all threads.
 ///
-/// @param make  (group) -> one thread's `Filter`, which is derived from GroupFilter.
-/// @param end   (filters) called when a group has met all notes.
+/// @param tiles  from `filter_tiles`.
+/// @param make   (group) -> one thread's `Filter`, which is derived from GroupFilter.
+/// @param end    (filters) called when a group has met all notes.
 template <typename Filter, typename Make, typename End>
 void filter_all(const Vectors& queries,
                 const Vectors& pool,
-                const TileOptions& wanted,
+                const TileOptions& tiles,
                 const ProgressFn& progress,
                 const Make& make,
                 const End& end) {
   constexpr int64_t kNotesAtOnce = 256;  // that a thread takes at least
-  const TileOptions tiles = filter_tiles(wanted, queries.width());
   const int64_t Q = queries.size(), N = pool.size();
   for (int64_t q0 = 0; q0 < Q; q0 += tiles.queries) {
     const QueryGroup group(queries, q0, std::min(tiles.queries, Q - q0));

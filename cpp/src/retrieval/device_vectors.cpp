@@ -54,6 +54,12 @@ DeviceVectors to_device_vectors(std::string_view where,
   return vectors;
 }
 
+DeviceVectors DeviceVectors::take(std::span<const int64_t> rows) const {
+  const at::Tensor index =
+      at::tensor(at::IntArrayRef(rows.data(), rows.size()), at::kLong).to(compute.device());
+  return {compute.index_select(0, index), norms.index_select(0, index)};
+}
+
 DevicePairs to_device(const RowPairs& pairs, const at::Tensor& vectors) {
   const auto moved = [&](const std::vector<int64_t>& rows) {
     return at::tensor(rows, at::kLong).to(vectors.device());

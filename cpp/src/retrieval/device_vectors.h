@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "notellm/retrieval/rank.h"
@@ -23,6 +24,9 @@ struct DeviceVectors {
   int64_t size() const { return compute.size(0); }
   int64_t width() const { return compute.size(1); }
   at::TensorOptions indices() const { return compute.options().dtype(at::kLong); }
+
+  /// Copies rows, in this order.
+  DeviceVectors take(std::span<const int64_t> rows) const;
 };
 
 /// Widens and checks; waits for the device once. @throws as `to_vectors`.

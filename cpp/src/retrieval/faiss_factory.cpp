@@ -27,6 +27,7 @@ namespace {
 constexpr const char* kWhere = "NeighbourIndex";
 constexpr int64_t kLargestNumber = int64_t{1} << 20;
 constexpr int64_t kWidestRotation = 4096;  // its square is a matrix
+constexpr size_t kLongestFactory = 200;    // std::regex calls itself for each character
 
 // FAISS ends the process, divides by 0 or takes any memory for some descriptions, so it sees those
 // alone of which this is known not to happen.
@@ -68,6 +69,20 @@ faiss::Index& innermost(faiss::Index& index) {
   }
   return index;
 }
+
+// Its end removes the map from rows to clusters, which takes memory, and would be written.
+class WithoutDirectMap {
+ public:
+  explicit WithoutDirectMap(faiss::IndexIVF* maybe_inverted) : inverted_(maybe_inverted) {}
+  ~WithoutDirectMap() {
+    if (inverted_) inverted_->make_direct_map(false);
+  }
+  WithoutDirectMap(const WithoutDirectMap&) = delete;
+  WithoutDirectMap& operator=(const WithoutDirectMap&) = delete;
+
+ private:
+  faiss::IndexIVF* inverted_;
+};
 
 // Polysemous training, for a kind of search that is not offered, takes most of the time, and a
 // quarter of the sample.
@@ -129,6 +144,8 @@ double parameter_value(std::string_view parameter, std::string_view text, int64_
 }  // namespace
 
 Description parse_factory(const std::string& factory) {
+  require(factory.size() <= kLongestFactory, kWhere, "the factory string must have at most ",
+          kLongestFactory, " bytes, but has ", factory.size());
   const bool is_known = std::regex_match(factory, kGrammar);
   const auto all = is_known ? numbers(factory, kNumber) : std::vector<int64_t>();
   const bool is_sound = std::ranges::all_of(
@@ -226,9 +243,9 @@ void set_parameters(faiss::Index& index, const std::string& parameters) {
 void reconstruct(faiss::Index& index, const int64_t* rows, int64_t count, float* to) {
   auto* const inverted = dynamic_cast<faiss::IndexIVF*>(&innermost(index));
   accepted_by_faiss("a request for vectors", [&] {
+    const WithoutDirectMap afterwards(inverted);  // also where FAISS makes half of it, and throws
     if (inverted) inverted->make_direct_map(true);
     for (int64_t i = 0; i < count; ++i) index.reconstruct(rows[i], to + i * index.d);
-    if (inverted) inverted->make_direct_map(false);  // it takes memory, and would be written
   });
 }
 

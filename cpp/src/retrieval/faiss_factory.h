@@ -29,7 +29,8 @@ struct Description {
   int64_t needed = 0;  ///< vectors in the sample; 0 where nothing is learned
 };
 
-/// @throws std::invalid_argument  if it is not of the parts that `NeighbourIndex` lists.
+/// @throws std::invalid_argument  if it is not of the parts that `NeighbourIndex` lists, or has
+///                                over 200 bytes.
 Description parse_factory(const std::string& factory);
 
 /// An index without training and rows. @throws std::invalid_argument  if the width is not in
@@ -49,7 +50,8 @@ void train(faiss::Index& index,
 /// See `NeighbourIndex::set_parameters`.
 void set_parameters(faiss::Index& index, const std::string& parameters);
 
-/// (count, d) rows as the index keeps them, written to `to`.
+/// (count, d) rows as the index keeps them, written to `to`. The index is as before, also where
+/// FAISS refuses.
 void reconstruct(faiss::Index& index, const int64_t* rows, int64_t count, float* to);
 
 }  // namespace notellm::internal

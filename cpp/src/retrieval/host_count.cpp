@@ -30,6 +30,19 @@ struct Comparison {
   }
 };
 
+// (M) the scores of pairs, by all threads.
+std::vector<double> exact_scores(const Vectors& queries,
+                                 const Vectors& pool,
+                                 const RowPairs& pairs) {
+  constexpr int64_t kPairsAtOnce = 256;  // that a thread takes at least
+  std::vector<double> scores(pairs.queries.size());
+  at::parallel_for(0, std::ssize(scores), kPairsAtOnce, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      scores[i] = exact_score(queries, pairs.queries[i], pool, pairs.notes[i]);
+  });
+  return scores;
+}
+
 // Counting by fp32 or fp64 products, on the vectors' device.
 class ProductCounter {
  public:
@@ -112,8 +125,8 @@ Counts count_by_filter(const Comparison& comparison,
   Counts counts(comparison.queries.size());
   const Bf16Bounds bounds(comparison.queries, comparison.pool);
   filter_all<RankFilter>(
-      comparison.queries, comparison.pool, tiles, progress,
-      [&](const QueryGroup& group) { return RankFilter(group, bounds, comparison); },
+      comparison.queries, comparison.pool, filter_tiles(tiles, comparison.queries.width()),
+      progress, [&](const QueryGroup& group) { return RankFilter(group, bounds, comparison); },
       [&](const std::vector<RankFilter>& filters) {
         for (const RankFilter& filter : filters) filter.add_to(counts);
       });
@@ -166,22 +179,20 @@ HostCounter::HostCounter(const Vectors& queries,
                          const Vectors& pool,
                          const Vectors& target_pool,
                          const RowPairs& targets)
-    : queries_(queries), pool_(pool), counts_(queries.size()) {
-  for (size_t i = 0; i < targets.queries.size(); ++i) {
-    target_scores_.push_back(
-        exact_score(queries, targets.queries[i], target_pool, targets.notes[i]));
-  }
-}
+    : queries_(queries),
+      pool_(pool),
+      target_scores_(exact_scores(queries, target_pool, targets)),
+      counts_(queries.size()) {}
 
 void HostCounter::count_all(const TileOptions& tiles, const ProgressFn& progress) {
   counts_ = count_pool({queries_, pool_, target_scores_}, tiles, progress);
 }
 
 void HostCounter::add_exact(const RowPairs& pairs, int64_t times) {
-  const Comparison comparison{queries_, pool_, target_scores_};
-  for (size_t i = 0; i < pairs.queries.size(); ++i) {
+  const std::vector<double> scores = exact_scores(queries_, pool_, pairs);
+  for (size_t i = 0; i < scores.size(); ++i) {
     const int64_t query = pairs.queries[i];
-    comparison.add_exact(counts_[query], query, pairs.notes[i], times);
+    counts_[query].add(scores[i], target_scores_[query], times);
   }
 }
 

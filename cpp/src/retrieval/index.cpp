@@ -4,6 +4,7 @@
 
 #ifdef NOTELLM_HAVE_FAISS
 
+#include <ATen/Parallel.h>
 #include <faiss/impl/io.h>
 #include <faiss/index_io.h>
 #include "tensors.h"
@@ -25,7 +26,7 @@ constexpr const char* kWhere = "NeighbourIndex";
 constexpr int64_t kBlock = 16384;             // rows that FAISS gets at a time
 constexpr size_t kWritten = size_t{1} << 20;  // bytes that are written at a time
 constexpr int64_t kSteps = int64_t{1} << 33;  // multiplications in a search of all rows, at a time
-constexpr int64_t kRescored = 64;             // queries between two looks at progress
+constexpr int64_t kRescored = 256;            // queries between two looks at progress
 
 // (n, d) fp32, contiguous, on the CPU. FAISS adds up squares in fp32, those of a whole sample too,
 // and ends the process, or finds nothing, where a sum is not finite.
@@ -254,17 +255,22 @@ Neighbours NeighbourIndex::search(const at::Tensor& query_rows,
   std::vector<float> scores(Q * wanted);
   std::vector<int64_t> found(Q * wanted);  // -1 where FAISS found no more
   impl_->search(rows, wanted, scores.data(), found.data(), progress);
-  for (int64_t query = 0; query < Q; ++query) {
-    if (query % kRescored == 0) report_progress(progress, query, Q);
+  const auto write = [&](int64_t query) {
     const auto labels = std::span(found).subspan(query * wanted, wanted);
     if (!is_over_pool) {
       write_found(query, std::span(scores).subspan(query * wanted, wanted), labels, exclusions,
                   result);
-      continue;
+      return;
     }
     std::vector<int64_t> candidates(labels.begin(), labels.end());
     std::erase(candidates, -1);
     internal::write_best(queries, query, pool, candidates, exclusions, result);
+  };
+  for (int64_t done = 0; done < Q; done += kRescored) {
+    report_progress(progress, done, Q);
+    at::parallel_for(done, std::min(Q, done + kRescored), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t query = begin; query < end; ++query) write(query);
+    });
   }
   return result;
 }

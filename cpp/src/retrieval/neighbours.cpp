@@ -4,6 +4,7 @@
 #include "tensors.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -38,7 +39,13 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 class Candidates {
  public:
   Candidates(int64_t keep, double bound)
-      : keep_(keep), bound_(bound), capacity_(std::max(kFirstCapacity, 2 * keep + 2)) {}
+      : keep_(keep), bound_(bound), capacity_(capacity_for(keep)) {}
+
+  // What they take at most, of a pool of N notes. A vector that grows doubles.
+  static int64_t bytes(int64_t keep, int64_t N) {
+    const int64_t most = std::clamp<int64_t>(capacity_for(keep), 1, std::max<int64_t>(N, 1));
+    return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(most)) * sizeof(Candidate));
+  }
 
   // `exact(note)` is the query's score by definition.
   template <typename Exact>
@@ -59,6 +66,10 @@ class Candidates {
   }
 
  private:
+  using Candidate = std::pair<double, int64_t>;  // tile score, note
+
+  static int64_t capacity_for(int64_t keep) { return std::max(kFirstCapacity, 2 * keep + 2); }
+
   void prune() {
     if (std::isfinite(bound_) && std::ssize(candidates_) > keep_) {
       std::nth_element(candidates_.begin(), candidates_.begin() + keep_ - 1, candidates_.end(),
@@ -84,7 +95,7 @@ class Candidates {
   double bound_;
   int64_t capacity_;
   double floor_ = -kInfinity;
-  std::vector<std::pair<double, int64_t>> candidates_;  // tile score, note
+  std::vector<Candidate> candidates_;
 };
 
 // What is searched for: the k best notes of each query.
@@ -96,6 +107,11 @@ struct Search {
 
   // How many candidates of a query are kept: excluded ones may be among them.
   int64_t keep(int64_t query) const { return k + std::ssize(exclusions.of(query)); }
+  int64_t most_kept() const {
+    int64_t most = k;
+    for (int64_t query = 0; query < queries.size(); ++query) most = std::max(most, keep(query));
+    return most;
+  }
   double exact(int64_t query, int64_t note) const {
     return internal::exact_score(queries, query, pool, note);
   }
@@ -212,9 +228,13 @@ void search_by_products(const Search& search,
 }
 
 void search_by_filter(const Search& search,
-                      const TileOptions& tiles,
+                      const TileOptions& wanted,
                       const ProgressFn& progress,
                       Neighbours& result) {
+  // Each thread has candidates of its own for every query of a group.
+  const int64_t kept_bytes =
+      at::get_num_threads() * Candidates::bytes(search.most_kept(), search.pool.size());
+  const TileOptions tiles = internal::filter_tiles(wanted, search.queries.width(), kept_bytes);
   const internal::Bf16Bounds bounds(search.queries, search.pool);
   const auto write = [&](std::vector<NeighbourFilter>& filters) {
     const int64_t first = filters.front().first();

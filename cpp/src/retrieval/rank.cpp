@@ -2,7 +2,7 @@
 
 #include "tensors.h"
 
-#include <numeric>
+#include <string>
 #include <vector>
 
 #include "device_count.h"
@@ -23,80 +23,75 @@ using internal::RowPairs;
 constexpr const char* kWhere = "target_ranks";
 constexpr const char* kPartWhere = "ranks_in_part";
 
-// The target of each query, checked.
-RowPairs checked_targets(const at::Tensor& targets,
-                         const Exclusions& exclusions,
-                         int64_t queries,
-                         int64_t pool) {
-  internal::check_tensor(kWhere, "targets", targets, {queries}, at::kLong);
-  const at::Tensor host = targets.detach().cpu().contiguous();
-  RowPairs pairs = RowPairs::one_each(queries);
+// The targets that there are, query by query, checked. Of several targets -1 is none, and a message
+// names the column, too.
+//
+// @param targets  (Q) or (Q, T), contiguous on the CPU.
+RowPairs checked_targets(const at::Tensor& targets, const Exclusions& exclusions, int64_t pool) {
+  const bool are_several = targets.dim() == 2;
+  const int64_t queries = targets.size(0), columns = are_several ? targets.size(1) : 1;
+  const auto* const notes = targets.const_data_ptr<int64_t>();
+  RowPairs pairs;
   for (int64_t query = 0; query < queries; ++query) {
-    const int64_t target = host.const_data_ptr<int64_t>()[query];
-    require(target >= 0 && target < pool, kWhere, "targets must be in [0, ", pool,
-            "), but that of query ", query, " is ", target);
-    require(!exclusions.contains(query, target), kWhere, "the target of query ", query,
-            " must not be excluded, but note ", target, " is");
-    pairs.notes[query] = target;
+    for (int64_t column = 0; column < columns; ++column) {
+      const int64_t target = notes[query * columns + column];
+      if (are_several && target == -1) continue;
+      const std::string place = are_several ? " in column " + std::to_string(column) : "";
+      require(target >= 0 && target < pool, kWhere, "targets must be in [0, ", pool,
+              are_several ? ") or -1" : ")", ", but that of query ", query, place, " is ", target);
+      require(!exclusions.contains(query, target), kWhere, "the target of query ", query, place,
+              " must not be excluded, but note ", target, " is");
+      pairs.queries.push_back(query);
+      pairs.notes.push_back(target);
+    }
   }
   return pairs;
 }
 
 // One target for each query.
 template <typename Counter>
-Ranks ranks_of_targets(const at::Tensor& query_rows,
+Ranks ranks_of_targets(const typename Counter::Rows& queries,
                        const typename Counter::Rows& pool,
-                       const at::Tensor& targets,
-                       const at::Tensor& exclude,
+                       const RowPairs& targets,
+                       const Exclusions& exclusions,
                        const TileOptions& tiles,
                        const ProgressFn& progress) {
-  const auto queries = Counter::rows(kWhere, "queries", query_rows);
-  internal::check_same_kind(kWhere, queries.compute, pool.compute);
-  const Exclusions exclusions(kWhere, exclude, queries.size(), pool.size());
-  const RowPairs own = checked_targets(targets, exclusions, queries.size(), pool.size());
-  Counter counter(queries, pool, pool, own);
+  Counter counter(queries, pool, pool, targets);
   counter.count_all(tiles, progress);
   counter.add_exact(exclusions.pairs(), -1);
-  counter.add_exact(own, -1);
+  counter.add_exact(targets, -1);
   return counter.ranks();
 }
 
-// Several targets of a query are those of as many equal queries.
+// All is checked before several targets of a query become those of as many equal queries, so that
+// messages name the caller's.
 template <typename Counter>
-Ranks ranks_of_several(const at::Tensor& queries,
-                       const typename Counter::Rows& pool,
-                       const at::Tensor& targets,
-                       const at::Tensor& exclude,
-                       const TileOptions& tiles,
-                       const ProgressFn& progress) {
-  internal::check_floating(kWhere, "queries", queries, {internal::kAny, internal::kAny});
-  const int64_t Q = queries.size(0);
-  internal::check_tensor(kWhere, "targets", targets, {Q, internal::kAny}, at::kLong);
-  const Exclusions checked(kWhere, exclude, Q, pool.size());  // so that a message names its query
-  const at::Tensor host = targets.detach().cpu();
-  const at::Tensor is_there = host.ne(-1);
-  const at::Tensor query = is_there.nonzero().select(1, 0);
-  const at::Tensor its_exclude =
-      exclude.defined() ? exclude.index_select(0, query.to(exclude.device())) : at::Tensor();
-  const Ranks found =
-      ranks_of_targets<Counter>(queries.index_select(0, query.to(queries.device())), pool,
-                                host.masked_select(is_there), its_exclude, tiles, progress);
-  const auto in_place = [&](const at::Tensor& counts) {
-    return at::full_like(host, -1).masked_scatter_(is_there, counts);
-  };
-  return {in_place(found.greater), in_place(found.equal)};
-}
-
-template <typename Counter>
-Ranks ranks_by(const at::Tensor& queries,
+Ranks ranks_by(const at::Tensor& query_rows,
                const at::Tensor& pool_rows,
                const at::Tensor& targets,
                const at::Tensor& exclude,
                const TileOptions& tiles,
                const ProgressFn& progress) {
   const auto pool = Counter::rows(kWhere, "pool", pool_rows);
-  const auto ranks = targets.dim() == 2 ? ranks_of_several<Counter> : ranks_of_targets<Counter>;
-  return ranks(queries, pool, targets, exclude, tiles, progress);
+  const auto queries = Counter::rows(kWhere, "queries", query_rows);
+  internal::check_same_kind(kWhere, queries.compute, pool.compute);
+  const Exclusions exclusions(kWhere, exclude, queries.size(), pool.size());
+  if (targets.dim() == 2)
+    internal::check_tensor(kWhere, "targets", targets, {queries.size(), internal::kAny}, at::kLong);
+  else
+    internal::check_tensor(kWhere, "targets", targets, {queries.size()}, at::kLong);
+  const at::Tensor host = targets.detach().cpu().contiguous();
+  const RowPairs own = checked_targets(host, exclusions, pool.size());
+  if (host.dim() == 1)
+    return ranks_of_targets<Counter>(queries, pool, own, exclusions, tiles, progress);
+  RowPairs each = RowPairs::one_each(std::ssize(own.notes));
+  each.notes = own.notes;
+  const auto [greater, equal] = ranks_of_targets<Counter>(
+      queries.take(own.queries), pool, each, exclusions.take(own.queries), tiles, progress);
+  const auto in_place = [&](const at::Tensor& counts) {
+    return at::full_like(host, -1).masked_scatter_(host.ne(-1), counts);
+  };
+  return {in_place(greater), in_place(equal)};
 }
 
 template <typename Counter>

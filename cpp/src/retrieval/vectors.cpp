@@ -18,6 +18,8 @@
 namespace notellm::internal {
 namespace {
 
+constexpr double kMostInBf16 = 0x1.FEp127;  // about 3.39e38; fp32 has numbers beyond it
+
 // The precision to which fp32 matrix products may round their factors, on a GPU and on a CPU, as
 // set by torch.set_float32_matmul_precision: "none", "ieee", "tf32" or "bf16". torch 2.9 returns it
 // as text, later versions as an enumeration.
@@ -163,10 +165,13 @@ TileBound::TileBound(const at::Tensor& query_norms,
   const auto* const norms = query_norms.const_data_ptr<double>();
   for (int64_t query = 0; query < query_norms.size(0); ++query) {
     const double product = norms[query] * longest;
+    // No number of a vector is above its norm. What TF32 rounds to infinity bf16 does, too.
+    const bool may_round_up =
+        products.missing > 0 && std::max(norms[query], longest) >= kMostInBf16;
     // Subnormal factors and products may be flushed to zero.
     const double underflow =
         2 * static_cast<double>(products.terms) * smallest * (2 + norms[query] + longest);
-    const bool may_overflow = !(product < largest / 4);
+    const bool may_overflow = may_round_up || !(product < largest / 4);
     bounds_.push_back(may_overflow ? std::numeric_limits<double>::infinity()
                                    : relative * product + underflow);
   }
@@ -224,6 +229,16 @@ RowPairs Exclusions::pairs() const {
   for (int64_t query = 0; query + 1 < std::ssize(offsets_); ++query)
     pairs.queries.insert(pairs.queries.end(), of(query).size(), query);
   return pairs;
+}
+
+Exclusions Exclusions::take(std::span<const int64_t> queries) const {
+  Exclusions taken;
+  for (const int64_t query : queries) {
+    const auto notes = of(query);
+    taken.notes_.insert(taken.notes_.end(), notes.begin(), notes.end());
+    taken.offsets_.push_back(std::ssize(taken.notes_));
+  }
+  return taken;
 }
 
 at::Tensor Exclusions::lists() const {

@@ -61,7 +61,8 @@ TileProducts tile_products(at::ScalarType dtype, int64_t width);
 ///                     + underflow,
 ///   gamma(n, u) = n u / (1 - n u)   (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)
 ///
-/// Products that could overflow have an infinite bound.
+/// Products that could overflow have an infinite bound, and so have factors that rounding could
+/// make infinite.
 class TileBound {
  public:
   TileBound(const Vectors& queries, const Vectors& pool, const TileProducts& products);
@@ -119,10 +120,14 @@ class Exclusions {
   bool contains(int64_t query, int64_t note) const;
   /// All of them, query by query.
   RowPairs pairs() const;
+  /// Those of some queries, in this order; a query may come more than once.
+  Exclusions take(std::span<const int64_t> queries) const;
   /// (Q, E) int64: each query's notes, ascending; behind them numbers that no note has.
   at::Tensor lists() const;
 
  private:
+  Exclusions() : offsets_{0} {}
+
   std::vector<int64_t> notes_;
   std::vector<int64_t> offsets_;  // (Q + 1)
 };

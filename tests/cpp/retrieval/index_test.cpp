@@ -1,6 +1,7 @@
 #include "notellm/retrieval/index.h"
 #include "tensors.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -105,6 +106,29 @@ TEST_F(FaissIndex, GivesBackWhatItKeeps) {
   }
 }
 
+TEST_F(FaissIndex, StaysAsItWasWhereItCannotGiveRowsBack) {
+  NeighbourIndex index = NeighbourIndex::build(16, "PCAW8,IVF8,Flat", pool);
+  index.add(pool);
+  const auto before = bytes_of(index);
+  EXPECT_NE(refusal([&] { index.stored(at::tensor({3}, at::kLong)); }).find("FAISS must accept"),
+            std::string::npos);
+  EXPECT_EQ(bytes_of(index), before);
+}
+
+TEST_F(FaissIndex, OverAPoolFindsTheSameWithAnyNumberOfThreads) {
+  const NeighbourIndex index(pool, "Flat");
+  const at::Tensor exclude = at::arange(600, at::kLong);
+  const Neighbours exact = nearest_neighbours(pool, pool, 7, exclude);
+  const int threads = at::get_num_threads();
+  for (const int count : {1, 2, 3}) {
+    at::set_num_threads(count);
+    const Neighbours found = index.search(pool, 7, exclude);
+    EXPECT_TRUE(found.indices.equal(exact.indices));
+    EXPECT_TRUE(found.scores.equal(exact.scores));
+  }
+  at::set_num_threads(threads);
+}
+
 TEST_F(FaissIndex, SaysHowManyVectorsItNeeds) {
   const auto few = pool.slice(0, 0, 5);
   EXPECT_NE(refusal([&] { NeighbourIndex::build(16, "IVF8,Flat", few); }).find("at least 8"),
@@ -120,6 +144,15 @@ TEST_F(FaissIndex, RefusesDescriptionsThatFaissWouldDieOf) {
                                     "HNSW8_PQ4", "LSH", "IVF99999999,Flat", "PQ4x31", ""}) {
     EXPECT_THROW(NeighbourIndex::build(16, factory, pool), std::invalid_argument) << factory;
   }
+}
+
+TEST_F(FaissIndex, RefusesLongDescriptionsBeforeReadingThem) {
+  std::string factory;  // of 200,000 steps of a recursion
+  for (int i = 0; i < 200'000; ++i) factory += "L2norm,";
+  EXPECT_EQ(refusal([&] { NeighbourIndex::build(16, factory + "Flat", pool); }),
+            "NeighbourIndex: the factory string must have at most 200 bytes, but has 1400004");
+  EXPECT_EQ(refusal([&] { NeighbourIndex::build(16, factory.substr(0, 196) + "Flat", pool); }),
+            "nothing was refused");
 }
 
 TEST_F(FaissIndex, RefusesParametersThatItDoesNotHave) {

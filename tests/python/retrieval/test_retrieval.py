@@ -157,6 +157,19 @@ def test_scores_that_bf16_rounds_apart_are_told_apart(use):
         assert ranks.equal.tolist() == [31, 31, 31]
 
 
+def test_finite_numbers_that_bf16_rounds_to_infinity_are_ranked(use):
+    """Of queries, and of notes."""
+    small, large = torch.tensor([[0.1], [0.2], [0.3]]), torch.tensor([[1.0], [3.4e38], [3.39e38]])
+    for name in ("baseline", ""):
+        use(name)
+        ranks = target_ranks(large[1:], small, torch.tensor([1, 0]))
+        assert (ranks.greater.tolist(), ranks.equal.tolist()) == ([1, 2], [0, 0])
+        assert neighbours(large[1:], small, 2).indices.tolist() == [[2, 1], [2, 1]]
+        ranks = target_ranks(small[:2], large, torch.tensor([1, 2]))
+        assert (ranks.greater.tolist(), ranks.equal.tolist()) == ([0, 1], [0, 0])
+        assert neighbours(small[:1], large, 2).indices.tolist() == [[1, 2]]
+
+
 def test_products_in_bf16_are_undisturbed_by_ranks():
     """Both use the processor's tiles, if it has them, in shapes of their own."""
     rows = torch.randn(64, 96).bfloat16()

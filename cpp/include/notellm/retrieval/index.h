@@ -32,7 +32,7 @@ std::string faiss_version();
 /// own, which are approximate; `nearest_among` scores what it finds exactly where the vectors are
 /// at hand.
 ///
-/// Factory strings are FAISS's, of these parts and nothing else:
+/// Factory strings are FAISS's, of these parts and nothing else, and of at most 200 bytes:
 ///
 ///   [OPQ16, | OPQ16_64, | PCA32, | RR32, | L2norm,]...   what is done to each vector first
 ///   Flat | SQ8 | SQ6 | SQ4 | SQfp16 | PQ16 | PQ16x4 | PQ16x4fs   how vectors are kept

@@ -27,7 +27,10 @@ struct Neighbours {
 /// @param progress  called with (query-note pairs done, Q * N).
 /// @throws std::invalid_argument  if shapes, dtypes or indices do not fit or a value is not finite.
 ///
-/// Cost: O(Q N d) time, O(tile + Q (k + E)) memory beside the vectors. Deterministic.
+/// Cost: O(Q N d) time, O(tile + Q (k + E)) memory beside the vectors. Deterministic. Of
+/// some hundred queries at a time, each keeps up to max(512, 2 (k + E) + 2) candidates of 16 bytes.
+/// On processors with AMX every thread has candidates of its own: there the queries are so few at a
+/// time that all threads together keep at most 256 MiB, or what 32 queries need if that is more.
 Neighbours nearest_neighbours(const at::Tensor& queries,
                               const at::Tensor& pool,
                               int64_t k,

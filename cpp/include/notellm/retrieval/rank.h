@@ -36,14 +36,16 @@ struct TileOptions {
 ///                  each, -1 = none. The other targets of a query are notes like any other.
 /// @param exclude   (Q) or (Q, E) int64, pool notes to leave out for each query; -1 = none; may be
 ///                  undefined.
-/// @param progress  called with (query-note pairs done, Q * N).
+/// @param progress  called with (query-note pairs done, Q * N); a query counts once for each of
+///                  several targets.
 /// @return          counts of the shape of `targets`; -1 where there is no target.
 /// @throws std::invalid_argument  if shapes, dtypes or indices do not fit, a value is not finite,
 ///                                or a target is excluded.
 ///
-/// Cost: O(Q N d) time on the vectors' device, O(Q + N) + tile memory beside the vectors, if they
-/// are fp32 or fp64. On a GPU everything happens there, and only counts come to the host. Not
-/// differentiable. Deterministic.
+/// Cost: O(Q N d) time on the vectors' device, O(Q (1 + E) + N) + tile memory beside the vectors,
+/// if they are fp32 or fp64. M targets of shape (Q, T) cost what M queries with one target do:
+/// O(M N d) time, and O(M (d + E)) memory for copies of the queries and their exclusions. On a GPU
+/// everything happens there, and only counts come to the host. Not differentiable. Deterministic.
 Ranks target_ranks(const at::Tensor& queries,
                    const at::Tensor& pool,
                    const at::Tensor& targets,
