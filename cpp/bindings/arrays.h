@@ -63,4 +63,17 @@ void def_array(py::class_<Class, Options...>& cls,
   });
 }
 
+/// The same, of numbers that were checked when the object was made, and are then believed: the
+/// array cannot be written to.
+template <typename Class, typename... Options, typename T>
+void def_checked_array(py::class_<Class, Options...>& cls,
+                       const char* name,
+                       std::vector<T> Class::*member) {
+  cls.def_property_readonly(name, [member](const py::object& self) {
+    py::array_t<T> array = view(self, self.cast<const Class&>().*member);
+    array.attr("setflags")(py::arg("write") = false);
+    return array;
+  });
+}
+
 }  // namespace notellm::python

@@ -30,10 +30,16 @@ void bind_config_struct(py::module_& m) {
 
 void bind_adapters(py::module_& m) {
   py::class_<Adapter>(m, "Adapter")
+      .def(py::init<>(), "Adds nothing, as where a matrix has no adapter.")
       .def(py::init([](at::Tensor down, at::Tensor up, double scale) {
              return Adapter{std::move(down), std::move(up), scale};
            }),
-           py::arg("down"), py::arg("up"), py::arg("scale"));
+           py::arg("down"), py::arg("up"), py::arg("scale"))
+      .def("__reduce__", [](const py::object& self) {  // copies and pickles
+        const auto& [down, up, scale] = self.cast<const Adapter&>();
+        const py::tuple given = down.defined() ? py::make_tuple(down, up, scale) : py::tuple();
+        return py::make_tuple(py::type::of(self), given);
+      });
   def_fields(py::class_<LayerAdapters>(m, "LayerAdapters"),
              std::pair{"query", &LayerAdapters::query}, std::pair{"key", &LayerAdapters::key},
              std::pair{"value", &LayerAdapters::value}, std::pair{"output", &LayerAdapters::output},

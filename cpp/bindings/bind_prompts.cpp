@@ -52,8 +52,8 @@ void bind_tokens(py::module_& m) {
            }),
            py::arg("ids"), py::arg("offsets"))
       .def("__len__", &TokenLists::size);
-  def_array(lists, "ids", &TokenLists::ids);
-  def_array(lists, "offsets", &TokenLists::offsets);
+  def_checked_array(lists, "ids", &TokenLists::ids);
+  def_checked_array(lists, "offsets", &TokenLists::offsets);
 
   py::class_<TokenizedNotes> notes(
       m, "TokenizedNotes", "Notes, tokenised and truncated once; made by `Prompt.tokenize`.");
@@ -73,7 +73,7 @@ void bind_tokens(py::module_& m) {
       .def_readonly("contents", &TokenizedNotes::contents)
       .def_readonly("categories", &TokenizedNotes::categories)
       .def_readonly("hashtags", &TokenizedNotes::hashtags);
-  def_array(notes, "hashtag_offsets", &TokenizedNotes::hashtag_offsets);
+  def_checked_array(notes, "hashtag_offsets", &TokenizedNotes::hashtag_offsets);
 }
 
 using Pieces = std::vector<std::pair<PieceKind, std::vector<int32_t>>>;

@@ -12,6 +12,8 @@ namespace notellm::python {
 ///
 ///   def_fields(py::class_<RopeOptions>(m, "RopeOptions"), std::pair{"theta",
 ///   &RopeOptions::theta});
+///
+/// None is a tensor that is undefined, as it is by default; it is no argument.
 template <typename Struct, typename... Members>
 void def_fields(py::class_<Struct> cls, std::pair<const char*, Members>... fields) {
   const auto name = cls.attr("__name__").template cast<std::string>();
@@ -39,7 +41,11 @@ void def_fields(py::class_<Struct> cls, std::pair<const char*, Members>... field
   (cls.def_readonly(fields.first, fields.second), ...);
   cls.def("__reduce__", [fields...](const py::object& self) {  // copies and pickles
     py::dict state;
-    ((state[fields.first] = self.attr(fields.first)), ...);
+    const auto keep = [&](const char* key) {
+      const py::object value = self.attr(key);
+      if (!value.is_none()) state[key] = value;
+    };
+    (keep(fields.first), ...);
     const auto partial = py::module_::import("functools").attr("partial");
     return py::make_tuple(partial(py::type::of(self), **state), py::tuple());
   });

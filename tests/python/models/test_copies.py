@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from notellm import LoraOptions, NoteLLM, TransformersNoteLLM
+from notellm import LoraOptions, NoteLLM, TransformersNoteLLM, _core
 
 
 def same(model, other, notes):
@@ -68,3 +68,19 @@ def test_a_prompt_is_copied_whole(tiny, notes):
     text = ["<|im_start|> [EMB] a"]
     assert other.encode_values(text) == tiny.prompt.encode_values(text)
     assert (other.config, other.bos_token_ids) == (tiny.prompt.config, tiny.prompt.bos_token_ids)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
+def test_weights_of_a_block_are_copied_without_those_that_it_lacks(copied):
+    adapter = _core.models.Adapter(torch.ones(1, 3), torch.ones(2, 1), 0.5)
+    block = _core.models.LayerWeights(
+        query=torch.ones(2, 3), adapters=_core.models.LayerAdapters(key=adapter, dropout=0.25)
+    )
+    other = copied(block)
+    assert torch.equal(other.query, block.query)
+    assert other.key is None
+    assert other.adapters.dropout == 0.25
+    down, up, scale = other.adapters.key.__reduce__()[1]
+    assert (down.shape, up.shape, scale) == ((1, 3), (2, 1), 0.5)
+    assert copied(_core.models.LayerWeights()).query is None
+    assert copied(_core.models.Adapter()).__reduce__()[1] == ()

@@ -31,6 +31,17 @@ def test_fields_are_led_by_a_space_and_truncated(paper, tokenizer, notes):
     assert tokenized.hashtag_offsets.tolist() == [0, 4, 5, 5, 5]
 
 
+def test_what_was_checked_cannot_be_changed(paper, notes):
+    tokenized = paper.tokenize(notes)
+    for array in (tokenized.titles.ids, tokenized.titles.offsets, tokenized.hashtag_offsets):
+        before = array.tolist()
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 10**6
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.flags.writeable = True
+        assert array.tolist() == before
+
+
 def test_newlines_become_spaces(paper, tokenizer, notes):
     assert lists(paper.tokenize(notes).contents)[0] == encode(tokenizer, " First line second line")
 
