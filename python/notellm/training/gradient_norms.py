@@ -14,6 +14,8 @@ class GradientNorms:
 
     Each takes the passes of a step of its own, so that the step's own gradient is not touched, nor its rounding.
 
+    They are wanted after every ``grad_norms_every`` steps.
+
     Args:
         step: What computes the steps.
         optimizer: Knows the norm of a gradient.
@@ -21,7 +23,7 @@ class GradientNorms:
 
     def __init__(self, step: JointStep, optimizer: Optimizer) -> None:
         options = step.options
-        self._optimizer, self._alpha = optimizer, options.alpha
+        self._optimizer, self._alpha, self._every = optimizer, options.alpha, options.grad_norms_every
         alone = {
             "contrastive": replace(options, alpha=0.0) if options.contrastive else None,
             "generative": replace(options, contrastive=False) if options.alpha > 0 else None,
@@ -33,12 +35,14 @@ class GradientNorms:
         }
 
     def of(self, plan: "_core.prompts.PlannedBatch", step: int) -> dict[str, Tensor]:
-        """The norms by loss, on the model's device; losses that are not trained are left out.
+        """The norms by loss, on the model's device; losses that are not trained are left out, as all are between.
 
         Args:
             plan: The plan of the step.
             step: Its number.
         """
+        if not self._every or step % self._every:
+            return {}
         norms = {}
         for name, alone in self._steps.items():
             alone.backward(plan, step)

@@ -44,8 +44,7 @@ def step_record(
     options: TrainOptions,
     *,
     loss: float | None,
-    tau: float,
-    scale: float,
+    tau: Tensor,
     factor: float,
     grad_norm: float,
     norms: Mapping[str, Tensor],
@@ -59,8 +58,7 @@ def step_record(
         sums: Its losses, as sums over the processes.
         options: Of the training.
         loss: Equation (4) plus extra losses; None if the step had neither.
-        tau: After the step's update.
-        scale: ``exp(tau)``.
+        tau: A scalar, after the step's update.
         factor: The schedule's, by which learning rates were multiplied.
         grad_norm: Of all parameters, before clipping.
         norms: Gradient norms of single losses, by their names.
@@ -72,8 +70,8 @@ def step_record(
         "generative": _mean(sums.generative),
         **sums.extra,
         "loss": loss,
-        "tau": tau,
-        "scale": scale,
+        "tau": tau.item(),
+        "scale": tau.exp().item(),
         "lr": options.lr * factor,
         "lr_head": options.lr_head * factor,
         "grad_norm": grad_norm,

@@ -129,7 +129,7 @@ class Trainer:
             self.trained_pairs,
             self.extra_losses,
         )
-        self._norms: GradientNorms | None = None
+        self._norms: GradientNorms
         self.step = 0
         self._kept_step = 0  # step of the newest checkpoint; before the first step there is nothing to save
         self._is_torn = False  # an update of the weights has begun, but its step is not counted yet
@@ -196,8 +196,7 @@ class Trainer:
             self.shards.divide()
         states(self.callbacks)  # one that cannot be kept is told before there is something to lose
         last = self.total_steps if until is None else min(until, self.total_steps)
-        wants_norms = self.options.grad_norms_every > 0
-        self._norms = GradientNorms(self.joint_step, self.optimizer) if wants_norms else None
+        self._norms = GradientNorms(self.joint_step, self.optimizer)
         self._is_to_stop = False
         self.joint_step.model.train()
         _between_steps = _core.util.KeepsFreedMemory()  # until this call ends
@@ -280,9 +279,7 @@ class Trainer:
         plan = self.plan(self.step)
         factor = linear_schedule(self.step, self.total_steps, self.warmup_steps)
         self.optimizer.set_rates(factor)
-        norms = {}
-        if self._norms is not None and self.step % self.options.grad_norms_every == 0:
-            norms = self._norms.of(plan, self.step)
+        norms = self._norms.of(plan, self.step)
         sums = self.joint_step.backward(plan, self.step)
         grad_norm = self.optimizer.clip(self.options.clip_norm)  # the host waits for a GPU here
         loss = sums.loss(self.options.alpha, self.extra_losses)
@@ -296,8 +293,7 @@ class Trainer:
             sums,
             self.options,
             loss=loss,
-            tau=self.model.tau.item(),
-            scale=self.model.tau.exp().item(),
+            tau=self.model.tau.detach(),
             factor=factor,
             grad_norm=grad_norm,
             norms=norms,
