@@ -63,8 +63,8 @@ def target_ranks(
             by default on all but the CPU. The result is the same to the bit.
         processes: Those that share the shards of `Embeddings`, usually ``Processes.current()`` under ``torchrun``. All
             of them must make the same call; each goes through some shards and gets the counts of all. Not for a tensor.
-        progress: Called with ``(query-note pairs done, Q * N)``; one of several processes says how far in the pool it
-            is.
+        progress: Called with ``(query-note pairs done, Q * N)``, where a query counts once for each of several
+            targets; one of several processes says how far in the pool it is.
 
     Returns:
         Counts on the CPU in the shape of ``targets``; neither includes the target itself. -1 where there is none.
