@@ -87,7 +87,9 @@ def test_a_torn_update_is_never_kept(make, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
     assert checkpoints(trainer) == []
-    with pytest.raises(ValueError, match="step 3 was interrupted amid its update or its callbacks; try a new"):
+    with pytest.raises(
+        ValueError, match="step 3 was interrupted amid its update or its callbacks; try a new"
+    ):
         trainer.train()
     assert_goes_on(make)
 
