@@ -8,12 +8,11 @@ from safetensors.torch import save_file
 
 from fuzz.target import Target, of_file, target
 from notellm.app.config import compose
-from notellm.app.pipeline.training_time import training_seconds
+from notellm.app.kept_seconds import SWEEP_TIME, TRAINING_TIME
 from notellm.app.pipeline.written_words import _written_before
 from notellm.app.run import RunFolder
 from notellm.app.studies.cell import Cell, Row
 from notellm.app.studies.ranks import exposure_of, hits_of
-from notellm.app.studies.sweep_time import sweep_seconds
 from notellm.app.studies.values import written_values
 from notellm.io.json_files import read_json
 from notellm.io.json_tree import Node
@@ -89,13 +88,13 @@ def words(folder):
 @target
 def training_time(folder):
     path = folder / "training_time.json"
-    return of_file(path, [b'{"seconds": 1.5}'], lambda _: training_seconds(folder))
+    return of_file(path, [b'{"seconds": 1.5}'], lambda _: TRAINING_TIME.of(folder))
 
 
 @target
 def sweep_time(folder):
     path = folder / "sweep_time.json"
-    return of_file(path, [b'{"seconds": 1.5}'], lambda _: sweep_seconds(folder))
+    return of_file(path, [b'{"seconds": 1.5}'], lambda _: SWEEP_TIME.of(folder))
 
 
 @target

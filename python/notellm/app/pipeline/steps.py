@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from notellm.app.kept_seconds import TRAINING_TIME
 from notellm.app.pipeline.data import Dataset, Queries, prepare, select_queries, training_pairs
 from notellm.app.pipeline.encoder import train_encoder
 from notellm.app.pipeline.evaluating import evaluate
 from notellm.app.pipeline.training import train
-from notellm.app.pipeline.training_time import clocked
 from notellm.app.run import RunFolder
 from notellm.evaluation import Evaluation
 
@@ -32,7 +32,7 @@ def run_steps(run: RunFolder, dataset: Dataset) -> tuple[Evaluation, Queries]:
     for system, trainer in TRAINERS.items():
         if system in run.config.evaluation.systems:
             pairs = training_pairs(run.config, dataset, *mined.train)
-            with clocked(run):
+            with TRAINING_TIME.clocked(run.path):
                 trainer(run, dataset, *pairs)
     queries = select_queries(run.config, dataset, *mined.test)
     return evaluate(run, dataset, queries), queries

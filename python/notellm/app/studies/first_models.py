@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from notellm.app.kept import deciding
+from notellm.app.kept_seconds import TRAINING_TIME
 from notellm.app.pipeline.models import MODEL
 from notellm.app.pipeline.negatives import FIRST_RUN
-from notellm.app.pipeline.training_time import add_training_seconds, training_seconds
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.ledger import Entry
 from notellm.hard_negatives import FIRST
@@ -73,7 +73,7 @@ def borrow(lender: Path, folder: Path) -> None:
         return
     with atomic_folder(own) as temporary:
         shutil.copytree(model, temporary / MODEL)
-    add_training_seconds(folder, training_seconds(lender))
+    TRAINING_TIME.add(folder, TRAINING_TIME.of(lender))
 
 
 def end_loan(lender: Cell, *, keep: bool) -> None:

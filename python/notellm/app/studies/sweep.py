@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from notellm.app.kept_seconds import SWEEP_TIME, TRAINING_TIME
 from notellm.app.pipeline import Dataset, Queries, run_steps
 from notellm.app.pipeline.encoder import ENCODER
 from notellm.app.pipeline.metrics import metrics_of
 from notellm.app.pipeline.models import MODEL
 from notellm.app.pipeline.negatives import FIRST_RUN
 from notellm.app.pipeline.systems import EMBEDDERS, kept_vectors
-from notellm.app.pipeline.training_time import forget_training_time, training_seconds
 from notellm.app.run import RUN, RunFolder
 from notellm.app.studies import first_models
 from notellm.app.studies.budget import Budget
@@ -26,7 +26,6 @@ from notellm.app.studies.datasets import DataNames, Datasets
 from notellm.app.studies.ledger import DEFAULTS, Entry
 from notellm.app.studies.search import has_diverged
 from notellm.app.studies.study import Study
-from notellm.app.studies.sweep_time import clocked, forget_sweep_time, sweep_seconds
 from notellm.io.fingerprints import Fingerprint
 from notellm.io.json_files import read_json, read_json_object, write_json
 from notellm.io.json_tree import Node
@@ -134,17 +133,17 @@ class _Sweeper:
             return f"{said}; whether its data are the same cannot be said: {_one_line(failure)}"
 
     def _run_recorded(self, study: Study, cell: Cell, before: Entry | None) -> Entry:
-        with clocked(cell.folder):
+        with SWEEP_TIME.clocked(cell.folder):
             found = self._run(study, cell, before)
-        entry = _entry(study, cell, **found, seconds=round(sweep_seconds(cell.folder), 1))
+        entry = _entry(study, cell, **found, seconds=round(SWEEP_TIME.of(cell.folder), 1))
         study.ledger.append(entry)
         if entry["status"] == "done":
             _settle_models(study, cell, keep=self.keep_models)
         if has_diverged(entry):  # nothing will resume from there
             for name in (CHECKPOINTS, BEST, FIRST_RUN):
                 shutil.rmtree(cell.folder / name, ignore_errors=True)
-            forget_training_time(cell.folder)
-            forget_sweep_time(cell.folder)
+            TRAINING_TIME.forget(cell.folder)
+            SWEEP_TIME.forget(cell.folder)
         return entry
 
     def _run(self, study: Study, cell: Cell, before: Entry | None) -> dict[str, Any]:
@@ -321,7 +320,7 @@ def run_cell(cell: Cell, run: RunFolder, dataset: Dataset) -> Outcome:
         metrics_of(evaluation, cell.row.system),
         _name_of(queries),
         _vectors_of(cell),
-        round(training_seconds(cell.folder), 3),  # a tiny model's training is no 0
+        round(TRAINING_TIME.of(cell.folder), 3),  # a tiny model's training is no 0
     )
 
 

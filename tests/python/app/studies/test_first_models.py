@@ -2,7 +2,7 @@
 
 import pytest
 
-from notellm.app.pipeline.training_time import add_training_seconds
+from notellm.app.kept_seconds import TRAINING_TIME
 from notellm.app.studies import first_models, make_study, sweep
 from notellm.app.studies.budget import Budget
 from notellm.app.studies.search import has_diverged
@@ -134,7 +134,7 @@ def test_a_borrowed_model_counts_once_however_often_the_cell_is_resumed(
     study = study_of(rows, tmp_path, overrides)
     joint, hard = study.cells
     run(study, budget=Only(joint))
-    add_training_seconds(joint.folder, 1000)
+    TRAINING_TIME.add(joint.folder, 1000)
     with monkeypatch.context() as patch:
         patch.setattr("notellm.app.pipeline.steps.evaluate", interrupt)
         with pytest.raises(KeyboardInterrupt):
