@@ -35,7 +35,7 @@ class KeptSeconds:
         Raises:
             DataError: Before the block, if results show these seconds and their file is damaged.
         """
-        self.of(folder)
+        self.of(folder)  # an error comes before the work, not after it
         begin = time.perf_counter()
         try:
             yield
