@@ -66,9 +66,29 @@ def target_ranks(
 ) -> tuple[Tensor, Tensor]:
     """See `notellm.retrieval.target_ranks`: counts of notes add up over the shards."""
     targets, exclude = targets.cpu(), None if exclude is None else exclude.cpu()
-    if targets.dim() == 2 and targets.dtype == torch.int64 and len(targets) == len(queries):
-        return _ranks_of_several(queries, pool, targets, exclude, on_device, progress, processes)
     _check_targets(targets, exclude, len(queries), len(pool))
+    if targets.dim() == 1:
+        return _ranks(queries, pool, targets, exclude, on_device, progress, processes)
+    # several targets of a query, -1 for none, are those of as many equal queries
+    is_there = targets != -1
+    query = is_there.nonzero()[:, 0]
+    own = None if exclude is None else exclude[query]
+    some = queries[query.to(queries.device)]
+    found = _ranks(some, pool, targets[is_there], own, on_device, progress, processes)
+    greater, equal = (torch.full_like(targets, -1).masked_scatter_(is_there, counts) for counts in found)
+    return greater, equal
+
+
+def _ranks(
+    queries: Tensor,
+    pool: Embeddings,
+    targets: Tensor,
+    exclude: Tensor | None,
+    on_device: bool | None,
+    progress: ProgressFn | None,
+    processes: Processes,
+) -> tuple[Tensor, Tensor]:
+    """One target of each query, checked."""
     aims = pool.take(targets).to(queries.device)  # (Q, d)
     counts = torch.zeros(2, len(queries), dtype=torch.int64)  # greater, equal
     for first, rows in _blocks(pool, processes):
@@ -87,25 +107,6 @@ def target_ranks(
     return greater, equal
 
 
-def _ranks_of_several(
-    queries: Tensor,
-    pool: Embeddings,
-    targets: Tensor,
-    exclude: Tensor | None,
-    on_device: bool | None,
-    progress: ProgressFn | None,
-    processes: Processes,
-) -> tuple[Tensor, Tensor]:
-    """Several targets of a query, shape ``(Q, T)`` with -1 for none, are those of as many equal queries."""
-    is_there = targets != -1
-    query = is_there.nonzero()[:, 0]
-    own = None if exclude is None else exclude[query]
-    some = queries[query.to(queries.device)]
-    found = target_ranks(some, pool, targets[is_there], own, on_device, progress, processes)
-    greater, equal = (torch.full_like(targets, -1).masked_scatter_(is_there, counts) for counts in found)
-    return greater, equal
-
-
 def _blocks(pool: Embeddings, processes: Processes) -> Iterator[tuple[int, Tensor]]:
     """Pieces of this process's shards, shape ``(n, d)``, each with the number of its first row; at least one."""
     begin, end = processes.share(len(pool.shards))
@@ -120,8 +121,13 @@ def _blocks(pool: Embeddings, processes: Processes) -> Iterator[tuple[int, Tenso
 
 def _left_out(targets: Tensor, exclude: Tensor | None, first: int, rows: int) -> Tensor:
     """What is not counted in a shard, shape ``(Q, E + 1)``: exclusions, and the targets, which are in one of them."""
-    both = [targets.unsqueeze(1)] + ([] if exclude is None else [exclude.reshape(len(targets), -1)])
-    return _local(torch.cat(both, 1), first, rows)
+    both = [targets] if exclude is None else [targets, exclude]
+    return _local(torch.cat([_columns(part) for part in both], 1), first, rows)
+
+
+def _columns(indices: Tensor) -> Tensor:
+    """Indices for each query, of shape ``(Q)`` or ``(Q, E)``, as the latter."""
+    return indices.unsqueeze(1) if indices.dim() == 1 else indices
 
 
 def _local(indices: Tensor, first: int, rows: int) -> Tensor:
@@ -133,25 +139,45 @@ def _local(indices: Tensor, first: int, rows: int) -> Tensor:
 def _check_targets(targets: Tensor, exclude: Tensor | None, queries: int, pool: int) -> None:
     """What the core cannot check shard by shard, in its words."""
     where = "target_ranks"
-    if targets.dtype != torch.int64 or targets.shape != (queries,):
+    if targets.dtype != torch.int64 or targets.dim() not in (1, 2) or len(targets) != queries:
         raise ValueError(
-            f"{where}: targets must be int64 of shape ({queries}), but is {targets.dtype} {tuple(targets.shape)}"
+            f"{where}: targets must be int64 of shape (Q) or (Q, T) with Q = {queries}, but is {targets.dtype} "
+            f"{tuple(targets.shape)}"
         )
-    _check_within(where, "targets", targets, pool)
-    _check_within(where, "exclude", exclude, pool, allows_none=True)
-    if exclude is None:
-        return
-    if exclude.dtype != torch.int64 or exclude.dim() not in (1, 2) or len(exclude) != queries:
+    if exclude is not None and (
+        exclude.dtype != torch.int64 or exclude.dim() not in (1, 2) or len(exclude) != queries
+    ):
         raise ValueError(
             f"{where}: exclude must be int64 of shape (Q) or (Q, E) with Q = {queries}, but is {exclude.dtype} "
             f"{tuple(exclude.shape)}"
         )
-    is_out = (exclude.reshape(queries, -1) == targets.unsqueeze(1)).any(1)
-    if bool(is_out.any()):
-        query = int(is_out.int().argmax())
+    _check_within(where, "exclude", exclude, pool, allows_none=True)
+    are_several = targets.dim() == 2
+    rows = _columns(targets)
+    if place := _first((rows >= pool) | (rows < (-1 if are_several else 0))):
         raise ValueError(
-            f"{where}: the target of query {query} must not be excluded, but note {int(targets[query])} is"
+            f"{where}: targets must be in [0, {pool}){' or -1' if are_several else ''}, but that of "
+            f"{_named(place, are_several)} is {int(rows[place])}"
         )
+    if exclude is None:
+        return
+    is_out = [(_columns(exclude) == some.unsqueeze(1)).any(1) & (some >= 0) for some in rows.unbind(1)]
+    if place := _first(torch.stack(is_out, 1) if is_out else rows):
+        raise ValueError(
+            f"{where}: the target of {_named(place, are_several)} must not be excluded, but note "
+            f"{int(rows[place])} is"
+        )
+
+
+def _first(holds: Tensor) -> tuple[int, int] | None:
+    """The first row and column where something holds."""
+    places = holds.nonzero()
+    return (int(places[0, 0]), int(places[0, 1])) if len(places) else None
+
+
+def _named(place: tuple[int, int], are_several: bool) -> str:
+    query, column = place
+    return f"query {query} in column {column}" if are_several else f"query {query}"
 
 
 def _check_within(

@@ -95,12 +95,24 @@ def test_several_targets_are_ranked_as_in_one_tensor(tmp_path):
     assert torch.equal(found.equal, expected.equal)
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (7, 0)])
+def test_no_targets_have_no_ranks(tmp_path, shape):
+    pool, own, _ = problem(5)
+    queries, targets = pool[own][: shape[0]], torch.zeros(shape, dtype=torch.int64)
+    for within in (pool, saved(tmp_path / "pool", pool, 9)):
+        found = target_ranks(queries, within, targets, exclude=targets)
+        assert found.greater.shape == found.equal.shape == shape
+
+
 @pytest.mark.skipif(not _core.has_faiss, reason="built without FAISS")
 def test_an_index_takes_all_shards(tmp_path):
     pool, own, _ = problem(4)
     shards = saved(tmp_path / "pool", pool, 9)
     expected = neighbours(pool[own], pool, 3, index="Flat")
     assert torch.equal(neighbours(pool[own], shards, 3, index="Flat").indices, expected.indices)
+
+
+SEVERAL = torch.stack([torch.arange(7) - 1, torch.arange(7)], 1)  # of query 0 one is missing
 
 
 @pytest.mark.parametrize("within", ["pool", "shards"])
@@ -118,8 +130,22 @@ def test_an_index_takes_all_shards(tmp_path):
         (lambda q, p: neighbours(q, p, 2, exclude=torch.zeros(7)), "exclude must be int64"),
         (lambda q, p: neighbours(q, p, 0), "k must be"),
         (lambda q, p: neighbours(q[:, :2], p, 2), "same width"),
-        (lambda q, p: target_ranks(q, p, torch.full((7,), 41)), r"targets must be in \[0, 41\)"),
-        (lambda q, p: target_ranks(q, p, torch.full((7,), -1)), r"targets must be in \[0, 41\)"),
+        (
+            lambda q, p: target_ranks(q, p, torch.full((7,), 41)),
+            r"targets must be in \[0, 41\), but that of query 0 is 41",
+        ),
+        (
+            lambda q, p: target_ranks(q, p, torch.full((7,), -1)),
+            r"targets must be in \[0, 41\), but that of query 0 is -1",
+        ),
+        (
+            lambda q, p: target_ranks(q, p, SEVERAL.masked_fill(SEVERAL == 5, 41)),
+            r"targets must be in \[0, 41\) or -1, but that of query 5 in column 1 is 41",
+        ),
+        (
+            lambda q, p: target_ranks(q, p, SEVERAL, exclude=torch.arange(7) - 1),
+            r"the target of query 1 in column 0 must not be excluded, but note 0 is",
+        ),
         (lambda q, p: target_ranks(q, p, torch.zeros(6, dtype=torch.int64)), "targets must"),
         (lambda q, p: target_ranks(q, p, torch.zeros(7)), "targets must"),
         (
