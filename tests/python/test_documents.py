@@ -19,8 +19,9 @@ def prose(document):
 
 
 def anchors(document):
-    """Its headings as links name them: lower case, hyphens for spaces, no punctuation."""
-    headings = re.findall(r"^#+ (.+)$", prose(document), flags=re.MULTILINE)
+    """Its headings as links name them: lower case, hyphens for spaces, no punctuation, of links their text."""
+    plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", prose(document))
+    headings = re.findall(r"^#+ (.+)$", plain, flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
