@@ -16,6 +16,7 @@ from findings_ledger import LedgerRecords, Percent
 
 from notellm.app.numbers import signed_points
 from notellm.app.studies import Ledger, Study, Table, load_study, make_table
+from notellm.app.studies.cell import TRAINED
 from notellm.app.studies.columns import CellValues, Column
 from notellm.app.studies.differences import MARGIN, POINTS, SAMPLES, several, trainings
 from notellm.app.studies.runs import Run, runs_of
@@ -94,8 +95,14 @@ class StudyRecords:
 
     @property
     def is_run(self) -> bool:
-        """Whether a row has been run."""
-        return bool(self.rows)
+        """Whether rows have been run that answer its question: one that is trained, and the one it is compared with.
+
+        Rows that are not trained, and single ones that are, may have been run by another study.
+        """
+        others = [
+            row.key for row in self._study.rows if row.system in TRAINED and row.key != self._study.against
+        ]
+        return self._study.against in self.rows and not set(others).isdisjoint(self.rows)
 
     @property
     def comparisons(self) -> int:
@@ -266,7 +273,7 @@ class Records:
         overrides: Sequence[str] = (),
         seeds: Sequence[int] | None = None,
     ) -> StudyRecords | None:
-        """A study of ``experiments/conf``; None as long as none of its rows has been run."""
+        """A study of ``experiments/conf``; None as long as it has not been run (`StudyRecords.is_run`)."""
         if not (Path(folder) / scale / "ledger.jsonl").exists():
             return None
         key = (name, scale, folder, tuple(overrides), None if seeds is None else tuple(seeds))
@@ -277,7 +284,7 @@ class Records:
         return self._found[key] if self._found[key].is_run else None
 
     def not_run(self, names: Sequence[str], scale: str) -> list[str]:
-        """Those of some studies of which no row has been run."""
+        """Those of some studies that have not been run."""
         return [name for name in names if self.study(name, scale) is None]
 
     def whole_studies(self) -> list[StudyRecords]:
