@@ -67,43 +67,27 @@ def target_ranks(
     """See `notellm.retrieval.target_ranks`: counts of notes add up over the shards."""
     targets, exclude = targets.cpu(), None if exclude is None else exclude.cpu()
     _check_targets(targets, exclude, len(queries), len(pool))
-    if targets.dim() == 1:
-        return _ranks(queries, pool, targets, exclude, on_device, progress, processes)
-    # several targets of a query, -1 for none, are those of as many equal queries
     is_there = targets != -1
-    query = is_there.nonzero()[:, 0]
-    own = None if exclude is None else exclude[query]
-    some = queries[query.to(queries.device)]
-    found = _ranks(some, pool, targets[is_there], own, on_device, progress, processes)
-    greater, equal = (torch.full_like(targets, -1).masked_scatter_(is_there, counts) for counts in found)
-    return greater, equal
-
-
-def _ranks(
-    queries: Tensor,
-    pool: Embeddings,
-    targets: Tensor,
-    exclude: Tensor | None,
-    on_device: bool | None,
-    progress: ProgressFn | None,
-    processes: Processes,
-) -> tuple[Tensor, Tensor]:
-    """One target of each query, checked."""
-    aims = pool.take(targets).to(queries.device)  # (Q, d)
+    if targets.dim() == 2:  # several targets of a query are those of as many equal queries
+        query = is_there.nonzero()[:, 0]
+        queries = queries[query.to(queries.device)]
+        exclude = None if exclude is None else exclude[query]
+    sought = targets[is_there]  # (M), one for each query
+    aims = pool.take(sought).to(queries.device)  # (M, d)
     counts = torch.zeros(2, len(queries), dtype=torch.int64)  # greater, equal
     for first, rows in _blocks(pool, processes):
         found = _core.ranks_in_part(
             queries,
             aims,
             rows.to(queries.device),
-            _left_out(targets, exclude, first, len(rows)),
+            _left_out(sought, exclude, first, len(rows)),
             on_device=on_device,
             progress=part_of(progress, len(queries) * first, len(queries) * len(pool)),
         )
         counts += torch.stack(found)
     counts = counts.to(queries.device)
     processes.sum_(counts)
-    greater, equal = counts.cpu()
+    greater, equal = (torch.full_like(targets, -1).masked_scatter_(is_there, part) for part in counts.cpu())
     return greater, equal
 
 
