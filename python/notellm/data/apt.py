@@ -19,6 +19,10 @@ APT_HELPER = "/usr/lib/apt/apt-helper"
 COMPONENTS = {"Debian": ("main",), "Ubuntu": ("main", "universe")}
 """The components to read of each distribution, by the origin named in its release files."""
 
+ADDED_LATER = ("-updates", "-security", "-backports", "-backports-sloppy", "-proposed", "-proposed-updates")
+"""Endings of suites that change from day to day. A release itself changes only with a point release, if at all; so
+the catalogue of two machines, or of two days, is the same."""
+
 Stanzas = Iterator[dict[str, str]]
 
 _WITHOUT_HOOKS = """\
@@ -99,11 +103,13 @@ class _Target:
     kind: str
     origin: str
     component: str
+    suite: str
     file: str
 
     @property
     def is_ours(self) -> bool:
-        return self.component in COMPONENTS.get(self.origin, ())
+        is_main = self.component in COMPONENTS.get(self.origin, ())
+        return is_main and not self.suite.endswith(ADDED_LATER)
 
 
 def _options(folder: Path) -> list[str]:
@@ -137,11 +143,11 @@ def _update(folder: Path, progress: ProgressFn | None) -> str:
 
 def _targets(folder: Path) -> list[_Target]:
     """The lists that exist, in the order of the machine's sources."""
-    form = "$(CREATED_BY)\t$(ORIGIN)\t$(COMPONENT)\t$(FILENAME)"
+    form = "$(CREATED_BY)\t$(ORIGIN)\t$(COMPONENT)\t$(SUITE)\t$(FILENAME)"
     command = ["apt-get", "indextargets", *_options(folder), "--format", form]
     listed = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     rows = [line.split("\t") for line in listed.stdout.splitlines()]
-    return [_Target(*row) for row in rows if len(row) == 4]
+    return [_Target(*row) for row in rows if len(row) == 5]
 
 
 def _all_stanzas(targets: list[_Target], kind: str) -> Stanzas:

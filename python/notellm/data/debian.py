@@ -65,8 +65,9 @@ def fetch(folder: str | Path, progress: ProgressFn | None = None) -> DebianCatal
     """Gets the catalogue from the machine's own package mirror, once, without root.
 
     Only the distribution's own apt sources are used: those whose release file names the origin
-    Debian (component main) or Ubuntu (main and universe, which together are Debian's main). If a
-    package is in several suites (updates, security), the first source's entry is used.
+    Debian (component main) or Ubuntu (main and universe, which together are Debian's main), and of
+    these a release as it is: updates, security and backports change from day to day, and would make
+    another data set of each. If a package is in several releases, the first source's entry is used.
 
     Args:
         folder: For notes.parquet, interactions.parquet and groups.parquet; if they exist, nothing is

@@ -141,10 +141,12 @@ echo "$*" >> {folder}/calls
 if [ "$1" = update ]; then
   echo "dlstatus:1:50.0000:Retrieving"; echo "E: foreign source is down" >&2; exit 100
 fi
-printf 'Packages\\t{origin}\\tmain\\t{folder}/Packages\\n'
-printf 'Packages\\tElsewhere\\tmain\\t{folder}/nothing\\n'
-printf 'Packages\\tDebian\\tnon-free\\t{folder}/nothing\\n'
-printf 'Translations\\t{origin}\\tmain\\t{folder}/Translation-en\\n'
+printf 'Packages\\t{origin}\\tmain\\tstable\\t{folder}/Packages\\n'
+printf 'Packages\\tElsewhere\\tmain\\tstable\\t{folder}/nothing\\n'
+printf 'Packages\\tDebian\\tnon-free\\tstable\\t{folder}/nothing\\n'
+printf 'Packages\\tDebian\\tmain\\tstable-security\\t{folder}/nothing\\n'
+printf 'Packages\\tUbuntu\\tmain\\tnoble-updates\\t{folder}/nothing\\n'
+printf 'Translations\\t{origin}\\tmain\\tstable\\t{folder}/Translation-en\\n'
 """
 
 
