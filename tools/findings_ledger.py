@@ -43,6 +43,11 @@ class LedgerRecords:
         return [Percent(min(seconds) / 60), Percent(max(seconds) / 60)]
 
     @property
+    def machines(self) -> list[str]:
+        """The machines that trained them, as entries name these; older entries do not."""
+        return sorted({entry["machine"] for entry in self._trainings} - {""})
+
+    @property
     def repeated(self) -> int:
         """Runs that are in the ledger more than once."""
         return len(self._repeats)

@@ -5,12 +5,13 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from notellm.extension import ExtensionError, torch_version
 
-__all__ = ["describe_machine", "openmp_libraries", "version_of", "versions"]
+__all__ = ["describe_machine", "machine_name", "openmp_libraries", "version_of", "versions"]
 
 INSTRUCTION_SETS = {
     "avx2": "AVX2",
@@ -44,6 +45,17 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
         "memory_gib": round(_memory_bytes() / 2**30, 1),
         "device": _device_name(device),
     }
+
+
+def machine_name(machine: Mapping[str, Any]) -> str:
+    """A machine in a few words, such as ``AMD EPYC, 2 cores, AVX-512 bf16``.
+
+    Args:
+        machine: From `describe_machine`.
+    """
+    newest = machine["instruction_sets"][-1:]
+    gpu = [] if machine["device"] == "cpu" else [machine["device"]]
+    return ", ".join([machine["cpu"], f"{machine['cores']} cores", *newest, *gpu])
 
 
 def versions() -> dict[str, str]:

@@ -343,3 +343,15 @@ def test_only_paragraphs_are_filled(findings, records):
     ends = findings.rendered("word " * 23 + "seed 0. For - rows", records(), findings.Claims())
     assert ends == ("word " * 23).strip() + "\nseed 0. For - rows\n"
     assert "| " + "b" * 130 + " |\n\nC:\n```\nx\n\ny   z\n```\nD" in found
+
+
+def test_a_ledger_names_the_machines_that_trained(findings, tmp_path):
+    ledger = findings.Records().ledger(str(tmp_path))
+    assert ledger.machines == []
+    entries = [("a", "trained", "Laptop"), ("b", "trained", ""), ("c", "tfidf_full", "Other")]
+    for key, system, machine in entries:
+        config = {"evaluation": {"systems": [system]}}
+        line = {"key": key, "status": "done", "machine": machine, "config": config}
+        with (tmp_path / "ledger.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    assert findings.Records().ledger(str(tmp_path)).machines == ["Laptop"]

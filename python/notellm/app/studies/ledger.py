@@ -16,8 +16,8 @@ from notellm.io.write_errors import append_whole
 Entry = dict[str, Any]
 """Study, row, seed, scale, key and configuration of a cell; status (``"done"``, ``"failed"``, or ``"begun"`` if a
 finished cell is run again) and error; its metrics, names of its data, of the catalogue that these are a split of, of
-its queries and, by system, of its embeddings; commit; seconds in all, and those of its training; and the time it was
-finished."""
+its queries and, by system, of its embeddings; commit and machine; seconds in all, and those of its training; and the
+time it was finished."""
 
 
 DEFAULTS: Entry = {
@@ -29,6 +29,7 @@ DEFAULTS: Entry = {
     "queries": "",
     "embeddings": {},
     "commit": "",
+    "machine": "",
     "seconds": 0.0,
     "training_seconds": 0.0,
 }
@@ -78,7 +79,7 @@ class Ledger:
 def _checked(line: Node) -> Entry:
     """An entry whose values have the types that studies rely on."""
     entry = Node(DEFAULTS | line.value, line.where)
-    for name in ("key", "status", "searched", "error", "data", "catalogue", "queries", "commit"):
+    for name in ("key", "status", "searched", "error", "data", "catalogue", "queries", "commit", "machine"):
         entry.text(name)
     for system in entry.entries("embeddings"):
         entry.at("embeddings").text(system)

@@ -31,7 +31,7 @@ from notellm.io.json_files import read_json, read_json_object, write_json
 from notellm.io.json_tree import Node
 from notellm.io.locks import locked
 from notellm.loggers import Parent, end_parent
-from notellm.machine import versions
+from notellm.machine import describe_machine, machine_name, versions
 from notellm.training.checkpoint import CHECKPOINTS
 from notellm.training.validation import BEST
 
@@ -247,6 +247,7 @@ def _entry(study: Study, cell: Cell, **found: Any) -> Entry:
     }
     made = {
         "commit": versions().get("commit", ""),
+        "machine": machine_name(describe_machine(cell.config.device)),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         # its run folder stands beside the ledger, which may be moved or shared
         "config": cell.config.to_dict() | {"run_dir": cell.folder.name},

@@ -18,6 +18,7 @@ from notellm.app.studies import (
 )
 from notellm.app.studies.sweep import plan
 from notellm.errors import ConfigError
+from notellm.machine import describe_machine, machine_name
 from writing import write_study
 
 
@@ -44,6 +45,7 @@ def test_a_sweep_runs_every_cell_and_survives_failures(swept):
     assert (cells["joint", 0].folder / "evaluation.json").exists()
     assert not (cells["joint", 0].folder / "model").exists()
     assert by_row["gcl"]["config"]["loss"]["alpha"] == 0
+    assert {entry["machine"] for entry in entries} == {machine_name(describe_machine())}
     assert by_row["words"]["training_seconds"] == 0
     assert all(0 < by_row[row]["training_seconds"] < by_row[row]["seconds"] for row in ("joint", "gcl"))
 
