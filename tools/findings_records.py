@@ -168,6 +168,10 @@ class StudyRecords:
         """How many queries a run of the row has in a column of ranks."""
         return len(_values_of(self._done(row)[0], column).values)
 
+    def queries_by_seed(self, row: str) -> list[int]:
+        """How many queries each seed has: a split of its own gives it queries of its own."""
+        return [len(_values_of(run, "mrr").values) for run in self._done(row)]
+
     @property
     def knows_targets(self) -> bool:
         """Whether all files of ranks say which queries share targets."""

@@ -47,7 +47,8 @@ class PieceTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer, self._plain = plain_tokenizer(tokenizer), plain_tokenizer(tokenizer)
+        self.tokenizer = plain_tokenizer(tokenizer)
+        self._plain = Tokenizer.from_str(self.tokenizer.to_str())
         self._plain.encode_special_tokens = True  # names of special tokens are read as plain text
 
     def bos(self) -> list[int]:
