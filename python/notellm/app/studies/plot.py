@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import ceil, nan
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 DECILES = 10
+
+PANEL = 4.5
+"""Width of a panel of dots, in inches; one of curves is a little wider."""
 
 
 def plot_table(table: Table, path: str | Path) -> Path:
@@ -55,15 +58,23 @@ def plot_table(table: Table, path: str | Path) -> Path:
     panels = [columns for columns in (ranked, written) if columns]
     is_curve = bool(table.scale_of)
     names = 0.08 * max(len(row.name) for row in table.rows)
-    size = (4.8 * len(panels), 4.2) if is_curve else (names + 4.5 * len(panels), 1.4 + 0.32 * len(table.rows))
+    height = 1.2 + 0.32 * len(table.rows) + 0.2 * max(ceil(len(of) / _beside(of)) for of in panels)
+    size = (4.8 * len(panels), 4.2) if is_curve else (names + PANEL * len(panels), height)
 
     def paint(figure: Any) -> None:
         areas = figure.subplots(1, len(panels), squeeze=False, sharey=not is_curve)[0]
         for axes, columns in zip(areas, panels, strict=True):
             (_draw_curves if is_curve else _draw_dots)(axes, table.rows, columns)
-            axes.legend(frameon=False, fontsize="small", ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
+            above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": _beside(columns)}
+            axes.legend(frameon=False, fontsize="small", **above)
 
     return draw(path, table.title, size, paint)
+
+
+def _beside(columns: Sequence[str]) -> int:
+    """How many names of columns the legend above a panel has room for side by side."""
+    longest = max(len(column_name(column)) for column in columns)
+    return min(4, max(1, int(PANEL / (0.5 + 0.08 * longest))))
 
 
 def _draw_curves(axes: Any, rows: Sequence[TableRow], columns: Sequence[str]) -> None:

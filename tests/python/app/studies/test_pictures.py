@@ -184,3 +184,31 @@ def test_names_in_pictures_are_no_formulas(tmp_path):
         path = plot_table(Table(name, ["mrr"], rows, name, scale_of=scale_of), tmp_path / f"{place}.svg")
         texts = [element.text for element in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
         assert texts.count(name) == 2  # title and tick
+
+
+@pytest.mark.parametrize("scale_of", ["", "loss.alpha"], ids=["dots", "curves"])
+def test_names_of_columns_stay_in_the_picture(scale_of, monkeypatch):
+    from matplotlib.figure import Figure
+
+    from notellm.app.studies import plot
+
+    columns = [
+        f"{part}{name}" for part in ("", "macro.") for name in ("recall@10", "recall@100", "log_score")
+    ]
+    rows = [
+        TableRow(name, 2, "", {column: Score(50.0, 1.0) for column in columns}, {}, {})
+        for name in ("one", "two")
+    ]
+    drawn = []
+    monkeypatch.setattr(plot, "draw", lambda *picture: drawn.append(picture))
+    plot_table(Table("T", columns, rows, "one", scale_of=scale_of), "table.svg")
+    ((_, title, size, paint),) = drawn
+    figure = Figure(figsize=size, layout="constrained")
+    paint(figure)
+    figure.suptitle(title)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    legend = axes.get_legend().get_window_extent()
+    assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+    assert figure.bbox.y0 <= legend.y0 < legend.y1 <= figure.bbox.y1
+    assert axes.bbox.height > 0.3 * figure.bbox.height
