@@ -58,6 +58,12 @@ class LedgerRecords:
         return sum(len({e["commit"] for e in of}) < len(of) for of in self._repeats)
 
     @property
+    def repeated_exactly(self) -> int:
+        """Those of them of which all entries are of one commit, with the same metrics and vectors, bit for bit."""
+        made = [[(e["commit"], e["metrics"], e["queries"], e["embeddings"]) for e in of] for of in self._repeats]
+        return sum(all(one == of[0] for one in of) for of in made)
+
+    @property
     def repeated_rows(self) -> list[str]:
         """Their rows."""
         return sorted({of[0]["row"] for of in self._repeats})

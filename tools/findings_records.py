@@ -172,6 +172,11 @@ class StudyRecords:
         """How many queries each seed has: a split of its own gives it queries of its own."""
         return [len(_values_of(run, "mrr").values) for run in self._done(row)]
 
+    def largest_target(self, row: str) -> list[Percent]:
+        """The share of each seed's queries that have the most frequent target."""
+        labels = [_values_of(run, "mrr").labels for run in self._done(row)]
+        return [Percent(100 * np.unique(of, return_counts=True)[1].max() / len(of)) for of in labels]
+
     @property
     def knows_targets(self) -> bool:
         """Whether all files of ranks say which queries share targets."""

@@ -345,13 +345,37 @@ def test_only_paragraphs_are_filled(findings, records):
     assert "| " + "b" * 130 + " |\n\nC:\n```\nx\n\ny   z\n```\nD" in found
 
 
+def write_ledger(folder, *lines):
+    config = {"evaluation": {"systems": ["trained"]}}
+    with (folder / "ledger.jsonl").open("a") as file:
+        for line in lines:
+            file.write(json.dumps({"status": "done", "config": config} | line) + "\n")
+
+
 def test_a_ledger_names_the_machines_that_trained(findings, tmp_path):
-    ledger = findings.Records().ledger(str(tmp_path))
-    assert ledger.machines == []
-    entries = [("a", "trained", "Laptop"), ("b", "trained", ""), ("c", "tfidf_full", "Other")]
-    for key, system, machine in entries:
-        config = {"evaluation": {"systems": [system]}}
-        line = {"key": key, "status": "done", "machine": machine, "config": config}
-        with (tmp_path / "ledger.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+    assert findings.Records().ledger(str(tmp_path)).machines == []
+    lexical = {"evaluation": {"systems": ["tfidf_full"]}}
+    write_ledger(
+        tmp_path,
+        {"key": "a", "machine": "Laptop"},
+        {"key": "b"},
+        {"key": "c", "machine": "Other", "config": lexical},
+    )
     assert findings.Records().ledger(str(tmp_path)).machines == ["Laptop"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "exactly"),
+    [
+        ({}, 1),
+        ({"metrics": {"mrr": 0.5000000000000001}}, 0),
+        ({"embeddings": {"trained": "2"}}, 0),
+        ({"commit": "later"}, 0),
+    ],
+    ids=["equal", "metrics", "vectors", "code"],
+)
+def test_a_ledger_knows_runs_that_were_repeated_bit_for_bit(changed, exactly, findings, tmp_path):
+    run = {"key": "a", "commit": "now", "metrics": {"mrr": 0.5}, "embeddings": {"trained": "1"}}
+    write_ledger(tmp_path, run, {"key": "b", "commit": "now"}, run | changed)
+    found = findings.Records().ledger(str(tmp_path))
+    assert (found.repeated, found.repeated_exactly) == (1, exactly)
