@@ -97,12 +97,14 @@ class StudyRecords:
     def is_run(self) -> bool:
         """Whether rows have been run that answer its question: one that is trained, and the one it is compared with.
 
-        Rows that are not trained, and single ones that are, may have been run by another study.
+        Either must be the study's own work, since another study may have run some of its rows; or all that are trained
+        are there.
         """
-        others = [
-            row.key for row in self._study.rows if row.system in TRAINED and row.key != self._study.against
-        ]
-        return self._study.against in self.rows and not set(others).isdisjoint(self.rows)
+        trained = [row.key for row in self._study.rows if row.system in TRAINED]
+        others = [key for key in trained if key != self._study.against and key in self.rows]
+        by = {run.entry.get("study") for key in others for run in self._done(key)}  # type: ignore[union-attr]
+        is_own = self._study.name in by or set(trained) <= set(self.rows)
+        return self._study.against in self.rows and bool(others) and is_own
 
     @property
     def comparisons(self) -> int:

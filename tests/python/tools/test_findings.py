@@ -19,7 +19,9 @@ DECLARED = {
         "0, 20, 40, 60, 80, 100",
         "0.01",
         "0.5",
+        "1 - ln(rank) / ln(pool)",
         "100",
+        "12",  # the release of Debian
         "257,937",
         "40",
         "7B",
@@ -106,7 +108,7 @@ def test_documents_and_tables_are_what_the_records_give(documents):
     found = [path for kind in ("md", "csv") for path in ROOT.glob(f"experiments/results/**/*.{kind}")]
     tables = {str(path.relative_to(ROOT)) for path in found}
     assert names == {"README.md", "experiments/README.md"} | tables
-    assert len(tables) == 16
+    assert len(tables) == 22
     differ = [name for name, old, new in documents if old != new]
     assert differ == [], "try `python tools/findings.py --write` and read what has changed"
 
@@ -264,9 +266,15 @@ def test_a_study_without_a_ledger_may_wait(findings, records, copied):
 def append_run(study, row, **entry):
     """A line in the ledger of a study's folder, as the run of a row leaves it."""
     cell = next(cell for cell in study.cells if cell.row.key == row)
-    study.ledger.append(
-        {"key": cell.key, "row": row, "status": "done", "finished": "2026", "seconds": 1} | entry
-    )
+    done = {
+        "key": cell.key,
+        "study": study.name,
+        "row": row,
+        "status": "done",
+        "finished": "2026",
+        "seconds": 1,
+    }
+    study.ledger.append(done | entry)
 
 
 def test_a_study_waits_though_its_folder_has_runs_of_another(findings, records, copied):
@@ -294,8 +302,9 @@ def test_a_study_waits_though_its_folder_has_runs_of_another(findings, records, 
         ({"scaling": ["base", "layers_5"]}, "They have not been run yet."),
         ({"powered_csft": ["popularity", "alpha_0"]}, "They have not been run yet."),
         ({"powered_csft": ["alpha_0", "notellm"]}, "powered_prompts, powered_sentence_bert,"),
+        ({"powered_sentence_bert": ["sentence_bert", "notellm"]}, "powered_pool, levers have not"),
     ],
-    ids=["nothing", "one of them", "another", "no comparison", "a row of others, too"],
+    ids=["nothing", "one of them", "another", "no comparison", "a row of others, too", "rows of others"],
 )
 def test_the_readme_says_which_studies_of_powered_have_been_run(ran, said, findings, records, copied):
     from notellm.app.studies import load_study
