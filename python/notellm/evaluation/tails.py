@@ -37,7 +37,7 @@ def upper_tail(distance: float, variance: Variance) -> float:
         freedom = variance.seed_freedom if alone == 0 else variance.targets - 1
         return float(student.above(distance / parts[alone], freedom))
     rest = student.above((distance - parts[0] * _GRID) / parts[1], variance.targets - 1)
-    return float(_weights(variance.seed_freedom) @ rest)
+    return min(1.0, float(_weights(variance.seed_freedom) @ rest))  # the sum may be rounded to above 1
 
 
 def critical(chance: float, variance: Variance) -> float:

@@ -136,6 +136,14 @@ def test_tails_are_those_of_two_variables_of_student_s():
         assert upper_tail(1.1, alone) == pytest.approx(stats.t.sf(1.1 / np.sqrt(0.3), freedom))
 
 
+def test_a_chance_is_never_above_one_however_it_is_rounded():
+    freedoms = np.linspace(1.1, 40, 200)
+    chances = [
+        upper_tail(-1e6, Variance(0.3, 0.5, 0.01, 3, 60, seed_freedom=freedom)) for freedom in freedoms
+    ]
+    assert max(chances) == 1.0
+
+
 def test_a_large_table_decides_what_is_clear():
     """However many comparisons it has: no number of resamples limits what can be told."""
     noise = np.random.default_rng(1).normal(size=900)
