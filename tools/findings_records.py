@@ -97,8 +97,8 @@ class StudyRecords:
     def is_run(self) -> bool:
         """Whether rows have been run that answer its question: one that is trained, and the one it is compared with.
 
-        Either must be the study's own work, since another study may have run some of its rows; or all that are trained
-        are there.
+        The former must be the study's own work, since another study may have run some of its rows; or all that are
+        trained are there.
         """
         trained = [row.key for row in self._study.rows if row.system in TRAINED]
         others = [key for key in trained if key != self._study.against and key in self.rows]

@@ -135,9 +135,8 @@ class _Sweeper:
     def _run_recorded(self, study: Study, cell: Cell, before: Entry | None) -> Entry:
         with SWEEP_TIME.clocked(cell.folder):
             found = self._run(study, cell, before)
-        entry = _entry(
-            study, cell, **found, seconds=round(SWEEP_TIME.of(cell.folder), 3)
-        )  # on a fast machine no 0
+        seconds = round(SWEEP_TIME.of(cell.folder), 3)  # of a quick cell no 0
+        entry = _entry(study, cell, **found, seconds=seconds)
         study.ledger.append(entry)
         if entry["status"] == "done":
             _settle_models(study, cell, keep=self.keep_models)
