@@ -13,6 +13,7 @@ for example:
   notellm sweep experiment=table6 scale=smoke
   notellm sweep experiment=table4 scale=laptop train.max_steps=120 --seeds 0 1 2
   notellm sweep experiment=powered_csft scale=powered --hours 8
+  notellm sweep experiment=levers scale=powered --rows base steps_240 --seeds 0
 """
 
 import argparse
@@ -30,6 +31,7 @@ __all__ = ["add_arguments", "add_study_arguments", "read_study", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     add_study_arguments(parser)
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows, with their searches")
     parser.add_argument("--keep-models", action="store_true", help="leave trained models in the run folders")
     parser.add_argument(
         "--again", nargs="+", default=[], metavar="ROW", help="run these rows anew, with their searches"
@@ -95,31 +97,43 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the missing cells, or lists them; the code is 1 if a cell failed."""
     from notellm.app.studies.budget import Budget
     from notellm.app.studies.sweep import is_fault, sweep
-    from notellm.errors import ConfigError
 
     study = read_study(arguments)
     rows = [row.key for row in study.rows]
-    for key in arguments.again:
-        if key not in rows:
-            raise ConfigError(f"sweep: --again must name rows, of {', '.join(rows)}, but names {key}")
+    _check_rows("--rows", arguments.rows or [], rows)
+    _check_rows("--again", arguments.again, arguments.rows or rows)
     if arguments.dry_run:
-        _show_plan(study, arguments.again)
+        _show_plan(study, arguments.rows, arguments.again)
         return 0
     prepare_process(study.cells[0].config)
     for config in {cell.config.dtype: cell.config for cell in study.cells}.values():
         remark_on_dtype(config)
     budget = Budget(arguments.hours)
-    new = sweep(study, keep_models=arguments.keep_models, again=arguments.again, budget=budget)
+    new = sweep(
+        study,
+        rows=arguments.rows,
+        keep_models=arguments.keep_models,
+        again=arguments.again,
+        budget=budget,
+    )
     return int(any(map(is_fault, new)))
 
 
-def _show_plan(study: "Study", again: list[str]) -> None:
+def _check_rows(option: str, named: list[str], rows: list[str]) -> None:
+    from notellm.errors import ConfigError
+
+    for key in named:
+        if key not in rows:
+            raise ConfigError(f"sweep: {option} must name rows, of {', '.join(rows)}, but names {key}")
+
+
+def _show_plan(study: "Study", rows: list[str] | None, again: list[str]) -> None:
     """Prints what would be run."""
     from notellm.app.studies.sweep import name_of, plan
 
     sizes = f"{len(study.rows)} rows, {len(study.seeds)} seeds"
     print(f"{study.title}, scale {study.scale}, {' and '.join(study.dtypes)}: {sizes}")
-    planned = plan(study, again=again)
+    planned = plan(study, rows=rows, again=again)
     for cell, said, seconds in planned:
         state = said or ("to run" if seconds is None else f"to run, about {seconds / 60:.1f} min")
         print(f"  {name_of(cell)}: {state}  ({' '.join(cell.row.overrides) or 'as it is'})")

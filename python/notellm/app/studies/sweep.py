@@ -41,6 +41,7 @@ Say = Callable[[str], None]
 def sweep(
     study: Study,
     *,
+    rows: Collection[str] | None = None,
     keep_models: bool = False,
     again: Collection[str] = (),
     say: Say = print,
@@ -53,6 +54,7 @@ def sweep(
 
     Args:
         study: From `load_study`, which has checked every configuration.
+        rows: Keys of the rows to run, with their searches; None: all.
         keep_models: Whether trained models are kept in the run folders; even a small one takes half a GB.
         again: Keys of rows to run again, with their searches, although they are finished.
         say: Called with messages, line by line.
@@ -64,9 +66,9 @@ def sweep(
     sweeper = _Sweeper(Datasets(), keep_models, frozenset(again), say, budget or Budget())
     sweeper.budget.learn(study)
     try:
-        searched = sweeper.run(study, study.search_cells)
+        searched = sweeper.run(study, _cells_of(study, study.search_cells, rows))
         study = study.settled()
-        return searched + sweeper.run(study, study.cells)
+        return searched + sweeper.run(study, _cells_of(study, study.cells, rows))
     finally:
         names = {name for cell in study.cells for name in cell.config.train.loggers}
         end_parent(sorted(names), _parent_of(study))
@@ -75,6 +77,10 @@ def sweep(
 def is_fault(entry: Entry) -> bool:
     """Whether an entry of a sweep is a failure; a diverged value of a search is not."""
     return bool(entry["status"] == "failed" and not (entry["searched"] and has_diverged(entry)))
+
+
+def _cells_of(study: Study, cells: Sequence[Cell], rows: Collection[str] | None) -> list[Cell]:
+    return [cell for cell in cells if rows is None or not study.rows_of(cell).isdisjoint(rows)]
 
 
 @dataclass(frozen=True)
@@ -217,19 +223,21 @@ class Planned(NamedTuple):
     seconds: float | None
 
 
-def plan(study: Study, *, again: Collection[str] = ()) -> list[Planned]:
+def plan(
+    study: Study, *, rows: Collection[str] | None = None, again: Collection[str] = ()
+) -> list[Planned]:
     """The runs of a study, those of searches first, each once, whichever rows show it.
 
     Whether the data are still the same is checked only by `sweep`.
 
     Args:
         study: The study.
-        again: As in `sweep`.
+        rows, again: As in `sweep`.
     """
     newest, budget = study.ledger.newest(), Budget()
     budget.learn(study)
     planned: dict[str, Planned] = {}
-    for cell in [*study.search_cells, *study.cells]:
+    for cell in _cells_of(study, [*study.search_cells, *study.cells], rows):
         said = _said_before(study, cell, newest.get(cell.key), again)
         if cell.key not in planned or (planned[cell.key].said and not said):  # that row is run again
             planned[cell.key] = Planned(cell, said, None if said else budget.expected(cell))

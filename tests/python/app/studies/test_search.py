@@ -214,6 +214,7 @@ def test_a_search_of_several_rows_is_run_again_with_each_of_them(place, free, tm
         ]
 
     assert [to_run(row) for row in rows] == [["train.lr=0.0001", "train.lr=0.001"]] * 3
+    assert all(len([p for p in plan(study, rows=[row]) if p.cell.searched]) == 2 for row in rows)
     said = []
     sweep(study, say=said.append, again=["whole"])
     assert not [line for line in said if "done before" in line]

@@ -268,6 +268,23 @@ def test_rows_can_be_run_again(place, overrides, tmp_path, capsys):
     assert "--again must name rows, of words, other, but names nobody" in capsys.readouterr().err
 
 
+def test_some_rows_alone_can_be_run(place, overrides, tmp_path, capsys):
+    node = {"rows": {"words": {"system": "tfidf_full"}, "other": {"system": "bm25"}}}
+    write_study(f"# @package _global_\nstudy: {json.dumps(node)}\n", "some")
+    command = ["sweep", "some", "scale=smoke", *overrides, "--folder", str(tmp_path)]
+    assert main([*command, "--rows", "other", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "other, seed 0: to run" in shown
+    assert "words, seed" not in shown
+    assert main([*command, "--rows", "other"]) == 0
+    ledger = Ledger(tmp_path / "smoke" / "ledger.jsonl")
+    assert [entry["row"] for entry in ledger.entries()] == ["other"]
+    assert main([*command, "--rows", "nobody"]) == 2
+    assert "--rows must name rows, of words, other, but names nobody" in capsys.readouterr().err
+    assert main([*command, "--rows", "other", "--again", "words"]) == 2
+    assert "--again must name rows, of other, but names words" in capsys.readouterr().err
+
+
 def test_another_backbone_in_the_same_folder_is_other_data(tmp_path):
 
     (tmp_path / "config.json").write_text("{}")
