@@ -28,6 +28,7 @@ CELLS = {
     "powered_alpha": 3 * 12,
     "powered_amazon": 6 * 25,
     "powered_pool": 6 * 3,
+    "powered_rate": 4 * 3,
     "levers": 14 * 2,
 }
 OUTCOMES = {
@@ -54,8 +55,8 @@ def test_every_row_has_a_cell_for_each_seed_with_a_split_of_its_own(powered):
             config = cell.config
             assert config.data.split_seed == config.seed == cell.seed
             assert (config.dtype, config.data.queries, config.data.pool) == ("bf16", 0, 0)
-            is_other = cell.row.system == "sentence_bert"
-            assert config.train.lr == (6e-5 if is_other else 2e-4)
+            is_low = cell.row.system == "sentence_bert" or cell.row.key.startswith("low_")
+            assert config.train.lr == (6e-5 if is_low else 2e-4)
 
 
 def test_what_studies_share_is_run_once(powered):
@@ -69,12 +70,13 @@ def test_what_studies_share_is_run_once(powered):
         ("powered_prompts", "notellm", 0),
         ("powered_sentence_bert", "notellm", 0),
         ("powered_alpha", "alpha_0.01", 0),
+        ("powered_rate", "notellm", 0),
         ("levers", "base", 0),
     }
     shared = [of for of in owners.values() if len(of) > 1]
-    # random order, popularity and NoteLLM with twelve seeds; TF-IDF and SentenceBERT of the levers
-    assert len(shared) == 3 * 12 + 2 * 2
-    assert len(owners) == 446
+    # random order, popularity and NoteLLM with twelve seeds; alpha = 0 of the rates; TF-IDF and SentenceBERT of the levers
+    assert len(shared) == 3 * 12 + 3 + 2 * 2
+    assert len(owners) == 452
     assert {cell.config.data.pool_notes for cell in powered["powered_pool"].cells} == {"all"}
     assert len({cell.catalogue for cell in powered["powered_csft"].cells}) == 1
     sources = {cell.sources for name in ("powered_csft", "powered_r") for cell in powered[name].cells}
