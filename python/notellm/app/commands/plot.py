@@ -1,6 +1,8 @@
 """Draws a study: how retrieval and generation move along its rows, or what its runs say of single queries.
 
 --kind table      the table's columns: curves over alpha or r, otherwise dots, a line for each row
+--kind differences
+                  how far each row is from the one it is compared with (--against), with intervals and verdicts
 --kind recall     Recall@K over K
 --kind exposure   Recall@K (--k) by tenths of the queries, by their target's exposure
 --kind time       Recall@K (--k) over the minutes that a row's training took
@@ -22,7 +24,7 @@ from notellm.app.commands.sweep import add_study_arguments, read_study
 
 __all__ = ["add_arguments", "run"]
 
-KINDS = ("table", "recall", "exposure", "time", "map")
+KINDS = ("table", "differences", "recall", "exposure", "time", "map")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,16 +33,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=KINDS, default="table")
     parser.add_argument("--k", type=int, help="exposure, time: the cut-off; default: 10")
     parser.add_argument("--row", metavar="ROW", help="map: whose embeddings; default: the last row's")
+    parser.add_argument(
+        "--against", metavar="ROW", help="differences: compare with this row instead of the study's own"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the picture goes")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Draws the picture."""
-    from notellm.app.studies import make_table, plot_exposure, plot_map, plot_recall, plot_table, plot_time
+    from notellm.app.studies import (
+        make_table,
+        plot_differences,
+        plot_exposure,
+        plot_map,
+        plot_recall,
+        plot_table,
+        plot_time,
+    )
     from notellm.errors import ConfigError
     from notellm.io.outputs import check_output
 
-    for name, kinds in (("k", ("exposure", "time")), ("row", ("map",))):
+    for name, kinds in (
+        ("k", ("exposure", "time")),
+        ("row", ("map",)),
+        ("against", ("differences",)),
+    ):
         if getattr(arguments, name) is not None and arguments.kind not in kinds:
             wanted = " or ".join(kinds)
             raise ConfigError(f"--{name}: must come with --kind {wanted}, but the kind is {arguments.kind}")
@@ -50,6 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
         match arguments.kind:
             case "table":
                 plot_table(make_table(study), path)
+            case "differences":
+                plot_differences(make_table(study, against=arguments.against), path)
             case "recall":
                 plot_recall(study, path)
             case "exposure":

@@ -2,10 +2,11 @@
 
 In the order of the work: `ledger` (what has been run), `search` (how an option is chosen), `study` (what to run),
 `loading` (from a file or plain data, checked), `sweep` (runs what is missing), `differences` (tests), `table`, `power`,
-`plot` and `embedding_map` (the results).
+`plot`, `difference_plot` and `embedding_map` (the results).
 """
 
 from notellm.app.studies.cell import Cell
+from notellm.app.studies.difference_plot import plot_differences
 from notellm.app.studies.embedding_map import plot_map
 from notellm.app.studies.ledger import Ledger
 from notellm.app.studies.loading import load_study, make_study
@@ -25,6 +26,7 @@ __all__ = [
     "make_power",
     "make_study",
     "make_table",
+    "plot_differences",
     "plot_exposure",
     "plot_map",
     "plot_recall",

@@ -223,9 +223,7 @@ class Planned(NamedTuple):
     seconds: float | None
 
 
-def plan(
-    study: Study, *, rows: Collection[str] | None = None, again: Collection[str] = ()
-) -> list[Planned]:
+def plan(study: Study, *, rows: Collection[str] | None = None, again: Collection[str] = ()) -> list[Planned]:
     """The runs of a study, those of searches first, each once, whichever rows show it.
 
     Whether the data are still the same is checked only by `sweep`.

@@ -13,13 +13,19 @@ from notellm.app.studies.table import Score, TableRow, column_name
 def test_pictures_of_single_queries(swept, place, overrides, capsys):
     study, entries, _ = swept
     command = ["experiment=small", "scale=smoke", *overrides]
-    for kind, more in (("recall", []), ("exposure", ["--k", "1"]), ("map", ["--row", "gcl"])):
+    shown = {
+        "recall": ([], ["TF-IDF", "Both losses", "gcl"]),
+        "exposure": (["--k", "1"], ["TF-IDF", "Both losses", "gcl"]),
+        "map": (["--row", "gcl"], ["gcl"]),
+        "differences": (["--against", "gcl"], ["TF-IDF", "Both losses", "row minus gcl"]),
+    }
+    for kind, (more, names) in shown.items():
         files = [place / f"{kind}{i}.svg" for i in (1, 2)]
         for file in files:
             assert main(["plot", *command, "--kind", kind, *more, "--output", str(file)]) == 0
         first, second = (file.read_text() for file in files)
         assert first == second
-        assert all(name in first for name in (["gcl"] if kind == "map" else ["TF-IDF", "Both losses", "gcl"]))
+        assert all(name in first for name in names)
         assert "Diverges" not in first
     capsys.readouterr()
     refused = {
@@ -29,9 +35,13 @@ def test_pictures_of_single_queries(swept, place, overrides, capsys):
     for message, more in refused.items():
         assert main(["plot", *command, "--kind", "map", *more, "--output", "map.svg"]) == 2
         assert message in capsys.readouterr().err
+    assert main(["plot", *command, "--kind", "recall", "--against", "gcl", "--output", "no.svg"]) == 2
+    assert "--against: must come with --kind differences, but the kind is recall" in capsys.readouterr().err
     nothing = ["experiment=small", "scale=laptop", *overrides, "--output", "nothing.svg"]
     assert main(["plot", *nothing, "--kind", "recall"]) == 2
     assert "a finished run with its ranks, but there is none" in capsys.readouterr().err
+    assert main(["plot", *nothing, "--kind", "differences"]) == 2
+    assert "two rows with runs on the same queries, but there are none" in capsys.readouterr().err
 
 
 def test_curves_show_what_was_measured(swept, place, monkeypatch):
@@ -111,6 +121,55 @@ def test_time_is_that_of_training_and_what_is_not_trained_is_a_line(swept, monke
     monkeypatch.setattr(study.ledger, "entries", lambda: older)
     with pytest.raises(ValueError, match="must say how long they trained, but row joint has an older one"):
         plot.plot_time(study, "time.svg")
+
+
+def test_differences_are_drawn_with_interval_and_verdict(monkeypatch):
+    from matplotlib.colors import to_hex
+    from matplotlib.figure import Figure
+
+    from notellm.app.studies import difference_plot
+    from notellm.evaluation import Comparison, Verdict
+    from notellm.metrics import Interval
+
+    def found(verdict, *interval):
+        return Comparison(Interval(*interval), 0.01, 0.01, 1.0, verdict)
+
+    higher, undecided = found(Verdict.HIGHER, 4, 2, 6), found(Verdict.UNDECIDED, -0.2, -0.8, 0.4)
+    rows = [
+        TableRow("base", 2, "", {}, {"mrr": None}, {}),
+        TableRow("both", 2, "", {}, {"mrr": higher, "recall@10": undecided}, {}),
+        TableRow("one", 2, "", {}, {"mrr": undecided, "recall@10": None}, {}),
+        TableRow("not run", 0, "", {}, {}, {}),
+    ]
+    drawn = []
+    monkeypatch.setattr(difference_plot, "draw", lambda *picture: drawn.append(picture))
+    table = Table("T", ["mrr", "recall@10", "accuracy"], rows, "base", margin=0.7)
+    difference_plot.plot_differences(table, "d.svg")
+    ((_, title, _, paint),) = drawn
+    assert title == "T\nrow minus base, in points"
+    figure = Figure()
+    paint(figure)
+    figure.draw_without_rendering()
+    mrr, recall = figure.axes
+    assert [axes.get_title() for axes in (mrr, recall)] == [column_name("mrr"), column_name("recall@10")]
+    for axes, expected in ((mrr, {0: higher, 1: undecided}), (recall, {0: undecided})):
+        lines = axes.lines[1:]  # the first is that of no difference
+        bars, points = lines[::2], lines[1::2]
+        assert {bar.get_ydata()[0]: list(bar.get_xdata()) for bar in bars} == {
+            place: [of.difference.low, of.difference.high] for place, of in expected.items()
+        }
+        assert {p.get_ydata()[0]: p.get_xdata()[0] for p in points} == {
+            place: of.difference.value for place, of in expected.items()
+        }
+        assert [p.get_label() for p in points] == [of.verdict.value for of in expected.values()]
+        band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+        assert (band.x0, band.x1) == pytest.approx((-0.7, 0.7))
+    assert [label.get_text() for label in mrr.get_yticklabels()] == ["both", "one"]
+    keys = {
+        of.get_text(): to_hex(line.get_color())
+        for of, line in zip(figure.legends[0].get_texts(), figure.legends[0].legend_handles, strict=True)
+    }
+    assert to_hex(mrr.lines[2].get_color()) == keys["higher"] != keys["undecided"]
 
 
 def test_a_baseline_is_no_point_of_a_scale(tmp_path):
