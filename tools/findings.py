@@ -1,7 +1,7 @@
 """Writes what documents say of the studies from their records, by templates, or shows where the two differ.
 
 python tools/findings.py             # compares; status 1, with the differences, if a document is not what records give
-python tools/findings.py --write     # writes the documents, and the studies' tables
+python tools/findings.py --write     # writes the documents, and the studies' tables and pictures
 python tools/findings.py --literals  # lists the numbers that no record gives, with their reasons
 """
 
@@ -152,7 +152,7 @@ def _filled(lines: list[str]) -> list[str]:
 def main() -> None:
     """Compares, writes or lists."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write the documents")
+    parser.add_argument("--write", action="store_true", help="write documents, tables and pictures")
     parser.add_argument("--literals", action="store_true", help="list numbers that no record gives")
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of README.md and experiments")
     options = parser.parse_args()
@@ -162,15 +162,23 @@ def main() -> None:
             for number, reason in declared_numbers(ENVIRONMENT, Path(path).read_text(encoding="utf-8")):
                 print(f"{path}: {number}: {reason}")
         return
-    differ = False
+    differ, records = False, Records()
     try:
-        for name, old, new in documents(Records()):
+        for name, old, new in documents(records):
             differ |= old != new
             if options.write:
                 Path(name).write_text(new, encoding="utf-8")
             else:
                 shown = difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, "records")
                 sys.stdout.writelines(shown)
+        for picture in records.pictures():
+            if picture.is_current:
+                continue
+            differ = True
+            if options.write:
+                picture.write()
+            else:
+                print(f"{picture.path}: must be drawn of what the records are now, but is not; try --write")
     except ValueError as error:
         sys.exit(str(error))
     sys.exit(differ and not options.write)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from findings_ledger import LedgerRecords, Percent
+from findings_pictures import Picture
 
 from notellm.app.numbers import signed_points
 from notellm.app.studies import Ledger, Study, Table, load_study, make_table
@@ -78,6 +79,7 @@ class StudyRecords:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._tables: dict[str, Table] = {}
+        self.pictures: dict[str, Picture] = {}
 
     @cached_property
     def _runs(self) -> Mapping[str, Sequence[Run]]:
@@ -224,6 +226,11 @@ class StudyRecords:
         found = compare(list(resampled.values()), margin=MARGIN, unit=POINTS, systems=systems)
         return {key: Difference(key[0], one) for key, one in zip(resampled, found, strict=True)}
 
+    def picture(self, kind: str) -> str:
+        """Where its picture of a kind is, as seen from the folder ``experiments``; it must be of these records."""
+        self.pictures[kind] = Picture.of(self._study, kind, self._runs)
+        return str(self.pictures[kind].path.relative_to("experiments"))
+
     def table_files(self) -> Iterator[tuple[Path, str]]:
         """The files of the study's table, and what they must hold: in Markdown, and as CSV."""
         table, path = self._table(self._study.against), self._study.ledger.path
@@ -301,6 +308,10 @@ class Records:
     def whole_studies(self) -> list[StudyRecords]:
         """Those that have been asked for with all their seeds, and have been run: their tables are files."""
         return [found for (*_, seeds), found in self._found.items() if seeds is None and found.is_run]
+
+    def pictures(self) -> list[Picture]:
+        """Those that have been asked for."""
+        return [picture for found in self._found.values() for picture in found.pictures.values()]
 
     def ledger(self, folder: str) -> LedgerRecords:
         """The ledger of a folder."""

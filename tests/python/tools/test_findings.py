@@ -97,10 +97,17 @@ def page(findings, records):
 
 
 @pytest.fixture(scope="module")
-def documents(findings, loaded):
+def found(findings, loaded):
+    """Documents and tables of the repository, and the pictures that they show."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        return list(findings.documents(findings.Records(loaded)))
+        records = findings.Records(loaded)
+        return list(findings.documents(records)), records.pictures()
+
+
+@pytest.fixture(scope="module")
+def documents(found):
+    return found[0]
 
 
 def test_documents_and_tables_are_what_the_records_give(documents):
@@ -111,6 +118,44 @@ def test_documents_and_tables_are_what_the_records_give(documents):
     assert len(tables) == 22
     differ = [name for name, old, new in documents if old != new]
     assert differ == [], "try `python tools/findings.py --write` and read what has changed"
+
+
+def test_pictures_are_drawn_of_the_records(found, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    current = {str(picture.path): picture.is_current for picture in found[1]}
+    assert all(current.values()), "try `python tools/findings.py --write` and look at what has changed"
+    drawn = {str(path.relative_to(ROOT)) for path in ROOT.glob("experiments/results/**/*.svg")}
+    assert drawn - current.keys() == {"experiments/results/laptop/table2_map.svg"}  # of vectors, which are not kept
+
+
+def test_a_picture_of_other_records_is_found(findings, copied, monkeypatch, capsys):
+    Path("page.md.j2").write_text('[alpha]({{ study("table6").picture("table") }})\n')
+    picture = Path("experiments/results/laptop/table6.svg")
+
+    def call(*options):
+        monkeypatch.setattr(sys, "argv", ["findings.py", "--root", str(copied), *options])
+        with pytest.raises(SystemExit) as ended:
+            findings.main()
+        return ended.value.code, capsys.readouterr().out
+
+    assert call("--write") == (False, "")
+    assert "(results/laptop/table6.svg)" in Path("page.md").read_text()
+    before = picture.read_text()
+    lines = entries()
+    for entry in lines:
+        if entry["row"] == "alpha_10":
+            entry["metrics"]["accuracy"] /= 2
+    LEDGER.write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+    code, said = call()
+    assert code
+    assert f"{picture}: must be drawn of what the records are now, but is not; try --write" in said
+    assert call("--write") == (False, "")
+    assert picture.read_text() != before
+    assert call() == (False, "")
+    picture.unlink()
+    assert call()[0]
+    Path("page.md.j2").write_text('[alpha]({{ study("table6").picture("film") }})\n')
+    assert "pictures are of table, differences, recall, exposure, time, but film is wanted" in call()[0]
 
 
 def test_a_number_of_the_readme_that_was_changed_is_found(findings, documents, tmp_path, monkeypatch, capsys):
