@@ -37,11 +37,12 @@ class Comparison:
     """One system minus another, in the metric's unit.
 
     Attributes:
-        difference: With its 95 % interval, which no other comparison changes.
+        difference: With its 95 % interval, as far as systems can differ; no other comparison changes it.
         p: Chance of a difference at least as large, if there is none; corrected for the other comparisons by Holm.
         p_apart: Chance of a difference so near to 0, if the true one is outside of the margin (the larger of two
             one-sided tests); corrected likewise.
-        smallest: The smallest true difference that had a chance of 80 % to be called higher or lower.
+        smallest: The smallest true difference that had a chance of 80 % to be called higher or lower; infinite if that
+            is more than systems can differ.
         verdict: In one word.
     """
 
@@ -93,14 +94,18 @@ def compare(
     near = holm([_chance_of_more(of, margin, unit) for of in own])
     return [
         Comparison(
-            difference=of.interval,
+            difference=of.interval.within(-unit, unit),
             p=p,
             p_apart=p_apart,
-            smallest=smallest_seen(of.variance, comparisons=len(resampled), alpha=alpha),
+            smallest=_possible(smallest_seen(of.variance, comparisons=len(resampled), alpha=alpha), unit),
             verdict=_verdict(of.mean, p <= alpha, p_apart <= alpha),
         )
         for of, p, p_apart in zip(own, apart, near, strict=True)
     ]
+
+
+def _possible(difference: float, unit: float) -> float:
+    return difference if difference <= unit else float("inf")
 
 
 def holm(p: npt.ArrayLike) -> list[float]:

@@ -180,6 +180,21 @@ def test_verdicts():
     assert (alone[0], among[0]) == ("higher", "undecided")
 
 
+def test_nothing_is_said_of_differences_that_cannot_be():
+    """Of two seeds that disagree much: systems can differ by one at most, and this they may."""
+    values, targets, seeds = np.tile([0.5, 0.6, 0.5, 0.6], 2), np.tile(np.arange(4), 2), np.repeat([0, 1], 4)
+    values[4:] -= 0.9
+    resampled = resample(values, targets, seeds)
+    assert resampled.interval.low < -1
+    assert resampled.interval.high > 1
+    (found,) = compare([resampled])
+    assert found.difference == (pytest.approx(0.1), -1, 1)
+    assert found.smallest == float("inf")
+    (wide,) = compare([resampled], unit=100)
+    assert wide.difference == resampled.interval
+    assert 1 < wide.smallest < 100
+
+
 def test_one_target_decides_nothing():
     (found,) = compare([resample([0.3, 0.3, 0.2], ["python3"] * 3)])
     assert (found.verdict, found.p, found.smallest) == ("undecided", 1.0, float("inf"))
