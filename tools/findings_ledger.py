@@ -59,10 +59,9 @@ class LedgerRecords:
 
     @property
     def repeated_exactly(self) -> int:
-        """Those of them of which all entries are of one commit, with the same metrics and vectors, bit for bit."""
-        made = [
-            [(e["commit"], e["metrics"], e["queries"], e["embeddings"]) for e in of] for of in self._repeats
-        ]
+        """Those of which all entries are of one commit and kind of machine, with equal metrics and vectors, bit for bit."""
+        same = ("commit", "machine", "metrics", "queries", "embeddings")
+        made = [[[entry[key] for key in same] for entry in of] for of in self._repeats]
         return sum(all(one == of[0] for one in of) for of in made)
 
     @property

@@ -155,6 +155,12 @@ class StudyRecords:
         """How many seeds have been run."""
         return len(self._done(row))
 
+    @property
+    def has_first_seeds(self) -> bool:
+        """Whether each row's seeds are the first ones of the study, so that lists by seed stand side by side."""
+        done = [[run.cell.seed for run in self._done(row)] for row in self.rows]
+        return all(seeds == list(self._study.seeds[: len(seeds)]) for seeds in done)
+
     def difference(self, row: str, column: str, against: str = "") -> Difference:
         """A row minus another: by default minus the one that the study compares with."""
         found = self._row(row, against or self._study.against).comparisons.get(column)

@@ -29,6 +29,7 @@ DECLARED = {
         "257,937",
         "40",
         "7B",
+        "80",  # percent: the chance of what "could be seen"
         "95",
         "billion",
     },
