@@ -48,10 +48,10 @@ class Picture:
         if kind not in KINDS:
             raise ValueError(f"findings: pictures are of {', '.join(KINDS)}, but {kind} is wanted")
         drawn = [
-            (row, [(one.cell.seed, one.entry["metrics"], one.entry["training_seconds"]) for one in of])
-            for row, of in (
-                (row.name, [run for run in runs[row.key] if run.is_done]) for row in study.rows
-            )
+            (row.name, run.cell.seed, run.entry["metrics"], run.entry["training_seconds"])
+            for row in study.rows
+            for run in runs[row.key]
+            if run.entry is not None and run.is_done
         ]
         said = [kind, study.title, study.columns, study.against, drawn]
         return cls(study, kind, Fingerprint(8).add_json(said).name())

@@ -230,7 +230,8 @@ def plan(study: Study, *, rows: Collection[str] | None = None, again: Collection
 
     Args:
         study: The study.
-        rows, again: As in `sweep`.
+        rows: As in `sweep`.
+        again: Likewise.
     """
     newest, budget = study.ledger.newest(), Budget()
     budget.learn(study)

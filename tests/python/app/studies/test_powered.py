@@ -74,7 +74,7 @@ def test_what_studies_share_is_run_once(powered):
         ("levers", "base", 0),
     }
     shared = [of for of in owners.values() if len(of) > 1]
-    # random order, popularity and NoteLLM with twelve seeds; alpha = 0 of the rates; TF-IDF and SentenceBERT of the levers
+    # random order, popularity and NoteLLM with twelve seeds; alpha = 0 of the rates; TF-IDF, SentenceBERT of levers
     assert len(shared) == 3 * 12 + 3 + 2 * 2
     assert len(owners) == 452
     assert {cell.config.data.pool_notes for cell in powered["powered_pool"].cells} == {"all"}
