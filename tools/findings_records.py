@@ -197,6 +197,10 @@ class StudyRecords:
         """The value of an option, which all runs must share."""
         return _shared(key, self._configs())
 
+    def option_of(self, row: str, key: str) -> str:
+        """The number that an option has in the runs of a row."""
+        return f"{_shared(key, [run.cell.config for run in self._done(row)]):g}"
+
     def searched(self, row: str, key: str) -> Any:
         """The value of an option in the runs of a row's search."""
         return _shared(key, [cell.config for cell in self._study.searches[row].cells])
