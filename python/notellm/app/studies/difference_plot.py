@@ -54,10 +54,10 @@ def plot_differences(table: Table, path: str | Path) -> Path:
     size = (max(names + 2.4 * beside, 7.5), 1.3 + high * (0.6 + 0.24 * len(rows)))
 
     def paint(figure: Any) -> None:
-        panels = figure.subplots(high, beside, squeeze=False, sharex=True, sharey=True).flat
+        panels = list(figure.subplots(high, beside, squeeze=False, sharex=True, sharey=True).flat)
         for axes, column in zip(panels, columns, strict=False):
             _draw(axes, rows, column, table.margin)
-        for axes in list(panels)[len(columns) :]:
+        for axes in panels[len(columns) :]:
             axes.set_visible(False)
         _explain(figure)
 

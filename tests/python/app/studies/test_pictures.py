@@ -172,6 +172,23 @@ def test_differences_are_drawn_with_interval_and_verdict(monkeypatch):
     assert to_hex(mrr.lines[2].get_color()) == keys["higher"] != keys["undecided"]
 
 
+def test_no_empty_panel_of_differences_is_seen(monkeypatch):
+    from matplotlib.figure import Figure
+
+    from notellm.app.studies import difference_plot
+    from notellm.evaluation import Comparison, Verdict
+    from notellm.metrics import Interval
+
+    columns = ["mrr", "recall@1", "recall@10", "accuracy"]
+    found = dict.fromkeys(columns, Comparison(Interval(0, -1, 1), 1.0, 1.0, 1.0, Verdict.UNDECIDED))
+    drawn = []
+    monkeypatch.setattr(difference_plot, "draw", lambda *picture: drawn.append(picture))
+    difference_plot.plot_differences(Table("T", columns, [TableRow("r", 1, "", {}, found, {})], "b"), "d.svg")
+    figure = Figure()
+    drawn[0][-1](figure)
+    assert [axes.get_visible() for axes in figure.axes] == [True] * 4 + [False] * 2
+
+
 def test_a_baseline_is_no_point_of_a_scale(tmp_path):
     rows = {"words": {"system": "bm25"}, **{f"a{a}": {"set": [f"loss.alpha={a}"]} for a in (0, 1)}}
     assert make_table(make_study("m", {"rows": rows}, scale="smoke", folder=tmp_path)).scale_of == ""
