@@ -84,6 +84,16 @@ class Cell:
             left_out += ["train.", "loss.", "lora.", *([] if draws else ["seed"])]
         return json_fingerprint([self.row.system, deciding(self.config, without=left_out)])
 
+    def without(self, option: str) -> str:
+        """A name for what decides the numbers but for one option: equal for cells that differ in nothing else.
+
+        Args:
+            option: Such as ``"train.max_steps"``.
+        """
+        return json_fingerprint(
+            [self.row.measured, deciding(self.config, without=["name", "run_dir", option])]
+        )
+
     @property
     def uses_model(self) -> bool:
         """Whether its row shows the configured backbone, trained or not."""

@@ -47,3 +47,12 @@ def tidy(axes: Any, grid: str = "y") -> None:
     """A grid to read values by (``"x"``, ``"y"`` or ``"both"``), and no frame."""
     axes.grid(axis=grid, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def logarithmic(axes: Any) -> None:
+    """A logarithmic axis from left to right, with labels between the tens where there are few of them, no formulas."""
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))

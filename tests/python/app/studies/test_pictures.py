@@ -46,7 +46,7 @@ def test_pictures_of_single_queries(swept, place, overrides, capsys):
 
 def test_curves_show_what_was_measured(swept, place, monkeypatch):
     """The recall curve goes through the table's numbers; tenths by exposure hold every query once."""
-    from notellm.app.studies import plot
+    from notellm.app.studies import exposure_plot, recall_plot
 
     study, entries, _ = swept
     done = {
@@ -55,9 +55,10 @@ def test_curves_show_what_was_measured(swept, place, monkeypatch):
         if entry["status"] == "done" and entry["seed"] == 0
     }
     drawn = []
-    monkeypatch.setattr(plot, "draw", lambda path, title, size, paint: drawn.append(paint))
-    plot.plot_recall(study, "recall.svg")
-    plot.plot_exposure(study, "exposure.svg", k=1)
+    for module in (recall_plot, exposure_plot):
+        monkeypatch.setattr(module, "draw", lambda path, title, size, paint: drawn.append(paint))
+    recall_plot.plot_recall(study, "recall.svg")
+    exposure_plot.plot_exposure(study, "exposure.svg", k=1)
     from matplotlib.figure import Figure
 
     figures = [Figure(), Figure()]
@@ -82,7 +83,7 @@ def test_curves_show_what_was_measured(swept, place, monkeypatch):
 
 def test_bars_by_exposure_are_of_whole_targets_and_seeds():
     """Ten queries of two targets, one of which both seeds find: more than two targets say is not known."""
-    from notellm.app.studies.plot import _ByExposure
+    from notellm.app.studies.exposure_plot import _ByExposure
 
     tenths, values = np.zeros(20, np.int64), np.repeat([1.0, 0.0, 1.0, 0.0], 5)
     targets, seeds = np.repeat([7, 8, 7, 8], 5), np.repeat([0, 1], 10)
@@ -95,15 +96,15 @@ def test_bars_by_exposure_are_of_whole_targets_and_seeds():
 def test_time_is_that_of_training_and_what_is_not_trained_is_a_line(swept, monkeypatch):
     from matplotlib.figure import Figure
 
-    from notellm.app.studies import plot
+    from notellm.app.studies import time_plot
 
     study, entries, _ = swept
     done = {(entry["row"], entry["seed"]): entry for entry in entries if entry["status"] == "done"}
     minutes = [done["joint", seed]["training_seconds"] / 60 for seed in (0, 1)]
     recalls = [100 * done["joint", seed]["metrics"]["recall@10"] for seed in (0, 1)]
     drawn = []
-    monkeypatch.setattr(plot, "draw", lambda path, title, size, paint: drawn.append(paint))
-    plot.plot_time(study, "time.svg", k=10)
+    monkeypatch.setattr(time_plot, "draw", lambda path, title, size, paint: drawn.append(paint))
+    time_plot.plot_time(study, "time.svg", k=10)
     figure = Figure()
     drawn[0](figure)
     (axes,) = figure.axes
@@ -120,7 +121,53 @@ def test_time_is_that_of_training_and_what_is_not_trained_is_a_line(swept, monke
     older = [{**entry, "training_seconds": 0.0} for entry in entries]
     monkeypatch.setattr(study.ledger, "entries", lambda: older)
     with pytest.raises(ValueError, match="must say how long they trained, but row joint has an older one"):
-        plot.plot_time(study, "time.svg")
+        time_plot.plot_time(study, "time.svg")
+
+
+def test_pictures_are_of_the_seeds_that_all_rows_have(swept, monkeypatch):
+    """Seeds may have splits of their own: a mean over two does not compare with that of one of them."""
+    from matplotlib.figure import Figure
+
+    from notellm.app.studies import time_plot
+
+    study, entries, _ = swept
+    done = {(entry["row"], entry["seed"]): entry for entry in entries if entry["status"] == "done"}
+    drawn = []
+    monkeypatch.setattr(time_plot, "draw", lambda path, title, size, paint: drawn.append((title, paint)))
+    time_plot.plot_time(study, "time.svg")
+    less = [entry for entry in entries if entry is not done["gcl", 0]]
+    monkeypatch.setattr(study.ledger, "entries", lambda: less)
+    time_plot.plot_time(study, "time.svg")
+    assert ["2 seeds)" in title for title, _ in drawn] == [True, False]
+    assert "1 seed)" in drawn[1][0]
+    figure = Figure()
+    drawn[1][1](figure)
+    (joint,) = [of for of in figure.axes[0].containers if of.get_label() == "Both losses"]
+    assert joint.lines[0].get_ydata() == pytest.approx([100 * done["joint", 1]["metrics"]["recall@10"]])
+    none = [entry for entry in less if entry is not done["joint", 1]]
+    monkeypatch.setattr(study.ledger, "entries", lambda: none)
+    with pytest.raises(ValueError, match=r"rows must share a seed, but they have .*'joint': \{0\}"):
+        time_plot.plot_time(study, "time.svg")
+
+
+def test_rows_that_differ_in_their_steps_are_joined_from_the_shortest_to_the_longest(swept, monkeypatch):
+    from matplotlib.figure import Figure
+
+    from notellm.app.studies import time_plot
+
+    rows = {"short": {}, "long": {"set": ["train.max_steps=99"]}, "wide": {"set": ["model.dim=8"]}}
+    cells = make_study("steps", {"rows": rows}, scale="smoke").cells
+    short, long, wide = (cell.without("train.max_steps") for cell in cells[:3])
+    assert short == long != wide
+    assert cells[0].without("model.dim") == cells[2].without("model.dim") != cells[1].without("model.dim")
+    drawn, figure = [], Figure()
+    monkeypatch.setattr(time_plot, "draw", lambda path, title, size, paint: drawn.append(paint))
+    monkeypatch.setattr(type(cells[0]), "without", lambda cell, option: option)
+    time_plot.plot_time(swept[0], "time.svg")
+    drawn[0](figure)
+    points = [of.lines[0].get_xydata()[0].tolist() for of in figure.axes[0].containers]
+    assert len(points) == 2
+    assert figure.axes[0].lines[0].get_xydata().tolist() == sorted(points)
 
 
 def test_differences_are_drawn_with_interval_and_verdict(monkeypatch):
@@ -199,7 +246,7 @@ def test_table_is_drawn_as_curves_or_dots(monkeypatch, scale_of):
     """Curves join the points of a scale; rows that are none are dots, from top to bottom, and never joined."""
     from matplotlib.figure import Figure
 
-    from notellm.app.studies import plot
+    from notellm.app.studies import table_plot
 
     values = {"first": (20.0, None), "second": (30.0, 2.0), "missing": None}
     rows = [
@@ -207,8 +254,8 @@ def test_table_is_drawn_as_curves_or_dots(monkeypatch, scale_of):
         for name, score in values.items()
     ]
     drawn = []
-    monkeypatch.setattr(plot, "draw", lambda path, title, size, paint: drawn.append(paint))
-    plot.plot_table(Table("t", ["mrr", "accuracy"], rows, "first", scale_of=scale_of), "t.svg")
+    monkeypatch.setattr(table_plot, "draw", lambda path, title, size, paint: drawn.append(paint))
+    table_plot.plot_table(Table("t", ["mrr", "accuracy"], rows, "first", scale_of=scale_of), "t.svg")
     figure = Figure()
     drawn[0](figure)
     retrieval, generation = figure.axes
@@ -230,7 +277,7 @@ def test_table_is_drawn_as_curves_or_dots(monkeypatch, scale_of):
 def test_all_metrics_of_ranks_are_in_one_panel(monkeypatch):
     from matplotlib.figure import Figure
 
-    from notellm.app.studies import plot
+    from notellm.app.studies import table_plot
 
     ranked = [
         "log_score",
@@ -245,8 +292,8 @@ def test_all_metrics_of_ranks_are_in_one_panel(monkeypatch):
     columns = [*written, *ranked]
     rows = [TableRow("a", 1, "", {column: Score(20.0, None) for column in columns}, {}, {})]
     drawn = []
-    monkeypatch.setattr(plot, "draw", lambda path, title, size, paint: drawn.append(paint))
-    plot.plot_table(Table("t", columns, rows, "a"), "t.svg")
+    monkeypatch.setattr(table_plot, "draw", lambda path, title, size, paint: drawn.append(paint))
+    table_plot.plot_table(Table("t", columns, rows, "a"), "t.svg")
     figure = Figure()
     drawn[0](figure)
     panels = [[of.get_label() for of in axes.containers] for axes in figure.axes]
@@ -266,7 +313,7 @@ def test_names_in_pictures_are_no_formulas(tmp_path):
 def test_names_of_columns_stay_in_the_picture(scale_of, monkeypatch):
     from matplotlib.figure import Figure
 
-    from notellm.app.studies import plot
+    from notellm.app.studies import table_plot
 
     columns = [
         f"{part}{name}" for part in ("", "macro.") for name in ("recall@10", "recall@100", "log_score")
@@ -276,7 +323,7 @@ def test_names_of_columns_stay_in_the_picture(scale_of, monkeypatch):
         for name in ("one", "two")
     ]
     drawn = []
-    monkeypatch.setattr(plot, "draw", lambda *picture: drawn.append(picture))
+    monkeypatch.setattr(table_plot, "draw", lambda *picture: drawn.append(picture))
     plot_table(Table("T", columns, rows, "one", scale_of=scale_of), "table.svg")
     ((_, title, size, paint),) = drawn
     figure = Figure(figsize=size, layout="constrained")
