@@ -169,6 +169,7 @@ Embedded embed_notes(const ModelWeights& model,
   const PromptSequences sequences =
       lay_out(notes.prompts, notes.notes, requests, PackMode::kEmbed, "embed");
   internal::check_tokens("embed", sequences.tokens.ids, model.weights.embedding.size(0));
+  internal::check_context("embed", "a prompt", sequences.tokens, 0, model.config.max_positions);
   const PrefixBatches batches = prefix_batches(sequences.tokens, {.budget = options.batch_tokens});
 
   ModelWeights cast = model;

@@ -308,19 +308,6 @@ int64_t vocabulary_of(const ModelWeights& model) {
   return std::min(model.weights.embedding.size(0), model.head.size(0));
 }
 
-void check_lengths(const TokenLists& prompts,
-                   const DecodingOptions& options,
-                   int64_t max_positions) {
-  for (int64_t i = 0; max_positions > 0 && i < prompts.size(); ++i) {
-    const int64_t length = std::ssize(prompts[i]) + options.max_new_tokens;
-    if (length <= max_positions) continue;
-    internal::throw_error<std::invalid_argument>(
-        "generate", "a prompt with its output must fit the model's context of ", max_positions,
-        " tokens, but that of request ", i, " takes ", length,
-        "; try a prompt that cuts titles and contents shorter");
-  }
-}
-
 }  // namespace
 
 std::vector<std::vector<int32_t>> generate(const ModelWeights& model,
@@ -343,7 +330,8 @@ std::vector<std::vector<int32_t>> generate(const ModelWeights& model,
       lay_out(notes.prompts, notes.notes, requests, PackMode::kGenerate, "generate");
   internal::check_tokens("generate", sequences.tokens.ids, vocabulary_of(model));
   internal::check_tokens("generate", {&notes.prompts.eos, 1}, vocabulary_of(model));
-  check_lengths(sequences.tokens, options, model.config.max_positions);
+  internal::check_context("generate", "a prompt with its output", sequences.tokens,
+                          options.max_new_tokens, model.config.max_positions);
   const int64_t total = std::ssize(requests);
   std::vector<std::vector<int32_t>> outputs(requests.size());
   std::vector<int64_t> open(requests.size());

@@ -137,6 +137,12 @@ void check_finite(std::span<const double> scores, int64_t note) {
                                    " is not; try dtype fp32, and weights that are finite");
 }
 
+int64_t longest(const TokenLists& lists) {
+  int64_t most = 0;
+  for (int64_t i = 0; i < lists.size(); ++i) most = std::max(most, std::ssize(lists[i]));
+  return most;
+}
+
 }  // namespace
 
 CategoryTokens category_tokens(const PromptSet& prompts, const TokenLists& categories) {
@@ -189,6 +195,8 @@ at::Tensor score_categories(const ModelWeights& model,
   internal::check_tokens("score_categories", sequences.tokens.ids, vocabulary);
   internal::check_tokens("score_categories", candidates.tokens.ids, vocabulary);
   internal::check_tokens("score_categories", {&notes.prompts.eos, 1}, vocabulary);
+  internal::check_context("score_categories", "a prompt with the longest category",
+                          sequences.tokens, longest(candidates.tokens), model.config.max_positions);
   const Trie trie = make_trie(candidates.tokens, notes.prompts.eos);
   const ForestOptions leaves{.own_tail = 1};
   const PrefixBatches batches = prefix_batches(

@@ -180,4 +180,17 @@ void check_tokens(const char* where, std::span<const int32_t> tokens, int64_t vo
   }
 }
 
+void check_context(const char* where,
+                   const char* what,
+                   const TokenLists& prompts,
+                   int64_t added,
+                   int64_t max_positions) {
+  for (int64_t i = 0; max_positions > 0 && i < prompts.size(); ++i) {
+    const int64_t length = std::ssize(prompts[i]) + added;
+    require(length <= max_positions, where, what, " must fit the model's context of ",
+            max_positions, " tokens, but that of request ", i, " takes ", length,
+            "; try a prompt that cuts titles and contents shorter");
+  }
+}
+
 }  // namespace notellm::internal

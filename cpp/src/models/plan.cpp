@@ -25,6 +25,17 @@ void check_read_rows(std::span<const int64_t> read_rows, int64_t tokens) {
   }
 }
 
+// What a model was not made for would be computed all the same, with positions it has never seen.
+void check_positions(const Segments& segments, int64_t max_positions) {
+  for (int64_t s = 0; max_positions > 0 && s < segments.count(); ++s) {
+    const int64_t length = segments.start(s) + segments.length(s);
+    internal::require(length <= max_positions, "plan_decoder",
+                      "a sequence must fit the model's context of ", max_positions,
+                      " tokens, but one takes ", length,
+                      "; try a prompt that cuts titles and contents shorter");
+  }
+}
+
 // Read rows and padding of a plan, so that matrix products have few shapes.
 struct Padded {
   int64_t padding, read_padding;
@@ -93,6 +104,7 @@ DecoderPlan plan_decoder(const Segments& segments,
   internal::check_compute_dtype("plan_decoder", compute);
   internal::check_config("plan_decoder", config);
   check_read_rows(read_rows.value_or(std::span<const int64_t>()), segments.tokens());
+  check_positions(segments, config.max_positions);
   DecoderPlan plan;
   plan.dtype = compute;
   plan.tokens = segments.tokens();

@@ -6,6 +6,7 @@ from notellm.data.notes import Notes
 from notellm.embedding import embed, truncated
 from notellm.models.notellm import NoteLLM
 from notellm.prompts import explain_prompt
+from model_folders import changed
 from samples import make_notes
 
 pytestmark = pytest.mark.instruction_set
@@ -188,6 +189,27 @@ def test_no_notes_are_no_rows(tiny, notes):
 def test_refuses(options, error, message, tiny, notes):
     with pytest.raises(error, match=message):
         vectors(tiny, notes, **options)
+
+
+def test_a_prompt_longer_than_the_models_context_is_refused(tiny, tiny_folder, tmp_path, notes):
+    """Its last positions would be those of no sequence that the model was trained on."""
+    tokenized, everything = tiny.prompt.tokenize(notes), range(len(notes))
+    lengths = [len(tiny.prompt.pack(tokenized, [i], mode="embed").tokens) for i in everything]
+    longest, place = max(lengths), lengths.index(max(lengths))
+
+    def within(context):
+        folder = changed(tiny_folder, tmp_path / f"{context}", config={"max_position_embeddings": context})
+        return NoteLLM.from_pretrained(folder, dim=6)
+
+    for context in (longest, 0):  # 0: no limit
+        assert vectors(within(context), notes).shape == (12, 6)
+    shorter = within(longest - 1)
+    message = f"context of {longest - 1} tokens, but that of request {place} takes {longest}; try a prompt"
+    with pytest.raises(ValueError, match=f"embed: a prompt must fit the model's {message}"):
+        vectors(shorter, notes)
+    assert vectors(shorter, notes, indices=[lengths.index(min(lengths))]).shape == (1, 6)
+    with pytest.raises(ValueError, match="plan_decoder: a sequence must fit the model's context of"):
+        shorter(shorter.prompt.pack(tokenized, everything))
 
 
 UNTRAINED = r"embed: vectors are cut to dim=\d, but were trained for no nested_dims"

@@ -3,6 +3,7 @@ import torch
 
 from notellm import NoteLLM, _core
 from notellm.generation import score_categories
+from model_folders import changed
 from samples import CATEGORIES, closing_tokens
 
 pytestmark = pytest.mark.instruction_set
@@ -110,3 +111,22 @@ def test_sixty_categories_by_a_real_model(smollm2_folder, notes):
     expected = [[separate_log_prob(model, some, row, name) for name in names] for row in rows]
     assert len(names) == 60
     torch.testing.assert_close(actual, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-4)
+
+
+def test_a_prompt_with_a_category_longer_than_the_models_context_is_refused(
+    tiny, tiny_folder, tmp_path, notes
+):
+    some = notes.take([0])
+    (row,) = tiny.prompt.rows(tiny.prompt.tokenize(some), [0], mode="generate")
+    prompt = len(tiny.prompt.pack_rows(tiny.prompt.tokenize(some), [row], mode="generate").tokens)
+    longest = max(map(len, tiny.prompt.encode_values(CATEGORIES))) + len(closing_tokens(tiny))
+    fitting, shorter = (
+        NoteLLM.from_pretrained(
+            changed(tiny_folder, tmp_path / f"{context}", config={"max_position_embeddings": context}), dim=6
+        )
+        for context in (prompt + longest, prompt + longest - 1)
+    )
+    assert score_categories(fitting, some, CATEGORIES).log_probs.shape == (1, len(CATEGORIES))
+    message = f"score_categories: a prompt with the longest category must fit .* takes {prompt + longest}; try"
+    with pytest.raises(ValueError, match=message):
+        score_categories(shorter, some, CATEGORIES)

@@ -33,8 +33,9 @@ struct Embedded {
 ///
 /// @param indices  the n notes to embed, as indices into `notes`.
 /// @return         vectors in the order of `indices`.
-/// @throws std::invalid_argument  if the token budget is below 1, or `options.dim` above the
-///                                vectors' width; errors of `prepare_weights`.
+/// @throws std::invalid_argument  if the token budget is below 1, `options.dim` above the vectors'
+///                                width, or a prompt longer than the model's context; errors of
+///                                `prepare_weights`.
 /// @throws std::out_of_range      if an index names no note.
 ///
 /// Memory: 4 bytes per prompt token of all notes, and one forward pass.

@@ -62,7 +62,8 @@ at::ScalarType attention_dtype(at::ScalarType compute, at::Device device);
 /// @param read_rows  distinct tokens whose final states are wanted, in the order wanted: the last
 ///                   layer computes only these (apart from keys and values). Default: all.
 /// Under `no_grad` the plan may be one that serves without gradients only.
-/// @throws std::invalid_argument  for another dtype; errors of `plan_kernel_attention`.
+/// @throws std::invalid_argument  for another dtype, or a sequence that is longer than the model's
+///                                context; errors of `plan_kernel_attention`.
 DecoderPlan plan_decoder(const Segments& segments,
                          const DecoderConfig& config,
                          at::ScalarType compute,

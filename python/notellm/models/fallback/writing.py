@@ -49,7 +49,7 @@ def write(
     """
     prompts = _prompts(prompt, tokenized, rows)
     limit = decoding.max_new_tokens
-    _check_length(model, prompts, limit)
+    _check_length("generate", model, prompts, limit)
     allowed = None
     if closed is not None:
         if rows and rows[0].task is not _core.prompts.Task.category:
@@ -104,7 +104,7 @@ def score(
     prompts = _prompts(
         prompt, tokenized, prompt.rows(tokenized, range(len(tokenized)), task="category", mode="generate")
     )
-    _check_length(model, prompts, longest - 1)
+    _check_length("score_categories", model, prompts, longest - 1)
     device = model.device
     labels = torch.tensor([own + [0] * (longest - len(own)) for own in sequences], device=device)  # (C, L)
     counts = torch.arange(longest, device=device) < torch.tensor(lengths, device=device).unsqueeze(
@@ -164,14 +164,14 @@ def _short_enough(sequences: list[list[int]], limit: int) -> list[list[int]]:
     return found
 
 
-def _check_length(model: Any, prompts: Sequence[Sequence[int]], more: int) -> None:
+def _check_length(where: str, model: Any, prompts: Sequence[Sequence[int]], more: int) -> None:
     """Refuses prompts that do not fit the context, if the model says how long that is."""
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = max(map(len, prompts), default=0)
     if context and longest + more > context:
         raise ValueError(
-            f"generate: a prompt with its output must have at most {context} tokens, the model's context, but has up "
-            f"to {longest + more}; try fewer max_new_tokens"
+            f"{where}: a prompt with its output must have at most {context} tokens, the model's context, but has up "
+            f"to {longest + more}; try a prompt that cuts titles and contents shorter"
         )
 
 
