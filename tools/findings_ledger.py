@@ -59,8 +59,8 @@ class LedgerRecords:
 
     @property
     def repeated_exactly(self) -> int:
-        """Those of which all entries are of one commit and kind of machine, with the same metrics and vectors."""
-        same = ("commit", "machine", "metrics", "queries", "embeddings")
+        """Those of which all entries are of one kind of machine, with the same metrics and vectors."""
+        same = ("machine", "metrics", "queries", "embeddings")
         made = [[[entry[key] for key in same] for entry in of] for of in self._repeats]
         return sum(all(one == of[0] for one in of) for of in made)
 

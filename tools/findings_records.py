@@ -51,9 +51,14 @@ class Difference:
         return WORDS.get(self.found.verdict.value, self.found.verdict.value)
 
     @property
+    def value(self) -> float:
+        """The difference."""
+        return self.found.difference.value
+
+    @property
     def points(self) -> str:
         """The difference with its sign."""
-        return signed_points(self.found.difference.value)
+        return signed_points(self.value)
 
     @property
     def interval(self) -> str:
@@ -155,6 +160,11 @@ class StudyRecords:
         """How many seeds have been run."""
         return len(self._done(row))
 
+    def minutes(self, row: str) -> Percent:
+        """How long a training took, a first model's included; the mean over seeds."""
+        seconds = [run.entry["training_seconds"] for run in self._done(row)]  # type: ignore[index]
+        return Percent(float(np.mean(seconds)) / 60)
+
     @property
     def has_first_seeds(self) -> bool:
         """Whether each row's seeds are the first ones of the study, so that lists by seed stand side by side."""
@@ -169,6 +179,14 @@ class StudyRecords:
                 f"findings: {self._study.name}, {row} must be comparable in {column}, but is not"
             )
         return Difference(row, found)
+
+    def largest_in_a_seed(self, row: str, column: str) -> Percent:
+        """By how much a row and the one that the study compares with differ in the seed where they differ most."""
+        own, base = (
+            {run.cell.seed: of for run, of in zip(self._done(key), self.by_seed(key, column), strict=True)}
+            for key in (row, self._study.against)
+        )
+        return Percent(max(abs(own[seed] - base[seed]) for seed in own.keys() & base.keys()))
 
     def differences(self, column: str) -> list[Difference]:
         """All rows but the one compared with, from top to bottom."""

@@ -54,7 +54,7 @@ def plot_time(study: Study, path: str | Path, *, k: int = 10) -> Path:
         for place, (name, recall) in enumerate(lines.items(), len(curves)):
             style = {"color": f"C{place % 10}", "linestyle": ("--", ":", "-.")[place // 10 % 3]}
             axes.axhline(recall, label=f"{name} (not trained)", **style)
-        axes.set(xlabel="minutes of training", ylabel=f"Recall@{k}, percent", ylim=(0, None))
+        axes.set(xlabel="minutes of training", ylabel=f"Recall@{k}, percent")
         logarithmic(axes)
         tidy(axes)
         axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
