@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from model_folders import changed
 from notellm import _core
 from notellm.data.notes import Notes
 from notellm.embedding import embed, truncated
 from notellm.models.notellm import NoteLLM
 from notellm.prompts import explain_prompt
-from model_folders import changed
 from samples import make_notes
 
 pytestmark = pytest.mark.instruction_set

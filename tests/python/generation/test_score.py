@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from model_folders import changed
 from notellm import NoteLLM, _core
 from notellm.generation import score_categories
-from model_folders import changed
 from samples import CATEGORIES, closing_tokens
 
 pytestmark = pytest.mark.instruction_set
@@ -127,6 +127,8 @@ def test_a_prompt_with_a_category_longer_than_the_models_context_is_refused(
         for context in (prompt + longest, prompt + longest - 1)
     )
     assert score_categories(fitting, some, CATEGORIES).log_probs.shape == (1, len(CATEGORIES))
-    message = f"score_categories: a prompt with the longest category must fit .* takes {prompt + longest}; try"
+    message = (
+        f"score_categories: a prompt with the longest category must fit .* takes {prompt + longest}; try"
+    )
     with pytest.raises(ValueError, match=message):
         score_categories(shorter, some, CATEGORIES)

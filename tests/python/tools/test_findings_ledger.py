@@ -35,7 +35,9 @@ def test_a_ledger_names_the_machines_that_trained(findings, tmp_path):
     ],
     ids=["equal", "metrics", "vectors", "code", "machine"],
 )
-def test_a_ledger_knows_runs_that_were_repeated_bit_for_bit(changed, exactly, by_same_code, findings, tmp_path):
+def test_a_ledger_knows_runs_that_were_repeated_bit_for_bit(
+    changed, exactly, by_same_code, findings, tmp_path
+):
     run = {"key": "a", "commit": "now", "metrics": {"mrr": 0.5}, "embeddings": {"trained": "1"}}
     write_ledger(tmp_path, run, {"key": "b", "commit": "now"}, run | changed)
     found = findings.Records().ledger(str(tmp_path))

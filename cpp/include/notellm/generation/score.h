@@ -35,8 +35,8 @@ CategoryTokens category_tokens(const PromptSet& prompts, const TokenLists& categ
 ///
 /// @param indices  the n notes to score, as indices into `notes`.
 /// @return         (n, C) fp64 on the CPU.
-/// @throws std::invalid_argument  if there is no candidate, a limit is below 1, or a prompt with the
-///                                longest category is longer than the model's context.
+/// @throws std::invalid_argument  if there is no candidate, a limit is below 1, or a prompt with
+///                                the longest category is longer than the model's context.
 ///
 /// Cost for each note: a forward pass over the trie, and a product with the LM head for each node.
 at::Tensor score_categories(const ModelWeights& model,
