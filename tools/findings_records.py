@@ -180,14 +180,6 @@ class StudyRecords:
             )
         return Difference(row, found)
 
-    def largest_in_a_seed(self, row: str, column: str) -> Percent:
-        """By how much a row and the one that the study compares with differ in the seed where they differ most."""
-        own, base = (
-            {run.cell.seed: of for run, of in zip(self._done(key), self.by_seed(key, column), strict=True)}
-            for key in (row, self._study.against)
-        )
-        return Percent(max(abs(own[seed] - base[seed]) for seed in own.keys() & base.keys()))
-
     def differences(self, column: str) -> list[Difference]:
         """All rows but the one compared with, from top to bottom."""
         return [self.difference(row, column) for row in self.rows if row != self._study.against]
