@@ -20,6 +20,7 @@ from notellm.app.studies import Ledger, Study, Table, load_study, make_table
 from notellm.app.studies.cell import TRAINED
 from notellm.app.studies.columns import CellValues, Column
 from notellm.app.studies.differences import MARGIN, POINTS, SAMPLES, several, trainings
+from notellm.app.studies.ranks import pool_of
 from notellm.app.studies.runs import Run, runs_of
 from notellm.app.studies.table import Score, TableRow
 from notellm.app.studies.values import values_of
@@ -191,6 +192,10 @@ class StudyRecords:
     def queries_by_seed(self, row: str) -> list[int]:
         """How many queries each seed has: a split of its own gives it queries of its own."""
         return [len(_values_of(run, "mrr").values) for run in self._done(row)]
+
+    def pool(self, row: str) -> int:
+        """How many notes the queries of a row's first seed are ranked among."""
+        return pool_of(self._done(row)[0].cell)
 
     def largest_target(self, row: str) -> list[Percent]:
         """The share of each seed's queries that have the most frequent target."""

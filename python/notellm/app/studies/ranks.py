@@ -67,6 +67,15 @@ def ranked_values(cell: Cell, column: Column) -> CellValues | None:
     return CellValues(values[chosen], None if targets is None else targets[chosen])
 
 
+def pool_of(cell: Cell) -> int:
+    """How many notes a finished cell's queries were ranked among; 0 if its file is older than this number.
+
+    Raises:
+        DataError: If the file of ranks is damaged.
+    """
+    return _pool(KeptTensors.read(cell.folder / RANKS))
+
+
 def hits_of(cell: Cell, column: str) -> FloatArray | None:
     """The values of `ranked_values` for a column by its name."""
     read = Column.read(column)
