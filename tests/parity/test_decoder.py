@@ -20,7 +20,7 @@ BASE = {
     "num_attention_heads": 6,
     "num_key_value_heads": 2,
     "head_dim": 4,
-    "max_position_embeddings": 128,
+    "max_position_embeddings": 512,
     "rms_norm_eps": 1e-5,
     "tie_word_embeddings": False,
 }

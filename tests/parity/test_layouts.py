@@ -168,7 +168,7 @@ FAMILIES = {
     },
     "llama3 that leaves the first length out": {
         "rope_scaling": {k: v for k, v in LLAMA3.items() if "max" not in k} | {"rope_type": "llama3"},
-        "max_position_embeddings": 128,
+        "max_position_embeddings": 256,
     },
     "llama3 said twice, the same": {
         "rope_scaling": LLAMA3 | {"rope_type": "llama3"},
