@@ -42,7 +42,8 @@ def plot_exposure(study: Study, path: str | Path, *, k: int = 10) -> Path:
         ``path``.
 
     Raises:
-        ValueError: If the file has another ending, no row has ranks, or rows have other queries than the first.
+        ValueError: If the file has another ending, no row has ranks, rows share no seed, or have other queries than the
+            first.
         NotSupportedError: If matplotlib is not installed.
     """
     finished = finished_cells(study)

@@ -16,16 +16,17 @@ def finished_cells(study: Study) -> Mapping[str, list[Cell]]:
     Seeds may have splits of their own, so means of other seeds do not compare. A row that has the same numbers with
     every seed has one cell, which fits any.
     """
+    runs = runs_of(study, study.ledger.newest())
     rows = {
-        key: [run.cell for run in runs if run.is_done and exposure_of(run.cell) is not None]
-        for key, runs in runs_of(study, study.ledger.newest()).items()
+        key: [run.cell for run in of if run.is_done and exposure_of(run.cell) is not None]
+        for key, of in runs.items()
     }
     found = {key: cells for key, cells in rows.items() if cells}
     if not found:
         raise ValueError(
             "plot: there must be a finished run with its ranks, but there is none; try `notellm sweep` first"
         )
-    fits_any = {key for key in found if sum(cell.row.key == key for cell in study.cells) == 1}
+    fits_any = {key for key in found if len(runs[key]) == 1}
     seeds = {key: {cell.seed for cell in found[key]} for key in found.keys() - fits_any}
     shared = set(study.seeds).intersection(*seeds.values())
     if not shared:

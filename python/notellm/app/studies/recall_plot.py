@@ -23,7 +23,7 @@ def plot_recall(study: Study, path: str | Path) -> Path:
         ``path``.
 
     Raises:
-        ValueError: If the file has another ending, or no row has ranks.
+        ValueError: If the file has another ending, no row has ranks, or rows share no seed.
         NotSupportedError: If matplotlib is not installed.
     """
     largest = max(study.cells[0].config.evaluation.ks)

@@ -31,7 +31,8 @@ def plot_time(study: Study, path: str | Path, *, k: int = 10) -> Path:
         ``path``.
 
     Raises:
-        ValueError: If the file has another ending, no row has ranks, or a trained row is from before times were kept.
+        ValueError: If the file has another ending, no row has ranks, rows share no seed, or a trained row is from
+            before times were kept.
         NotSupportedError: If matplotlib is not installed.
     """
     finished = finished_cells(study)
