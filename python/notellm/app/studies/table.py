@@ -17,7 +17,7 @@ from notellm.app.studies.ledger import Entry
 from notellm.app.studies.printing import Escape, Grid, Printable
 from notellm.app.studies.runs import Run, runs_of
 from notellm.app.studies.study import Study
-from notellm.app.studies.values import values_of
+from notellm.app.studies.values import measured
 from notellm.evaluation import Comparison, Verdict
 from notellm.evaluation.metric_names import AT_CUTOFFS, METRICS
 from notellm.models.backbone import backbone_name
@@ -306,21 +306,11 @@ def _table_row(study: Study, runs: Sequence[Run], found: Mapping[str, Comparison
 
 
 def _score(runs: Sequence[Run], column: str) -> Score | None:
-    found = [_value(run, column) for run in runs if run.is_done]
+    found = [measured(run.cell, run.entry, column) for run in runs if run.is_done and run.entry is not None]
     values = [100 * value for value in found if value is not None]
     if not values:
         return None
     return Score(fmean(values), stdev(values) if len(values) > 1 else None)
-
-
-def _value(run: Run, column: str) -> float | None:
-    """From the ledger or, if it lacks the metric, from what is kept query by query."""
-    entry, read = run.entry or {"metrics": {}}, Column.read(column)
-    kept: float | None = entry["metrics"].get(run.cell.row.metric(column))
-    if kept is not None or read is None or read.is_macro:
-        return kept
-    found = values_of(run.cell, read)
-    return None if found is None else found.mean
 
 
 def column_name(column: str) -> str:

@@ -1,4 +1,4 @@
-"""Recall by how long training took, as a picture."""
+"""A metric by how long training took, as a picture."""
 
 from __future__ import annotations
 
@@ -12,34 +12,46 @@ import numpy as np
 
 from notellm.app.studies.cell import TRAINED, Cell
 from notellm.app.studies.figures import draw, logarithmic, tidy
-from notellm.app.studies.finished import finished_cells, recall_of, title_of
+from notellm.app.studies.finished import finished_cells, title_of
+from notellm.app.studies.ledger import Entry
 from notellm.app.studies.study import Study
+from notellm.app.studies.table import column_name
+from notellm.app.studies.values import measured
 
 
-def plot_time(study: Study, path: str | Path, *, k: int = 10) -> Path:
-    """Draws Recall@k of every row over the minutes that its training took; means over seeds.
+def plot_time(study: Study, path: str | Path, *, column: str | None = None) -> Path:
+    """Draws a column of the study's table over the minutes that each row's training took; means over seeds.
 
     Bars are standard deviations over seeds. Rows that differ in nothing but their number of steps are joined: what more
     of the same training gives. What is not trained is a line across.
 
     Args:
-        study: Rows without a finished run are left out, and seeds that not all others have.
+        study: Rows without a finished run, or that do not measure this, are left out, and seeds that not all others
+            have.
         path: The file: ``.svg``, ``.png`` or ``.pdf``.
-        k: The cut-off.
+        column: Such as ``"macro.recall@10"``; by default the study's first.
 
     Returns:
         ``path``.
 
     Raises:
-        ValueError: If the file has another ending, no row has ranks, rows share no seed, or a trained row is from
-            before times were kept.
+        ValueError: If the file has another ending, the study has no such column, no row has ranks or measures this,
+            rows share no seed, or a trained row is from before times were kept.
         NotSupportedError: If matplotlib is not installed.
     """
-    finished = finished_cells(study)
-    curves = _curves(study, finished, k)
+    shown = study.columns[0] if column is None else column
+    if shown not in study.columns:
+        raise ValueError(f"plot_time: column must be one of {', '.join(study.columns)}, but is {shown!r}")
+    entries, finished = study.ledger.newest(), finished_cells(study)
+    rows = [(cells, values) for cells in finished.values() if (values := _percent(cells, entries, shown))]
+    if not rows:
+        raise ValueError(
+            f"plot_time: a finished run must have measured {shown}, but none has; try another column"
+        )
+    curves = _curves(rows, entries)
     lines = {
-        cells[0].row.name: float(np.mean([recall_of(cell, k) for cell in cells]))
-        for cells in finished.values()
+        cells[0].row.name: float(np.mean(values))
+        for cells, values in rows
         if cells[0].row.system not in TRAINED
     }
 
@@ -47,15 +59,15 @@ def plot_time(study: Study, path: str | Path, *, k: int = 10) -> Path:
         axes = figure.subplots()
         for place, curve in enumerate(curves):
             color = f"C{place % 10}"
-            points = sorted((point.minutes, point.recall) for point in curve)
+            points = sorted((point.minutes, point.percent) for point in curve)
             axes.plot(*zip(*points, strict=True), color=color)
             for marker, point in enumerate(curve, place // 10):
                 style = {"color": color, "fmt": "os^Dv"[marker % 5], "markersize": 5, "capsize": 2}
-                axes.errorbar(point.minutes, point.recall, point.deviation, label=point.name, **style)
-        for place, (name, recall) in enumerate(lines.items(), len(curves)):
+                axes.errorbar(point.minutes, point.percent, point.deviation, label=point.name, **style)
+        for place, (name, percent) in enumerate(lines.items(), len(curves)):
             style = {"color": f"C{place % 10}", "linestyle": ("--", ":", "-.")[place // 10 % 3]}
-            axes.axhline(recall, label=f"{name} (not trained)", **style)
-        axes.set(xlabel="minutes of training", ylabel=f"Recall@{k}, percent")
+            axes.axhline(percent, label=f"{name} (not trained)", **style)
+        axes.set(xlabel="minutes of training", ylabel=f"{column_name(shown)}, in percent")
         logarithmic(axes)
         tidy(axes)
         axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
@@ -65,29 +77,36 @@ def plot_time(study: Study, path: str | Path, *, k: int = 10) -> Path:
 
 @dataclass(frozen=True)
 class _Point:
-    """A trained row: means over seeds, and the standard deviation of its recall (NaN for one seed, no bar)."""
+    """A trained row: means over seeds, and the standard deviation of its metric (NaN for one seed, no bar)."""
 
     name: str
     minutes: float
-    recall: float
+    percent: float
     deviation: float
 
 
-def _curves(study: Study, finished: Mapping[str, Sequence[Cell]], k: int) -> list[list[_Point]]:
+def _percent(cells: Sequence[Cell], entries: Mapping[str, Entry], column: str) -> list[float]:
+    """Of each cell that measures this."""
+    found = (measured(cell, entries[cell.key], column) for cell in cells)
+    return [100 * value for value in found if value is not None]
+
+
+def _curves(
+    rows: Sequence[tuple[Sequence[Cell], Sequence[float]]], entries: Mapping[str, Entry]
+) -> list[list[_Point]]:
     """The trained rows; together those that differ in nothing but their number of steps."""
-    entries = study.ledger.newest()
     curves: dict[str, list[_Point]] = {}
-    for key, cells in finished.items():
-        if cells[0].row.system not in TRAINED:
+    for cells, values in rows:
+        row = cells[0].row
+        if row.system not in TRAINED:
             continue
         minutes = [entries[cell.key]["training_seconds"] / 60 for cell in cells]
         if not all(minutes):
             raise ValueError(
-                f"plot_time: runs must say how long they trained, but row {key} has an older one; try "
-                f"`notellm sweep --again {key}`"
+                f"plot_time: runs must say how long they trained, but row {row.key} has an older one; try "
+                f"`notellm sweep --again {row.key}`"
             )
-        recalls = [recall_of(cell, k) for cell in cells]
-        deviation = float(np.std(recalls, ddof=1)) if len(recalls) > 1 else nan
-        point = _Point(cells[0].row.name, float(np.mean(minutes)), float(np.mean(recalls)), deviation)
+        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else nan
+        point = _Point(row.name, float(np.mean(minutes)), float(np.mean(values)), deviation)
         curves.setdefault(cells[0].without("train.max_steps"), []).append(point)
     return list(curves.values())

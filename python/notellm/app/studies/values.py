@@ -9,8 +9,31 @@ from notellm.app.pipeline.one_by_one import WORDS
 from notellm.app.studies.cell import Cell
 from notellm.app.studies.columns import CellValues, Column
 from notellm.app.studies.kept_tensors import KeptTensors
+from notellm.app.studies.ledger import Entry
 from notellm.app.studies.ranks import ranked_values
 from notellm.errors import DataError
+
+
+def measured(cell: Cell, entry: Entry, column: str) -> float | None:
+    """A finished cell's number for a column of tables, in 0..1: from the ledger or, if it lacks it, from what is kept.
+
+    Args:
+        cell: The cell.
+        entry: Its newest entry in the ledger.
+        column: Its name.
+
+    Returns:
+        None if the cell does not measure it.
+
+    Raises:
+        DataError: As `values_of`.
+    """
+    noted: float | None = entry["metrics"].get(cell.row.metric(column))
+    read = Column.read(column)
+    if noted is not None or read is None or read.is_macro:
+        return noted
+    kept = values_of(cell, read)
+    return None if kept is None else kept.mean
 
 
 def values_of(cell: Cell, column: Column) -> CellValues | None:

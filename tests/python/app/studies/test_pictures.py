@@ -1,5 +1,6 @@
 """Pictures of studies: what they show is what was measured."""
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -93,27 +94,29 @@ def test_bars_by_exposure_are_of_whole_targets_and_seeds():
     assert 20 < alone.low < alone.high < 80
 
 
-def test_time_is_that_of_training_and_what_is_not_trained_is_a_line(swept, monkeypatch):
+@pytest.mark.parametrize("column", ["macro.recall@10", "accuracy"])
+def test_time_is_that_of_training_and_what_is_not_trained_is_a_line(swept, monkeypatch, column):
     from matplotlib.figure import Figure
 
     from notellm.app.studies import time_plot
 
-    study, entries, _ = swept
+    swept_study, entries, _ = swept
+    study = replace(swept_study, columns=("recall@10", "macro.recall@10", "accuracy"))
     done = {(entry["row"], entry["seed"]): entry for entry in entries if entry["status"] == "done"}
     minutes = [done["joint", seed]["training_seconds"] / 60 for seed in (0, 1)]
-    recalls = [100 * done["joint", seed]["metrics"]["recall@10"] for seed in (0, 1)]
+    found = [100 * done["joint", seed]["metrics"][column] for seed in (0, 1)]
     drawn = []
     monkeypatch.setattr(time_plot, "draw", lambda path, title, size, paint: drawn.append(paint))
-    time_plot.plot_time(study, "time.svg", k=10)
+    time_plot.plot_time(study, "time.svg", column=column)
     figure = Figure()
     drawn[0](figure)
     (axes,) = figure.axes
     points = {of.get_label(): of.lines[0].get_xydata()[0] for of in axes.containers}
     assert points.keys() == {"Both losses", "gcl"}
-    assert points["Both losses"] == pytest.approx([np.mean(minutes), np.mean(recalls)])
+    assert points["Both losses"] == pytest.approx([np.mean(minutes), np.mean(found)])
     lines = {line.get_label(): line.get_ydata()[0] for line in axes.lines}
-    words = 100 * done["words", 0]["metrics"]["recall@10"]
-    assert lines["TF-IDF (not trained)"] == pytest.approx(words)
+    words = done["words", 0]["metrics"].get(column)  # TF-IDF writes none
+    assert lines.get("TF-IDF (not trained)") == (words and pytest.approx(100 * words))
     axes.set_xlim(1, 9)
     figure.draw_without_rendering()
     named = {label.get_text() for label in axes.get_xticklabels(minor=True)}
@@ -122,6 +125,8 @@ def test_time_is_that_of_training_and_what_is_not_trained_is_a_line(swept, monke
     monkeypatch.setattr(study.ledger, "entries", lambda: older)
     with pytest.raises(ValueError, match="must say how long they trained, but row joint has an older one"):
         time_plot.plot_time(study, "time.svg")
+    with pytest.raises(ValueError, match=r"column must be one of recall@10, .*, but is 'recall@7'"):
+        time_plot.plot_time(study, "time.svg", column="recall@7")
 
 
 def test_pictures_are_of_the_seeds_that_all_rows_have(swept, monkeypatch):
@@ -134,10 +139,10 @@ def test_pictures_are_of_the_seeds_that_all_rows_have(swept, monkeypatch):
     done = {(entry["row"], entry["seed"]): entry for entry in entries if entry["status"] == "done"}
     drawn = []
     monkeypatch.setattr(time_plot, "draw", lambda path, title, size, paint: drawn.append((title, paint)))
-    time_plot.plot_time(study, "time.svg")
+    time_plot.plot_time(study, "time.svg", column="recall@10")
     less = [entry for entry in entries if entry is not done["gcl", 0]]
     monkeypatch.setattr(study.ledger, "entries", lambda: less)
-    time_plot.plot_time(study, "time.svg")
+    time_plot.plot_time(study, "time.svg", column="recall@10")
     assert ["2 seeds)" in title for title, _ in drawn] == [True, False]
     assert "1 seed)" in drawn[1][0]
     figure = Figure()
@@ -147,7 +152,7 @@ def test_pictures_are_of_the_seeds_that_all_rows_have(swept, monkeypatch):
     none = [entry for entry in less if entry is not done["joint", 1]]
     monkeypatch.setattr(study.ledger, "entries", lambda: none)
     with pytest.raises(ValueError, match=r"rows must share a seed, but they have .*'joint': \{0\}"):
-        time_plot.plot_time(study, "time.svg")
+        time_plot.plot_time(study, "time.svg", column="recall@10")
 
 
 def test_rows_that_differ_in_their_steps_are_joined_from_the_shortest_to_the_longest(swept, monkeypatch):
