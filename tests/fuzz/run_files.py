@@ -12,7 +12,8 @@ from notellm.app.kept_seconds import SWEEP_TIME, TRAINING_TIME
 from notellm.app.pipeline.written_words import _written_before
 from notellm.app.run import RunFolder
 from notellm.app.studies.cell import Cell, Row
-from notellm.app.studies.ranks import exposure_of, hits_of
+from notellm.app.studies.columns import Column
+from notellm.app.studies.ranks import exposure_of, ranked_values
 from notellm.app.studies.values import written_values
 from notellm.io.json_files import read_json
 from notellm.io.json_tree import Node
@@ -69,7 +70,8 @@ def ranks(folder):
 
     def read(_):
         for column in ("recall@3", "recall@avg", "low.recall@1", "tagged.mrr", "macro.ndcg@3", "log_score"):
-            hits_of(cell, column)
+            if found := ranked_values(cell, Column.read(column)):
+                found.mean, found.macro_mean  # noqa: B018
         return exposure_of(cell)
 
     return of_file(path, [path.read_bytes()], read)

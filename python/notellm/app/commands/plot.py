@@ -3,7 +3,7 @@
 --kind table      the table's columns: curves over alpha or r, otherwise dots, a line for each row
 --kind differences
                   how far each row is from the one it is compared with (--against), with intervals and verdicts
---kind recall     Recall@K over K
+--kind recall     Recall@K over K, by query and by target
 --kind exposure   Recall@K (--k) by tenths of the queries, by their target's exposure
 --kind time       a column of the table (--column) over the minutes that a row's training took
 --kind map        embeddings of one row (--row) on a plane, coloured by category

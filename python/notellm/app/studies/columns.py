@@ -71,3 +71,11 @@ class CellValues:
         """Over those that count; None if none does."""
         counting = self.values[np.isfinite(self.values)]
         return float(counting.mean()) if len(counting) else None
+
+    @property
+    def macro_mean(self) -> float | None:
+        """Over targets, each of which weighs the same; None if targets are not known, or there is none."""
+        if self.targets is None or not len(self.targets):
+            return None
+        _, places, counts = np.unique(self.targets, return_inverse=True, return_counts=True)
+        return float((np.bincount(places, self.values) / counts).mean())

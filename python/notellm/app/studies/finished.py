@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from notellm.app.studies.cell import Cell
-from notellm.app.studies.ranks import exposure_of, hits_of
+from notellm.app.studies.ranks import exposure_of
 from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
 
@@ -41,10 +41,3 @@ def title_of(study: Study, finished: Mapping[str, Sequence[Cell]]) -> str:
     """The title of a picture of these cells: says how many seeds its means are of."""
     seeds = max(map(len, finished.values()))
     return f"{study.title} (scale: {study.scale}, {seeds} {'seed' if seeds == 1 else 'seeds'})"
-
-
-def recall_of(cell: Cell, k: int) -> float:
-    """Recall@k of a finished cell, in percent."""
-    hits = hits_of(cell, f"recall@{k}")
-    assert hits is not None  # a finished cell has them
-    return 100 * float(hits.mean())

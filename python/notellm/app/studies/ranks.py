@@ -22,10 +22,13 @@ from notellm.retrieval import Ranks
 
 
 def exposure_of(cell: Cell) -> FloatArray | None:
-    """Shape ``(Q,)``: the share of the pool that is less exposed than each query's target; None as in `hits_of`.
+    """Shape ``(Q,)``: the share of the pool that is less exposed than each query's target.
+
+    Returns:
+        None if the cell has no ranks.
 
     Raises:
-        DataError: As `hits_of`.
+        DataError: If the file of ranks is damaged.
     """
     path = cell.folder / RANKS
     if not path.exists():
@@ -74,13 +77,6 @@ def pool_of(cell: Cell) -> int:
         DataError: If the file of ranks is damaged.
     """
     return _pool(KeptTensors.read(cell.folder / RANKS))
-
-
-def hits_of(cell: Cell, column: str) -> FloatArray | None:
-    """The values of `ranked_values` for a column by its name."""
-    read = Column.read(column)
-    found = None if read is None or read.is_of_words else ranked_values(cell, read)
-    return None if found is None else found.values
 
 
 def _ranks(kept: KeptTensors, system: str) -> Ranks:

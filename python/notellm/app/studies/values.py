@@ -30,10 +30,9 @@ def measured(cell: Cell, entry: Entry, column: str) -> float | None:
     """
     noted: float | None = entry["metrics"].get(cell.row.metric(column))
     read = Column.read(column)
-    if noted is not None or read is None or read.is_macro:
+    if noted is not None or read is None or (kept := values_of(cell, read)) is None:
         return noted
-    kept = values_of(cell, read)
-    return None if kept is None else kept.mean
+    return kept.macro_mean if read.is_macro else kept.mean
 
 
 def values_of(cell: Cell, column: Column) -> CellValues | None:

@@ -68,6 +68,10 @@ def test_curves_show_what_was_measured(swept, place, monkeypatch):
     curves = {line.get_label(): dict(zip(*line.get_data(), strict=True)) for line in figures[0].axes[0].lines}
     assert curves["TF-IDF"][1] == pytest.approx(100 * done["words"]["recall@1"])
     assert curves["TF-IDF"][10] == pytest.approx(100 * done["words"]["recall@10"])
+    targets = {
+        line.get_label(): dict(zip(*line.get_data(), strict=True)) for line in figures[0].axes[1].lines
+    }
+    assert targets["TF-IDF"][10] == pytest.approx(100 * done["words"]["macro.recall@10"])
     few = figures[0].axes[0]
     few.set_xlim(1, 9)
     figures[0].draw_without_rendering()
