@@ -29,7 +29,7 @@ CELLS = {
     "powered_amazon": 6 * 25,
     "powered_pool": 6 * 3,
     "powered_rate": 4 * 3,
-    "levers": 14,
+    "levers": 15,
 }
 OUTCOMES = {
     f"{part}{metric}" for part in ("", "macro.") for metric in ("recall@10", "recall@100", "log_score")
@@ -76,7 +76,7 @@ def test_what_studies_share_is_run_once(powered):
     shared = [of for of in owners.values() if len(of) > 1]
     # random order, popularity and NoteLLM with twelve seeds; alpha = 0 of the rates; TF-IDF, SentenceBERT of levers
     assert len(shared) == 3 * 12 + 3 + 2
-    assert len(owners) == 441
+    assert len(owners) == 442
     assert {cell.config.data.pool_notes for cell in powered["powered_pool"].cells} == {"all"}
     assert len({cell.catalogue for cell in powered["powered_csft"].cells}) == 1
     sources = {cell.sources for name in ("powered_csft", "powered_r") for cell in powered[name].cells}
