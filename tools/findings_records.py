@@ -6,73 +6,29 @@ A number prints itself as tables show it, so a template formats nothing and comp
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from findings_difference import Difference
 from findings_ledger import LedgerRecords, Percent
 from findings_pictures import Picture
 
-from notellm.app.numbers import signed_points
 from notellm.app.studies import Ledger, Study, Table, load_study, make_table
 from notellm.app.studies.cell import TRAINED
 from notellm.app.studies.columns import CellValues, Column
-from notellm.app.studies.differences import MARGIN, POINTS, SAMPLES, several, trainings
+from notellm.app.studies.differences import MARGIN, POINTS, SAMPLES, differences, several, trainings
 from notellm.app.studies.ranks import pool_of
 from notellm.app.studies.runs import Run, runs_of
 from notellm.app.studies.table import Score, TableRow
 from notellm.app.studies.values import values_of
-from notellm.evaluation import Comparison, Resampled, compare, resample
+from notellm.evaluation import Resampled, compare, resample
 from notellm.models.backbone import backbone_name
 
 RESULTS = "experiments/results"
 SAME = 1e-12
 """Two sums of the same numbers differ by less."""
-
-WORDS = {"undecided": "not decided"}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A comparison, in points: prints itself with its interval and its verdict.
-
-    Attributes:
-        row: Key of the row that is compared.
-        found: What the table says of it.
-    """
-
-    row: str
-    found: Comparison
-
-    @property
-    def verdict(self) -> str:
-        """``"higher"``, ``"lower"``, ``"equivalent"`` or ``"not decided"``."""
-        return WORDS.get(self.found.verdict.value, self.found.verdict.value)
-
-    @property
-    def value(self) -> float:
-        """The difference."""
-        return self.found.difference.value
-
-    @property
-    def points(self) -> str:
-        """The difference with its sign."""
-        return signed_points(self.value)
-
-    @property
-    def interval(self) -> str:
-        """Of 95 %, for this comparison alone."""
-        return f"{signed_points(self.found.difference.low)} to {signed_points(self.found.difference.high)}"
-
-    @property
-    def could_be_seen(self) -> Percent:
-        """The smallest true difference that had a chance of 80 % to be called higher or lower."""
-        return Percent(self.found.smallest)
-
-    def __str__(self) -> str:
-        return f"{self.points} ({self.interval}; {self.verdict})"
 
 
 class StudyRecords:
@@ -184,6 +140,12 @@ class StudyRecords:
     def differences(self, column: str) -> list[Difference]:
         """All rows but the one compared with, from top to bottom."""
         return [self.difference(row, column) for row in self.rows if row != self._study.against]
+
+    def verdict_by_own_seeds(self, row: str, column: str) -> str:
+        """What `difference` would be called if each comparison knew of seeds what its own ones tell, and no more."""
+        paired = differences(self._runs, self._study.against, self._study.columns)
+        found = compare([of.resampled for of in paired.values()], margin=MARGIN, unit=POINTS)
+        return Difference(row, dict(zip(paired, found, strict=True))[row, column]).verdict
 
     def queries(self, row: str, column: str) -> int:
         """How many queries a run of the row has in a column of ranks."""

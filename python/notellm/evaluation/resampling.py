@@ -4,12 +4,14 @@ Queries of one target succeed or fail together, and so do all queries of one tra
 seeds, are drawn with replacement, independently, and a value counts as often as its target times its seed was drawn
 (the pigeonhole bootstrap; Owen, 2007). Draws give the shape of an interval. Its width is that of the variance clustered
 both ways, at Student's quantile: with three seeds an interval must be wider than three draws of them would make it.
-(In simulations, intervals of two or three seeds contain the truth in 91 to 92 % of cases, of more in 93 to 95 %.)
+(In simulations, intervals of two or three seeds contain the truth in 91 to 92 % of cases, of more in 93 to 95 %. Where
+`notellm.evaluation.compare` takes what seeds do from several systems together, they do so in 94 to 97 % of cases, and
+those of a system whose seeds differ ten times as much as the others' in 91 %.)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -98,6 +100,16 @@ class Resampled:
         """The mean with its 95 % interval."""
         low, high = np.quantile(self.draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Interval(self.mean, float(low), float(high))
+
+    def with_variance(self, variance: Variance) -> Resampled:
+        """The same mean where more is known of its variance: its draws are as far apart as that says."""
+        if self.variance.total == 0:
+            return replace(self, variance=variance)
+        own, other = (
+            np.sqrt(of.total) * student.widening((1 + LEVEL) / 2, of.freedom)
+            for of in (self.variance, variance)
+        )
+        return Resampled(self.mean, variance, self.mean + (self.draws - self.mean) * other / own)
 
 
 def resample(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -37,7 +37,8 @@ class Comparison:
     """One system minus another, in the metric's unit.
 
     Attributes:
-        difference: With its 95 % interval, as far as systems can differ; no other comparison changes it.
+        difference: With its 95 % interval, as far as systems can differ. It is for this comparison alone; what seeds do
+            is estimated as for the verdict, of all comparisons.
         p: Chance of a difference at least as large, if there is none; corrected for the other comparisons by Holm.
         p_apart: Chance of a difference so near to 0, if the true one is outside of the margin (the larger of two
             one-sided tests); corrected likewise.
@@ -89,7 +90,7 @@ def compare(
             f"compare: margin must be above 0 and alpha in (0, 1), but are {margin:g} and {alpha:g}"
         )
     variances = moderated([of.variance for of in resampled], systems)
-    own = [replace(of, variance=variance) for of, variance in zip(resampled, variances, strict=True)]
+    own = [of.with_variance(variance) for of, variance in zip(resampled, variances, strict=True)]
     apart = holm([chance_of_none(of) for of in own])
     near = holm([_chance_of_more(of, margin, unit) for of in own])
     return [

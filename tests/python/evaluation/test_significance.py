@@ -248,7 +248,7 @@ def test_what_does_not_fit_is_refused(call, message):
         call()
 
 
-def table(random, of_seed, *, untrained=3, columns=4, targets=60):
+def table(random, of_seed, *, untrained=3, columns=4, targets=60, samples=1):
     """Differences of trained systems and untrained ones from a trained one, with three seeds each; none is better."""
 
     def system(spread, common):
@@ -264,7 +264,9 @@ def table(random, of_seed, *, untrained=3, columns=4, targets=60):
         for row in of_target[len(of_seed) :]:
             made.append(np.repeat(row[None], 3, axis=0))
         rows, places = np.repeat(np.arange(3), targets), np.tile(np.arange(targets), 3)
-        resampled += [resample((other - made[0]).ravel(), places, rows, samples=1) for other in made[1:]]
+        resampled += [
+            resample((other - made[0]).ravel(), places, rows, samples=samples) for other in made[1:]
+        ]
     return resampled
 
 
@@ -281,6 +283,33 @@ def test_nor_where_seeds_are_taken_together(of_seed):
         known.append(np.median([of.seed_freedom for of in variances]))
     assert wrong / (TRIALS // 3) < 0.09
     assert np.median(known) > 4  # of one row's seeds alone: 2
+
+
+@pytest.mark.parametrize("of_seed", [[1.0] * 4, [0.3, 0.6, 0.3, 0.3]], ids=str)
+def test_intervals_know_of_seeds_what_verdicts_know(of_seed):
+    """Alone, those of seeds that differ much contain the truth too seldom."""
+    alone, together = [], []
+    for trial in range(60):
+        resampled = table(np.random.default_rng(trial), of_seed, samples=250)
+        trained = [place for place in range(len(resampled)) if place % 6 < 3]
+        compared = compare(resampled, unit=100, systems=len(of_seed))
+        alone += [resampled[place].interval for place in trained]
+        together += [compared[place].difference for place in trained]
+    contained = [np.mean([of.low <= 0 <= of.high for of in found]) for found in (alone, together)]
+    assert contained[0] < contained[1]
+    assert 0.945 <= contained[1] <= 0.985
+
+
+def test_an_interval_follows_the_variance_that_is_known():
+    resampled = resample(*drawn(np.random.default_rng(0), 3, 60, of_seed=0.3, of_target=1, rest=1))
+    mean, low, high = resampled.interval
+    same = resampled.with_variance(resampled.variance).interval
+    assert same == pytest.approx((mean, low, high))
+    own = replace(resampled.variance, of_seeds=4 * resampled.variance.total, of_targets=0.0, of_both=0.0)
+    wider = resampled.with_variance(replace(own, seed_freedom=resampled.variance.freedom)).interval
+    assert wider == pytest.approx((mean, mean + 2 * (low - mean), mean + 2 * (high - mean)))
+    sure = resample([1, 1, 1, 1], ["a", "b", "c", "d"])
+    assert sure.with_variance(own).interval == sure.interval
 
 
 def test_what_seeds_do_is_never_taken_for_less_than_they_show():

@@ -28,6 +28,7 @@ DECLARED = {
         "12",  # the release of Debian
         "257,937",
         "40",
+        "5",  # percent: the chance that a verdict of a table is wrong
         "7B",
         "80",  # percent: the chance of what "could be seen"
         "95",

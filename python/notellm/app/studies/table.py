@@ -110,10 +110,10 @@ class Table(Printable):
         return (
             f"Percent; mean \u00b1 standard deviation over seeds. In brackets: difference from {self.against} over the "
             "same queries, or notes, and seeds, in points; *: higher or lower, =: within "
-            f"\u00b1{self.margin:g} points, each beyond doubt: 5 % over all {count} comparisons together (Holm). Whole "
-            "targets, or notes, and whole seeds are drawn (bootstrap): the luck of training counts where a row has "
-            "several seeds. How much seeds differ is estimated from all rows together, since a few of one row say "
-            f"little of it. {self.remarks}".rstrip()
+            f"\u00b1{self.margin:g} points. The chance that any * is wrong is 5 % over all {count} comparisons "
+            "together (Holm), and so is that of any =. Whole targets, or notes, and whole seeds are drawn (bootstrap): "
+            "the luck of training counts where a row has several seeds. How much seeds differ is estimated from all "
+            f"rows together, since a few of one row say little of it. {self.remarks}".rstrip()
         )
 
     def grid(self, escape: Escape) -> Grid:
