@@ -162,7 +162,9 @@ def test_words_are_compared_note_by_note(tmp_path):
         return np.where(np.arange(40) % 4 == 0, np.nan, right)  # every fourth note has no category
 
     study = with_words(tmp_path, written)
-    a, b, words = make_table(replace(study, columns=("accuracy",))).rows  # alone: no other one says what seeds do
+    a, b, words = make_table(
+        replace(study, columns=("accuracy",))
+    ).rows  # alone: no other one says what seeds do
     off = [100 * (written("b", seed) - written("a", seed)) for seed in range(3)]
     counting = np.arange(40) % 4 != 0
     labels = np.tile(np.flatnonzero(counting), 3), np.arange(3).repeat(30)
