@@ -29,7 +29,7 @@ CELLS = {
     "powered_amazon": 6 * 25,
     "powered_pool": 6 * 3,
     "powered_rate": 4 * 3,
-    "levers": 15,
+    "levers": 15 * 3,
 }
 OUTCOMES = {
     f"{part}{metric}" for part in ("", "macro.") for metric in ("recall@10", "recall@100", "log_score")
@@ -74,9 +74,9 @@ def test_what_studies_share_is_run_once(powered):
         ("levers", "base", 0),
     }
     shared = [of for of in owners.values() if len(of) > 1]
-    # random order, popularity and NoteLLM with twelve seeds; alpha = 0 of the rates; TF-IDF, SentenceBERT of levers
-    assert len(shared) == 3 * 12 + 3 + 2
-    assert len(owners) == 442
+    # random order, popularity and NoteLLM with twelve seeds; alpha = 0 of the rates; TF-IDF and SentenceBERT of levers
+    assert len(shared) == 3 * 12 + 3 + 2 * 3
+    assert len(owners) == 466
     assert {cell.config.data.pool_notes for cell in powered["powered_pool"].cells} == {"all"}
     assert len({cell.catalogue for cell in powered["powered_csft"].cells}) == 1
     sources = {cell.sources for name in ("powered_csft", "powered_r") for cell in powered[name].cells}
