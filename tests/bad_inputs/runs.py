@@ -358,7 +358,7 @@ STUDIES = [
     ),
     case(
         "plot mine --kind recall --k 5 --output p.svg",
-        "--k: must come with --kind exposure or time, but the kind is recall",
+        "--k: must come with --kind exposure, but the kind is recall",
         study=study(rows={"a": {}}),
     ),
     case(
