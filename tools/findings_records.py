@@ -209,8 +209,11 @@ class StudyRecords:
         """All rows and cut-offs are tested together."""
         cutoffs = self.option("evaluation.ks")
         resampled = {(row, k): _low_minus_high(self._done(row), k) for row in self.rows for k in cutoffs}
-        systems = several(trainings(self._runs[row]) for row in self.rows)
-        found = compare(list(resampled.values()), margin=MARGIN, unit=POINTS, systems=systems)
+        behind = {row: trainings(self._runs[row]) for row in self.rows}
+        systems, trained = several(behind.values()), [bool(behind[row]) for row, _ in resampled]
+        found = compare(
+            list(resampled.values()), margin=MARGIN, unit=POINTS, systems=systems, trained=trained
+        )
         return {key: Difference(key[0], one) for key, one in zip(resampled, found, strict=True)}
 
     def picture(self, kind: str) -> str:

@@ -45,7 +45,7 @@ def needed(
 
     Args:
         variance: Of a difference that was measured (`notellm.evaluation.resample`). Of one seed the luck of training is
-            not known: then nothing is said of seeds.
+            not known, unless others tell (`notellm.evaluation.moderation`): then nothing is said of seeds.
         effect: The true difference, in its unit.
         comparisons: How many are made at once.
         alpha: Level of the test.
@@ -70,7 +70,7 @@ def needed(
 
     def fewest(times: float) -> int | None:
         """Fewest seeds at so many times the targets: what suffices, suffices with more, too."""
-        if variance.seeds < 2 or not suffices(most_seeds, times):
+        if variance.seed_freedom == 0 or not suffices(most_seeds, times):
             return None
         return bisect_left(range(most_seeds), True, lo=2, key=lambda seeds: suffices(seeds, times))
 

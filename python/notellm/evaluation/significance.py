@@ -61,6 +61,7 @@ def compare(
     alpha: float = ALPHA,
     unit: float = 1.0,
     systems: int = 1,
+    trained: Sequence[bool] | None = None,
 ) -> list[Comparison]:
     """Compares systems with another one: all comparisons of a table at once, since each one more is a chance to err.
 
@@ -74,6 +75,7 @@ def compare(
         unit: The most by which two systems can differ at a query, in the metric's unit.
         systems: How many of the systems compared were trained with several seeds, see `moderated`; by default each
             comparison's seeds speak for themselves alone, which with few of them is hardly anything.
+        trained: Whether each comparison has a trained system, see `moderated`; by default all have.
 
     Raises:
         ValueError: If the margin or alpha is not above 0.
@@ -89,7 +91,7 @@ def compare(
         raise ValueError(
             f"compare: margin must be above 0 and alpha in (0, 1), but are {margin:g} and {alpha:g}"
         )
-    variances = moderated([of.variance for of in resampled], systems)
+    variances = moderated([of.variance for of in resampled], systems, trained)
     own = [of.with_variance(variance) for of, variance in zip(resampled, variances, strict=True)]
     apart = holm([chance_of_none(of) for of in own])
     near = holm([_chance_of_more(of, margin, unit) for of in own])

@@ -28,7 +28,7 @@ def upper_tail(distance: float, variance: Variance) -> float:
         distance: In the mean's unit; may be negative.
         variance: Of the mean, from at least two targets.
     """
-    of_seeds = variance.of_seeds if variance.seeds > 1 else 0.0
+    of_seeds = variance.of_seeds if variance.seed_freedom > 0 else 0.0
     parts = np.sqrt([of_seeds, max(variance.total - of_seeds, 0.0)])
     if not parts.any():
         return float(0.5 if distance == 0 else distance < 0)

@@ -248,25 +248,24 @@ def test_what_does_not_fit_is_refused(call, message):
         call()
 
 
-def table(random, of_seed, *, untrained=3, columns=4, targets=60, samples=1):
-    """Differences of trained systems and untrained ones from a trained one, with three seeds each; none is better."""
-
-    def system(spread, common):
-        seeds = 0.6 * spread * random.normal(size=3) + 0.8 * common
-        return of_target[len(made)] + seeds[:, None] + 0.5 * random.normal(size=(3, targets))
-
-    of_target, resampled = random.normal(size=(len(of_seed) + untrained, targets)), []
-    commons = [spread * random.normal(size=3) for spread in of_seed]
+def table(random, of_seed, *, untrained=3, once=0, columns=4, targets=60, samples=1):
+    """Differences from a trained system: of others with three seeds each, then of those trained once, then of untrained
+    ones; none is better."""
+    spreads = [*of_seed, *[of_seed[0]] * once]
+    commons = [spread * random.normal(size=3) for spread in spreads]
+    of_target, resampled = random.normal(size=(len(spreads) + untrained, targets)), []
     for _ in range(columns):
         made = []
-        for spread, common in zip(of_seed, commons, strict=True):
-            made.append(system(spread, common))
-        for row in of_target[len(of_seed) :]:
+        for spread, common, row in zip(spreads, commons, of_target[: len(spreads)], strict=True):
+            seeds = 0.6 * spread * random.normal(size=3) + 0.8 * common
+            made.append(row + seeds[:, None] + 0.5 * random.normal(size=(3, targets)))
+        for row in of_target[len(spreads) :]:
             made.append(np.repeat(row[None], 3, axis=0))
-        rows, places = np.repeat(np.arange(3), targets), np.tile(np.arange(targets), 3)
-        resampled += [
-            resample((other - made[0]).ravel(), places, rows, samples=samples) for other in made[1:]
-        ]
+        for place, other in enumerate(made[1:], start=1):
+            count = 1 if len(of_seed) <= place < len(spreads) else 3
+            rows, places = np.repeat(np.arange(count), targets), np.tile(np.arange(targets), count)
+            off = (other - made[0])[:count].ravel()
+            resampled.append(resample(off, places, rows, samples=samples))
     return resampled
 
 
@@ -298,6 +297,39 @@ def test_intervals_know_of_seeds_what_verdicts_know(of_seed):
     contained = [np.mean([of.low <= 0 <= of.high for of in found]) for found in (alone, together)]
     assert contained[0] < contained[1]
     assert 0.945 <= contained[1] <= 0.985
+
+
+@pytest.mark.parametrize("of_seed", [[0.3] * 4, [1.0] * 4, [0.3, 0.6, 0.3, 0.3]], ids=str)
+def test_one_seed_is_as_lucky_as_the_others(of_seed):
+    """Alone it knows nothing of luck: at least one of such comparisons was wrong in nearly every table."""
+    alone, together, wrong = [], [], 0
+    for trial in range(60):
+        resampled = table(np.random.default_rng(trial), of_seed, untrained=0, once=3, samples=250)
+        once = [place for place, of in enumerate(resampled) if of.variance.seeds == 1]
+        compared = compare(resampled, unit=100, systems=len(of_seed))
+        alone += [resampled[place].interval for place in once]
+        together += [compared[place].difference for place in once]
+        wrong += any(compared[place].verdict in ("higher", "lower") for place in once)
+    contained = [np.mean([of.low <= 0 <= of.high for of in found]) for found in (alone, together)]
+    assert contained[0] < 0.7
+    assert 0.93 <= contained[1] <= 0.995
+    assert wrong / 60 < 0.09
+
+
+def test_of_one_seed_what_others_suggest_is_taken_where_there_is_a_training():
+    known, once = Variance(0.04, 0.012, 0.01, 3, 60), Variance(0.0, 0.032, 0.0, 1, 60)
+    variances = [known, known, known, once, once]
+    found = moderated(variances, 3, [True, True, True, True, False])
+    assert found[4] == once
+    assert found[3].of_both == pytest.approx(0.03)  # 0.002 of 0.032 are the same for every seed
+    assert found[3].of_seeds == pytest.approx(3 * found[0].of_seeds)
+    assert found[3].seed_freedom == 6
+    assert moderated(variances, 1) == variances  # one system's seeds
+    assert moderated([once] * 5, 3) == [once] * 5  # no seeds at all
+    plan = needed(found[3], effect=1.0)
+    assert needed(once, effect=1.0).seeds is None
+    assert plan.seeds > 2
+    assert plan.now > needed(once, effect=1.0).now
 
 
 def test_an_interval_follows_the_variance_that_is_known():

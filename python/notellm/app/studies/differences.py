@@ -13,6 +13,8 @@ from notellm.app.studies.columns import CellValues, Column
 from notellm.app.studies.runs import Run
 from notellm.app.studies.values import values_of
 from notellm.evaluation import Comparison, Resampled, compare, resample
+from notellm.evaluation.moderation import moderated, seeds_tell
+from notellm.evaluation.resampling import Variance
 
 MARGIN = 0.5
 """Percentage points: the default of what does not matter."""
@@ -67,9 +69,35 @@ def differences(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[
 def comparisons(paired: Mapping[Key, Paired], margin: float = MARGIN) -> dict[Key, Comparison]:
     """Tests all differences of a table at once."""
     found = compare(
-        [of.resampled for of in paired.values()], margin=margin, unit=POINTS, systems=systems(paired)
+        [of.resampled for of in paired.values()],
+        margin=margin,
+        unit=POINTS,
+        systems=systems(paired),
+        trained=trained(paired),
     )
     return dict(zip(paired, found, strict=True))
+
+
+def variances(paired: Mapping[Key, Paired]) -> list[Variance]:
+    """Of all differences of a table, with what seeds do estimated together, as `comparisons` does."""
+    return moderated([of.resampled.variance for of in paired.values()], systems(paired), trained(paired))
+
+
+def trained(paired: Mapping[Key, Paired]) -> list[bool]:
+    """Whether there is a training behind each difference, so that its luck is in it."""
+    return [bool(of.own or of.base) for of in paired.values()]
+
+
+def luck(paired: Mapping[Key, Paired]) -> str:
+    """A sentence on how far the intervals of a table's differences know how much trainings differ."""
+    if seeds_tell([of.resampled.variance for of in paired.values()], systems(paired)):
+        return (
+            "The luck of training is in the intervals: how much seeds differ is estimated from all rows together, "
+            "since a few of one row say little of it, and one says nothing."
+        )
+    if systems(paired):
+        return "The luck of training is in the intervals of rows with several seeds."
+    return "Of one seed, the luck of training is in no interval." if any(trained(paired)) else ""
 
 
 def systems(paired: Mapping[Key, Paired]) -> int:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from notellm.app.studies.differences import Paired, differences, systems
+from notellm.app.studies.differences import Paired, differences, variances
 from notellm.app.studies.printing import Escape, Grid, Printable
 from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
 from notellm.app.studies.table import MISSING, column_name, smallest_text
-from notellm.evaluation.moderation import moderated
 from notellm.evaluation.power import MOST_SEEDS, MOST_TIMES, Needed, needed
 
 
@@ -45,7 +44,7 @@ class PowerTable(Printable):
         note = (
             f"Seen now: the smallest difference from {escape(self.against)}, in points, that is found with a chance of "
             f"80 %, at 5 % over all {len(self.rows)} comparisons together. Then what {self.effect:g} points need: "
-            f"seeds, with the queries there are (at most {MOST_SEEDS}; of one seed their luck is not known); or "
+            f"seeds, with the queries there are (at most {MOST_SEEDS}; not known where no row has several); or "
             f"queries, with as many more targets and the seeds there are (at most {MOST_TIMES:g} times as many); or "
             "both, for which runs times queries are fewest."
         )
@@ -92,9 +91,8 @@ def make_power(study: Study, effect: float, *, against: str | None = None) -> Po
             f"make_power: {base} and another row must have been run, on the same queries, but have not; try notellm "
             "sweep, with a few seeds"
         )
-    variances = moderated([of.resampled.variance for of in found.values()], systems(found))
     rows = [
         PowerRow(names[row], column, paired, needed(variance, effect=effect, comparisons=len(found)))
-        for ((row, column), paired), variance in zip(found.items(), variances, strict=True)
+        for ((row, column), paired), variance in zip(found.items(), variances(found), strict=True)
     ]
     return PowerTable(f"{study.title} (scale: {study.scale})", names[base], effect, rows)

@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from notellm.app.numbers import one_decimal, signed_points
 from notellm.app.studies.cell import Row
 from notellm.app.studies.columns import Column
-from notellm.app.studies.differences import MARGIN, Key, Paired, comparisons, differences
+from notellm.app.studies.differences import MARGIN, Key, Paired, comparisons, differences, luck
 from notellm.app.studies.ledger import Entry
 from notellm.app.studies.printing import Escape, Grid, Printable
 from notellm.app.studies.runs import Run, runs_of
@@ -69,6 +69,7 @@ class Table(Printable):
         columns: Metrics, from left to right.
         rows: From top to bottom.
         against: The row that the others are compared with.
+        luck: How far the luck of training is in the intervals, in words.
         remarks: The language model, the results of searches, and whether code changed between runs, in words.
         scale_of: The option in which alone the rows differ, by numbers; empty if they differ otherwise.
         margin: The largest difference that does not matter, in points.
@@ -78,6 +79,7 @@ class Table(Printable):
     columns: Sequence[str]
     rows: Sequence[TableRow]
     against: str
+    luck: str = ""
     remarks: str = ""
     scale_of: str = ""
     margin: float = MARGIN
@@ -111,9 +113,8 @@ class Table(Printable):
             f"Percent; mean \u00b1 standard deviation over seeds. In brackets: difference from {self.against} over the "
             "same queries, or notes, and seeds, in points; *: higher or lower, =: within "
             f"\u00b1{self.margin:g} points. The chance that any * is wrong is 5 % over all {count} comparisons "
-            "together (Holm), and so is that of any =. Whole targets, or notes, and whole seeds are drawn (bootstrap): "
-            "the luck of training counts where a row has several seeds. How much seeds differ is estimated from all "
-            f"rows together, since a few of one row say little of it. {self.remarks}".rstrip()
+            "together (Holm), and so is that of any =. Whole targets, or notes, and whole seeds are drawn (bootstrap). "
+            f"{self.luck} {self.remarks}".rstrip()
         )
 
     def grid(self, escape: Escape) -> Grid:
@@ -174,7 +175,7 @@ class Verdicts(Printable):
             f"Points; row minus {escape(self.table.against)}. Intervals are for each comparison alone; p and verdicts "
             f"hold for all {len(lines)} together (Holm). Equivalent: surely within {margin}. Could be seen: the "
             "smallest true difference that had a chance of 80 % to be called higher or lower. "
-            f"{escape(self.table.remarks)}".rstrip()
+            f"{self.table.luck} {escape(self.table.remarks)}".rstrip()
         )
         return Grid(escape(self.table.title), header, lines, note)
 
@@ -229,7 +230,9 @@ def make_table(study: Study, *, against: str | None = None, margin: float = MARG
     remarks = " ".join(
         filter(None, [_unknown_targets(paired), _model(runs), _searched(study, newest), _commits(runs)])
     )
-    return Table(title, study.columns, rows, keys[base].name, remarks, _scale_of(study.rows), margin)
+    return Table(
+        title, study.columns, rows, keys[base].name, luck(paired), remarks, _scale_of(study.rows), margin
+    )
 
 
 def _unknown_targets(paired: Mapping[Key, Paired]) -> str:

@@ -10,10 +10,11 @@ from safetensors.torch import load_file, save_file
 
 from notellm.app.cli import main
 from notellm.app.studies import load_study, make_power, make_study, make_table, plot_exposure
-from notellm.app.studies.differences import differences, systems
+from notellm.app.studies.differences import comparisons, differences, luck, systems
 from notellm.app.studies.runs import runs_of
 from notellm.errors import DataError
 from notellm.evaluation import Comparison, Verdict, compare, resample
+from notellm.evaluation.significance import smallest_seen
 from notellm.metrics import Interval, bootstrap_difference
 from writing import write_study
 
@@ -92,8 +93,8 @@ def test_every_column_is_tested_over_targets_and_seeds(tmp_path):
     assert next(line for line in lines if line.startswith("b,log_score")).split(",")[9] == "higher"
 
 
-def test_only_trained_systems_count_as_such_and_each_once(tmp_path):
-    """Rows that show other vectors of a training tell no more of seeds; nor do rows without one, split or not."""
+def study_of_systems(folder):
+    """Two systems trained with three seeds, each with other vectors, one that was trained once, and words."""
     rows = {
         "a": {},
         "a_int8": {"system": "trained.int8"},
@@ -104,9 +105,11 @@ def test_only_trained_systems_count_as_such_and_each_once(tmp_path):
     }
     changes = ["evaluation.ks=[10]", "evaluation.dims=[2]", "data.split_seed=${seed}"]
     node = {"columns": ["mrr"], "seeds": [0, 1, 2], "rows": rows}
-    study = make_study("known", node, scale="smoke", overrides=changes, folder=tmp_path)
+    study = make_study("known", node, scale="smoke", overrides=changes, folder=folder)
     for cell in (cell for cell in study.cells if cell.row.key != "once" or cell.seed == 0):
-        greater = torch.from_numpy(np.random.default_rng([cell.seed, len(cell.row.key)]).integers(0, 60, 80))
+        greater = torch.from_numpy(
+            np.random.default_rng([cell.seed, list(rows).index(cell.row.key)]).integers(0, 60, 80)
+        )
         kept = {f"{cell.row.measured}.greater": greater, "query.target": torch.arange(80) // 4}
         kept |= {f"{cell.row.measured}.equal": torch.zeros_like(greater)}
         file = cell.folder / "ranks.safetensors"
@@ -116,11 +119,46 @@ def test_only_trained_systems_count_as_such_and_each_once(tmp_path):
             {"key": cell.key, "status": "done", "finished": "2026", "seconds": 1, "metrics": {}}
             | {"data": f"x{cell.seed}", "queries": "q", "commit": "c"}
         )
+    return study
+
+
+def test_only_trained_systems_count_as_such_and_each_once(tmp_path):
+    """Rows that show other vectors of a training tell no more of seeds; nor do rows without one, split or not."""
+    study = study_of_systems(tmp_path)
     runs = runs_of(study, study.ledger.newest())
     for base in ("a", "words", "b_first"):
         found = differences(runs, base, study.columns)
         assert len(found) == 5
         assert systems(found) == 2
+
+
+def test_a_row_of_one_seed_is_as_lucky_as_the_others(tmp_path):
+    study = study_of_systems(tmp_path)
+    found = differences(runs_of(study, study.ledger.newest()), "a", study.columns)
+    once, alone = comparisons(found)["once", "mrr"].difference, found["once", "mrr"].resampled.interval
+    assert once.high - once.low > 1.2 * (alone.high - alone.low)
+    table = make_table(study)
+    assert table.rows[4].comparisons["mrr"].difference == once
+    for shown in (table.note(), table.verdicts().grid(str).note):
+        assert "one says nothing" in shown
+    needs = {row.row: row.needed for row in make_power(study, 5.0).rows}
+    assert needs["once"].seeds is not None
+    assert needs["once"].now > smallest_seen(found["once", "mrr"].resampled.variance, comparisons=5)
+
+
+def test_tables_say_what_is_known_of_luck(tmp_path):
+    """Of words there is none, and of one seed, or of one system's, nothing is known."""
+    study = study_of_systems(tmp_path)
+    runs = runs_of(study, study.ledger.newest())
+
+    def said(base, *rows, seeds=3):
+        own = {row: runs[row][:seeds] for row in (base, *rows)}
+        return luck(differences(own, base, study.columns))
+
+    assert "together" in said("a", "b", "b_first", "words")
+    assert said("words", "a") == "The luck of training is in the intervals of rows with several seeds."
+    assert said("a", "b", seeds=1) == "Of one seed, the luck of training is in no interval."
+    assert said("words") == ""
 
 
 def mean_of(greater, targets, column):
