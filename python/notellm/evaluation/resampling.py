@@ -6,8 +6,8 @@ seeds, are drawn with replacement, independently, and a value counts as often as
 both ways, at Student's quantile: with three seeds an interval must be wider than three draws of them would make it.
 (In simulations, intervals of two or three seeds contain the truth in 91 to 92 % of cases, of more in 93 to 95 %. Where
 `notellm.evaluation.compare` takes what seeds do from several systems together, they do so in 94 to 97 % of cases, and
-those of a system whose seeds differ ten times as much as the others' in 91 %. Those of a system of one seed then do so in
-88 to 99 %, and alone in 11 to 90 %.)
+those of a system whose seeds differ ten times as much as the others' in 91 %. Those of a system of one seed then do so
+in 88 to 99 %, and alone in 11 to 90 %.)
 """
 
 from __future__ import annotations
