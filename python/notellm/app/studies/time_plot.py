@@ -43,16 +43,16 @@ def plot_time(study: Study, path: str | Path, *, column: str | None = None) -> P
     if shown not in study.columns:
         raise ValueError(f"plot_time: column must be one of {', '.join(study.columns)}, but is {shown!r}")
     entries, finished = study.ledger.newest(), finished_cells(study)
-    rows = [(cells, values) for cells in finished.values() if (values := _percent(cells, entries, shown))]
+    rows = [own for cells in finished.values() if (own := _percent(cells, entries, shown))]
     if not rows:
         raise ValueError(
             f"plot_time: a finished run must have measured {shown}, but none has; try another column"
         )
     curves = _curves(rows, entries)
     lines = {
-        cells[0].row.name: float(np.mean(values))
-        for cells, values in rows
-        if cells[0].row.system not in TRAINED
+        own[0][0].row.name: float(np.mean([percent for _, percent in own]))
+        for own in rows
+        if own[0][0].row.system not in TRAINED
     }
 
     def paint(figure: Any) -> None:
@@ -85,28 +85,27 @@ class _Point:
     deviation: float
 
 
-def _percent(cells: Sequence[Cell], entries: Mapping[str, Entry], column: str) -> list[float]:
-    """Of each cell that measures this."""
-    found = (measured(cell, entries[cell.key], column) for cell in cells)
-    return [100 * value for value in found if value is not None]
+def _percent(cells: Sequence[Cell], entries: Mapping[str, Entry], column: str) -> list[tuple[Cell, float]]:
+    """The cells that measure this, each with what it measured."""
+    found = ((cell, measured(cell, entries[cell.key], column)) for cell in cells)
+    return [(cell, 100 * value) for cell, value in found if value is not None]
 
 
-def _curves(
-    rows: Sequence[tuple[Sequence[Cell], Sequence[float]]], entries: Mapping[str, Entry]
-) -> list[list[_Point]]:
+def _curves(rows: Sequence[Sequence[tuple[Cell, float]]], entries: Mapping[str, Entry]) -> list[list[_Point]]:
     """The trained rows; together those that differ in nothing but their number of steps."""
     curves: dict[str, list[_Point]] = {}
-    for cells, values in rows:
-        row = cells[0].row
-        if row.system not in TRAINED:
+    for own in rows:
+        first = own[0][0]
+        if first.row.system not in TRAINED:
             continue
-        minutes = [entries[cell.key]["training_seconds"] / 60 for cell in cells]
+        minutes = [entries[cell.key]["training_seconds"] / 60 for cell, _ in own]
         if not all(minutes):
             raise ValueError(
-                f"plot_time: runs must say how long they trained, but row {row.key} has an older one; try "
-                f"`notellm sweep --again {row.key}`"
+                f"plot_time: runs must say how long they trained, but row {first.row.key} has an older one; try "
+                f"`notellm sweep --again {first.row.key}`"
             )
+        values = [percent for _, percent in own]
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else nan
-        point = _Point(row.name, float(np.mean(minutes)), float(np.mean(values)), deviation)
-        curves.setdefault(cells[0].without("train.max_steps"), []).append(point)
+        point = _Point(first.row.name, float(np.mean(minutes)), float(np.mean(values)), deviation)
+        curves.setdefault(first.without("train.max_steps"), []).append(point)
     return list(curves.values())

@@ -159,6 +159,22 @@ def test_pictures_are_of_the_seeds_that_all_rows_have(swept, monkeypatch):
         time_plot.plot_time(study, "time.svg", column="recall@10")
 
 
+def test_minutes_are_of_the_runs_that_measure_the_column(swept, monkeypatch):
+    from matplotlib.figure import Figure
+
+    from notellm.app.studies import time_plot
+
+    study, entries, _ = swept
+    timed = [{**entry, "training_seconds": 60.0 * (1 + 9 * entry["seed"])} for entry in entries]
+    monkeypatch.setattr(study.ledger, "entries", lambda: timed)
+    monkeypatch.setattr(time_plot, "measured", lambda cell, entry, column: None if cell.seed else 0.5)
+    drawn, figure = [], Figure()
+    monkeypatch.setattr(time_plot, "draw", lambda path, title, size, paint: drawn.append(paint))
+    time_plot.plot_time(study, "time.svg")
+    drawn[0](figure)
+    assert [of.lines[0].get_xydata()[0].tolist() for of in figure.axes[0].containers] == [[1.0, 50.0]] * 2
+
+
 def test_rows_that_differ_in_their_steps_are_joined_from_the_shortest_to_the_longest(swept, monkeypatch):
     from matplotlib.figure import Figure
 
