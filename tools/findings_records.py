@@ -18,12 +18,12 @@ from findings_pictures import Picture
 from notellm.app.studies import Ledger, Study, Table, load_study, make_table
 from notellm.app.studies.cell import TRAINED
 from notellm.app.studies.columns import CellValues, Column
-from notellm.app.studies.differences import MARGIN, POINTS, SAMPLES, differences, several, trainings
+from notellm.app.studies.differences import MARGIN, POINTS, SAMPLES, differences, trainings_of
 from notellm.app.studies.ranks import pool_of
 from notellm.app.studies.runs import Run, runs_of
 from notellm.app.studies.table import Score, TableRow
 from notellm.app.studies.values import values_of
-from notellm.evaluation import Resampled, compare, resample
+from notellm.evaluation import Resampled, Trainings, compare, resample
 from notellm.models.backbone import backbone_name
 
 RESULTS = "experiments/results"
@@ -209,10 +209,12 @@ class StudyRecords:
         """All rows and cut-offs are tested together."""
         cutoffs = self.option("evaluation.ks")
         resampled = {(row, k): _low_minus_high(self._done(row), k) for row in self.rows for k in cutoffs}
-        behind = {row: trainings(self._runs[row]) for row in self.rows}
-        systems, trained = several(behind.values()), [bool(behind[row]) for row, _ in resampled]
+        behind = {row: Trainings(trainings_of(self._runs[row])) for row in self.rows}
         found = compare(
-            list(resampled.values()), margin=MARGIN, unit=POINTS, systems=systems, trained=trained
+            list(resampled.values()),
+            margin=MARGIN,
+            unit=POINTS,
+            trainings=[behind[row] for row, _ in resampled],
         )
         return {key: Difference(key[0], one) for key, one in zip(resampled, found, strict=True)}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 from scipy.special import digamma, polygamma
@@ -23,32 +24,54 @@ _FEWEST = 3
 """Comparisons of which a scatter can be told."""
 
 
-def moderated(
-    variances: Sequence[Variance], systems: int, trained: Sequence[bool] | None = None
-) -> list[Variance]:
+@dataclass(frozen=True)
+class Trainings:
+    """The trainings behind a difference, by any names; none of a system that is not trained.
+
+    Attributes:
+        own: Those of the system, one for each seed.
+        base: Those of the system it is compared with.
+    """
+
+    own: frozenset[str] = frozenset()
+    base: frozenset[str] = frozenset()
+
+    @property
+    def are_any(self) -> bool:
+        """Whether other seeds would change the difference by the luck of training."""
+        return bool(self.own or self.base)
+
+    @property
+    def are_independent(self) -> bool:
+        """Whether all of that luck is in it: in two readings of the same vectors most of it is in both."""
+        return self.are_any and self.own != self.base
+
+
+def moderated(variances: Sequence[Variance], trainings: Sequence[Trainings]) -> list[Variance]:
     """The variances with their parts of seeds estimated together.
+
+    All are taken to be alike in units of what their parts of seeds would be if seeds did nothing, metrics included.
 
     Args:
         variances: Of the differences that are compared at once.
-        systems: How many of the systems behind them were trained with several seeds, each for itself: so much is known
-            of seeds at most, however many differences have the same systems. With less than 2, nothing is changed.
-        trained: Whether a difference has a trained system, so that another seed changes it; by default all have. The
-            others are left alone if they are of one seed.
+        trainings: Behind each of them. Nothing is changed where fewer than two systems were trained with several seeds,
+            or fewer than three differences tell of them. What is not trained tells nothing of trainings; with one seed
+            it takes nothing from them, either.
     """
-    if not seeds_tell(variances, systems):
+    told_by = _Others.of(variances, trainings)
+    if told_by is None:
         return list(variances)
-    others = _Others.of(_telling(variances), systems)
-    of_luck = [True] * len(variances) if trained is None else trained
-    return [others.moderate(of, is_trained) for of, is_trained in zip(variances, of_luck, strict=True)]
+    return [told_by.moderate(of, behind.are_any) for of, behind in zip(variances, trainings, strict=True)]
 
 
-def seeds_tell(variances: Sequence[Variance], systems: int) -> bool:
-    """Whether there are enough differences of several seeds to say what seeds do to the others."""
-    return systems > 1 and len(_telling(variances)) >= _FEWEST
+def seeds_tell(variances: Sequence[Variance], trainings: Sequence[Trainings]) -> bool:
+    """Whether there are enough trainings of several seeds to say what they do, also to differences of a single one."""
+    return _Others.of(variances, trainings) is not None
 
 
-def _telling(variances: Sequence[Variance]) -> list[Variance]:
-    return [of for of in variances if of.seeds > 1 and of.targets > 1 and min(of.of_both, of.of_seeds) > 0]
+def several(trainings: Sequence[Trainings]) -> int:
+    """How many systems were trained with several seeds: those that show other vectors of the same trainings are one."""
+    return len({side for of in trainings for side in (of.own, of.base) if len(side) > 1})
 
 
 @dataclass(frozen=True)
@@ -58,36 +81,34 @@ class _Others:
     Attributes:
         ratio: The part of seeds, in units of the part that it would be if seeds did nothing.
         freedom: How many degrees of freedom that is worth.
-        most: As many degrees of freedom as the systems have seeds for.
         share: Of one seed's variance by targets, the part that the next seed would not have again.
-        systems: How many there are.
+        seeds: How many degrees of freedom these differences have of their own seeds, in the mean.
+        systems: How many systems they are of: so much is known of seeds at most, however many differences there are.
     """
 
     ratio: float
     freedom: float
-    most: float
     share: float
+    seeds: float
     systems: int
 
     @classmethod
-    def of(cls, known: Sequence[Variance], systems: int) -> _Others:
-        ratios = np.array([of.of_seeds / of.of_both for of in known])
-        freedom = np.array([of.seeds - 1 for of in known], dtype=np.float64)
-        ratio, prior = _prior(ratios, freedom)
-        anew = np.array([of.of_both * of.seeds for of in known])
-        again = np.array([max(of.of_targets - of.of_both, 0.0) for of in known])
-        share = float((anew / (anew + again)).mean())
-        return cls(ratio, prior, systems * float(freedom.mean()), share, systems)
+    def of(cls, variances: Sequence[Variance], trainings: Sequence[Trainings]) -> _Others | None:
+        systems, pairs = several(trainings), zip(variances, trainings, strict=True)
+        telling = [
+            of for of, behind in pairs if _has_seeds(of) and of.of_seeds > 0 and behind.are_independent
+        ]
+        if systems < 2 or len(telling) < _FEWEST:
+            return None
+        freedom = np.array([of.seeds - 1 for of in telling], dtype=np.float64)
+        ratio, prior = _prior(np.array([of.of_seeds / of.of_both for of in telling]), freedom)
+        share = fmean(_share(of) for of in telling)
+        return cls(ratio, prior, share, float(freedom.mean()), systems)
 
     def moderate(self, of: Variance, is_trained: bool) -> Variance:
-        if of.seeds > 1:
-            return self._of_several(of) if _telling([of]) else of
-        return self._of_one_seed(of) if is_trained and of.targets > 1 else of
-
-    def _of_one_seed(self, of: Variance) -> Variance:
-        both = self.share * of.of_targets
-        freedom = min(self.freedom, self.most)
-        return replace(of, of_seeds=self.ratio * both, of_both=both, seed_freedom=freedom)
+        if _has_seeds(of):
+            return self._of_several(of)
+        return self._of_one(of) if of.seeds == 1 and of.targets > 1 and is_trained else of
 
     def _of_several(self, of: Variance) -> Variance:
         own, ratio = of.seeds - 1.0, of.of_seeds / of.of_both
@@ -95,6 +116,21 @@ class _Others:
         together = share * self.ratio + (1 - share) * ratio
         freedom = min(self.freedom + own, self.systems * own)
         return replace(of, of_seeds=max(together, ratio) * of.of_both, seed_freedom=freedom)
+
+    def _of_one(self, of: Variance) -> Variance:
+        both = self.share * of.of_targets
+        freedom = min(self.freedom, self.systems * self.seeds)
+        return replace(of, of_seeds=self.ratio * both, of_both=both, seed_freedom=freedom)
+
+
+def _has_seeds(of: Variance) -> bool:
+    return of.seeds > 1 and of.targets > 1 and of.of_both > 0
+
+
+def _share(of: Variance) -> float:
+    """Of the variance by targets that one seed has, the part that is of this seed alone."""
+    anew, again = of.of_both * of.seeds, max(of.of_targets - of.of_both, 0.0)
+    return anew / (anew + again)
 
 
 def _prior(ratios: FloatArray, freedom: FloatArray) -> tuple[float, float]:

@@ -72,7 +72,9 @@ def needed(
         """Fewest seeds at so many times the targets: what suffices, suffices with more, too."""
         if variance.seed_freedom == 0 or not suffices(most_seeds, times):
             return None
-        return bisect_left(range(most_seeds), True, lo=2, key=lambda seeds: suffices(seeds, times))
+        return bisect_left(
+            range(most_seeds), True, lo=min(variance.seeds, 2), key=lambda seeds: suffices(seeds, times)
+        )
 
     shares = [2 ** (step / 4) for step in range(-16, 1 + int(4 * np.log2(most_times)))]
     times = next((share for share in shares if suffices(variance.seeds, share)), None)

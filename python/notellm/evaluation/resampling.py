@@ -78,10 +78,14 @@ class Variance:
         by_seed = max(self.of_seeds - self.of_both, 0.0) * self.seeds / seeds
         by_target = max(self.of_targets - self.of_both, 0.0) / share
         both = self.of_both * self.seeds / seeds / share
-        known = self.seed_freedom * ((seeds - 1) / (self.seeds - 1) if self.seeds > 1 else 1)
-        if known == 0:
+        if self.seed_freedom == 0 or (seeds == 1 and self.seeds > 1):
             return Variance(0.0, by_target + both, 0.0, seeds, targets)
-        return Variance(by_seed + both, by_target + both, both, seeds, targets, known)
+        more = (
+            self.seed_freedom * (seeds - 1) / (self.seeds - 1)
+            if self.seeds > 1
+            else self.seed_freedom + seeds - 1
+        )
+        return Variance(by_seed + both, by_target + both, both, seeds, targets, more)
 
 
 @dataclass(frozen=True)

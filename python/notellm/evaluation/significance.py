@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from notellm.evaluation import student
-from notellm.evaluation.moderation import moderated
+from notellm.evaluation.moderation import Trainings, moderated
 from notellm.evaluation.resampling import LEVEL, Resampled, Variance
 from notellm.evaluation.tails import critical, upper_tail
 from notellm.metrics.bootstrap import Interval
@@ -60,8 +60,7 @@ def compare(
     margin: float = MARGIN,
     alpha: float = ALPHA,
     unit: float = 1.0,
-    systems: int = 1,
-    trained: Sequence[bool] | None = None,
+    trainings: Sequence[Trainings] | None = None,
 ) -> list[Comparison]:
     """Compares systems with another one: all comparisons of a table at once, since each one more is a chance to err.
 
@@ -73,9 +72,9 @@ def compare(
         alpha: The chance that any verdict of the table is wrong: of all claims of a difference together, and of all
             claims of equivalence together.
         unit: The most by which two systems can differ at a query, in the metric's unit.
-        systems: How many of the systems compared were trained with several seeds, see `moderated`; by default each
-            comparison's seeds speak for themselves alone, which with few of them is hardly anything.
-        trained: Whether each comparison has a trained system, see `moderated`; by default all have.
+        trainings: Those behind each comparison: what seeds do is then estimated from all of them together, see
+            `notellm.evaluation.moderation`. By default each comparison's seeds speak for themselves alone, which with
+            few of them is hardly anything, and of one nothing.
 
     Raises:
         ValueError: If the margin or alpha is not above 0.
@@ -91,7 +90,9 @@ def compare(
         raise ValueError(
             f"compare: margin must be above 0 and alpha in (0, 1), but are {margin:g} and {alpha:g}"
         )
-    variances = moderated([of.variance for of in resampled], systems, trained)
+    variances = [of.variance for of in resampled]
+    if trainings is not None:
+        variances = moderated(variances, trainings)
     own = [of.with_variance(variance) for of, variance in zip(resampled, variances, strict=True)]
     apart = holm([chance_of_none(of) for of in own])
     near = holm([_chance_of_more(of, margin, unit) for of in own])

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from notellm.evaluation import Verdict, compare, holm, resample, resampling
-from notellm.evaluation.moderation import moderated
 from notellm.evaluation.power import needed
 from notellm.evaluation.resampling import Variance
 from notellm.evaluation.significance import chance_of_none, smallest_seen
@@ -248,90 +247,6 @@ def test_what_does_not_fit_is_refused(call, message):
         call()
 
 
-def table(random, of_seed, *, untrained=3, once=0, columns=4, targets=60, samples=1):
-    """Differences from a trained system: of others with three seeds each, then of those trained once, then of untrained
-    ones; none is better."""
-    spreads = [*of_seed, *[of_seed[0]] * once]
-    commons = [spread * random.normal(size=3) for spread in spreads]
-    of_target, resampled = random.normal(size=(len(spreads) + untrained, targets)), []
-    for _ in range(columns):
-        made = []
-        for spread, common, row in zip(spreads, commons, of_target[: len(spreads)], strict=True):
-            seeds = 0.6 * spread * random.normal(size=3) + 0.8 * common
-            made.append(row + seeds[:, None] + 0.5 * random.normal(size=(3, targets)))
-        for row in of_target[len(spreads) :]:
-            made.append(np.repeat(row[None], 3, axis=0))
-        for place, other in enumerate(made[1:], start=1):
-            count = 1 if len(of_seed) <= place < len(spreads) else 3
-            rows, places = np.repeat(np.arange(count), targets), np.tile(np.arange(targets), count)
-            off = (other - made[0])[:count].ravel()
-            resampled.append(resample(off, places, rows, samples=samples))
-    return resampled
-
-
-@pytest.mark.parametrize("of_seed", [[0.1] * 4, [0.1, 0.3, 0.1, 0.1], [1.0] * 4], ids=str)
-def test_nor_where_seeds_are_taken_together(of_seed):
-    wrong, known = 0, []
-    for trial in range(TRIALS // 3):
-        resampled = table(np.random.default_rng(trial), of_seed)
-        variances = moderated([of.variance for of in resampled], len(of_seed))
-        chances = [
-            chance_of_none(replace(of, variance=v)) for of, v in zip(resampled, variances, strict=True)
-        ]
-        wrong += min(holm(chances)) <= 0.05
-        known.append(np.median([of.seed_freedom for of in variances]))
-    assert wrong / (TRIALS // 3) < 0.09
-    assert np.median(known) > 4  # of one row's seeds alone: 2
-
-
-@pytest.mark.parametrize("of_seed", [[1.0] * 4, [0.3, 0.6, 0.3, 0.3]], ids=str)
-def test_intervals_know_of_seeds_what_verdicts_know(of_seed):
-    """Alone, those of seeds that differ much contain the truth too seldom."""
-    alone, together = [], []
-    for trial in range(60):
-        resampled = table(np.random.default_rng(trial), of_seed, samples=250)
-        trained = [place for place in range(len(resampled)) if place % 6 < 3]
-        compared = compare(resampled, unit=100, systems=len(of_seed))
-        alone += [resampled[place].interval for place in trained]
-        together += [compared[place].difference for place in trained]
-    contained = [np.mean([of.low <= 0 <= of.high for of in found]) for found in (alone, together)]
-    assert contained[0] < contained[1]
-    assert 0.945 <= contained[1] <= 0.985
-
-
-@pytest.mark.parametrize("of_seed", [[0.3] * 4, [1.0] * 4, [0.3, 0.6, 0.3, 0.3]], ids=str)
-def test_one_seed_is_as_lucky_as_the_others(of_seed):
-    """Alone it knows nothing of luck: at least one of such comparisons was wrong in nearly every table."""
-    alone, together, wrong = [], [], 0
-    for trial in range(60):
-        resampled = table(np.random.default_rng(trial), of_seed, untrained=0, once=3, samples=250)
-        once = [place for place, of in enumerate(resampled) if of.variance.seeds == 1]
-        compared = compare(resampled, unit=100, systems=len(of_seed))
-        alone += [resampled[place].interval for place in once]
-        together += [compared[place].difference for place in once]
-        wrong += any(compared[place].verdict in ("higher", "lower") for place in once)
-    contained = [np.mean([of.low <= 0 <= of.high for of in found]) for found in (alone, together)]
-    assert contained[0] < 0.7
-    assert 0.93 <= contained[1] <= 0.995
-    assert wrong / 60 < 0.09
-
-
-def test_of_one_seed_what_others_suggest_is_taken_where_there_is_a_training():
-    known, once = Variance(0.04, 0.012, 0.01, 3, 60), Variance(0.0, 0.032, 0.0, 1, 60)
-    variances = [known, known, known, once, once]
-    found = moderated(variances, 3, [True, True, True, True, False])
-    assert found[4] == once
-    assert found[3].of_both == pytest.approx(0.03)  # 0.002 of 0.032 are the same for every seed
-    assert found[3].of_seeds == pytest.approx(3 * found[0].of_seeds)
-    assert found[3].seed_freedom == 6
-    assert moderated(variances, 1) == variances  # one system's seeds
-    assert moderated([once] * 5, 3) == [once] * 5  # no seeds at all
-    plan = needed(found[3], effect=1.0)
-    assert needed(once, effect=1.0).seeds is None
-    assert plan.seeds > 2
-    assert plan.now > needed(once, effect=1.0).now
-
-
 def test_an_interval_follows_the_variance_that_is_known():
     resampled = resample(*drawn(np.random.default_rng(0), 3, 60, of_seed=0.3, of_target=1, rest=1))
     mean, low, high = resampled.interval
@@ -342,16 +257,6 @@ def test_an_interval_follows_the_variance_that_is_known():
     assert wider == pytest.approx((mean, mean + 2 * (low - mean), mean + 2 * (high - mean)))
     sure = resample([1, 1, 1, 1], ["a", "b", "c", "d"])
     assert sure.with_variance(own).interval == sure.interval
-
-
-def test_what_seeds_do_is_never_taken_for_less_than_they_show():
-    calm, wild = Variance(0.011, 0.5, 0.01, 3, 60), Variance(0.4, 0.5, 0.01, 3, 60)
-    found = moderated([calm] * 6 + [wild], 4)
-    assert found[0].of_seeds >= calm.of_seeds
-    assert found[-1].of_seeds == wild.of_seeds
-    assert all(2 < of.seed_freedom <= 8 for of in found)
-    assert moderated([calm, wild], 4) == [calm, wild]  # too few to tell
-    assert moderated([calm] * 6, 1) == [calm] * 6
 
 
 def test_many_targets_are_resampled_in_parts_as_few_are(monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from notellm.app.studies.columns import CellValues, Column
 from notellm.app.studies.runs import Run
 from notellm.app.studies.values import values_of
 from notellm.evaluation import Comparison, Resampled, compare, resample
-from notellm.evaluation.moderation import moderated, seeds_tell
+from notellm.evaluation.moderation import Trainings, moderated, seeds_tell
 from notellm.evaluation.resampling import Variance
 
 MARGIN = 0.5
@@ -36,15 +36,13 @@ class Paired:
         resampled: Its mean over queries, targets or notes, and seeds, resampled.
         queries: How many queries, or notes, a seed has; the mean, if they differ.
         knows_targets: Whether the files of ranks say which queries share targets.
-        own: The trainings behind the row itself, see `trainings`.
-        base: Those behind the row it is compared with.
+        trainings: Those behind it, see `trainings_of`.
     """
 
     resampled: Resampled
     queries: int
     knows_targets: bool
-    own: frozenset[str]
-    base: frozenset[str]
+    trainings: Trainings
 
 
 def differences(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[str]) -> dict[Key, Paired]:
@@ -69,50 +67,41 @@ def differences(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[
 def comparisons(paired: Mapping[Key, Paired], margin: float = MARGIN) -> dict[Key, Comparison]:
     """Tests all differences of a table at once."""
     found = compare(
-        [of.resampled for of in paired.values()],
-        margin=margin,
-        unit=POINTS,
-        systems=systems(paired),
-        trained=trained(paired),
+        [of.resampled for of in paired.values()], margin=margin, unit=POINTS, trainings=_trainings(paired)
     )
     return dict(zip(paired, found, strict=True))
 
 
 def variances(paired: Mapping[Key, Paired]) -> list[Variance]:
     """Of all differences of a table, with what seeds do estimated together, as `comparisons` does."""
-    return moderated([of.resampled.variance for of in paired.values()], systems(paired), trained(paired))
-
-
-def trained(paired: Mapping[Key, Paired]) -> list[bool]:
-    """Whether there is a training behind each difference, so that its luck is in it."""
-    return [bool(of.own or of.base) for of in paired.values()]
+    return moderated(_variances(paired), _trainings(paired))
 
 
 def luck(paired: Mapping[Key, Paired]) -> str:
     """A sentence on how far the intervals of a table's differences know how much trainings differ."""
-    if seeds_tell([of.resampled.variance for of in paired.values()], systems(paired)):
+    if not any(of.trainings.are_any for of in paired.values()):
+        return ""
+    if seeds_tell(_variances(paired), _trainings(paired)):
         return (
             "The luck of training is in the intervals: how much seeds differ is estimated from all rows together, "
             "since a few of one row say little of it, and one says nothing."
         )
-    if systems(paired):
+    if any(of.seeds > 1 for of in _variances(paired)):
         return "The luck of training is in the intervals of rows with several seeds."
-    return "Of one seed, the luck of training is in no interval." if any(trained(paired)) else ""
+    return "With one seed each, the luck of training is in no interval."
 
 
-def systems(paired: Mapping[Key, Paired]) -> int:
-    """How many trained systems with several seeds a table compares, the one that all are compared with included."""
-    return several([side for of in paired.values() for side in (of.own, of.base)])
-
-
-def several(found: Iterable[frozenset[str]]) -> int:
-    """How many systems were trained with several seeds: rows that show other vectors of the same trainings are one."""
-    return len({of for of in found if len(of) > 1})
-
-
-def trainings(runs: Sequence[Run]) -> frozenset[str]:
+def trainings_of(runs: Sequence[Run]) -> frozenset[str]:
     """Names of a row's finished trainings; none of a row that is not trained, whose seeds are those of the split."""
     return frozenset(run.cell.key for run in runs if run.is_done and run.cell.row.system in TRAINED)
+
+
+def _variances(paired: Mapping[Key, Paired]) -> list[Variance]:
+    return [of.resampled.variance for of in paired.values()]
+
+
+def _trainings(paired: Mapping[Key, Paired]) -> list[Trainings]:
+    return [of.trainings for of in paired.values()]
 
 
 class _Values:
@@ -145,7 +134,7 @@ def _paired(mine: Sequence[Run], theirs: Sequence[Run], column: Column, kept: _V
     label = [np.concatenate(of) for of in (targets, seeds)]
     resampled = resample(np.concatenate(values), *label, macro=column.is_macro, samples=SAMPLES)
     queries = round(np.mean([len(of) for of in values]))
-    return Paired(resampled, queries, knows, trainings(mine), trainings(theirs))
+    return Paired(resampled, queries, knows, Trainings(trainings_of(mine), trainings_of(theirs)))
 
 
 def _fit(pair: tuple[Run, Run], a: CellValues, b: CellValues) -> bool:

@@ -69,8 +69,8 @@ class Table(Printable):
         columns: Metrics, from left to right.
         rows: From top to bottom.
         against: The row that the others are compared with.
-        luck: How far the luck of training is in the intervals, in words.
-        remarks: The language model, the results of searches, and whether code changed between runs, in words.
+        remarks: How far the luck of training is in intervals, the language model, the results of searches, and whether
+            code changed between runs, in words.
         scale_of: The option in which alone the rows differ, by numbers; empty if they differ otherwise.
         margin: The largest difference that does not matter, in points.
     """
@@ -79,7 +79,6 @@ class Table(Printable):
     columns: Sequence[str]
     rows: Sequence[TableRow]
     against: str
-    luck: str = ""
     remarks: str = ""
     scale_of: str = ""
     margin: float = MARGIN
@@ -114,7 +113,7 @@ class Table(Printable):
             "same queries, or notes, and seeds, in points; *: higher or lower, =: within "
             f"\u00b1{self.margin:g} points. The chance that any * is wrong is 5 % over all {count} comparisons "
             "together (Holm), and so is that of any =. Whole targets, or notes, and whole seeds are drawn (bootstrap). "
-            f"{self.luck} {self.remarks}".rstrip()
+            f"{self.remarks}".rstrip()
         )
 
     def grid(self, escape: Escape) -> Grid:
@@ -175,7 +174,7 @@ class Verdicts(Printable):
             f"Points; row minus {escape(self.table.against)}. Intervals are for each comparison alone; p and verdicts "
             f"hold for all {len(lines)} together (Holm). Equivalent: surely within {margin}. Could be seen: the "
             "smallest true difference that had a chance of 80 % to be called higher or lower. "
-            f"{self.table.luck} {escape(self.table.remarks)}".rstrip()
+            f"{escape(self.table.remarks)}".rstrip()
         )
         return Grid(escape(self.table.title), header, lines, note)
 
@@ -227,12 +226,9 @@ def make_table(study: Study, *, against: str | None = None, margin: float = MARG
         found = {column: one for (key, column), one in tested.items() if key == row.key}
         rows.append(_table_row(study, runs[row.key], found, row.key == base))
     title = f"{study.title} (scale: {study.scale})"
-    remarks = " ".join(
-        filter(None, [_unknown_targets(paired), _model(runs), _searched(study, newest), _commits(runs)])
-    )
-    return Table(
-        title, study.columns, rows, keys[base].name, luck(paired), remarks, _scale_of(study.rows), margin
-    )
+    known = [luck(paired), _unknown_targets(paired)]
+    remarks = " ".join(filter(None, [*known, _model(runs), _searched(study, newest), _commits(runs)]))
+    return Table(title, study.columns, rows, keys[base].name, remarks, _scale_of(study.rows), margin)
 
 
 def _unknown_targets(paired: Mapping[Key, Paired]) -> str:
