@@ -40,6 +40,11 @@ class Difference:
         return signed_points(self.value)
 
     @property
+    def high(self) -> float:
+        """The upper end of the interval."""
+        return self.found.difference.high
+
+    @property
     def interval(self) -> str:
         """Of 95 %, for this comparison alone."""
         return f"{signed_points(self.found.difference.low)} to {signed_points(self.found.difference.high)}"

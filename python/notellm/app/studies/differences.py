@@ -83,8 +83,8 @@ def luck(paired: Mapping[Key, Paired]) -> str:
         return ""
     if seeds_tell(_variances(paired), _trainings(paired)):
         return (
-            "The luck of training is in the intervals: how much seeds differ is estimated from all rows together, "
-            "since a few of one row say little of it, and one says nothing."
+            "The luck of training is in the intervals: how much seeds differ is estimated from all trained rows "
+            "together, since a few of one row say little of it, and one says nothing."
         )
     if any(of.seeds > 1 for of in _variances(paired)):
         return "The luck of training is in the intervals of rows with several seeds."
