@@ -4,7 +4,7 @@ from notellm.evaluation.generation import evaluate_generation
 from notellm.evaluation.generation_results import Generation
 from notellm.evaluation.intervals import Bootstrap
 from notellm.evaluation.lists import evaluate_lists
-from notellm.evaluation.moderation import Trainings
+from notellm.evaluation.moderation import Luck, Trainings
 from notellm.evaluation.options import NAMES
 from notellm.evaluation.query_values import QueryValues, query_values
 from notellm.evaluation.resampling import Resampled, Variance, resample
@@ -21,6 +21,7 @@ __all__ = [
     "Evaluation",
     "Generation",
     "Generated",
+    "Luck",
     "QueryValues",
     "RankRow",
     "Resampled",

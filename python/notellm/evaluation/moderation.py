@@ -47,26 +47,23 @@ class Trainings:
         return self.are_any and self.own != self.base
 
 
-def moderated(variances: Sequence[Variance], trainings: Sequence[Trainings]) -> list[Variance]:
+def moderated(
+    variances: Sequence[Variance], trainings: Sequence[Trainings], luck: Luck | None = None
+) -> list[Variance]:
     """The variances with their parts of seeds estimated together.
 
     All are taken to be alike in units of what their parts of seeds would be if seeds did nothing, metrics included.
 
     Args:
         variances: Of the differences that are compared at once.
-        trainings: Behind each of them. Nothing is changed where fewer than two systems were trained with several seeds,
-            or fewer than three differences tell of them. What is not trained tells nothing of trainings; with one seed
-            it takes nothing from them, either.
+        trainings: Behind each of them. What is not trained tells nothing of trainings; with one seed it takes nothing
+            from them, either.
+        luck: What seeds do; by default what these differences say of it. Nothing is changed where they say nothing.
     """
-    told_by = _Others.of(variances, trainings)
-    if told_by is None:
+    luck = luck or Luck.of(variances, trainings)
+    if luck is None:
         return list(variances)
-    return [told_by.moderate(of, behind.are_any) for of, behind in zip(variances, trainings, strict=True)]
-
-
-def seeds_tell(variances: Sequence[Variance], trainings: Sequence[Trainings]) -> bool:
-    """Whether there are enough trainings of several seeds to say what they do, also to differences of a single one."""
-    return _Others.of(variances, trainings) is not None
+    return [luck.moderate(of, behind.are_any) for of, behind in zip(variances, trainings, strict=True)]
 
 
 def several(trainings: Sequence[Trainings]) -> int:
@@ -75,7 +72,7 @@ def several(trainings: Sequence[Trainings]) -> int:
 
 
 @dataclass(frozen=True)
-class _Others:
+class Luck:
     """What differences of several seeds suggest for one of them, or for one of a single seed.
 
     Attributes:
@@ -93,7 +90,11 @@ class _Others:
     systems: int
 
     @classmethod
-    def of(cls, variances: Sequence[Variance], trainings: Sequence[Trainings]) -> _Others | None:
+    def of(cls, variances: Sequence[Variance], trainings: Sequence[Trainings]) -> Luck | None:
+        """From differences and the trainings behind them.
+
+        None where fewer than two systems were trained with several seeds, or fewer than three differences tell of them.
+        """
         systems, pairs = several(trainings), zip(variances, trainings, strict=True)
         telling = [
             of for of, behind in pairs if _has_seeds(of) and of.of_seeds > 0 and behind.are_independent
@@ -106,6 +107,7 @@ class _Others:
         return cls(ratio, prior, share, float(freedom.mean()), systems)
 
     def moderate(self, of: Variance, is_trained: bool) -> Variance:
+        """A variance with the part of seeds that these differences and its own seeds suggest."""
         if _has_seeds(of):
             return self._of_several(of)
         return self._of_one(of) if of.seeds == 1 and of.targets > 1 and is_trained else of

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from notellm.evaluation import student
-from notellm.evaluation.moderation import Trainings, moderated
+from notellm.evaluation.moderation import Luck, Trainings, moderated
 from notellm.evaluation.resampling import LEVEL, Resampled, Variance
 from notellm.evaluation.tails import critical, upper_tail
 from notellm.metrics.bootstrap import Interval
@@ -61,6 +61,7 @@ def compare(
     alpha: float = ALPHA,
     unit: float = 1.0,
     trainings: Sequence[Trainings] | None = None,
+    luck: Luck | None = None,
 ) -> list[Comparison]:
     """Compares systems with another one: all comparisons of a table at once, since each one more is a chance to err.
 
@@ -75,6 +76,8 @@ def compare(
         trainings: Those behind each comparison: what seeds do is then estimated from all of them together, see
             `notellm.evaluation.moderation`. By default each comparison's seeds speak for themselves alone, which with
             few of them is hardly anything, and of one nothing.
+        luck: What seeds do, told by other comparisons of these trainings: so each difference of two systems has one
+            interval, whichever of them the others are compared with.
 
     Raises:
         ValueError: If the margin or alpha is not above 0.
@@ -92,7 +95,7 @@ def compare(
         )
     variances = [of.variance for of in resampled]
     if trainings is not None:
-        variances = moderated(variances, trainings)
+        variances = moderated(variances, trainings, luck)
     own = [of.with_variance(variance) for of, variance in zip(resampled, variances, strict=True)]
     apart = holm([chance_of_none(of) for of in own])
     near = holm([_chance_of_more(of, margin, unit) for of in own])

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from notellm.evaluation import Trainings, compare, holm, resample
-from notellm.evaluation.moderation import moderated, seeds_tell
+from notellm.evaluation import Luck, Trainings, compare, holm, resample
+from notellm.evaluation.moderation import moderated
 from notellm.evaluation.power import needed
 from notellm.evaluation.resampling import Variance
 from notellm.evaluation.significance import chance_of_none
@@ -58,7 +58,7 @@ def test_tables_are_seldom_wrong(of_seed):
         ]
         wrong += min(holm(chances)) <= 0.05
         known.append(np.median([of.seed_freedom for of in variances]))
-    assert wrong / (TRIALS) < 0.09
+    assert wrong / TRIALS < 0.09
     assert np.median(known) > 4  # of one row's seeds alone: 2
 
 
@@ -113,7 +113,7 @@ def test_of_one_seed_what_others_suggest_is_taken():
     assert once.of_both == pytest.approx(0.03)  # 0.002 of 0.032 are the same for every seed
     assert once.of_seeds == pytest.approx(3 * known.of_seeds)
     assert once.seed_freedom == 8  # four systems' seeds
-    assert seeds_tell([KNOWN] * 3, behind(3, 3, 3))
+    assert Luck.of([KNOWN] * 3, behind(3, 3, 3)) is not None
     (near,) = compare([replace(resample([0, 0, 0.001, -0.001], range(4)), variance=ONCE)], margin=0.5)
     assert near.verdict == "equivalent"  # by what its own targets show
     of_all = [replace(resample([0, 0, 0.001, -0.001], range(4)), variance=of) for of in [KNOWN] * 3 + [ONCE]]
@@ -138,7 +138,7 @@ def test_how_sure_that_is_depends_on_how_the_others_differ():
 def test_few_tell_nothing_of_one_seed(trainings):
     variances = [KNOWN, KNOWN, KNOWN, ONCE]
     assert moderated(variances, [*trainings, *behind(1)]) == variances
-    assert not seeds_tell(variances, [*trainings, *behind(1)])
+    assert Luck.of(variances, [*trainings, *behind(1)]) is None
     assert moderated([ONCE] * 5, behind(1, 1, 1, 1, 1)) == [ONCE] * 5  # no seeds at all
 
 

@@ -12,8 +12,8 @@ from notellm.app.studies.cell import TRAINED
 from notellm.app.studies.columns import CellValues, Column
 from notellm.app.studies.runs import Run
 from notellm.app.studies.values import values_of
-from notellm.evaluation import Comparison, Resampled, compare, resample
-from notellm.evaluation.moderation import Trainings, moderated, seeds_tell
+from notellm.evaluation import Comparison, Luck, Resampled, Trainings, compare, resample
+from notellm.evaluation.moderation import moderated
 from notellm.evaluation.resampling import Variance
 
 MARGIN = 0.5
@@ -45,18 +45,21 @@ class Paired:
     trainings: Trainings
 
 
-def differences(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[str]) -> dict[Key, Paired]:
+def differences(
+    runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[str], *, samples: int = SAMPLES
+) -> dict[Key, Paired]:
     """The difference of each row in each column of ranks or words, where both rows have runs on the same queries.
 
     Args:
         runs: By row, its runs.
         base: The row that the others are compared with.
         columns: Of the table; those that are no means over queries or notes have no difference.
+        samples: Resamples.
     """
     read = {name: column for name in columns if (column := Column.read(name)) is not None}
     values = _Values()
     found = {
-        (row, name): _paired(own, runs[base], column, values)
+        (row, name): _paired(own, runs[base], column, values, samples)
         for row, own in runs.items()
         if row != base
         for name, column in read.items()
@@ -64,24 +67,38 @@ def differences(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[
     return {key: paired for key, paired in found.items() if paired is not None}
 
 
-def comparisons(paired: Mapping[Key, Paired], margin: float = MARGIN) -> dict[Key, Comparison]:
-    """Tests all differences of a table at once."""
+def luck_of(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[str]) -> Luck | None:
+    """What the differences from a row say of seeds: of a study's own one, for whichever row others are compared with.
+
+    So a difference of two rows has one interval. None if they say nothing of seeds.
+    """
+    return _luck(differences(runs, base, columns, samples=1))
+
+
+def comparisons(
+    paired: Mapping[Key, Paired], margin: float = MARGIN, luck: Luck | None = None
+) -> dict[Key, Comparison]:
+    """Tests all differences of a table at once; what seeds do is told by themselves, if by no others."""
     found = compare(
-        [of.resampled for of in paired.values()], margin=margin, unit=POINTS, trainings=_trainings(paired)
+        [of.resampled for of in paired.values()],
+        margin=margin,
+        unit=POINTS,
+        trainings=_trainings(paired),
+        luck=luck,
     )
     return dict(zip(paired, found, strict=True))
 
 
-def variances(paired: Mapping[Key, Paired]) -> list[Variance]:
+def variances(paired: Mapping[Key, Paired], luck: Luck | None = None) -> list[Variance]:
     """Of all differences of a table, with what seeds do estimated together, as `comparisons` does."""
-    return moderated(_variances(paired), _trainings(paired))
+    return moderated(_variances(paired), _trainings(paired), luck)
 
 
-def luck(paired: Mapping[Key, Paired]) -> str:
+def on_luck(paired: Mapping[Key, Paired], luck: Luck | None = None) -> str:
     """A sentence on how far the intervals of a table's differences know how much trainings differ."""
     if not any(of.trainings.are_any for of in paired.values()):
         return ""
-    if seeds_tell(_variances(paired), _trainings(paired)):
+    if luck or _luck(paired):
         return (
             "The luck of training is in the intervals: how much seeds differ is estimated from all trained rows "
             "together, since a few of one row say little of it, and one says nothing."
@@ -98,6 +115,10 @@ def trainings_of(runs: Sequence[Run]) -> frozenset[str]:
 
 def _variances(paired: Mapping[Key, Paired]) -> list[Variance]:
     return [of.resampled.variance for of in paired.values()]
+
+
+def _luck(paired: Mapping[Key, Paired]) -> Luck | None:
+    return Luck.of(_variances(paired), _trainings(paired))
 
 
 def _trainings(paired: Mapping[Key, Paired]) -> list[Trainings]:
@@ -117,7 +138,9 @@ class _Values:
         return self._found[key]
 
 
-def _paired(mine: Sequence[Run], theirs: Sequence[Run], column: Column, kept: _Values) -> Paired | None:
+def _paired(
+    mine: Sequence[Run], theirs: Sequence[Run], column: Column, kept: _Values, samples: int
+) -> Paired | None:
     values, targets, seeds, knows = [], [], [], True
     for seed, pair in enumerate(_pairs(mine, theirs)):
         a, b = (kept.of(run, column) for run in pair)
@@ -132,7 +155,7 @@ def _paired(mine: Sequence[Run], theirs: Sequence[Run], column: Column, kept: _V
     if not sum(map(len, values)):
         return None
     label = [np.concatenate(of) for of in (targets, seeds)]
-    resampled = resample(np.concatenate(values), *label, macro=column.is_macro, samples=SAMPLES)
+    resampled = resample(np.concatenate(values), *label, macro=column.is_macro, samples=samples)
     queries = round(np.mean([len(of) for of in values]))
     return Paired(resampled, queries, knows, Trainings(trainings_of(mine), trainings_of(theirs)))
 

@@ -9,6 +9,8 @@ from notellm.app.studies.cell import Cell
 from notellm.app.studies.ledger import Entry
 from notellm.app.studies.study import Study
 
+NOT_RUN = "not run"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -30,7 +32,7 @@ class Run:
         if self.is_done:
             return ""
         if self.entry is None or self.cell.is_open:
-            return "not run"
+            return NOT_RUN
         if self.entry["status"] == "begun":
             return "not finished"
         return "on other data" if self.is_stale else "failed"

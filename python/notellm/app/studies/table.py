@@ -12,10 +12,10 @@ from statistics import fmean, stdev
 from notellm.app.numbers import one_decimal, signed_points
 from notellm.app.studies.cell import Row
 from notellm.app.studies.columns import Column
-from notellm.app.studies.differences import MARGIN, Key, Paired, comparisons, differences, luck
+from notellm.app.studies.differences import MARGIN, Key, Paired, comparisons, differences, luck_of, on_luck
 from notellm.app.studies.ledger import Entry
 from notellm.app.studies.printing import Escape, Grid, Printable
-from notellm.app.studies.runs import Run, runs_of
+from notellm.app.studies.runs import NOT_RUN, Run, runs_of
 from notellm.app.studies.study import Study
 from notellm.app.studies.values import measured
 from notellm.evaluation import Comparison, Verdict
@@ -109,8 +109,9 @@ class Table(Printable):
         """Explains the numbers in brackets and the star."""
         count = sum(found is not None for row in self.rows for found in row.comparisons.values())
         return (
-            f"Percent; mean \u00b1 standard deviation over seeds. In brackets: difference from {self.against} over the "
-            "same queries, or notes, and seeds, in points; *: higher or lower, =: within "
+            "Percent; mean \u00b1 standard deviation over a row's own seeds. In brackets: difference from "
+            f"{self.against} over the same queries, or notes, and the seeds that both have, in points; *: higher or "
+            "lower, =: within "
             f"\u00b1{self.margin:g} points. The chance that any * is wrong is 5 % over all {count} comparisons "
             "together (Holm), and so is that of any =. Whole targets, or notes, and whole seeds are drawn (bootstrap). "
             f"{self.remarks}".rstrip()
@@ -220,13 +221,14 @@ def make_table(study: Study, *, against: str | None = None, margin: float = MARG
     newest = study.ledger.newest()
     runs = runs_of(study, newest)
     paired = differences(runs, base, study.columns)
-    tested = comparisons(paired, margin)
+    luck = None if base == study.against else luck_of(runs, study.against, study.columns)
+    tested = comparisons(paired, margin, luck)
     rows = []
     for row in study.rows:
         found = {column: one for (key, column), one in tested.items() if key == row.key}
         rows.append(_table_row(study, runs[row.key], found, row.key == base))
     title = f"{study.title} (scale: {study.scale})"
-    known = [luck(paired), _unknown_targets(paired)]
+    known = [on_luck(paired, luck), _unknown_targets(paired)]
     remarks = " ".join(filter(None, [*known, _model(runs), _searched(study, newest), _commits(runs)]))
     return Table(title, study.columns, rows, keys[base].name, remarks, _scale_of(study.rows), margin)
 
@@ -291,17 +293,24 @@ def _shown(value: object) -> str:
 
 
 def _table_row(study: Study, runs: Sequence[Run], found: Mapping[str, Comparison], is_base: bool) -> TableRow:
-    states = [run.state for run in runs if run.state]
-    status = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     compared = [] if is_base else [column for column in study.columns if Column.read(column)]
     return TableRow(
         name=runs[0].cell.row.name,
         seeds=sum(run.is_done for run in runs),
-        status=status,
+        status=_status(runs),
         scores={column: _score(runs, column) for column in study.columns},
         comparisons={column: found.get(column) for column in compared},
         paper=runs[0].cell.row.paper,
     )
+
+
+def _status(runs: Sequence[Run]) -> str:
+    """How many seeds a row has, if that is not all or none, and why it does not have the others."""
+    states = [run.state for run in runs if run.state]
+    done = len(runs) - len(states)
+    begun = [f"{done} of {len(runs)} seeds"] if done and states else []
+    others = [state for state in dict.fromkeys(states) if not (begun and state == NOT_RUN)]
+    return ", ".join([*begun, *(f"{states.count(state)} {state}" for state in others)])
 
 
 def _score(runs: Sequence[Run], column: str) -> Score | None:

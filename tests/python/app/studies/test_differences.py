@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from notellm.app.cli import main
 from notellm.app.studies import load_study, make_power, make_study, make_table, plot_exposure
-from notellm.app.studies.differences import comparisons, differences, luck
+from notellm.app.studies.differences import comparisons, differences, on_luck
 from notellm.app.studies.runs import runs_of
 from notellm.errors import DataError
 from notellm.evaluation import Comparison, Trainings, Verdict, compare, resample
@@ -145,6 +145,7 @@ def test_a_row_of_one_seed_is_as_lucky_as_the_others(tmp_path):
     assert once.high - once.low > 1.2 * (alone.interval.high - alone.interval.low)
     table = make_table(study)
     assert table.rows[4].comparisons["mrr"].difference == once
+    assert table.rows[4].status == "1 of 3 seeds"
     for shown in (table.note(), table.verdicts().grid(str).note):
         assert "one says nothing" in shown
     needs = {row.row: row.needed for row in make_power(study, 5.0).rows}
@@ -154,6 +155,33 @@ def test_a_row_of_one_seed_is_as_lucky_as_the_others(tmp_path):
     assert comparisons(found)["once", "mrr"].difference == once
 
 
+def test_a_difference_has_one_interval(tmp_path):
+    """Whichever of the two rows the others are compared with: also if that one has a single seed."""
+    study = study_of_systems(tmp_path)
+    keys = [row.key for row in study.rows]
+    tables = {base: make_table(study, against=base) for base in keys}
+    intervals = {
+        (row, base): tables[base].rows[place].comparisons["mrr"].difference
+        for base in keys
+        for place, row in enumerate(keys)
+        if row != base
+    }
+    for (row, base), found in intervals.items():
+        mirrored = intervals[base, row]
+        assert (found.low, found.high) == pytest.approx((-mirrored.high, -mirrored.low), rel=0.02), (
+            row,
+            base,
+        )
+    paired = differences(runs_of(study, study.ledger.newest()), "once", study.columns)
+    once, alone = intervals["a", "once"], paired["a", "mrr"].resampled.interval
+    assert once.high - once.low > 1.2 * (alone.high - alone.low)
+    assert "together" in tables["once"].note()
+    once, b = (
+        {of.row: of.needed.now for of in make_power(study, 5.0, against=key).rows} for key in ("once", "b")
+    )
+    assert once["b"] == pytest.approx(b["once"])
+
+
 def test_tables_say_what_is_known_of_luck(tmp_path):
     """Of words there is none, and of one seed, or of one system's, nothing is known."""
     study = study_of_systems(tmp_path)
@@ -161,7 +189,7 @@ def test_tables_say_what_is_known_of_luck(tmp_path):
 
     def said(base, *rows, seeds=3):
         own = {row: runs[row][:seeds] for row in (base, *rows)}
-        return luck(differences(own, base, study.columns))
+        return on_luck(differences(own, base, study.columns))
 
     assert "together" in said("a", "b", "b_first", "words")
     assert said("words", "a") == "The luck of training is in the intervals of rows with several seeds."

@@ -184,7 +184,7 @@ def test_cells_of_an_older_catalogue_are_not_in_the_table(varied, tmp_path):
         newer = {"catalogue": "newer", "finished": "2999"} if entry["seed"] == 1 else {}
         ledger.append(entry | newer)
     older = replace(study, ledger=ledger)
-    assert [row.status for row in make_table(older).rows] == ["1 on other data"] * 3
+    assert [row.status for row in make_table(older).rows] == ["1 of 2 seeds, 1 on other data"] * 3
 
 
 def test_a_sweep_ends_in_time_and_goes_on(place, overrides, tmp_path, capsys):
