@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from findings_ledger import Percent
 
 from notellm.app.numbers import signed_points
-from notellm.evaluation import Comparison
+from notellm.evaluation import Comparison, Verdict
+from notellm.metrics import Interval
 
 WORDS = {"undecided": "not decided"}
+REVERSED = {Verdict.HIGHER: Verdict.LOWER, Verdict.LOWER: Verdict.HIGHER}
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,12 @@ class Difference:
     def could_be_seen(self) -> Percent:
         """The smallest true difference that had a chance of 80 % to be called higher or lower."""
         return Percent(self.found.smallest)
+
+    def reversed(self, row: str) -> Difference:
+        """The other row, of this key, minus this one."""
+        value, low, high = self.found.difference
+        verdict = REVERSED.get(self.found.verdict, self.found.verdict)
+        return Difference(row, replace(self.found, difference=Interval(-value, -high, -low), verdict=verdict))
 
     def __str__(self) -> str:
         return f"{self.points} ({self.interval}; {self.verdict})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notellm.app.numbers import one_decimal
+from notellm.app.numbers import one_decimal, signed_points
 from notellm.app.studies import Ledger
 from notellm.app.studies.cell import TRAINED
 from notellm.app.studies.ledger import Entry
@@ -13,6 +13,11 @@ class Percent(float):
 
     def __str__(self) -> str:
         return one_decimal(self)
+
+    @property
+    def signed(self) -> str:
+        """With its sign, as a difference."""
+        return signed_points(self)
 
 
 class LedgerRecords:

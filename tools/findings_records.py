@@ -113,9 +113,24 @@ class StudyRecords:
         """The paper's numbers of all rows that have one."""
         return [Percent(row.paper[column]) for row in self._study.rows if column in row.paper]
 
+    def paper_difference(self, row: str, column: str, against: str) -> Percent:
+        """One of the paper's numbers minus another, in points."""
+        return Percent(self.paper(row, column) - self.paper(against, column))
+
+    @property
+    def seeds_named(self) -> int:
+        """How many seeds the study names."""
+        return len(self._study.seeds)
+
     def seeds(self, row: str) -> int:
         """How many seeds have been run."""
         return len(self._done(row))
+
+    def seeds_of(self, row: str, against: str) -> int:
+        """How many seeds both rows have."""
+        return len(
+            {run.cell.seed for run in self._done(row)} & {run.cell.seed for run in self._done(against)}
+        )
 
     def minutes(self, row: str) -> Percent:
         """How long a training took, a first model's included; the mean over seeds."""
@@ -129,7 +144,12 @@ class StudyRecords:
         return all(seeds == list(self._study.seeds[: len(seeds)]) for seeds in done)
 
     def difference(self, row: str, column: str, against: str = "") -> Difference:
-        """A row minus another: by default minus the one that the study compares with."""
+        """A row minus another: by default minus the one that the study compares with.
+
+        Two rows have one difference, with one interval and one verdict: that of the study's own table, if it has it.
+        """
+        if row == self._study.against and against:
+            return self.difference(against, column).reversed(row)
         found = self._row(row, against or self._study.against).comparisons.get(column)
         if found is None:
             raise ValueError(
@@ -143,9 +163,14 @@ class StudyRecords:
 
     def verdict_by_own_seeds(self, row: str, column: str) -> str:
         """What `difference` would be called if each comparison knew of seeds what its own ones tell, and no more."""
+        return self._by_own_seeds[row, column].verdict
+
+    @cached_property
+    def _by_own_seeds(self) -> dict[tuple[str, str], Difference]:
+        """All comparisons of the table, as it resamples and corrects them, without what others tell of seeds."""
         paired = differences(self._runs, self._study.against, self._study.columns)
         found = compare([of.resampled for of in paired.values()], margin=MARGIN, unit=POINTS)
-        return Difference(row, dict(zip(paired, found, strict=True))[row, column]).verdict
+        return {key: Difference(key[0], one) for key, one in zip(paired, found, strict=True)}
 
     def queries(self, row: str, column: str) -> int:
         """How many queries a run of the row has in a column of ranks."""
@@ -154,6 +179,10 @@ class StudyRecords:
     def queries_by_seed(self, row: str) -> list[int]:
         """How many queries each seed has: a split of its own gives it queries of its own."""
         return [len(_values_of(run, "mrr").values) for run in self._done(row)]
+
+    def targets_by_seed(self, row: str) -> list[int]:
+        """How many targets these have."""
+        return [len(np.unique(_values_of(run, "mrr").labels)) for run in self._done(row)]
 
     def pool(self, row: str) -> int:
         """How many notes the queries of a row's first seed are ranked among."""

@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from notellm.evaluation import Verdict
 
 ROOT = Path(__file__).parents[3]
 DECLARED = {
@@ -34,7 +37,14 @@ DECLARED = {
         "95",
         "billion",
     },
-    "experiments/summary.md.j2": {"0.01", "10", "95"},  # two values of alpha, and the level of intervals
+    "experiments/summary.md.j2": {
+        "0",
+        "0.01",
+        "0.5",
+        "10",
+        "40",
+        "95",
+    },  # alpha, r, the margin, the level of intervals
 }
 """All numbers that no record gives: of the paper, of rows, and of how verdicts are made."""
 
@@ -322,6 +332,23 @@ def test_exposure_compares_little_with_much_seen_targets(records, copied):
     error = 100 * sum(p * (1 - p) / n for p, n in zip((low, high), counts, strict=True)) ** 0.5
     ends = found.found.difference
     assert ends.high - ends.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_two_rows_have_one_difference(records, copied):
+    """Whichever comes first: that of the study's own table, whose verdicts are corrected for its comparisons."""
+    study = records().study("table6")
+    for column in ("recall@100", "recall@10"):
+        forth = study.difference("alpha_1", column)
+        back = study.difference("alpha_0.01", column, against="alpha_1")
+        assert back.found.difference == tuple(
+            -x for x in (forth.value, forth.high, forth.found.difference.low)
+        )
+        assert back.verdict == forth.verdict
+    is_higher = replace(forth, found=replace(forth.found, verdict=Verdict.HIGHER))
+    assert (is_higher.reversed("a").verdict, is_higher.reversed("a").reversed("b").verdict) == (
+        "lower",
+        "higher",
+    )
 
 
 def test_markers_must_be_there(findings, records, copied, monkeypatch):
