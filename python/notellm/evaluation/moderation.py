@@ -1,4 +1,4 @@
-"""What seeds do to a table's differences, estimated from all of its trained systems together.
+"""What seeds do to a table's differences, estimated from all of them that a training is in.
 
 Three seeds tell next to nothing of how much seeds differ: one system's may agree by chance. Systems that are trained
 alike differ alike, though. So each comparison's part of the variance that is of seeds, in units of what it would be if
@@ -56,8 +56,8 @@ def moderated(
 
     Args:
         variances: Of the differences that are compared at once.
-        trainings: Behind each of them. What is not trained tells nothing of trainings; with one seed it takes nothing
-            from them, either.
+        trainings: Behind each of them. A difference without any says nothing of how they differ; with one seed it takes
+            nothing from the others, either.
         luck: What seeds do; by default what these differences say of it. Nothing is changed where they say nothing.
     """
     luck = luck or Luck.of(variances, trainings)

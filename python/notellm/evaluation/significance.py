@@ -77,10 +77,10 @@ def compare(
             `notellm.evaluation.moderation`. By default each comparison's seeds speak for themselves alone, which with
             few of them is hardly anything, and of one nothing.
         luck: What seeds do, told by other comparisons of these trainings: so each difference of two systems has one
-            interval, whichever of them the others are compared with.
+            interval, whichever of them the others are compared with. By default told by these.
 
     Raises:
-        ValueError: If the margin or alpha is not above 0.
+        ValueError: If the margin or alpha is not above 0, or there is luck, but no trainings.
 
     Example:
         >>> from notellm.evaluation.resampling import resample
@@ -93,6 +93,8 @@ def compare(
         raise ValueError(
             f"compare: margin must be above 0 and alpha in (0, 1), but are {margin:g} and {alpha:g}"
         )
+    if luck is not None and trainings is None:
+        raise ValueError("compare: trainings must be given with luck, which is theirs, but are not")
     variances = [of.variance for of in resampled]
     if trainings is not None:
         variances = moderated(variances, trainings, luck)

@@ -120,6 +120,16 @@ def test_of_one_seed_what_others_suggest_is_taken():
     assert compare(of_all, margin=0.5, trainings=behind(3, 3, 3, 1))[-1].verdict == "undecided"
 
 
+def test_others_may_tell_of_seeds():
+    """Those of a study's own table, where another one is made; they are of trainings, so these must be given."""
+    one = [replace(resample([0, 0, 0.001, -0.001], range(4)), variance=ONCE)]
+    luck = Luck.of([KNOWN] * 3, behind(3, 3, 3))
+    assert compare(one, margin=0.5, trainings=behind(1))[0].verdict == "equivalent"
+    assert compare(one, margin=0.5, trainings=behind(1), luck=luck)[0].verdict == "undecided"
+    with pytest.raises(ValueError, match="trainings must be given with luck"):
+        compare(one, margin=0.5, luck=luck)
+
+
 def test_how_sure_that_is_depends_on_how_the_others_differ():
     scattered = [replace(KNOWN, of_seeds=0.01 * ratio) for ratio in (0.3, 4, 30, 1)]
     *_, once = moderated([*scattered, ONCE], behind(3, 3, 3, 3, 1))

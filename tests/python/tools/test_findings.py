@@ -42,9 +42,10 @@ DECLARED = {
         "0.01",
         "0.5",
         "10",
+        "257,937",
         "40",
         "95",
-    },  # alpha, r, the margin, the level of intervals
+    },  # alpha, r, the margin, the paper's pool, the level of intervals
 }
 """All numbers that no record gives: of the paper, of rows, and of how verdicts are made."""
 

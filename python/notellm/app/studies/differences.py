@@ -67,12 +67,24 @@ def differences(
     return {key: paired for key, paired in found.items() if paired is not None}
 
 
-def luck_of(runs: Mapping[str, Sequence[Run]], base: str, columns: Sequence[str]) -> Luck | None:
-    """What the differences from a row say of seeds: of a study's own one, for whichever row others are compared with.
+def compared(
+    runs: Mapping[str, Sequence[Run]], base: str, own: str, columns: Sequence[str]
+) -> tuple[dict[Key, Paired], Luck | None]:
+    """The `differences` of a table, and what the study says of seeds, which does not depend on the table's base.
 
-    So a difference of two rows has one interval. None if they say nothing of seeds.
+    So two rows have one interval, whichever of them the others are compared with. The study's own comparisons are
+    asked first; where they say nothing, as when their base has one seed, those with another row are.
+
+    Args:
+        runs: By row, its runs.
+        base: The row that this table compares with.
+        own: The one that the study compares with.
+        columns: Of the table.
     """
-    return _luck(differences(runs, base, columns, samples=1))
+    paired = differences(runs, base, columns)
+    rows = [own, *(row for row in runs if row != own)]
+    found = (_luck(paired if row == base else differences(runs, row, columns, samples=1)) for row in rows)
+    return paired, next(filter(None, found), None)
 
 
 def comparisons(
@@ -94,14 +106,14 @@ def variances(paired: Mapping[Key, Paired], luck: Luck | None = None) -> list[Va
     return moderated(_variances(paired), _trainings(paired), luck)
 
 
-def on_luck(paired: Mapping[Key, Paired], luck: Luck | None = None) -> str:
+def luck_note(paired: Mapping[Key, Paired], luck: Luck | None = None) -> str:
     """A sentence on how far the intervals of a table's differences know how much trainings differ."""
     if not any(of.trainings.are_any for of in paired.values()):
         return ""
     if luck or _luck(paired):
         return (
-            "The luck of training is in the intervals: how much seeds differ is estimated from all trained rows "
-            "together, since a few of one row say little of it, and one says nothing."
+            "The luck of training is in the intervals: how much seeds differ is estimated from all differences that a "
+            "training is in, since a few seeds of one row say little of it, and one says nothing."
         )
     if any(of.seeds > 1 for of in _variances(paired)):
         return "The luck of training is in the intervals of rows with several seeds."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from notellm.app.studies.differences import Paired, differences, luck_of, variances
+from notellm.app.studies.differences import Paired, compared, variances
 from notellm.app.studies.printing import Escape, Grid, Printable
 from notellm.app.studies.runs import runs_of
 from notellm.app.studies.study import Study
@@ -86,13 +86,12 @@ def make_power(study: Study, effect: float, *, against: str | None = None) -> Po
     if base not in names:
         raise ValueError(f"make_power: against must be one of {', '.join(names)}, but is {base!r}")
     runs = runs_of(study, study.ledger.newest())
-    found = differences(runs, base, study.columns)
+    found, luck = compared(runs, base, study.against, study.columns)
     if not found:
         raise ValueError(
             f"make_power: {base} and another row must have been run, on the same queries, but have not; try notellm "
             "sweep, with a few seeds"
         )
-    luck = None if base == study.against else luck_of(runs, study.against, study.columns)
     rows = [
         PowerRow(names[row], column, paired, needed(variance, effect=effect, comparisons=len(found)))
         for ((row, column), paired), variance in zip(found.items(), variances(found, luck), strict=True)

@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from notellm.app.numbers import one_decimal, signed_points
 from notellm.app.studies.cell import Row
 from notellm.app.studies.columns import Column
-from notellm.app.studies.differences import MARGIN, Key, Paired, comparisons, differences, luck_of, on_luck
+from notellm.app.studies.differences import MARGIN, Key, Paired, compared, comparisons, luck_note
 from notellm.app.studies.ledger import Entry
 from notellm.app.studies.printing import Escape, Grid, Printable
 from notellm.app.studies.runs import NOT_RUN, Run, runs_of
@@ -220,15 +220,14 @@ def make_table(study: Study, *, against: str | None = None, margin: float = MARG
         raise ValueError(f"make_table: against must be one of {', '.join(keys)}, but is {base!r}")
     newest = study.ledger.newest()
     runs = runs_of(study, newest)
-    paired = differences(runs, base, study.columns)
-    luck = None if base == study.against else luck_of(runs, study.against, study.columns)
+    paired, luck = compared(runs, base, study.against, study.columns)
     tested = comparisons(paired, margin, luck)
     rows = []
     for row in study.rows:
         found = {column: one for (key, column), one in tested.items() if key == row.key}
         rows.append(_table_row(study, runs[row.key], found, row.key == base))
     title = f"{study.title} (scale: {study.scale})"
-    known = [on_luck(paired, luck), _unknown_targets(paired)]
+    known = [luck_note(paired, luck), _unknown_targets(paired)]
     remarks = " ".join(filter(None, [*known, _model(runs), _searched(study, newest), _commits(runs)]))
     return Table(title, study.columns, rows, keys[base].name, remarks, _scale_of(study.rows), margin)
 
@@ -308,9 +307,9 @@ def _status(runs: Sequence[Run]) -> str:
     """How many seeds a row has, if that is not all or none, and why it does not have the others."""
     states = [run.state for run in runs if run.state]
     done = len(runs) - len(states)
-    begun = [f"{done} of {len(runs)} seeds"] if done and states else []
-    others = [state for state in dict.fromkeys(states) if not (begun and state == NOT_RUN)]
-    return ", ".join([*begun, *(f"{states.count(state)} {state}" for state in others)])
+    share = [f"{done} of {len(runs)} seeds"] if done and states else []
+    others = [state for state in dict.fromkeys(states) if not (share and state == NOT_RUN)]
+    return ", ".join([*share, *(f"{states.count(state)} {state}" for state in others)])
 
 
 def _score(runs: Sequence[Run], column: str) -> Score | None:
