@@ -111,10 +111,9 @@ class Table(Printable):
         return (
             "Percent; mean \u00b1 standard deviation over a row's own seeds. In brackets: difference from "
             f"{self.against} over the same queries, or notes, and the seeds that both have, in points; *: higher or "
-            "lower, =: within "
-            f"\u00b1{self.margin:g} points. The chance that any * is wrong is 5 % over all {count} comparisons "
-            "together (Holm), and so is that of any =. Whole targets, or notes, and whole seeds are drawn (bootstrap). "
-            f"{self.remarks}".rstrip()
+            f"lower, =: within \u00b1{self.margin:g} points. The chance that any * is wrong is 5 % over all {count} "
+            "comparisons together (Holm), and so is that of any =. Whole targets, or notes, and whole seeds "
+            f"are drawn (bootstrap). {self.remarks}".rstrip()
         )
 
     def grid(self, escape: Escape) -> Grid:
@@ -292,13 +291,13 @@ def _shown(value: object) -> str:
 
 
 def _table_row(study: Study, runs: Sequence[Run], found: Mapping[str, Comparison], is_base: bool) -> TableRow:
-    compared = [] if is_base else [column for column in study.columns if Column.read(column)]
+    columns = [] if is_base else [column for column in study.columns if Column.read(column)]
     return TableRow(
         name=runs[0].cell.row.name,
         seeds=sum(run.is_done for run in runs),
         status=_status(runs),
         scores={column: _score(runs, column) for column in study.columns},
-        comparisons={column: found.get(column) for column in compared},
+        comparisons={column: found.get(column) for column in columns},
         paper=runs[0].cell.row.paper,
     )
 
